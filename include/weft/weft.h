@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weft.h: the client library of Weft, a striped parallel storage service.
+ *
+ * What it is for: programs and interfaces (the ROMIO driver, the HDF5 driver,
+ * the `weft` command) reach a cluster's namespace and files through the calls
+ * below and through nothing else.
+ *
+ * What it promises
+ *  - A write that returned is seen by every later read of any client.
+ *  - What weft_file_sync() covered survives the crash of every process and host.
+ *  - Every call ends within the session's deadline, with a result or an error.
+ *  - No metadata request is made by reading or writing an open file.
+ *
+ * Conventions
+ *  - Return value: 0 or a count on success, a negative errno on failure;
+ *    weft_error() then tells what failed, where, and what to do.
+ *  - Offsets and lengths are in bytes; times in nanoseconds since the epoch.
+ *  - Paths are absolute inside the cluster; a "weft:" in front is accepted.
+ *  - Threads: every call may be made from any thread at any time, unless its
+ *    comment says otherwise. A handle must not be used during or after the
+ *    call that closes it.
+ *  - Fork: a session belongs to the process that made it; a child must
+ *    connect anew.
+ */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_PATH_PREFIX "weft:"
+#define WEFT_NAME_BYTES_MAX 255u    /* one path component */
+#define WEFT_PATH_BYTES_MAX 4095u   /* a whole path, without the final NUL */
+#define WEFT_POOL_BYTES_MAX 31u     /* a pool's name */
+#define WEFT_CHUNK_BYTES_MIN 4096u
+#define WEFT_CHUNK_BYTES_MAX (1u << 30)
+
+typedef struct weft_session weft_session_t; /* a client's view of one cluster */
+typedef struct weft_file weft_file_t;       /* an open file */
+typedef struct weft_dir weft_dir_t;         /* a directory being listed */
+typedef struct weft_op weft_op_t;           /* an operation under way */
+
+/* A run of bytes of a file. */
+struct weft_extent {
+    uint64_t offset;
+    uint64_t length;
+};
+
+/*
+ * How a file is striped, fixed at creation. As an argument, a zero field means
+ * "the directory's default"; as a result, every field is filled.
+ */
+struct weft_layout {
+    uint64_t chunk_size;   /* bytes, WEFT_CHUNK_BYTES_MIN to _MAX, any number */
+    uint32_t stripe_count; /* groups that the file is spread over */
+    uint32_t group_count;  /* groups of the pool when the file was made (result only) */
+    uint64_t seed;         /* chooses the order of the groups (result only) */
+    char pool[WEFT_POOL_BYTES_MAX + 1];
+};
+
+/* What weft_stat() and its kin tell of a file. */
+struct weft_attr {
+    uint64_t ino;
+    uint64_t size;  /* exact: includes every write that returned */
+    uint64_t bytes; /* space in use, as far as known */
+    uint32_t mode;  /* type and permission bits as in st_mode */
+    uint32_t nlink;
+    uint32_t uid;
+    uint32_t gid;
+    int64_t atime_ns;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+    struct weft_layout layout; /* of a directory: the default for new files in it */
+};
+
+/* What weft_statfs() tells of the cluster. */
+struct weft_statfs {
+    uint64_t bytes_total;
+    uint64_t bytes_free;
+    uint64_t files;
+    uint32_t targets;
+    uint32_t targets_up;
+    uint32_t servers;
+    uint32_t servers_up;
+    uint64_t map_version;
+};
+
+/* Where one extent of a file lives; see weft_file_locate(). */
+struct weft_location {
+    uint64_t offset; /* in the file */
+    uint64_t length;
+    uint64_t chunk;  /* index of the chunk */
+    uint32_t group;
+    uint32_t target;
+    uint32_t shard;  /* of that target */
+    char server[64]; /* name of the storage server */
+};
+
+/* ---- session ---------------------------------------------------------- */
+
+/*
+ * weft_version(): the library's version, "major.minor.patch". Static storage.
+ */
+const char *weft_version(void);
+
+/*
+ * weft_error(): the text of the calling thread's latest failure; it begins
+ * with the name of the call that failed. Never NULL; "" when nothing failed.
+ * Valid until the thread's next failing call.
+ */
+const char *weft_error(void);
+
+/*
+ * weft_path_match(): true when `path` is meant for Weft ("weft:...").
+ */
+bool weft_path_match(const char *path);
+
+/*
+ * weft_connect(): makes a session for the cluster that the configuration file
+ * describes. `conf_path` NULL means $WEFT_CONF, else the default path that was
+ * set when Weft was built. Connections are made when first needed, so a
+ * session alone sends nothing.
+ * Ownership: *session is the caller's until weft_disconnect().
+ * Errors: -ENOENT (no configuration), -EINVAL (it is wrong; the message names
+ * file and line), -ENOMEM.
+ */
+int weft_connect(const char *conf_path, weft_session_t **session);
+
+/*
+ * weft_disconnect(): ends a session. Its files must be closed before; those
+ * that are not are abandoned, and the metadata server lets go of them when
+ * the connection ends. NULL is allowed.
+ */
+void weft_disconnect(weft_session_t *session);
+
+/* ---- namespace -------------------------------------------------------- */
+
+/* All follow symbolic links in all but the last component; which of them
+ * follow the last one is said at each. Errors beside those of the POSIX call
+ * of the same name: -ETIMEDOUT (no answer within the deadline), -ECONNREFUSED
+ * (no server there), -EPROTO (a peer that makes no sense). */
+
+#define WEFT_STAT_NOFOLLOW 1u /* do not follow the last component */
+
+int weft_stat(weft_session_t *session, const char *path, unsigned flags, struct weft_attr *attr);
+int weft_access(weft_session_t *session, const char *path, int mode); /* R_OK, W_OK, X_OK, F_OK */
+int weft_mkdir(weft_session_t *session, const char *path, mode_t mode);
+int weft_rmdir(weft_session_t *session, const char *path);
+int weft_unlink(weft_session_t *session, const char *path);
+/* weft_rename(): atomic, also over an existing target and across directories;
+ * moving a directory into itself is refused with -EINVAL. */
+int weft_rename(weft_session_t *session, const char *from, const char *to);
+int weft_symlink(weft_session_t *session, const char *target, const char *path);
+int weft_link(weft_session_t *session, const char *from, const char *to);
+/* weft_readlink(): returns the number of bytes placed in `buffer` (no NUL is
+ * added), -EINVAL when the path is not a symbolic link. */
+ssize_t weft_readlink(weft_session_t *session, const char *path, char *buffer, size_t size);
+/* These follow the last component. */
+int weft_chmod(weft_session_t *session, const char *path, mode_t mode);
+int weft_chown(weft_session_t *session, const char *path, uid_t uid, gid_t gid); /* -1: as it is */
+/* weft_utimens(): UTIME_NOW and UTIME_OMIT of <sys/stat.h> in tv_nsec work as
+ * in utimensat(2). */
+int weft_utimens(weft_session_t *session, const char *path, const struct timespec times[2]);
+int weft_truncate(weft_session_t *session, const char *path, uint64_t size);
+int weft_statfs(weft_session_t *session, struct weft_statfs *out);
+
+/* weft_layout_set(): the default layout for files made in this directory, and
+ * in directories made in it from now on. Zero fields keep what was there. */
+int weft_layout_set(weft_session_t *session, const char *path, const struct weft_layout *layout);
+
+/*
+ * weft_dir_open() ... weft_dir_close(): list a directory, in the order of the
+ * names' bytes, with attributes, without "." and "..". Entries come in batches:
+ * an entry added or removed meanwhile may or may not be seen, every other one
+ * is seen exactly once. One thread at a time may use a weft_dir_t.
+ * weft_dir_next() returns 1 with an entry, 0 at the end, or a negative errno;
+ * *name is valid until the next call. `attr` may be NULL; the size of a file
+ * that is open for writing is then not asked for.
+ */
+int weft_dir_open(weft_session_t *session, const char *path, weft_dir_t **dir);
+int weft_dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr);
+void weft_dir_close(weft_dir_t *dir);
+
+/* ---- files ------------------------------------------------------------ */
+
+/*
+ * weft_file_open(): opens, and with O_CREAT makes, a regular file; one
+ * metadata request. `flags`: O_RDONLY, O_WRONLY or O_RDWR with O_CREAT, O_EXCL,
+ * O_TRUNC, O_NOFOLLOW. `layout` may be NULL and matters only to a file that is made.
+ * Ownership: *file is the caller's until weft_file_close().
+ */
+int weft_file_open(weft_session_t *session, const char *path, int flags, mode_t mode,
+                   const struct weft_layout *layout, weft_file_t **file);
+
+/*
+ * weft_file_close(): gives the handle back; frees it also when it fails.
+ * Every asynchronous operation on it must have been waited for. Does not sync.
+ */
+int weft_file_close(weft_file_t *file);
+
+/*
+ * Reading and writing. `offset` is in the file. A write writes all or fails;
+ * a read returns fewer bytes than asked only at the end of the file, and zeros
+ * where nothing was written. A failed write may have written some of its bytes.
+ * -EBADF: the file was not opened for that.
+ */
+ssize_t weft_file_read(weft_file_t *file, void *buffer, size_t length, uint64_t offset);
+ssize_t weft_file_write(weft_file_t *file, const void *buffer, size_t length, uint64_t offset);
+ssize_t weft_file_readv(weft_file_t *file, const struct iovec *iov, size_t iov_count, uint64_t offset);
+ssize_t weft_file_writev(weft_file_t *file, const struct iovec *iov, size_t iov_count, uint64_t offset);
+
+/*
+ * List I/O: the bytes of the memory pieces, in their order, go to or come from
+ * the file extents, in their order; both lists have the same total. Extents of
+ * a read may overlap; those of a write must not. At most one request goes to
+ * each storage shard for each round of a few MiB. A read stops counting at the
+ * first byte past the end of the file.
+ */
+ssize_t weft_file_read_list(weft_file_t *file, const struct iovec *iov, size_t iov_count,
+                            const struct weft_extent *extents, size_t extent_count);
+ssize_t weft_file_write_list(weft_file_t *file, const struct iovec *iov, size_t iov_count,
+                             const struct weft_extent *extents, size_t extent_count);
+
+/*
+ * The asynchronous forms. They return 0 and an operation, which must be given
+ * to weft_wait() once, or a negative errno and none. The lists are copied; the
+ * memory that they name must stay until weft_wait() returns. Progress is made
+ * inside any Weft call of the session that waits or tests.
+ */
+int weft_file_read_list_async(weft_file_t *file, const struct iovec *iov, size_t iov_count,
+                              const struct weft_extent *extents, size_t extent_count, weft_op_t **op);
+int weft_file_write_list_async(weft_file_t *file, const struct iovec *iov, size_t iov_count,
+                               const struct weft_extent *extents, size_t extent_count, weft_op_t **op);
+int weft_file_sync_async(weft_file_t *file, weft_op_t **op);
+
+/* weft_wait(): waits for the operation, frees it, and returns what the
+ * blocking call would have returned. */
+ssize_t weft_wait(weft_op_t *op);
+/* weft_test(): makes progress without waiting; true when weft_wait() would
+ * return at once. */
+bool weft_test(weft_op_t *op);
+
+/* weft_file_sync(): when it returns 0, all that was written to the file by
+ * anyone before the call, and the file's size, survive a crash of everything. */
+int weft_file_sync(weft_file_t *file);
+int weft_file_truncate(weft_file_t *file, uint64_t size);
+/* weft_file_allocate(): makes the file at least offset+length long. Space is
+ * not reserved yet. */
+int weft_file_allocate(weft_file_t *file, uint64_t offset, uint64_t length);
+/* weft_file_size(): the exact size, asked from the storage servers; no
+ * metadata request. */
+int weft_file_size(weft_file_t *file, uint64_t *size);
+int weft_file_stat(weft_file_t *file, struct weft_attr *attr);
+void weft_file_layout(const weft_file_t *file, struct weft_layout *layout);
+
+/*
+ * weft_file_locate(): tells which server holds which bytes of an extent, chunk
+ * by chunk. Fills at most `count` entries and returns how many there are in
+ * all. Sends nothing.
+ */
+ssize_t weft_file_locate(const weft_file_t *file, uint64_t offset, uint64_t length,
+                         struct weft_location *locations, size_t count);
+
+/*
+ * weft_file_export(), weft_file_import(): a handle as bytes, for a collective
+ * open: one process opens and broadcasts the blob, the others import it and
+ * do I/O without ever asking the metadata server. export returns the blob's
+ * length, and writes it when `size` is enough (call with size 0 to ask). An
+ * imported handle lives as long as the exporting one is open: close all
+ * imported ones, then the original. The blob names the cluster and is signed;
+ * -EBADMSG when it was altered or is of another version.
+ */
+ssize_t weft_file_export(weft_file_t *file, void *blob, size_t size);
+int weft_file_import(weft_session_t *session, const void *blob, size_t length, weft_file_t **file);
+
+/* ---- seeing what happens ---------------------------------------------- */
+
+/*
+ * weft_counters(): calls `each` for every counter of this session (requests
+ * by kind, bytes, wake-ups). weft_server_counters(): the same, asked from each
+ * server in turn; `server` is its name. An unreachable server is passed over
+ * and makes the call return its error at the end.
+ */
+typedef void weft_counter_fn(void *arg, const char *server, const char *name, uint64_t value);
+int weft_counters(weft_session_t *session, weft_counter_fn *each, void *arg);
+int weft_server_counters(weft_session_t *session, weft_counter_fn *each, void *arg);
+
+/*
+ * weft_servers(): calls `each` for every server of the cluster map, metadata
+ * server first. `targets` is 0 for the metadata server.
+ */
+struct weft_server {
+    const char *name;
+    const char *address; /* host:port */
+    bool is_metadata;
+    bool is_up;
+    uint32_t targets;
+    uint32_t shards;
+    uint64_t bytes_total;
+    uint64_t bytes_free;
+};
+typedef void weft_server_fn(void *arg, const struct weft_server *server);
+int weft_servers(weft_session_t *session, weft_server_fn *each, void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

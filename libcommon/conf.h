@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conf.h: the one configuration file of a cluster, read by libconfig.
+ *
+ * The same file serves clients and servers; each takes the parts that concern
+ * it. Every error names file, line and setting. Sizes are numbers or strings
+ * with K, M, G, T (powers of 1024); relative paths are relative to the file.
+ *
+ *   cluster  = { name = "local"; key_file = "cluster.key"; };
+ *   metadata = { listen = "127.0.0.1:7470"; dir = "metadata"; };
+ *   storage  = ( { name = "s0"; listen = "127.0.0.1:7471"; shards = 1;
+ *                  targets = ( { id = 0; dir = "s0/t0"; } ); }, ... );
+ *   layout   = { chunk_size = "1M"; stripe_count = 0; };
+ *   limits   = { deadline_ms = 30000; ... };
+ *   log      = { level = "info"; };
+ *   transport = "ucx";
+ */
+#ifndef COMMON_CONF_H
+#define COMMON_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "limits.h"
+#include "log.h"
+
+#define CONF_KEY_BYTES 32u
+
+struct conf_target {
+    uint32_t id;
+    char *dir;
+};
+
+struct conf_storage {
+    char *name;
+    char *listen; /* "host:port" of shard 0; shard k listens on port + k, or all on any port when 0 */
+    uint32_t shards;
+    struct conf_target *targets;
+    uint32_t target_count;
+};
+
+struct conf {
+    char *file; /* absolute path */
+    char *cluster_name;
+    uint8_t key[CONF_KEY_BYTES]; /* the cluster key, read from key_file (64 hex digits) */
+    char *metadata_listen;
+    char *metadata_dir;
+    struct conf_storage *storage;
+    uint32_t storage_count;
+    uint64_t chunk_size;   /* default layout */
+    uint32_t stripe_count; /* 0: all groups */
+    char *transport;       /* "ucx" */
+
+    /* limits */
+    uint32_t deadline_ms;         /* of one client request, retries included (default 30000) */
+    uint32_t heartbeat_ms;        /* storage server to metadata server (1000) */
+    uint32_t lease_ms;            /* a server or client silent for so long is taken for gone (10000) */
+    uint64_t memory_bytes;        /* payload buffers of one storage shard (64M) */
+    uint64_t credit_bytes;        /* in flight per connection and shard (8M) */
+    uint32_t credit_requests;     /* likewise (64) */
+    uint32_t connections_max;     /* of one shard or metadata server (4096) */
+    uint64_t metadata_bytes_max;  /* size of the LMDB map (16G of address space) */
+    enum log_level log_level;
+};
+
+/* Reads `path`; NULL means $WEFT_CONF, else the built-in default path.
+ * *conf is the caller's until conf_free(). -ENOENT, -EACCES, -EINVAL. A key file that
+ * others may read is refused with the chmod that mends it. */
+int conf_load(const char *path, struct conf **conf);
+void conf_free(struct conf *conf); /* NULL is allowed */
+
+/* The storage section of that name; NULL when there is none. */
+const struct conf_storage *conf_storage_by_name(const struct conf *conf, const char *name);
+
+/* "64K", "1M", "470080" to bytes; -EINVAL. Used for command-line options and hints too. */
+int conf_parse_size(const char *text, uint64_t *bytes);
+
+#endif

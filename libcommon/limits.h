@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * limits.h: every bound that two parts of Weft must agree on, in one place.
+ *
+ * limits_fingerprint() condenses the ones that matter on the wire; peers
+ * exchange it when they connect and refuse each other when it differs.
+ */
+#ifndef COMMON_LIMITS_H
+#define COMMON_LIMITS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "weft/weft.h"
+
+#define LIMITS_PROTOCOL_VERSION 1u
+
+/* Names */
+#define LIMITS_SERVER_NAME_MAX 63u
+#define LIMITS_ADDRESS_MAX 255u /* "host:port" */
+#define LIMITS_SYMLINK_MAX WEFT_PATH_BYTES_MAX
+#define LIMITS_SYMLINK_DEPTH_MAX 40u /* as Linux */
+
+/* Messages */
+#define LIMITS_HEADER_MAX 2048u                  /* envelope plus a body that travels with it */
+#define LIMITS_BODY_INLINE_MAX (2048u - 64u)     /* longer bodies travel in front of the payload */
+#define LIMITS_BODY_MAX (1u << 20)
+#define LIMITS_PAYLOAD_MAX (8u << 20)            /* one message; includes a body that travels in it */
+#define LIMITS_ERROR_TEXT_MAX 511u
+#define LIMITS_CONTROL_FRAME_MAX (1u << 20)      /* handshake frames on the control socket */
+#define LIMITS_EXTENTS_MAX 8192u                 /* of one read or write request */
+#define LIMITS_IO_BYTES_MAX (4u << 20)           /* data bytes of one read or write request */
+#define LIMITS_LIST_MAX 65536u
+
+/* Cluster */
+#define LIMITS_SERVERS_MAX 65536u
+#define LIMITS_TARGETS_MAX 65536u
+#define LIMITS_GROUPS_MAX 65536u
+#define LIMITS_SHARDS_MAX 256u /* of one server */
+#define LIMITS_GROUP_MEMBERS_MAX 32u
+
+static_assert(LIMITS_IO_BYTES_MAX + LIMITS_BODY_MAX <= LIMITS_PAYLOAD_MAX, "a body and its data fit a message");
+static_assert(LIMITS_EXTENTS_MAX * 16u <= LIMITS_BODY_MAX / 2, "a full extent list fits a body");
+static_assert(LIMITS_BODY_INLINE_MAX < LIMITS_HEADER_MAX, "the envelope needs room");
+
+/* The fingerprint of this build's wire limits (FNV-1a over their values). */
+static inline uint64_t limits_fingerprint(void)
+{
+    const uint64_t values[] = {
+        LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
+        LIMITS_PAYLOAD_MAX, LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX, WEFT_PATH_BYTES_MAX,
+    };
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {
+        for (unsigned shift = 0; shift < 64; shift += 8) {
+            hash ^= (values[i] >> shift) & 0xff;
+            hash *= UINT64_C(0x100000001b3);
+        }
+    }
+    return hash;
+}
+
+#endif

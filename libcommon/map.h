@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * map.h: the cluster map: servers, targets, groups and their states, with a
+ * version that only grows. The metadata server owns it; everyone else holds a
+ * decoded copy that never changes (a newer map is a new object).
+ *
+ * Threads: a map is immutable once built, so it may be read from anywhere;
+ * map_ref() and map_unref() are atomic.
+ */
+#ifndef COMMON_MAP_H
+#define COMMON_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "limits.h"
+
+enum map_state { MAP_STATE_DOWN, MAP_STATE_UP };
+
+struct map_server {
+    uint32_t id;
+    enum map_state state;
+    char name[LIMITS_SERVER_NAME_MAX + 1];
+    uint32_t shard_count;
+    char (*addresses)[LIMITS_ADDRESS_MAX + 1]; /* "host:port" of each shard */
+    uint64_t bytes_total;
+    uint64_t bytes_free;
+};
+
+struct map_target {
+    uint32_t id;
+    uint32_t server; /* index into servers, not an id */
+    enum map_state state;
+};
+
+struct map_group {
+    uint32_t member_count;
+    uint32_t members[LIMITS_GROUP_MEMBERS_MAX]; /* indices into targets */
+};
+
+struct map {
+    uint64_t version;
+    uint8_t cluster[16]; /* the cluster's identity, made once */
+    uint32_t server_count, target_count, group_count;
+    struct map_server *servers;
+    struct map_target *targets; /* sorted by id */
+    struct map_group *groups;   /* groups[g] is group g of the pool "main" */
+    char metadata_address[LIMITS_ADDRESS_MAX + 1];
+};
+
+/* A new map of the given sizes, all zero, with one reference; NULL when memory
+ * is out. `shard_counts` gives each server's number of shards. */
+struct map *map_new(uint32_t server_count, const uint32_t *shard_counts, uint32_t target_count,
+                    uint32_t group_count);
+struct map *map_ref(struct map *map);
+void map_unref(struct map *map); /* NULL is allowed */
+
+/* Bytes that map_encode() needs, and the encoding (the wire schema's `map`).
+ * -ENOBUFS when `size` is too small. */
+size_t map_encoded_size(const struct map *map);
+ssize_t map_encode(const struct map *map, void *buffer, size_t size);
+/* -EBADMSG when the bytes are no map; indices out of range are refused too. */
+int map_decode(const void *data, size_t length, struct map **map);
+
+/* NULL when there is none. */
+const struct map_target *map_target_by_id(const struct map *map, uint32_t id);
+const struct map_server *map_server_by_name(const struct map *map, const char *name);
+
+/* The target, server and shard that a file's byte lives on. -EINVAL when the
+ * layout names groups that the map does not have. */
+struct map_location {
+    struct layout_place place;
+    uint32_t target_id;
+    uint32_t server; /* index */
+    uint32_t shard;
+};
+int map_locate(const struct map *map, const struct layout *layout, uint64_t offset,
+               struct map_location *location);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * transport.h: the table that a network implementation fills: messages with a
+ * header and a payload between two workers that know each other's address.
+ *
+ * It knows nothing of requests, retries, deadlines or authentication; these
+ * exist once, above it (rpc.h). Addresses are exchanged by the caller, over the
+ * control socket (control.h), so an implementation needs no listener.
+ *
+ * Contracts
+ *  - One thread owns a worker and all that came from it; only that thread calls.
+ *  - A submit function that returns 0 runs its callback exactly once, never
+ *    from inside the submit; one that returns a negative errno never does.
+ *  - Every message arrives whole or not at all. Messages of one peer may
+ *    overtake each other.
+ *  - A payload is either "here" (message->data set, valid until released) or
+ *    still with the sender; transport->receive() places it, or takes it over,
+ *    in both cases. Until then it takes no memory of the receiver's choosing.
+ *  - The death of a peer may go unseen by the transport. Whoever knows of it
+ *    calls disconnect(), which ends all that was under way with the peer.
+ */
+#ifndef COMMON_TRANSPORT_H
+#define COMMON_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct transport_worker;  /* one thread's doorway to the network */
+struct transport_peer;    /* a connection to another worker */
+struct transport_memory;  /* registered memory */
+
+struct transport_message {
+    struct transport_worker *worker;
+    const void *header; /* valid inside the callback only */
+    size_t header_length;
+    size_t payload_length;
+    const void *data;   /* the payload when it is here already, else NULL */
+    void *private;
+};
+
+typedef void transport_done_fn(void *arg, int status);
+
+struct transport_events {
+    /* A message came. The payload, if any, must be given to receive() or
+     * release() once, now or later; `message` itself is copied by whoever
+     * keeps it. */
+    void (*message)(void *arg, const struct transport_message *message);
+    /* The transport itself saw the peer fail. The peer stays to be disconnected. */
+    void (*peer_failed)(void *arg, struct transport_peer *peer, int error);
+};
+
+struct transport {
+    const char *name;
+
+    int (*open)(const struct transport_events *events, void *arg, struct transport_worker **worker);
+    /* All peers must be disconnected. */
+    void (*close)(struct transport_worker *worker);
+
+    /* The worker's address: opaque bytes, owned by the worker. */
+    int (*address)(struct transport_worker *worker, const void **address, size_t *length);
+
+    /* `same_host` lets shared memory be used. `peer_arg` comes back by peer_arg(). */
+    int (*connect)(struct transport_worker *worker, const void *address, size_t length, bool same_host,
+                   void *peer_arg, struct transport_peer **peer);
+    void *(*peer_arg)(struct transport_peer *peer);
+    /* Callbacks of what is under way run with -ECONNRESET, from a later
+     * progress(). After it the memory that they named is the caller's again. */
+    void (*disconnect)(struct transport_peer *peer);
+
+    /* Sends a message. The header (at most LIMITS_HEADER_MAX) is copied; the
+     * payload pieces must stay until `done`. */
+    int (*send)(struct transport_peer *peer, const void *header, size_t header_length,
+                const struct iovec *payload, size_t payload_count, transport_done_fn *done, void *arg);
+    /* Places the message's payload in `buffer`, which has room for all of it. */
+    int (*receive)(const struct transport_message *message, void *buffer, transport_done_fn *done, void *arg);
+    /* Gives the payload up without reading it. */
+    void (*release)(const struct transport_message *message);
+
+    /* Registers memory so that bulk transfers to and from it need no
+     * registration each. Optional for correctness. */
+    int (*memory_register)(struct transport_worker *worker, void *start, size_t length,
+                           struct transport_memory **memory);
+    void (*memory_release)(struct transport_memory *memory);
+
+    /* Moves things on, runs callbacks; returns how many things happened. */
+    unsigned (*progress)(struct transport_worker *worker);
+    /* A descriptor that becomes readable when there is something to progress,
+     * provided arm() returned 0 since the last progress(). -EBUSY from arm()
+     * means: progress first. */
+    int (*fd)(struct transport_worker *worker);
+    int (*arm)(struct transport_worker *worker);
+};
+
+extern const struct transport transport_ucx;
+
+/* The implementation of that name; NULL when this build has none. */
+const struct transport *transport_by_name(const char *name);
+
+#endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wire_messages.h: the one description of every wire message. From it come the
+ * C structs, the encoders, the decoders with their bounds checks (wire.c), and
+ * the table that the fuzzer walks. docs/protocol.md tells what the messages mean.
+ *
+ * X(kind, name, max): kinds and the meaning of max:
+ *   u8 u16 u32 u64   value at most max
+ *   i64              max is not used (0)
+ *   str              text without NUL of at most max bytes
+ *   bytes            at most max bytes
+ *   mac              16 bytes (max 0)
+ *   list             at most max elements, each an encoded message
+ *   another message  nested (max 0)
+ *
+ * Compatibility: a message is only ever changed together with
+ * LIMITS_PROTOCOL_VERSION; peers of different versions refuse each other.
+ */
+#ifndef COMMON_WIRE_MESSAGES_H
+#define COMMON_WIRE_MESSAGES_H
+
+#include "limits.h"
+
+#define U32 UINT32_MAX
+#define U64 UINT64_MAX
+
+/* ---- operations ------------------------------------------------------- */
+
+/* X(number, name): a request of operation `name` carries the body
+ * <name> and is answered by the body <name>_reply, where these exist. */
+#define WIRE_OPERATIONS(X)                                                                             \
+    X(1, stat)                                                                                         \
+    X(2, open)                                                                                         \
+    X(3, close)                                                                                        \
+    X(4, mkdir)                                                                                        \
+    X(5, rmdir)                                                                                        \
+    X(6, unlink)                                                                                       \
+    X(7, rename)                                                                                       \
+    X(8, symlink)                                                                                      \
+    X(9, link)                                                                                         \
+    X(10, readlink)                                                                                    \
+    X(11, setattr)                                                                                     \
+    X(12, truncate)                                                                                    \
+    X(13, readdir)                                                                                     \
+    X(14, statfs)                                                                                      \
+    X(15, layout_set)                                                                                  \
+    X(16, access)                                                                                      \
+    X(30, map_get)                                                                                     \
+    X(31, server_register)                                                                             \
+    X(32, heartbeat)                                                                                   \
+    X(33, counters)                                                                                    \
+    X(50, read)                                                                                        \
+    X(51, write)                                                                                       \
+    X(52, sync)                                                                                        \
+    X(53, object_stat)                                                                                 \
+    X(54, object_truncate)                                                                             \
+    X(55, object_remove)
+
+/* ---- envelope: in front of every message on the transport -------------- */
+
+#define WIRE_FIELDS_envelope(X)                                                                        \
+    X(u32, magic, U32)         /* WIRE_MAGIC */                                                        \
+    X(u16, operation, 0xffff)                                                                          \
+    X(u8, kind, 2)             /* WIRE_REQUEST, WIRE_REPLY */                                          \
+    X(u8, flags, 1)            /* WIRE_BODY_IN_PAYLOAD */                                              \
+    X(u64, token, U64)         /* names the connection; given by the receiver in the handshake */      \
+    X(u64, id, U64)            /* of the request; grows by one for each of a client */                 \
+    X(u64, settled, U64)       /* requests: all ids of this client below it have been answered */      \
+    X(u32, body_length, LIMITS_BODY_MAX)                                                               \
+    X(u32, status, U32)        /* replies: 0 or an errno, as a positive number */                      \
+    X(u64, payload_length, LIMITS_PAYLOAD_MAX) /* includes a body that travels in it */
+
+/* ---- handshake on the control socket ------------------------------------ */
+
+#define WIRE_FIELDS_hello(X)                                                                           \
+    X(u32, magic, U32)                                                                                 \
+    X(u32, version, U32)                                                                               \
+    X(u64, fingerprint, U64)   /* limits_fingerprint() */                                              \
+    X(mac, client, 0)          /* identity of the client; stays over reconnects */                     \
+    X(mac, nonce, 0)                                                                                   \
+    X(u64, token, U64)         /* for messages to the client */                                        \
+    X(u32, role, 2)            /* WIRE_ROLE_* */                                                       \
+    X(u32, uid, U32)                                                                                   \
+    X(u32, gid, U32)                                                                                   \
+    X(mac, host, 0)            /* identity of the running host */                                      \
+    X(str, name, LIMITS_SERVER_NAME_MAX) /* for logs: program and process id */                        \
+    X(str, transport, 15)                                                                              \
+    X(bytes, address, 8192)    /* of the client's transport worker */
+
+#define WIRE_FIELDS_challenge(X) X(mac, nonce, 0)
+
+#define WIRE_FIELDS_proof(X) X(mac, proof, 0)
+
+#define WIRE_FIELDS_welcome(X)                                                                         \
+    X(mac, proof, 0)                                                                                   \
+    X(u64, token, U64)         /* for messages to the server */                                        \
+    X(mac, host, 0)                                                                                    \
+    X(u32, credit_requests, U32)                                                                       \
+    X(u64, credit_bytes, U64)                                                                          \
+    X(bytes, address, 8192)                                                                            \
+    X(bytes, greeting, LIMITS_CONTROL_FRAME_MAX / 2) /* metadata server: the cluster map */
+
+#define WIRE_FIELDS_refusal(X)                                                                         \
+    X(u32, status, U32)                                                                                \
+    X(str, text, LIMITS_ERROR_TEXT_MAX)
+
+/* ---- parts of other messages ------------------------------------------- */
+
+#define WIRE_FIELDS_error(X) X(str, text, LIMITS_ERROR_TEXT_MAX) X(bytes, map, LIMITS_BODY_MAX / 2)
+
+#define WIRE_FIELDS_layout(X)                                                                          \
+    X(u64, chunk_size, WEFT_CHUNK_BYTES_MAX)                                                           \
+    X(u64, seed, U64)                                                                                  \
+    X(u32, stripe_count, LIMITS_GROUPS_MAX)                                                            \
+    X(u32, group_count, LIMITS_GROUPS_MAX)
+
+/* What a client may do with one file, signed by the metadata server. */
+#define WIRE_FIELDS_capability(X)                                                                      \
+    X(u64, ino, U64)                                                                                   \
+    X(layout, layout, 0)                                                                               \
+    X(u32, access, 3)          /* WIRE_ACCESS_READ, _WRITE */                                          \
+    X(mac, mac, 0)
+
+#define WIRE_FIELDS_attr(X)                                                                            \
+    X(u64, ino, U64)                                                                                   \
+    X(u64, size, U64)          /* as far as the metadata server knows */                               \
+    X(u8, size_open, 1)        /* may have grown since: ask the storage servers */                     \
+    X(u64, bytes, U64)                                                                                 \
+    X(u32, mode, U32)                                                                                  \
+    X(u32, nlink, U32)                                                                                 \
+    X(u32, uid, U32)                                                                                   \
+    X(u32, gid, U32)                                                                                   \
+    X(i64, atime_ns, 0)                                                                                \
+    X(i64, mtime_ns, 0)                                                                                \
+    X(i64, ctime_ns, 0)                                                                                \
+    X(layout, layout, 0)                                                                               \
+    X(str, pool, WEFT_POOL_BYTES_MAX)
+
+#define WIRE_FIELDS_extent(X)                                                                          \
+    X(u64, offset, INT64_MAX)  /* in the file; the extent lies within one chunk */                     \
+    X(u32, length, WEFT_CHUNK_BYTES_MAX)                                                               \
+    X(u32, target, U32)        /* id of the target that holds it */
+
+#define WIRE_FIELDS_number(X) X(u32, value, U32)
+
+/* ---- metadata operations ------------------------------------------------ */
+
+#define WIRE_FIELDS_stat(X)                                                                            \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */                                 \
+    X(u64, ino, U64)                                                                                   \
+    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */
+#define WIRE_FIELDS_stat_reply(X)                                                                      \
+    X(attr, attr, 0)                                                                                   \
+    X(capability, capability, 0) /* to ask the storage servers for the size; access 0 */
+
+#define WIRE_FIELDS_open(X)                                                                            \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(u32, flags, U32)         /* WIRE_OPEN_* */                                                       \
+    X(u32, mode, 07777)                                                                                \
+    X(layout, layout, 0)       /* zero fields: the directory's default */                              \
+    X(str, pool, WEFT_POOL_BYTES_MAX)
+#define WIRE_FIELDS_open_reply(X)                                                                      \
+    X(u64, handle, U64)        /* names this opening in close */                                       \
+    X(u8, created, 1)                                                                                  \
+    X(attr, attr, 0)                                                                                   \
+    X(capability, capability, 0)                                                                       \
+    X(u64, map_version, U64)   /* when newer than the client's, it asks for the map */
+
+#define WIRE_FIELDS_close(X)                                                                           \
+    X(u64, handle, U64)                                                                                \
+    X(u8, wrote, 1)            /* something may have been written through it */
+
+#define WIRE_FIELDS_mkdir(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 07777)
+#define WIRE_FIELDS_rmdir(X) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_unlink(X) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_rename(X) X(str, from, WEFT_PATH_BYTES_MAX) X(str, to, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_symlink(X) X(str, target, LIMITS_SYMLINK_MAX) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_link(X) X(str, from, WEFT_PATH_BYTES_MAX) X(str, to, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_readlink(X) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_readlink_reply(X) X(str, target, LIMITS_SYMLINK_MAX)
+
+#define WIRE_FIELDS_setattr(X)                                                                         \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* followed */                                                   \
+    X(u32, mask, 0x3f)         /* WIRE_SETATTR_* */                                                    \
+    X(u32, mode, 07777)                                                                                \
+    X(u32, uid, U32)                                                                                   \
+    X(u32, gid, U32)                                                                                   \
+    X(i64, atime_ns, 0)                                                                                \
+    X(i64, mtime_ns, 0)
+
+#define WIRE_FIELDS_truncate(X)                                                                        \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with a handle: that open file */                           \
+    X(u64, handle, U64)                                                                                \
+    X(capability, capability, 0) /* of the handle, when it was imported */                             \
+    X(u64, size, INT64_MAX)                                                                            \
+    X(u8, grow_only, 1)        /* do nothing when the file is longer */
+
+#define WIRE_FIELDS_readdir(X)                                                                         \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(str, after, WEFT_NAME_BYTES_MAX) /* "" to begin */                                               \
+    X(u32, count_max, 4096)
+#define WIRE_FIELDS_dirent(X)                                                                          \
+    X(str, name, WEFT_NAME_BYTES_MAX)                                                                  \
+    X(attr, attr, 0)
+#define WIRE_FIELDS_readdir_reply(X)                                                                   \
+    X(u8, end, 1)                                                                                      \
+    X(list, entries, 4096)     /* dirent */
+
+#define WIRE_FIELDS_statfs_reply(X)                                                                    \
+    X(u64, bytes_total, U64)                                                                           \
+    X(u64, bytes_free, U64)                                                                            \
+    X(u64, files, U64)                                                                                 \
+    X(u32, targets, U32)                                                                               \
+    X(u32, targets_up, U32)                                                                            \
+    X(u32, servers, U32)                                                                               \
+    X(u32, servers_up, U32)                                                                            \
+    X(u64, map_version, U64)
+
+#define WIRE_FIELDS_layout_set(X)                                                                      \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(layout, layout, 0)                                                                               \
+    X(str, pool, WEFT_POOL_BYTES_MAX)
+
+#define WIRE_FIELDS_access(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 7)
+
+/* ---- cluster operations ------------------------------------------------- */
+
+#define WIRE_FIELDS_map_server(X)                                                                      \
+    X(u32, id, U32)                                                                                    \
+    X(u8, state, 1)                                                                                    \
+    X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
+    X(u64, bytes_total, U64)                                                                           \
+    X(u64, bytes_free, U64)                                                                            \
+    X(list, addresses, LIMITS_SHARDS_MAX) /* address, one for each shard */
+#define WIRE_FIELDS_address(X) X(str, text, LIMITS_ADDRESS_MAX)
+#define WIRE_FIELDS_map_target(X) X(u32, id, U32) X(u32, server, LIMITS_SERVERS_MAX) X(u8, state, 1)
+#define WIRE_FIELDS_map_group(X) X(list, members, LIMITS_GROUP_MEMBERS_MAX) /* number */
+#define WIRE_FIELDS_map(X)                                                                             \
+    X(u64, version, U64)                                                                               \
+    X(mac, cluster, 0)                                                                                 \
+    X(str, metadata_address, LIMITS_ADDRESS_MAX)                                                       \
+    X(list, servers, LIMITS_LIST_MAX)                                                                  \
+    X(list, targets, LIMITS_LIST_MAX)                                                                  \
+    X(list, groups, LIMITS_LIST_MAX)
+
+#define WIRE_FIELDS_map_get_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2) /* an encoded map */
+
+#define WIRE_FIELDS_server_register(X)                                                                 \
+    X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
+    X(list, addresses, LIMITS_SHARDS_MAX) /* address */                                                \
+    X(list, targets, LIMITS_LIST_MAX)  /* number: their ids */                                         \
+    X(u64, bytes_total, U64)                                                                           \
+    X(u64, bytes_free, U64)
+#define WIRE_FIELDS_server_register_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2)
+
+#define WIRE_FIELDS_heartbeat(X)                                                                       \
+    X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
+    X(u64, map_version, U64)                                                                           \
+    X(u64, bytes_total, U64)                                                                           \
+    X(u64, bytes_free, U64)
+#define WIRE_FIELDS_heartbeat_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2) /* empty: yours is current */
+
+#define WIRE_FIELDS_counter(X) X(str, name, 63) X(u64, value, U64)
+#define WIRE_FIELDS_counters_reply(X) X(list, counters, 1024) /* counter */
+
+/* ---- storage operations ------------------------------------------------- */
+
+/* The payload is the extents' bytes, one after the other. */
+#define WIRE_FIELDS_write(X)                                                                           \
+    X(capability, capability, 0)                                                                       \
+    X(u64, map_version, U64)                                                                           \
+    X(list, extents, LIMITS_EXTENTS_MAX) /* extent */
+
+#define WIRE_FIELDS_read(X)                                                                            \
+    X(capability, capability, 0)                                                                       \
+    X(u64, map_version, U64)                                                                           \
+    X(list, extents, LIMITS_EXTENTS_MAX) /* extent */
+/* The payload is what is there of each extent, one after the other. */
+#define WIRE_FIELDS_read_reply(X)                                                                      \
+    X(list, present, LIMITS_EXTENTS_MAX) /* number: bytes there of each extent; empty: all of all */
+
+#define WIRE_FIELDS_sync(X) X(capability, capability, 0) X(u64, map_version, U64)
+
+#define WIRE_FIELDS_object_stat(X) X(capability, capability, 0) X(u64, map_version, U64)
+#define WIRE_FIELDS_object_stat_reply(X)                                                               \
+    X(u64, end, U64)           /* file offset behind the last byte that this shard holds; 0: none */   \
+    X(i64, mtime_ns, 0)        /* of the last write; 0: none */                                        \
+    X(u64, bytes, U64)
+
+/* From the metadata server only. */
+#define WIRE_FIELDS_object_truncate(X) X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
+#define WIRE_FIELDS_object_remove(X) X(capability, capability, 0)
+
+/* ---- all of them ---------------------------------------------------------- */
+
+#define WIRE_MESSAGES(M)                                                                               \
+    M(envelope)                                                                                        \
+    M(hello)                                                                                           \
+    M(challenge)                                                                                       \
+    M(proof)                                                                                           \
+    M(welcome)                                                                                         \
+    M(refusal)                                                                                         \
+    M(error)                                                                                           \
+    M(layout)                                                                                          \
+    M(capability)                                                                                      \
+    M(attr)                                                                                            \
+    M(extent)                                                                                          \
+    M(number)                                                                                          \
+    M(stat)                                                                                            \
+    M(stat_reply)                                                                                      \
+    M(open)                                                                                            \
+    M(open_reply)                                                                                      \
+    M(close)                                                                                           \
+    M(mkdir)                                                                                           \
+    M(rmdir)                                                                                           \
+    M(unlink)                                                                                          \
+    M(rename)                                                                                          \
+    M(symlink)                                                                                         \
+    M(link)                                                                                            \
+    M(readlink)                                                                                        \
+    M(readlink_reply)                                                                                  \
+    M(setattr)                                                                                         \
+    M(truncate)                                                                                        \
+    M(readdir)                                                                                         \
+    M(dirent)                                                                                          \
+    M(readdir_reply)                                                                                   \
+    M(statfs_reply)                                                                                    \
+    M(layout_set)                                                                                      \
+    M(access)                                                                                          \
+    M(address)                                                                                         \
+    M(map_server)                                                                                      \
+    M(map_target)                                                                                      \
+    M(map_group)                                                                                       \
+    M(map)                                                                                             \
+    M(map_get_reply)                                                                                   \
+    M(server_register)                                                                                 \
+    M(server_register_reply)                                                                           \
+    M(heartbeat)                                                                                       \
+    M(heartbeat_reply)                                                                                 \
+    M(counter)                                                                                         \
+    M(counters_reply)                                                                                  \
+    M(write)                                                                                           \
+    M(read)                                                                                            \
+    M(read_reply)                                                                                      \
+    M(sync)                                                                                            \
+    M(object_stat)                                                                                     \
+    M(object_stat_reply)                                                                               \
+    M(object_truncate)                                                                                 \
+    M(object_remove)
+
+#endif
