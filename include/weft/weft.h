@@ -37,6 +37,11 @@
 extern "C" {
 #endif
 
+/* The library is compiled with everything hidden but what stands here. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 #define WEFT_PATH_PREFIX "weft:"
 #define WEFT_NAME_BYTES_MAX 255u    /* one path component */
 #define WEFT_PATH_BYTES_MAX 4095u   /* a whole path, without the final NUL */
@@ -310,6 +315,10 @@ struct weft_server {
 };
 typedef void weft_server_fn(void *arg, const struct weft_server *server);
 int weft_servers(weft_session_t *session, weft_server_fn *each, void *arg);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
