@@ -25,6 +25,17 @@ AC_DEFUN([WEFT_CFLAGS_ADD], [
     WEFT_CFLAGS="$WEFT_CFLAGS $1"
 ])
 
+# WEFT_CFLAGS_TRY(FLAG): likewise, when the compiler knows it.
+AC_DEFUN([WEFT_CFLAGS_TRY], [
+    weft_saved_cflags=$CFLAGS
+    CFLAGS="$CFLAGS -Werror $1"
+    AC_MSG_CHECKING([whether $CC knows $1])
+    AC_COMPILE_IFELSE([AC_LANG_PROGRAM()],
+        [AC_MSG_RESULT([yes]); WEFT_CFLAGS_ADD([$1])],
+        [AC_MSG_RESULT([no])])
+    CFLAGS=$weft_saved_cflags
+])
+
 # WEFT_REQUIRE(VARIABLE, MODULE, PACKAGE), WEFT_REQUIRE_DONE: libraries without
 # which there is no Weft. All that is missing is told at once, with the remedy.
 AC_DEFUN([WEFT_REQUIRE], [
@@ -45,7 +56,9 @@ AC_DEFUN([WEFT_OPENMPI], [
     have_openmpi=no
     openmpi_version=
     openmpi_why=
-    AS_IF([test "x$with_openmpi" = xno], [openmpi_why="--without-openmpi"], [
+    # mpirun is not made with sanitizers, so it cannot load a component that is.
+    AS_IF([test "x$with_openmpi" = xno], [openmpi_why="--without-openmpi"],
+        [test "x$enable_sanitizers" != xno], [openmpi_why="--enable-sanitizers"], [
         PKG_CHECK_MODULES([OMPI], [ompi-c >= 4.1 ompi-c < 6], [
             openmpi_version=$($PKG_CONFIG --modversion ompi-c)
             have_openmpi=yes

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Completion of the weft command for bash; installed as completions/weft.
+
+# Words that complete a weft: path: the entries of its folder, asked from the cluster.
+_weft_remote_paths()
+{
+    local word=$1 folder name
+    folder=${word%/*}/
+    [[ $folder == weft:* ]] || folder=weft:/
+    while IFS= read -r name; do
+        [[ $name ]] && printf '%s%s\n' "$folder" "$name"
+    done < <(timeout 2 weft ls -F "$folder" 2>/dev/null)
+}
+
+_weft()
+{
+    local IFS=$'\n' word command='' i
+    # A colon parts words in bash; put the parts of weft:/path together again.
+    word=${COMP_LINE:0:COMP_POINT}
+    word=${word##*[[:space:]]}
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} != -* ]] && { command=${COMP_WORDS[i]}; break; }
+    done
+
+    if [[ -z $command ]]; then
+        mapfile -t COMPREPLY < <(compgen -W $'up\ndown\nstatus\nenv\nls\nstat\nmkdir\nrm\ncp\nlayout\n--help\n--version' -- "$word")
+        return
+    fi
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+    --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    --transport) mapfile -t COMPREPLY < <(compgen -W ucx -- "$word"); return ;;
+    esac
+    if [[ $word == -* ]]; then
+        local options
+        options=$(weft "$command" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+        return
+    fi
+    case $command in
+    ls | stat | mkdir | rm | cp | layout)
+        if [[ $word == weft:* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "$(_weft_remote_paths "$word")" -- "$word")
+            # What stands in front of the last colon is on the line already.
+            [[ $COMP_WORDBREAKS == *:* ]] && COMPREPLY=("${COMPREPLY[@]#weft:}")
+            compopt -o nospace
+        else
+            mapfile -t COMPREPLY < <(compgen -W weft:/ -- "$word")
+            if [[ ${#COMPREPLY[@]} -gt 0 ]]; then
+                compopt -o nospace
+            elif [[ $command == cp ]]; then
+                mapfile -t COMPREPLY < <(compgen -f -- "$word")
+                compopt -o filenames
+            fi
+        fi
+        ;;
+    esac
+}
+
+complete -F _weft weft
