@@ -171,6 +171,7 @@ AC_DEFUN([WEFT_SUMMARY], [
     WEFT_ROW([ISA-L], [yes], [$($PKG_CONFIG --modversion libisal)])
     WEFT_ROW([libconfig], [yes], [$($PKG_CONFIG --modversion libconfig)])
     WEFT_ROW([libsodium], [yes], [$($PKG_CONFIG --modversion libsodium)])
+    WEFT_ROW([Jansson], [yes], [$($PKG_CONFIG --modversion jansson)])
     WEFT_ROW([ROMIO driver for Open MPI], [$have_openmpi], [$weft_openmpi_remark])
     WEFT_ROW([unit tests (CMocka)], [$have_cmocka], [$weft_cmocka_remark])
     WEFT_ROW([valgrind], [$(weft_yes_no "$VALGRIND")], [])
