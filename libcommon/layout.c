@@ -34,7 +34,8 @@ int layout_complete(struct layout *layout)
         return err_set(-EINVAL, "a chunk size of %" PRIu64 " bytes is not possible; choose one from %u to %u",
                        layout->chunk_size, WEFT_CHUNK_BYTES_MIN, WEFT_CHUNK_BYTES_MAX);
     if (layout->group_count == 0)
-        return err_set(-EINVAL, "the pool has no groups to place a file on; have storage servers registered?");
+        return err_set(-EINVAL,
+                       "the pool has no groups to place a file on; have storage servers registered?");
     if (layout->group_count > LIMITS_GROUPS_MAX)
         return err_set(-EINVAL, "a layout over %" PRIu32 " groups is not possible; the most is %u",
                        layout->group_count, LIMITS_GROUPS_MAX);
