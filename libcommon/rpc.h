@@ -19,7 +19,7 @@
  * thread (or to whoever holds the lock that its owner put around it).
  * rpc_wake() alone may be called from anywhere. Callbacks run inside
  * rpc_progress() and rpc_wait(); they may call anything here but rpc_close(),
- * rpc_progress() and rpc_wait().
+ * rpc_disconnect(), rpc_progress() and rpc_wait().
  */
 #ifndef COMMON_RPC_H
 #define COMMON_RPC_H
@@ -31,6 +31,7 @@
 
 #include "conf.h"
 #include "counters.h"
+#include "list.h"
 #include "transport.h"
 #include "wire.h"
 
@@ -114,6 +115,7 @@ void rpc_connection_arg_set(struct rpc_connection *connection, void *arg);
 void *rpc_connection_arg(const struct rpc_connection *connection);
 
 struct rpc_call;
+struct rpc_transfer;
 typedef void rpc_call_fn(struct rpc_call *call);
 
 /* A call belongs to the caller, who fills the first part, and must not touch it
@@ -126,6 +128,7 @@ struct rpc_call {
     const struct iovec *payload; /* must stay until done, as must its bytes */
     uint32_t payload_count;
     uint32_t deadline_ms;      /* 0: the configuration's */
+    uint64_t reply_bytes_max;  /* payload expected in the reply; counts against the credit */
     rpc_call_fn *done;
     /* Where the reply's payload goes: called with the reply's body (valid
      * inside only) when a payload came; returns room for `length` bytes that
@@ -141,13 +144,11 @@ struct rpc_call {
 
     /* rpc's own */
     struct rpc_connection *connection;
-    struct rpc_call *next, *previous;
+    struct list_link link;
     uint64_t id;
     uint64_t deadline_ns;
-    uint64_t bytes;            /* credit it takes */
     uint32_t state;
-    uint32_t attempts;
-    void *transfer;
+    struct rpc_transfer *transfer;
 };
 
 /* Starts the call. 0: `done` will run, once, from a later rpc_progress(). On
@@ -164,6 +165,8 @@ struct rpc_request {
     const void *body;          /* valid until rpc_reply() */
     uint32_t body_length;
     uint64_t payload_length;   /* bytes to fetch by rpc_request_receive() */
+    const void *data;          /* the payload when it is here already (then no fetching is
+                                * needed), else NULL; valid until rpc_reply() */
     void *arg;                 /* the service's own */
 };
 

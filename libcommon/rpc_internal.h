@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rpc_internal.h: what the files of the rpc module share.
+ *
+ *   rpc.c        opening, the loop, waiting, timers, watches
+ *   rpc_link.c   links: a control socket and a transport peer, and their tokens
+ *   rpc_call.c   the client side: connections, calls, deadlines, retries
+ *   rpc_serve.c  the server side: peers, requests, replies
+ *   rpc_count.c  the counters
+ */
+#ifndef COMMON_RPC_INTERNAL_H
+#define COMMON_RPC_INTERNAL_H
+
+#include "bufpool.h"
+#include "control.h"
+#include "rpc.h"
+
+#define ENVELOPE_BYTES 48u
+#define TIMERS_MAX 4u
+#define WATCHES_MAX 4u
+#define HANDSHAKE_MS 5000u
+
+/* What a descriptor in the epoll set stands for: kind in the upper half, index below. */
+enum event_kind { EVENT_WAKE = 1, EVENT_TRANSPORT, EVENT_LISTENER, EVENT_LINK, EVENT_WATCH };
+
+enum rpc_count {
+    COUNT_BYTES_WIRE_SENT,
+    COUNT_BYTES_WIRE_RECEIVED,
+    COUNT_BYTES_PAYLOAD_SENT,
+    COUNT_BYTES_PAYLOAD_RECEIVED,
+    COUNT_REQUESTS_SENT,
+    COUNT_REQUESTS_RESENT,
+    COUNT_REQUESTS_RECEIVED,
+    COUNT_REPLIES_SENT,
+    COUNT_REPLIES_RECEIVED,
+    COUNT_CONNECTIONS_MADE,
+    COUNT_CONNECTIONS_LOST,
+    COUNT_CONNECTIONS_REFUSED,
+    COUNT_MESSAGES_REFUSED,
+    COUNT_DEADLINES_MISSED,
+    COUNT_SLEEPS,
+    COUNT_WAKEUPS,
+    COUNT_BASE, /* then sent_<operation>, then served_<operation> */
+};
+
+struct rpc_link {
+    struct rpc *rpc;
+    struct control control;
+    struct transport_peer *peer;
+    uint32_t slot;
+    uint32_t events;              /* asked of epoll */
+    int broken;                   /* 0, or why it is to be broken */
+    char *broken_text;
+    struct list_link broken_link;
+    struct rpc_connection *connection; /* client side */
+    struct rpc_peer *served;           /* server side, once open */
+};
+
+struct rpc_timer {
+    uint64_t due_ns;
+    uint64_t interval_ns;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct rpc_watch {
+    int fd; /* -1: free */
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct rpc {
+    struct rpc_config config;
+    const struct transport *transport;
+    struct transport_worker *worker;
+    struct control_self self;
+    int epoll_fd, wake_fd, listen_fd;
+
+    struct rpc_link **links; /* by slot */
+    uint32_t link_count;     /* slots made */
+    uint32_t served_count;   /* links accepted */
+    struct list broken;
+
+    struct list connections;
+    uint64_t next_id;
+
+    struct list peers;
+    struct list sent_due;    /* replies whose peer was gone: `sent` is due */
+    struct bufpool *bodies;  /* payloads that are fetched to get at a body in front */
+
+    struct rpc_timer timers[TIMERS_MAX];
+    uint32_t timer_count;
+    struct rpc_watch watches[WATCHES_MAX];
+    uint64_t due_ns;         /* when rpc_tick() has something to do next */
+    uint64_t polled_ns;      /* when the sockets were last looked at */
+    uint64_t arm_failing_ns; /* since when arm() says busy with nothing to do */
+    bool sleeping;
+    bool sockets_due;
+    uint64_t refused_logged_ns;
+
+    struct counter *counters;
+};
+
+enum call_state { CALL_QUEUED = 1, CALL_SENT, CALL_RECEIVING, CALL_REPLIED };
+
+struct rpc_connection {
+    struct rpc *rpc;
+    struct list_link link_in_rpc;
+    struct list calls;       /* not ended, in the order of their ids */
+    struct rpc_link *link;
+    char address[LIMITS_ADDRESS_MAX + 1];
+    char name[160];
+    void *arg;
+    uint32_t requests_under_way;
+    uint64_t bytes_under_way;
+    uint32_t backoff_ms;
+    uint64_t retry_ns;       /* not before */
+    uint64_t refused_ns;     /* since when there is nobody there; 0: not so */
+    bool was_open;           /* once, in its life */
+    char problem[256];       /* why the last attempt failed */
+    int problem_error;
+};
+
+/* The part of a call that lives as long as the transport works on it. */
+struct rpc_transfer {
+    struct rpc *rpc;
+    struct rpc_call *call;   /* NULL: nobody waits any more */
+    bool sending;
+    bool receiving;
+    void *whole;             /* a reply whose body is in the payload */
+    uint32_t body_length;
+    uint64_t payload_length;
+    uint8_t body[LIMITS_HEADER_MAX];
+};
+
+struct rpc_peer {
+    struct rpc *rpc;
+    struct list_link link_in_rpc;
+    struct rpc_link *link;   /* NULL: gone */
+    struct rpc_identity identity;
+    char name[LIMITS_SERVER_NAME_MAX + 72];
+    void *arg;
+    uint32_t requests;       /* not yet answered, or whose answer is under way */
+};
+
+/* rpc_link.c */
+struct rpc_link *rpc_link_dial(struct rpc *rpc, struct rpc_connection *connection, int *error);
+void rpc_link_accept(struct rpc *rpc);
+void rpc_link_progress(struct rpc_link *link);
+/* Breaks the link from the next progress(); the text is err_text(). Safe anywhere. */
+void rpc_link_fail(struct rpc_link *link, int error);
+void rpc_link_break(struct rpc_link *link, int error);
+struct rpc_link *rpc_link_by_token(struct rpc *rpc, uint64_t token);
+unsigned rpc_links_break_due(struct rpc *rpc);
+
+/* rpc_call.c */
+void rpc_connection_open(struct rpc_connection *connection);
+void rpc_connection_down(struct rpc_connection *connection, int error);
+void rpc_reply_came(struct rpc_connection *connection, const struct wire_envelope *envelope,
+                    const struct transport_message *message);
+void rpc_calls_tick(struct rpc *rpc, uint64_t now_ns);
+void rpc_calls_cancel(struct rpc *rpc);
+
+/* rpc_serve.c */
+int rpc_peer_up(struct rpc_link *link);
+void rpc_peer_down(struct rpc_peer *peer);
+void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelope,
+                      const struct transport_message *message);
+unsigned rpc_sent_run(struct rpc *rpc);
+
+/* rpc.c */
+/* Something is to be done at `ns`: the sleep must not last beyond it. */
+void rpc_due(struct rpc *rpc, uint64_t ns);
+int rpc_poll_set(struct rpc *rpc, int operation, int fd, uint32_t events, enum event_kind kind, uint32_t index);
+/* A message is not for us: says so, at most once a second. */
+void rpc_refuse_message(struct rpc *rpc, const char *who, const char *why);
+/* Builds header (envelope and inline body) in `header`; returns its length. When the body
+ * does not fit, it is put first into `iov`, whose count grows. */
+size_t rpc_header_make(struct wire_envelope *envelope, const void *body, size_t body_length,
+                       uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov, size_t *iov_count,
+                       const struct iovec *payload, size_t payload_count);
+
+/* rpc_count.c */
+int rpc_counters_make(struct rpc *rpc);
+void rpc_count(struct rpc *rpc, enum rpc_count which, uint64_t amount);
+void rpc_count_sent(struct rpc *rpc, unsigned operation);
+void rpc_count_served(struct rpc *rpc, unsigned operation);
+
+#endif

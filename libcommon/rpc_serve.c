@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server side: connected clients, their requests, and the replies.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "err.h"
+#include "log.h"
+#include "rpc_internal.h"
+
+#define PIECES_ON_STACK 34u
+/* A client frees its credit when it has a reply, which may be before the sender
+ * of that reply knows it. So twice the credit is honest; more is not. */
+#define CREDIT_SLACK 2u
+
+/* A request with what rpc needs for it. */
+struct served {
+    struct rpc_request request; /* first: the service holds a pointer to it */
+    struct transport_message message;
+    bool payload_waits;         /* the message's payload was neither taken nor released */
+    void *whole;                /* body and data, fetched */
+    struct bufpool_waiter waiter;
+    void (*received)(struct rpc_request *request, int status);
+    uint8_t body[LIMITS_HEADER_MAX];
+};
+
+/* A reply under way. */
+struct reply {
+    struct list_link link;
+    struct rpc_peer *peer;
+    void (*sent)(void *arg);
+    void *arg;
+    void *body; /* a long one, copied */
+};
+
+static struct served *served_of(struct rpc_request *request)
+{
+    return (struct served *)request;
+}
+
+/* ---- peers --------------------------------------------------------------------- */
+
+int rpc_peer_up(struct rpc_link *link)
+{
+    struct rpc *rpc = link->rpc;
+    const struct wire_hello *hello = &link->control.hello;
+    struct rpc_peer *peer = calloc(1, sizeof *peer);
+    if (!peer)
+        return err_set(-ENOMEM, "out of memory for a peer");
+    peer->rpc = rpc;
+    peer->link = link;
+    snprintf(peer->name, sizeof peer->name, "%s", hello->name);
+    memcpy(peer->identity.client, hello->client.bytes, sizeof peer->identity.client);
+    peer->identity.role = hello->role;
+    peer->identity.uid = hello->uid;
+    peer->identity.gid = hello->gid;
+    peer->identity.name = peer->name;
+    list_push_back(&rpc->peers, &peer->link_in_rpc);
+    link->served = peer;
+    log_debug("%s connected", link->control.peer_name);
+    if (rpc->config.service->peer_up)
+        rpc->config.service->peer_up(rpc->config.arg, peer);
+    return 0;
+}
+
+static void peer_drop(struct rpc_peer *peer)
+{
+    if (peer->link || peer->requests)
+        return;
+    list_remove(&peer->link_in_rpc);
+    free(peer);
+}
+
+void rpc_peer_down(struct rpc_peer *peer)
+{
+    struct rpc *rpc = peer->rpc;
+    peer->link = NULL;
+    log_debug("%s went away", peer->name);
+    if (rpc->config.service->peer_down)
+        rpc->config.service->peer_down(rpc->config.arg, peer);
+    peer_drop(peer);
+}
+
+const struct rpc_identity *rpc_peer_identity(const struct rpc_peer *peer)
+{
+    return &peer->identity;
+}
+
+void rpc_peer_arg_set(struct rpc_peer *peer, void *arg)
+{
+    peer->arg = arg;
+}
+
+void *rpc_peer_arg(const struct rpc_peer *peer)
+{
+    return peer->arg;
+}
+
+/* ---- requests --------------------------------------------------------------------- */
+
+static void request_deliver(struct served *served)
+{
+    struct rpc *rpc = served->request.peer->rpc;
+    rpc_count_served(rpc, served->request.operation);
+    rpc_count(rpc, COUNT_BYTES_PAYLOAD_RECEIVED, served->request.payload_length);
+    rpc->config.service->request(rpc->config.arg, &served->request);
+}
+
+static void request_free(struct served *served)
+{
+    struct rpc *rpc = served->request.peer->rpc;
+    if (served->payload_waits)
+        rpc->transport->release(&served->message);
+    if (served->whole)
+        bufpool_put(rpc->bodies, served->whole);
+    free(served);
+}
+
+static void whole_received(void *arg, int status)
+{
+    struct served *served = arg;
+    struct rpc_request *request = &served->request;
+    if (status < 0) {
+        rpc_reply(request, status, NULL, 0, NULL, 0, NULL, NULL);
+        return;
+    }
+    request->body = served->whole;
+    request->data = request->payload_length ? (uint8_t *)served->whole + request->body_length : NULL;
+    request_deliver(served);
+}
+
+static void whole_fetch(struct bufpool_waiter *waiter, void *buffer)
+{
+    struct served *served = list_item(waiter, struct served, waiter);
+    struct rpc *rpc = served->request.peer->rpc;
+    served->whole = buffer;
+    served->payload_waits = false;
+    int error = rpc->transport->receive(&served->message, buffer, whole_received, served);
+    if (error)
+        rpc_reply(&served->request, error, NULL, 0, NULL, 0, NULL, NULL);
+}
+
+/* The body is in the payload: at hand when that came at once, else fetched. */
+static void request_unwrap(struct served *served)
+{
+    struct rpc *rpc = served->request.peer->rpc;
+    if (served->message.data) {
+        served->request.body = served->message.data;
+        served->request.data = served->request.payload_length
+                                   ? (const uint8_t *)served->message.data + served->request.body_length : NULL;
+        request_deliver(served);
+        return;
+    }
+    served->waiter.length = served->message.payload_length;
+    served->waiter.ready = whole_fetch;
+    int error = bufpool_get(rpc->bodies, &served->waiter);
+    if (error)
+        rpc_reply(&served->request, error, NULL, 0, NULL, 0, NULL, NULL);
+}
+
+void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelope,
+                      const struct transport_message *message)
+{
+    struct rpc *rpc = peer->rpc;
+    bool in_payload = envelope->flags & WIRE_BODY_IN_PAYLOAD;
+    struct served *served = malloc(sizeof *served);
+    if (peer->requests >= CREDIT_SLACK * rpc->config.conf->credit_requests || !served) {
+        free(served);
+        rpc->transport->release(message);
+        rpc_link_fail(peer->link, served ? err_set(-EPROTO, "it has more than %u requests under way",
+                                                   rpc->config.conf->credit_requests)
+                                         : err_set(-ENOMEM, "out of memory for a request"));
+        return;
+    }
+    peer->requests++;
+    served->request = (struct rpc_request){
+        .peer = peer,
+        .operation = envelope->operation,
+        .id = envelope->id,
+        .settled = envelope->settled,
+        .body = served->body,
+        .body_length = envelope->body_length,
+        .payload_length = message->payload_length - (in_payload ? envelope->body_length : 0),
+    };
+    served->message = *message;
+    served->payload_waits = message->payload_length > 0;
+    served->whole = NULL;
+    if (in_payload) {
+        request_unwrap(served);
+        return;
+    }
+    memcpy(served->body, (const uint8_t *)message->header + message->header_length - envelope->body_length,
+           envelope->body_length);
+    served->request.data = message->data;
+    request_deliver(served);
+}
+
+static void payload_received(void *arg, int status)
+{
+    struct served *served = arg;
+    served->received(&served->request, status);
+}
+
+int rpc_request_receive(struct rpc_request *request, void *buffer,
+                        void (*done)(struct rpc_request *request, int status))
+{
+    struct served *served = served_of(request);
+    struct rpc *rpc = request->peer->rpc;
+    if (!served->payload_waits || served->whole || request->body != served->body)
+        return err_set(-EINVAL, "the request's payload is here already");
+    served->received = done;
+    served->payload_waits = false;
+    request->data = NULL;
+    return rpc->transport->receive(&served->message, buffer, payload_received, served);
+}
+
+/* ---- replies ---------------------------------------------------------------------------- */
+
+static void reply_end(struct reply *reply)
+{
+    struct rpc_peer *peer = reply->peer;
+    if (reply->sent)
+        reply->sent(reply->arg);
+    free(reply->body);
+    free(reply);
+    peer->requests--;
+    peer_drop(peer);
+}
+
+static void reply_sent(void *arg, int status)
+{
+    struct reply *reply = arg;
+    if (status < 0 && reply->peer->link)
+        rpc_link_fail(reply->peer->link, status);
+    reply_end(reply);
+}
+
+static int reply_send(struct reply *reply, struct wire_envelope *envelope, const void *body, size_t body_length,
+                      const struct iovec *payload, size_t payload_count)
+{
+    struct rpc_peer *peer = reply->peer;
+    struct rpc *rpc = peer->rpc;
+    uint8_t header[LIMITS_HEADER_MAX];
+    struct iovec pieces[PIECES_ON_STACK], *iov = pieces;
+    size_t iov_count;
+    if (body_length > LIMITS_BODY_MAX)
+        return err_set(-EMSGSIZE, "a reply of %zu bytes is too long", body_length);
+    if (body_length > LIMITS_BODY_INLINE_MAX) {
+        reply->body = malloc(body_length);
+        if (!reply->body)
+            return err_set(-ENOMEM, "out of memory for a reply");
+        memcpy(reply->body, body, body_length);
+        body = reply->body;
+    }
+    if (payload_count >= PIECES_ON_STACK) {
+        iov = malloc((payload_count + 1) * sizeof *iov);
+        if (!iov)
+            return err_set(-ENOMEM, "out of memory for a reply");
+    }
+    size_t length = rpc_header_make(envelope, body, body_length, header, iov, &iov_count, payload, payload_count);
+    int error = rpc->transport->send(peer->link->peer, header, length, iov, iov_count, reply_sent, reply);
+    if (iov != pieces)
+        free(iov);
+    if (error)
+        return error;
+    rpc_count(rpc, COUNT_REPLIES_SENT, 1);
+    rpc_count(rpc, COUNT_BYTES_WIRE_SENT, length + envelope->payload_length);
+    rpc_count(rpc, COUNT_BYTES_PAYLOAD_SENT,
+              envelope->payload_length - (reply->body ? body_length : 0));
+    return 0;
+}
+
+void rpc_reply(struct rpc_request *request, int status, const void *body, size_t body_length,
+               const struct iovec *payload, size_t payload_count, void (*sent)(void *arg), void *arg)
+{
+    struct rpc_peer *peer = request->peer;
+    struct rpc *rpc = peer->rpc;
+    struct wire_envelope envelope = {
+        .operation = request->operation,
+        .kind = WIRE_REPLY,
+        .token = peer->link ? peer->link->control.token_out : 0,
+        .id = request->id,
+        .status = (uint32_t)-status,
+    };
+    uint8_t error_body[LIMITS_ERROR_TEXT_MAX + 64];
+    if (status < 0 && !body) {
+        char text[LIMITS_ERROR_TEXT_MAX + 1];
+        snprintf(text, sizeof text, "%s", err_text());
+        struct wire_error error = {.text = text};
+        ssize_t length = wire_encode_error(error_body, sizeof error_body, &error);
+        body = error_body;
+        body_length = length > 0 ? (size_t)length : 0;
+    }
+    struct reply *reply = malloc(sizeof *reply);
+    if (!reply) {
+        /* Nothing can be said without memory: end the connection, so that the
+         * client asks again. */
+        log_error("out of memory for a reply to %s", peer->name);
+        if (peer->link)
+            rpc_link_fail(peer->link, -ENOMEM);
+        request_free(served_of(request));
+        if (sent)
+            sent(arg);
+        peer->requests--;
+        return;
+    }
+    *reply = (struct reply){.peer = peer, .sent = sent, .arg = arg};
+    list_link_init(&reply->link);
+    int error = -ECONNRESET;
+    if (peer->link && !peer->link->broken) {
+        error = reply_send(reply, &envelope, body, body_length, payload, payload_count);
+        if (error)
+            rpc_link_fail(peer->link, error);
+    }
+    request_free(served_of(request));
+    if (error)
+        list_push_back(&rpc->sent_due, &reply->link);
+}
+
+unsigned rpc_sent_run(struct rpc *rpc)
+{
+    unsigned count = 0;
+    struct list_link *link;
+    while ((link = list_pop(&rpc->sent_due))) {
+        reply_end(list_item(link, struct reply, link));
+        count++;
+    }
+    return count;
+}

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * transport_ucx.c: the transport over UCX active messages.
+ *
+ * Small payloads are copied behind the header and go eager, in one fragment;
+ * larger ones go by rendezvous, so that the receiver places them itself: by one
+ * copy between the processes on one host (CMA), by RDMA between hosts.
+ *
+ * Error handling. In UCX 1.13 the shared-memory transports cannot be had with
+ * UCP_ERR_HANDLING_MODE_PEER, so peers on one host use mode NONE, and their
+ * death is learnt from the control socket. Then:
+ *  - an endpoint cannot be closed by force. It is flushed in the background,
+ *    and one whose peer died with messages under way stays until the worker is
+ *    closed: some kilobytes for each such death.
+ *  - a send under way is forgotten, not cancelled. That is safe for the sender's
+ *    memory: eager payloads were copied, and a rendezvous over shared memory is
+ *    read by the receiver through the kernel, which checks the address.
+ *  - a receive under way cannot be taken back at all, because the sender might
+ *    still write to it; its callback runs when UCX has finished with it. With
+ *    CMA that is at once.
+ * Between hosts mode PEER is used, and everything under way is really ended.
+ */
+#include "transport.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucp/api/ucp.h>
+
+#include "err.h"
+#include "limits.h"
+#include "list.h"
+#include "log.h"
+
+#define AM_ID 1u
+/* Largest payload that is copied and sent eager: what fits, with a header, one
+ * fragment of the shared-memory transports (8 KiB). */
+#define EAGER_BYTES_MAX 5120u
+
+struct transport_worker {
+    const struct transport_events *events;
+    void *arg;
+    ucp_context_h context;
+    ucp_worker_h worker;
+    ucp_address_t *address;
+    size_t address_length;
+    int fd;
+    struct list ready;        /* transfers whose callback is due */
+    struct list free;         /* transfers for use again */
+    struct list peers;
+    void *callback_data;      /* payload of the message whose callback runs now, */
+    bool callback_data_taken; /* and whether that callback gave it up or received it */
+};
+
+struct transport_peer {
+    struct list_link link;
+    struct transport_worker *worker;
+    ucp_ep_h ep;
+    void *arg;
+    bool peer_mode;
+    struct list transfers;    /* sends under way */
+};
+
+struct transport_memory {
+    struct transport_worker *worker;
+    ucp_mem_h handle;
+};
+
+/* A send or a receive under way. It outlives its peer when UCX still holds it. */
+struct transfer {
+    struct list_link link;    /* in the peer's transfers, ready or free */
+    struct transport_worker *worker;
+    struct transport_peer *peer; /* of a send that can still be told of */
+    transport_done_fn *done;  /* NULL: nobody is to be told any more */
+    void *arg;
+    int status;
+    bool in_ucx;              /* UCX will call back */
+    ucp_dt_iov_t iov[2];
+    ucp_dt_iov_t *iov_long;   /* malloc'ed when there are more pieces */
+    uint8_t bytes[LIMITS_HEADER_MAX + EAGER_BYTES_MAX];
+};
+
+static int error_of(ucs_status_t status)
+{
+    switch (status) {
+    case UCS_OK:
+        return 0;
+    case UCS_ERR_NO_MEMORY:
+        return -ENOMEM;
+    case UCS_ERR_TIMED_OUT:
+    case UCS_ERR_ENDPOINT_TIMEOUT:
+        return -ETIMEDOUT;
+    case UCS_ERR_UNREACHABLE:
+        return -EHOSTUNREACH;
+    case UCS_ERR_CONNECTION_RESET:
+    case UCS_ERR_CANCELED:
+    case UCS_ERR_NOT_CONNECTED:
+        return -ECONNRESET;
+    case UCS_ERR_MESSAGE_TRUNCATED:
+        return -EMSGSIZE;
+    default:
+        return -EIO;
+    }
+}
+
+static int fail(ucs_status_t status, const char *what)
+{
+    return err_set(error_of(status), "UCX: %s: %s", what, ucs_status_string(status));
+}
+
+/* ---- transfers ------------------------------------------------------------ */
+
+static struct transfer *transfer_new(struct transport_worker *worker, transport_done_fn *done, void *arg)
+{
+    struct list_link *link = list_pop(&worker->free);
+    struct transfer *transfer = link ? list_item(link, struct transfer, link) : malloc(sizeof *transfer);
+    if (!transfer)
+        return NULL;
+    list_link_init(&transfer->link);
+    transfer->worker = worker;
+    transfer->peer = NULL;
+    transfer->done = done;
+    transfer->arg = arg;
+    transfer->status = 0;
+    transfer->in_ucx = false;
+    transfer->iov_long = NULL;
+    return transfer;
+}
+
+static void transfer_free(struct transfer *transfer)
+{
+    free(transfer->iov_long);
+    list_push_front(&transfer->worker->free, &transfer->link);
+}
+
+/* The callback is due, from the next progress(): never from inside a submit. */
+static void transfer_ready(struct transfer *transfer, int status)
+{
+    transfer->status = status;
+    list_remove(&transfer->link);
+    list_push_back(&transfer->worker->ready, &transfer->link);
+}
+
+/* UCX is done with it. What was forgotten meanwhile has had its callback. */
+static void transfer_returned(struct transfer *transfer, ucs_status_t status)
+{
+    transfer->in_ucx = false;
+    if (!transfer->done) {
+        transfer_free(transfer);
+        return;
+    }
+    transfer_ready(transfer, error_of(status));
+}
+
+static void send_returned(void *request, ucs_status_t status, void *arg)
+{
+    ucp_request_free(request);
+    transfer_returned(arg, status);
+}
+
+static void receive_returned(void *request, ucs_status_t status, size_t length, void *arg)
+{
+    (void)length;
+    ucp_request_free(request);
+    transfer_returned(arg, status);
+}
+
+/* Takes what ucp_*_nbx() returned; 0 when the callback will run. */
+static int transfer_submitted(struct transfer *transfer, ucs_status_ptr_t request, const char *what)
+{
+    if (UCS_PTR_IS_ERR(request)) {
+        int error = fail(UCS_PTR_STATUS(request), what);
+        list_remove(&transfer->link);
+        transfer_free(transfer);
+        return error;
+    }
+    if (request)
+        transfer->in_ucx = true;
+    else
+        transfer_ready(transfer, 0);
+    return 0;
+}
+
+static unsigned run_ready(struct transport_worker *worker)
+{
+    unsigned count = 0;
+    struct list_link *link;
+    while (count < 256 && (link = list_pop(&worker->ready))) {
+        struct transfer *transfer = list_item(link, struct transfer, link);
+        transport_done_fn *done = transfer->done;
+        void *arg = transfer->arg;
+        int status = transfer->status;
+        if (transfer->in_ucx)
+            transfer->done = NULL; /* forgotten: freed when UCX returns it */
+        else
+            transfer_free(transfer);
+        if (status < 0)
+            err_set(status, "UCX: a transfer failed: %s", err_name(status));
+        if (done)
+            done(arg, status);
+        count++;
+    }
+    return count;
+}
+
+/* ---- messages ---------------------------------------------------------------- */
+
+static ucs_status_t message_came(void *arg, const void *header, size_t header_length, void *data, size_t length,
+                                 const ucp_am_recv_param_t *param)
+{
+    struct transport_worker *worker = arg;
+    bool rendezvous = param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV;
+    struct transport_message message = {
+        .worker = worker,
+        .header = header,
+        .header_length = header_length,
+        .payload_length = length,
+        .data = rendezvous || !length ? NULL : data,
+        .private = length ? data : NULL,
+    };
+    void *outer_data = worker->callback_data;
+    bool outer_taken = worker->callback_data_taken;
+    worker->callback_data = message.private;
+    worker->callback_data_taken = false;
+    worker->events->message(worker->arg, &message);
+    bool taken = worker->callback_data_taken || !length;
+    worker->callback_data = outer_data;
+    worker->callback_data_taken = outer_taken;
+    return taken ? UCS_OK : UCS_INPROGRESS;
+}
+
+static void ucx_release(const struct transport_message *message)
+{
+    struct transport_worker *worker = message->worker;
+    if (!message->private)
+        return;
+    if (message->private == worker->callback_data)
+        worker->callback_data_taken = true;
+    else
+        ucp_am_data_release(worker->worker, message->private);
+}
+
+static int ucx_receive(const struct transport_message *message, void *buffer, transport_done_fn *done, void *arg)
+{
+    struct transport_worker *worker = message->worker;
+    struct transfer *transfer = transfer_new(worker, done, arg);
+    if (!transfer)
+        return err_set(-ENOMEM, "out of memory for a transfer");
+    if (message->data || !message->private) {
+        if (message->payload_length)
+            memcpy(buffer, message->data, message->payload_length);
+        ucx_release(message);
+        transfer_ready(transfer, 0);
+        return 0;
+    }
+    ucp_request_param_t param = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
+        .cb.recv_am = receive_returned,
+        .user_data = transfer,
+    };
+    ucs_status_ptr_t request = ucp_am_recv_data_nbx(worker->worker, message->private, buffer,
+                                                    message->payload_length, &param);
+    return transfer_submitted(transfer, request, "receiving a payload");
+}
+
+/* Describes the payload to UCX: pieces as they are, or one contiguous run. */
+static int payload_describe(struct transfer *transfer, const struct iovec *payload, size_t count,
+                            ucp_request_param_t *param, const void **buffer, size_t *buffer_count)
+{
+    if (count <= 1) {
+        *buffer = count ? payload[0].iov_base : NULL;
+        *buffer_count = count ? payload[0].iov_len : 0;
+        return 0;
+    }
+    ucp_dt_iov_t *iov = transfer->iov;
+    if (count > sizeof transfer->iov / sizeof transfer->iov[0]) {
+        iov = transfer->iov_long = malloc(count * sizeof *iov);
+        if (!iov)
+            return err_set(-ENOMEM, "out of memory for %zu payload pieces", count);
+    }
+    for (size_t i = 0; i < count; i++)
+        iov[i] = (ucp_dt_iov_t){.buffer = payload[i].iov_base, .length = payload[i].iov_len};
+    param->op_attr_mask |= UCP_OP_ATTR_FIELD_DATATYPE;
+    param->datatype = ucp_dt_make_iov();
+    *buffer = iov;
+    *buffer_count = count;
+    return 0;
+}
+
+static int ucx_send(struct transport_peer *peer, const void *header, size_t header_length,
+                    const struct iovec *payload, size_t payload_count, transport_done_fn *done, void *arg)
+{
+    if (header_length > LIMITS_HEADER_MAX)
+        return err_set(-EMSGSIZE, "a header of %zu bytes is too long", header_length);
+    struct transfer *transfer = transfer_new(peer->worker, done, arg);
+    if (!transfer)
+        return err_set(-ENOMEM, "out of memory for a transfer");
+
+    ucp_request_param_t param = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
+        .cb.send = send_returned,
+        .user_data = transfer,
+    };
+    memcpy(transfer->bytes, header, header_length);
+    size_t length = 0;
+    for (size_t i = 0; i < payload_count; i++)
+        length += payload[i].iov_len;
+
+    const void *buffer = transfer->bytes + header_length;
+    size_t buffer_count = length;
+    if (length <= EAGER_BYTES_MAX) {
+        uint8_t *at = transfer->bytes + header_length;
+        for (size_t i = 0; i < payload_count; at += payload[i++].iov_len)
+            if (payload[i].iov_len)
+                memcpy(at, payload[i].iov_base, payload[i].iov_len);
+        param.flags = UCP_AM_SEND_FLAG_EAGER;
+    } else {
+        int error = payload_describe(transfer, payload, payload_count, &param, &buffer, &buffer_count);
+        if (error) {
+            transfer_free(transfer);
+            return error;
+        }
+        param.flags = UCP_AM_SEND_FLAG_RNDV;
+    }
+    transfer->peer = peer;
+    list_push_back(&peer->transfers, &transfer->link);
+    ucs_status_ptr_t request = ucp_am_send_nbx(peer->ep, AM_ID, transfer->bytes, header_length, buffer,
+                                               buffer_count, &param);
+    return transfer_submitted(transfer, request, "sending a message");
+}
+
+/* ---- peers ---------------------------------------------------------------------- */
+
+static void peer_failed(void *arg, ucp_ep_h ep, ucs_status_t status)
+{
+    struct transport_peer *peer = arg;
+    (void)ep;
+    if (peer->worker) /* not yet disconnected */
+        peer->worker->events->peer_failed(peer->worker->arg, peer, error_of(status));
+}
+
+static int ucx_connect(struct transport_worker *worker, const void *address, size_t length, bool same_host,
+                       void *peer_arg, struct transport_peer **out)
+{
+    (void)length;
+    struct transport_peer *peer = calloc(1, sizeof *peer);
+    if (!peer)
+        return err_set(-ENOMEM, "out of memory for a peer");
+    peer->worker = worker;
+    peer->arg = peer_arg;
+    peer->peer_mode = !same_host;
+    list_init(&peer->transfers);
+    ucp_ep_params_t params = {
+        .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLER,
+        .address = address,
+        .err_mode = same_host ? UCP_ERR_HANDLING_MODE_NONE : UCP_ERR_HANDLING_MODE_PEER,
+        .err_handler = {.cb = peer_failed, .arg = peer},
+    };
+    ucs_status_t status = ucp_ep_create(worker->worker, &params, &peer->ep);
+    if (status != UCS_OK) {
+        free(peer);
+        return fail(status, "connecting an endpoint");
+    }
+    list_push_back(&worker->peers, &peer->link);
+    *out = peer;
+    return 0;
+}
+
+static void *ucx_peer_arg(struct transport_peer *peer)
+{
+    return peer->arg;
+}
+
+static void endpoint_closed(void *request, ucs_status_t status, void *arg)
+{
+    (void)status;
+    ucp_request_free(request);
+    free(arg);
+}
+
+static void ucx_disconnect(struct transport_peer *peer)
+{
+    struct list_link *link;
+    while ((link = list_pop(&peer->transfers))) {
+        struct transfer *transfer = list_item(link, struct transfer, link);
+        transfer->peer = NULL;
+        transfer_ready(transfer, -ECONNRESET);
+    }
+    list_remove(&peer->link);
+    peer->worker = NULL;
+    ucp_request_param_t param = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
+        .cb.send = endpoint_closed,
+        .user_data = peer, /* the error handler may still name it */
+        .flags = peer->peer_mode ? UCP_EP_CLOSE_FLAG_FORCE : 0,
+    };
+    ucs_status_ptr_t request = ucp_ep_close_nbx(peer->ep, &param);
+    if (!request || UCS_PTR_IS_ERR(request))
+        free(peer);
+}
+
+/* ---- the worker ------------------------------------------------------------------- */
+
+static int worker_create(struct transport_worker *worker)
+{
+    ucp_worker_params_t params = {
+        .field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE | UCP_WORKER_PARAM_FIELD_FLAGS,
+        /* One thread at a time; who that is may change under the owner's lock. */
+        .thread_mode = UCS_THREAD_MODE_SERIALIZED,
+        .flags = UCP_WORKER_FLAG_IGNORE_REQUEST_LEAK,
+    };
+    ucs_status_t status = ucp_worker_create(worker->context, &params, &worker->worker);
+    if (status != UCS_OK)
+        return fail(status, "making a worker");
+
+    ucp_worker_attr_t attr = {.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER};
+    status = ucp_worker_query(worker->worker, &attr);
+    if (status == UCS_OK && attr.max_am_header < LIMITS_HEADER_MAX) {
+        ucp_worker_destroy(worker->worker);
+        return err_set(-ENOTSUP, "UCX: headers of %zu bytes at most, Weft needs %u; choose other transports with UCX_TLS",
+                       attr.max_am_header, LIMITS_HEADER_MAX);
+    }
+    ucp_am_handler_param_t handler = {
+        .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS |
+                      UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG,
+        .id = AM_ID,
+        .flags = UCP_AM_FLAG_WHOLE_MSG | UCP_AM_FLAG_PERSISTENT_DATA,
+        .cb = message_came,
+        .arg = worker,
+    };
+    if (status == UCS_OK)
+        status = ucp_worker_set_am_recv_handler(worker->worker, &handler);
+    if (status == UCS_OK)
+        status = ucp_worker_get_efd(worker->worker, &worker->fd);
+    if (status == UCS_OK)
+        status = ucp_worker_get_address(worker->worker, &worker->address, &worker->address_length);
+    if (status != UCS_OK) {
+        ucp_worker_destroy(worker->worker);
+        return fail(status, "preparing a worker");
+    }
+    return 0;
+}
+
+static int ucx_open(const struct transport_events *events, void *arg, struct transport_worker **out)
+{
+    struct transport_worker *worker = calloc(1, sizeof *worker);
+    ucp_config_t *config = NULL;
+    int error;
+    if (!worker)
+        return err_set(-ENOMEM, "out of memory for a transport worker");
+    worker->events = events;
+    worker->arg = arg;
+    list_init(&worker->ready);
+    list_init(&worker->free);
+    list_init(&worker->peers);
+
+    /* WEFT_UCX_* goes before UCX_*, so that Weft can be tuned apart from MPI. */
+    ucs_status_t status = ucp_config_read("WEFT", NULL, &config);
+    if (status != UCS_OK) {
+        error = fail(status, "reading the UCX_* settings of the environment");
+        goto err_worker;
+    }
+    ucp_params_t params = {
+        .field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME,
+        .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
+        .name = "weft",
+    };
+    status = ucp_init(&params, config, &worker->context);
+    ucp_config_release(config);
+    if (status != UCS_OK) {
+        error = fail(status, "starting");
+        goto err_worker;
+    }
+    error = worker_create(worker);
+    if (error)
+        goto err_context;
+    *out = worker;
+    return 0;
+
+err_context:
+    ucp_cleanup(worker->context);
+err_worker:
+    free(worker);
+    return error;
+}
+
+static void ucx_close(struct transport_worker *worker)
+{
+    struct list_link *link;
+    /* Let closings and last callbacks through; what a dead peer holds up stays behind. */
+    for (int turn = 0; turn < 100; turn++)
+        if (!(ucp_worker_progress(worker->worker) + run_ready(worker)))
+            break;
+    ucp_worker_release_address(worker->worker, worker->address);
+    ucp_worker_destroy(worker->worker);
+    ucp_cleanup(worker->context);
+    while ((link = list_pop(&worker->ready)))
+        free(list_item(link, struct transfer, link));
+    while ((link = list_pop(&worker->free)))
+        free(list_item(link, struct transfer, link));
+    free(worker);
+}
+
+static int ucx_address(struct transport_worker *worker, const void **address, size_t *length)
+{
+    *address = worker->address;
+    *length = worker->address_length;
+    return 0;
+}
+
+static int ucx_memory_register(struct transport_worker *worker, void *start, size_t length,
+                               struct transport_memory **out)
+{
+    struct transport_memory *memory = calloc(1, sizeof *memory);
+    if (!memory)
+        return err_set(-ENOMEM, "out of memory for a registration");
+    memory->worker = worker;
+    ucp_mem_map_params_t params = {
+        .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH |
+                      UCP_MEM_MAP_PARAM_FIELD_FLAGS,
+        .address = start,
+        .length = length,
+        .flags = UCP_MEM_MAP_NONBLOCK,
+    };
+    ucs_status_t status = ucp_mem_map(worker->context, &params, &memory->handle);
+    if (status != UCS_OK) {
+        free(memory);
+        return fail(status, "registering memory");
+    }
+    *out = memory;
+    return 0;
+}
+
+static void ucx_memory_release(struct transport_memory *memory)
+{
+    ucp_mem_unmap(memory->worker->context, memory->handle);
+    free(memory);
+}
+
+static unsigned ucx_progress(struct transport_worker *worker)
+{
+    unsigned count = ucp_worker_progress(worker->worker);
+    return count + run_ready(worker);
+}
+
+static int ucx_fd(struct transport_worker *worker)
+{
+    return worker->fd;
+}
+
+static int ucx_arm(struct transport_worker *worker)
+{
+    if (!list_empty(&worker->ready))
+        return -EBUSY;
+    ucs_status_t status = ucp_worker_arm(worker->worker);
+    if (status == UCS_OK)
+        return 0;
+    return status == UCS_ERR_BUSY ? -EBUSY : fail(status, "arming a worker");
+}
+
+const struct transport transport_ucx = {
+    .name = "ucx",
+    .open = ucx_open,
+    .close = ucx_close,
+    .address = ucx_address,
+    .connect = ucx_connect,
+    .peer_arg = ucx_peer_arg,
+    .disconnect = ucx_disconnect,
+    .send = ucx_send,
+    .receive = ucx_receive,
+    .release = ucx_release,
+    .memory_register = ucx_memory_register,
+    .memory_release = ucx_memory_release,
+    .progress = ucx_progress,
+    .fd = ucx_fd,
+    .arm = ucx_arm,
+};
