@@ -48,6 +48,7 @@ struct transport_worker {
     struct list ready;        /* transfers whose callback is due */
     struct list free;         /* transfers for use again */
     struct list peers;
+    struct list closing;      /* peers whose endpoint is being flushed */
     void *callback_data;      /* payload of the message whose callback runs now, */
     bool callback_data_taken; /* and whether that callback gave it up or received it */
 };
@@ -59,6 +60,7 @@ struct transport_peer {
     void *arg;
     bool peer_mode;
     struct list transfers;    /* sends under way */
+    ucs_status_ptr_t closing; /* the flush before the endpoint's end */
 };
 
 struct transport_memory {
@@ -374,9 +376,11 @@ static void *ucx_peer_arg(struct transport_peer *peer)
 
 static void endpoint_closed(void *request, ucs_status_t status, void *arg)
 {
+    struct transport_peer *peer = arg;
     (void)status;
     ucp_request_free(request);
-    free(arg);
+    list_remove(&peer->link);
+    free(peer);
 }
 
 static void ucx_disconnect(struct transport_peer *peer)
@@ -387,6 +391,7 @@ static void ucx_disconnect(struct transport_peer *peer)
         transfer->peer = NULL;
         transfer_ready(transfer, -ECONNRESET);
     }
+    struct transport_worker *worker = peer->worker;
     list_remove(&peer->link);
     peer->worker = NULL;
     ucp_request_param_t param = {
@@ -395,9 +400,11 @@ static void ucx_disconnect(struct transport_peer *peer)
         .user_data = peer, /* the error handler may still name it */
         .flags = peer->peer_mode ? UCP_EP_CLOSE_FLAG_FORCE : 0,
     };
-    ucs_status_ptr_t request = ucp_ep_close_nbx(peer->ep, &param);
-    if (!request || UCS_PTR_IS_ERR(request))
+    peer->closing = ucp_ep_close_nbx(peer->ep, &param);
+    if (!peer->closing || UCS_PTR_IS_ERR(peer->closing))
         free(peer);
+    else
+        list_push_back(&worker->closing, &peer->link);
 }
 
 /* ---- the worker ------------------------------------------------------------------- */
@@ -454,6 +461,7 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
     list_init(&worker->ready);
     list_init(&worker->free);
     list_init(&worker->peers);
+    list_init(&worker->closing);
 
     /* WEFT_UCX_* goes before UCX_*, so that Weft can be tuned apart from MPI. */
     ucs_status_t status = ucp_config_read("WEFT", NULL, &config);
@@ -492,6 +500,11 @@ static void ucx_close(struct transport_worker *worker)
     for (int turn = 0; turn < 100; turn++)
         if (!(ucp_worker_progress(worker->worker) + run_ready(worker)))
             break;
+    while ((link = list_pop(&worker->closing))) {
+        struct transport_peer *peer = list_item(link, struct transport_peer, link);
+        ucp_request_free(peer->closing); /* the worker's end insists that nobody waits for it */
+        free(peer);
+    }
     ucp_worker_release_address(worker->worker, worker->address);
     ucp_worker_destroy(worker->worker);
     ucp_cleanup(worker->context);

@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests between two processes over the real transport. What must survive:
+ * a server that is killed and comes back, one that is killed and does not, one
+ * that stops answering, a wrong key, nonsense on its port, a client that dies
+ * in the middle of a transfer, and more calls than the credit allows.
+ *
+ * The server is this program itself, run again with "server PORT KEYBYTE".
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "err.h"
+#include "rpc.h"
+
+#define PAYLOAD_MAX (5u << 20)
+
+static struct conf conf = {
+    .transport = "ucx",
+    .deadline_ms = 10000,
+    .credit_bytes = 8 << 20,
+    .credit_requests = 8,
+    .connections_max = 16,
+    .memory_bytes = 64 << 20,
+};
+
+/* ---- the server ------------------------------------------------------------- */
+
+static struct rpc *server_rpc;
+static uint8_t server_buffer[PAYLOAD_MAX];
+static unsigned peers_up;
+static unsigned requests_held; /* answered never */
+
+static uint32_t sum_of(const uint8_t *data, size_t length)
+{
+    uint32_t sum = 1;
+    for (size_t i = 0; i < length; i++)
+        sum = sum * 31 + data[i];
+    return sum;
+}
+
+static void reply_sum(struct rpc_request *request, const void *data)
+{
+    uint32_t sums[2] = {sum_of(request->body, request->body_length), sum_of(data, request->payload_length)};
+    rpc_reply(request, 0, sums, sizeof sums, NULL, 0, NULL, NULL);
+}
+
+static void received(struct rpc_request *request, int status)
+{
+    if (status)
+        rpc_reply(request, status, NULL, 0, NULL, 0, NULL, NULL);
+    else
+        reply_sum(request, server_buffer);
+}
+
+/* write: answers sums of body and payload. read: answers body[0..4] bytes of
+ * payload and a body of body[4..8] bytes. sync: never answers. statfs: how many peers are
+ * up. access: an error. */
+static void serve(void *arg, struct rpc_request *request)
+{
+    (void)arg;
+    uint32_t wanted[2];
+    switch (request->operation) {
+    case WIRE_OP_write:
+        if (!request->payload_length || request->data) {
+            reply_sum(request, request->data);
+        } else {
+            int error = rpc_request_receive(request, server_buffer, received);
+            if (error)
+                received(request, error);
+        }
+        break;
+    case WIRE_OP_read: {
+        memcpy(wanted, request->body, sizeof wanted);
+        static uint8_t body[LIMITS_BODY_MAX];
+        for (uint32_t i = 0; i < wanted[0]; i++)
+            server_buffer[i] = (uint8_t)(i * 7 + (i >> 12));
+        memset(body, 0x5a, wanted[1]);
+        struct iovec payload = {server_buffer, wanted[0]};
+        rpc_reply(request, 0, body, wanted[1], &payload, wanted[0] > 0, NULL, NULL);
+        break;
+    }
+    case WIRE_OP_sync:
+        requests_held++;
+        break;
+    case WIRE_OP_statfs:
+        rpc_reply(request, 0, &peers_up, sizeof peers_up, NULL, 0, NULL, NULL);
+        break;
+    default:
+        rpc_reply(request, err_set(-ENOTDIR, "%s is no directory", "/some/where"), NULL, 0, NULL, 0, NULL, NULL);
+    }
+}
+
+static void peer_up(void *arg, struct rpc_peer *peer)
+{
+    (void)arg, (void)peer;
+    peers_up++;
+}
+
+static void peer_down(void *arg, struct rpc_peer *peer)
+{
+    (void)arg, (void)peer;
+    peers_up--;
+}
+
+static int server_main(const char *address, int key)
+{
+    static const struct rpc_service service = {.request = serve, .peer_up = peer_up, .peer_down = peer_down};
+    struct rpc_config config = {.conf = &conf, .name = "test server", .service = &service};
+    char bound[LIMITS_ADDRESS_MAX + 1];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    memset(conf.key, key, sizeof conf.key);
+    if (rpc_open(&config, &server_rpc) || rpc_listen(server_rpc, address, bound)) {
+        fprintf(stderr, "%s\n", err_text());
+        return 1;
+    }
+    printf("%s\n", bound);
+    fflush(stdout);
+    for (;;)
+        rpc_wait(server_rpc, -1);
+}
+
+/* ---- the client's tools -------------------------------------------------------- */
+
+struct server {
+    pid_t pid;
+    char address[LIMITS_ADDRESS_MAX + 1];
+};
+
+static void server_start(struct server *server, const char *address, const char *key)
+{
+    int out[2];
+    assert_int_equal(pipe(out), 0);
+    server->pid = fork();
+    if (server->pid == 0) {
+        dup2(out[1], 1);
+        execl("/proc/self/exe", "test_rpc", "server", address, key, NULL);
+        _exit(127);
+    }
+    close(out[1]);
+    FILE *file = fdopen(out[0], "r");
+    assert_non_null(fgets(server->address, sizeof server->address, file));
+    server->address[strcspn(server->address, "\n")] = 0;
+    fclose(file);
+}
+
+static void server_kill(struct server *server)
+{
+    kill(server->pid, SIGKILL);
+    waitpid(server->pid, NULL, 0);
+}
+
+static struct rpc *client_open(void)
+{
+    struct rpc *rpc;
+    struct rpc_config config = {.conf = &conf, .name = "test client"};
+    assert_int_equal(rpc_open(&config, &rpc), 0);
+    return rpc;
+}
+
+struct waited {
+    struct rpc_call call;
+    bool over;
+    void *place;
+    uint64_t placed;
+    uint8_t reply[64];
+    char text[512];
+};
+
+static void call_over(struct rpc_call *call)
+{
+    struct waited *waited = call->arg;
+    waited->over = true;
+    snprintf(waited->text, sizeof waited->text, "%s", call->status ? err_text() : "");
+    memcpy(waited->reply, call->reply, call->reply_length < 64 ? call->reply_length : 64);
+}
+
+static void *call_place(struct rpc_call *call, const void *body, uint32_t body_length, uint64_t length)
+{
+    struct waited *waited = call->arg;
+    (void)body, (void)body_length;
+    waited->placed = length;
+    return waited->place;
+}
+
+static void wait_over(struct rpc *rpc, struct waited *waited)
+{
+    while (!waited->over)
+        rpc_wait(rpc, 1000);
+}
+
+static int call_start(struct rpc_connection *connection, struct waited *waited, unsigned operation, const void *body,
+                      size_t body_length, struct iovec *payload)
+{
+    waited->over = false;
+    waited->call.operation = (uint16_t)operation;
+    waited->call.body = body;
+    waited->call.body_length = (uint32_t)body_length;
+    waited->call.payload = payload;
+    waited->call.payload_count = payload ? 1 : 0;
+    waited->call.done = call_over;
+    waited->call.place = call_place;
+    waited->call.arg = waited;
+    return rpc_call_start(connection, &waited->call);
+}
+
+static int call(struct rpc *rpc, struct rpc_connection *connection, struct waited *waited, unsigned operation,
+                const void *body, size_t body_length, struct iovec *payload)
+{
+    assert_int_equal(call_start(connection, waited, operation, body, body_length, payload), 0);
+    wait_over(rpc, waited);
+    return waited->call.status;
+}
+
+/* ---- tests --------------------------------------------------------------------------- */
+
+static void payloads_of_all_sizes_arrive(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 64, 5119, 5120, 5121, 8192, 47008, 65536, 1 << 20, PAYLOAD_MAX};
+    static const size_t bodies[] = {0, 8, 100, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_INLINE_MAX + 1, 5000, 200000};
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    uint8_t *data = malloc(PAYLOAD_MAX), *body = malloc(200000);
+    for (size_t i = 0; i < PAYLOAD_MAX; i++)
+        data[i] = (uint8_t)(i ^ i >> 9);
+    for (size_t i = 0; i < 200000; i++)
+        body[i] = (uint8_t)(i * 13);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+        for (size_t b = 0; b < sizeof bodies / sizeof bodies[0]; b++) {
+            struct waited waited = {0};
+            struct iovec payload = {data, sizes[s]};
+            uint32_t sums[2];
+            assert_int_equal(call(rpc, connection, &waited, WIRE_OP_write, body, bodies[b],
+                                  sizes[s] ? &payload : NULL), 0);
+            memcpy(sums, waited.reply, sizeof sums);
+            assert_int_equal(sums[0], sum_of(body, bodies[b]));
+            assert_int_equal(sums[1], sum_of(data, sizes[s]));
+
+            uint32_t wanted[2] = {(uint32_t)sizes[s], (uint32_t)bodies[b]};
+            waited.place = calloc(1, sizes[s] + 1);
+            assert_int_equal(call(rpc, connection, &waited, WIRE_OP_read, wanted, sizeof wanted, NULL), 0);
+            assert_int_equal(waited.call.reply_payload_length, sizes[s]);
+            assert_int_equal(waited.call.reply_length, bodies[b]);
+            for (size_t i = 0; i < sizes[s]; i++)
+                if (((uint8_t *)waited.place)[i] != (uint8_t)(i * 7 + (i >> 12)))
+                    fail_msg("size %zu: byte %zu is wrong", sizes[s], i);
+            free(waited.place);
+        }
+    free(data);
+    free(body);
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static void many_pieces_arrive_in_order(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    static uint8_t data[100 * 4000];
+    struct iovec pieces[100];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 3 + (i >> 8));
+    for (size_t i = 0; i < 100; i++)
+        pieces[i] = (struct iovec){data + i * 4000, 4000};
+    for (uint32_t count = 1; count <= 100; count += 33) {
+        struct waited waited = {0};
+        uint32_t sums[2];
+        waited.over = false;
+        waited.call = (struct rpc_call){.operation = WIRE_OP_write, .payload = pieces, .payload_count = count,
+                                        .done = call_over, .arg = &waited};
+        assert_int_equal(rpc_call_start(connection, &waited.call), 0);
+        wait_over(rpc, &waited);
+        assert_int_equal(waited.call.status, 0);
+        memcpy(sums, waited.reply, sizeof sums);
+        assert_int_equal(sums[1], sum_of(data, count * 4000));
+    }
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static void more_calls_than_credit_all_end(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    static struct waited waited[200];
+    static uint8_t data[3 << 20];
+    struct iovec payload = {data, sizeof data};
+    for (size_t i = 0; i < 200; i++)
+        assert_int_equal(call_start(connection, &waited[i], WIRE_OP_write, NULL, 0, &payload), 0);
+    for (size_t i = 0; i < 200; i++) {
+        wait_over(rpc, &waited[i]);
+        assert_int_equal(waited[i].call.status, 0);
+    }
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static void error_carries_the_servers_text(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_access, NULL, 0, NULL), -ENOTDIR);
+    assert_string_equal(waited.text, "/some/where is no directory");
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static void killed_server_that_returns_is_waited_for(void **state)
+{
+    (void)state;
+    struct server server, again;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited held = {0}, waited = {0};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    /* One call is under way when the server dies, one starts while it is away. */
+    static uint8_t data[1 << 20];
+    struct iovec payload = {data, sizeof data};
+    kill(server.pid, SIGSTOP);
+    assert_int_equal(call_start(connection, &held, WIRE_OP_write, NULL, 0, &payload), 0);
+    rpc_wait(rpc, 50);
+    server_kill(&server);
+    rpc_wait(rpc, 50);
+    assert_int_equal(call_start(connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    for (int i = 0; i < 5; i++)
+        rpc_wait(rpc, 20);
+    assert_false(held.over);
+    server_start(&again, server.address, "1");
+    wait_over(rpc, &held);
+    wait_over(rpc, &waited);
+    assert_int_equal(held.call.status, 0);
+    assert_int_equal(waited.call.status, 0);
+    rpc_close(rpc);
+    server_kill(&again);
+}
+
+static void killed_server_ends_calls_within_the_deadline(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    static uint8_t data[1 << 20];
+    struct iovec payload = {data, sizeof data};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    server_kill(&server);
+    waited.call.deadline_ms = 500;
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_write, NULL, 0, &payload), -ETIMEDOUT);
+    assert_non_null(strstr(waited.text, server.address));
+    rpc_close(rpc);
+}
+
+static void silent_server_ends_calls_within_the_deadline(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    static uint8_t data[1 << 20];
+    struct iovec payload = {data, sizeof data};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    waited.call.deadline_ms = 300;
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_sync, NULL, 0, NULL), -ETIMEDOUT);
+    kill(server.pid, SIGSTOP);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_write, NULL, 0, &payload), -ETIMEDOUT);
+    kill(server.pid, SIGCONT);
+    /* It goes on where the server does. */
+    waited.call.deadline_ms = 5000;
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static void absent_server_is_told_quickly(void **state)
+{
+    (void)state;
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    uint64_t start = rpc_now_ns();
+    assert_int_equal(rpc_connect(rpc, "127.0.0.1:1", &connection), 0);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), -ECONNREFUSED);
+    assert_non_null(strstr(waited.text, "is the server running"));
+    assert_true(rpc_now_ns() - start < UINT64_C(8000000000)); /* before the deadline */
+    rpc_close(rpc);
+}
+
+static void wrong_key_is_refused_on_both_sides(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "2");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), -EACCES);
+    assert_non_null(strstr(waited.text, "key"));
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static int plain_connect(const char *address)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1))};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static void nonsense_on_the_port_is_refused(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    unsigned seed = 4711;
+    for (int round = 0; round < 100; round++) {
+        uint8_t bytes[600];
+        size_t length = 1 + (size_t)rand_r(&seed) % sizeof bytes;
+        for (size_t i = 0; i < length; i++)
+            bytes[i] = (uint8_t)rand_r(&seed);
+        if (round % 2 && length > 5) { /* a plausible frame header, then nonsense */
+            uint32_t inner = (uint32_t)length - 5;
+            memcpy(bytes, &inner, 4);
+            bytes[4] = (uint8_t)(1 + rand_r(&seed) % 5);
+        }
+        int fd = plain_connect(server.address);
+        assert_true(send(fd, bytes, length, MSG_NOSIGNAL) > 0);
+        close(fd);
+    }
+    /* Told of a frame that is too long, it closes at once. */
+    int fd = plain_connect(server.address);
+    char byte;
+    assert_int_equal(send(fd, "\xff\xff\xff\x7f\x01", 5, MSG_NOSIGNAL), 5);
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    close(fd);
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static void client_main(const char *address)
+{
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    static struct waited waited[8];
+    static uint8_t data[1 << 20];
+    struct iovec payload = {data, sizeof data};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    rpc_connect(rpc, address, &connection);
+    for (;;) {
+        for (size_t i = 0; i < 8; i++)
+            call_start(connection, &waited[i], WIRE_OP_write, NULL, 0, &payload);
+        for (size_t i = 0; i < 8; i++)
+            wait_over(rpc, &waited[i]);
+    }
+}
+
+static void dying_clients_leave_the_server_well(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    unsigned seed = 99;
+    for (int round = 0; round < 10; round++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            execl("/proc/self/exe", "test_rpc", "client", server.address, NULL);
+            _exit(127);
+        }
+        usleep(60000 + (useconds_t)(rand_r(&seed) % 40000));
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    unsigned up = 0;
+    for (int i = 0; i < 100 && up != 1; i++) { /* the others' going is noticed */
+        assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+        memcpy(&up, waited.reply, sizeof up);
+        usleep(10000);
+    }
+    assert_int_equal(up, 1);
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+static void idle_server_uses_no_cpu(void **state)
+{
+    (void)state;
+    struct server server;
+    server_start(&server, "127.0.0.1:0", "1");
+    struct rpc *rpc = client_open();
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    char path[64], line[1024];
+    unsigned long user[2], system[2];
+    snprintf(path, sizeof path, "/proc/%d/stat", server.pid);
+    for (int i = 0; i < 2; i++) {
+        usleep(i ? 2000000 : 200000);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        assert_non_null(fgets(line, sizeof line, file));
+        fclose(file);
+        assert_int_equal(sscanf(strrchr(line, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user[i],
+                                &system[i]), 2);
+    }
+    /* At most two ticks of 10 ms in two seconds. */
+    assert_in_range(user[1] + system[1] - user[0] - system[0], 0, 2);
+    rpc_close(rpc);
+    server_kill(&server);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && !strcmp(argv[1], "server"))
+        return server_main(argv[2], atoi(argv[3]));
+    memset(conf.key, 1, sizeof conf.key);
+    if (argc == 3 && !strcmp(argv[1], "client"))
+        client_main(argv[2]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(payloads_of_all_sizes_arrive),
+        cmocka_unit_test(many_pieces_arrive_in_order),
+        cmocka_unit_test(more_calls_than_credit_all_end),
+        cmocka_unit_test(error_carries_the_servers_text),
+        cmocka_unit_test(killed_server_that_returns_is_waited_for),
+        cmocka_unit_test(killed_server_ends_calls_within_the_deadline),
+        cmocka_unit_test(silent_server_ends_calls_within_the_deadline),
+        cmocka_unit_test(absent_server_is_told_quickly),
+        cmocka_unit_test(wrong_key_is_refused_on_both_sides),
+        cmocka_unit_test(nonsense_on_the_port_is_refused),
+        cmocka_unit_test(dying_clients_leave_the_server_well),
+        cmocka_unit_test(idle_server_uses_no_cpu),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
