@@ -184,7 +184,8 @@ static void call_over(struct rpc_call *call)
     struct waited *waited = call->arg;
     waited->over = true;
     snprintf(waited->text, sizeof waited->text, "%s", call->status ? err_text() : "");
-    memcpy(waited->reply, call->reply, call->reply_length < 64 ? call->reply_length : 64);
+    if (call->reply_length)
+        memcpy(waited->reply, call->reply, call->reply_length < 64 ? call->reply_length : 64);
 }
 
 static void *call_place(struct rpc_call *call, const void *body, uint32_t body_length, uint64_t length)
