@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * driver.h: the Weft driver inside ROMIO, and what its files share.
+ *
+ * ROMIO's common code (MPI calls, file views, two-phase collective I/O) calls
+ * the functions of `driver_table`; they do their work through weft/weft.h and
+ * through nothing else. ROMIO's own names are ADIO_ and ADIOI_.
+ *
+ * What it promises
+ *  - A collective open is one metadata request, whatever the number of ranks.
+ *  - Noncontiguous I/O is list I/O: no byte is read or written that the caller
+ *    did not name. (Two-phase collective writes of ROMIO read before they
+ *    write where the ranks together leave holes.)
+ *  - An error of one rank in a collective call ends the call on every rank.
+ *  - Sizes are 64 bits wide throughout.
+ *
+ * As everywhere in ROMIO, small memory that can't be had ends the program
+ * (ADIOI_Malloc and its kin).
+ */
+#ifndef ROMIO_DRIVER_H
+#define ROMIO_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "adio.h"
+#include "weft/weft.h"
+
+#define DRIVER_FILE_SYSTEM 190 /* no other file system of ROMIO has this number */
+#define DRIVER_PATH_BYTES  (WEFT_PATH_BYTES_MAX + 64)
+#define DRIVER_NAME        "WEFT: Weft parallel storage service"
+
+struct failure;
+struct view;
+
+/* What the driver keeps for an open file, as ADIO_File's fs_ptr. */
+struct driver_file {
+    weft_file_t *file;
+    bool can_read;                     /* not so when the user may only write the file */
+    struct view *view;                 /* the file view's pieces, made when first needed */
+    struct failure *two_phase_failure; /* where errors go during two-phase I/O; see collective.c */
+};
+
+static inline struct driver_file *driver_file(ADIO_File fd)
+{
+    return fd->fs_ptr;
+}
+
+/* ---- table.c ---------------------------------------------------------- */
+
+extern ADIOI_Fns driver_table;
+
+/* driver_path_match(): true when this file is Weft's: by its prefix, or by
+ * ROMIO_FSTYPE_FORCE, which then decides alone. */
+bool driver_path_match(const char *path);
+/* driver_path(): the path for the library, from the one that ROMIO gives. Too
+ * long a one is cut off where the library refuses it. */
+void driver_path(const char *given, char path[DRIVER_PATH_BYTES]);
+
+/* ---- session.c -------------------------------------------------------- */
+
+/* session_get(): the process's session, made at the first call and ended by
+ * MPI_Finalize. Returns 0, or a negative errno with weft_error() set. */
+int session_get(weft_session_t **session);
+
+/* ---- failure.c -------------------------------------------------------- */
+
+#define FAILURE_TEXT_BYTES 256
+
+/* An error on its way to the caller, perhaps by way of other ranks. */
+struct failure {
+    int class; /* an MPI error class; MPI_SUCCESS: there is none */
+    char text[FAILURE_TEXT_BYTES];
+};
+
+/* failure_set(): from the negative errno of a library call and weft_error(). */
+void failure_set(struct failure *failure, int error);
+void failure_say(struct failure *failure, int class, const char *text);
+/* failure_agree(): collective. When any rank failed, every rank has the failure
+ * of the first that did afterwards, and the call returns true. */
+bool failure_agree(struct failure *failure, MPI_Comm comm);
+/* failure_code(): the error code for the caller of MPI: MPI_Error_class() of it
+ * gives the class, MPI_Error_string() the text. */
+int failure_code(const struct failure *failure);
+/* failure_report(): ends a read or write of `file` that gave `result`: returns
+ * the error code, or notes the failure when that must wait (collective.c). */
+int failure_report(struct driver_file *file, ssize_t result);
+/* failure_before_start(): the same for an access_begin() that was false. */
+int failure_before_start(struct driver_file *file);
+
+/* ---- hints.c ---------------------------------------------------------- */
+
+void driver_set_info(ADIO_File fd, MPI_Info users_info, int *error_code);
+/* hints_layout(): the layout that the hints ask for; zero fields elsewhere. */
+void hints_layout(ADIO_File fd, struct weft_layout *layout);
+/* hints_publish(): puts the file's real layout into ROMIO's hints. */
+void hints_publish(ADIO_File fd);
+
+/* ---- open.c ----------------------------------------------------------- */
+
+void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code);
+void driver_close(ADIO_File fd, int *error_code);
+
+/* ---- pieces.c --------------------------------------------------------- */
+
+/*
+ * A cursor over the bytes that a datatype selects, its copies laid end to end
+ * without end: pieces of memory, or of the file. Pieces may be empty.
+ */
+struct pieces {
+    const ADIO_Offset *offsets; /* of one copy, from the copy's origin */
+    const ADIO_Offset *lengths;
+    size_t count;
+    int64_t extent; /* from the origin of one copy to that of the next */
+    int64_t origin; /* of the current copy: an address, or a file offset */
+    size_t index;   /* the current piece */
+    int64_t inside; /* how far into it */
+};
+
+/* One access: which bytes of memory, which of the file, how many are left. */
+struct access {
+    struct pieces memory;
+    struct pieces file;
+    int64_t left;
+    int64_t bytes;               /* of the whole access */
+    int64_t file_start;          /* where it began: a position among the view's bytes */
+    const struct view *view;     /* NULL: the file is contiguous in this view */
+    int64_t displacement;        /* of the view */
+    ADIO_Offset memory_piece[2]; /* offset and length, when memory is contiguous */
+    ADIO_Offset *memory_owned;   /* the same for all pieces, when they were copied */
+    MPI_Datatype flattened;      /* to be taken from ROMIO's list; MPI_DATATYPE_NULL: none */
+};
+
+/* The lists for one call of the library. Starts as all zeros. */
+struct batch {
+    struct iovec *iov;
+    struct weft_extent *extents;
+    size_t iov_count;
+    size_t iov_room;
+    size_t extent_count;
+    size_t extent_room;
+    int64_t bytes;
+};
+
+/*
+ * access_begin(): describes `count` of `datatype` at `buffer`, and the place in
+ * the file that `file_ptr_type` and `offset` name, as ROMIO's strided calls
+ * have them. False when that is before the start of the file. An access stays
+ * where it is in memory.
+ */
+bool access_begin(struct access *access, ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+                  int file_ptr_type, ADIO_Offset offset);
+/* access_keep(): after it the datatype and ROMIO's lists are needed no more,
+ * for an access that outlives the call that began it. */
+void access_keep(struct access *access);
+void access_end(struct access *access);
+/* access_offset_after(): the file offset of the byte that follows the first
+ * `bytes` bytes of the access in this view. */
+int64_t access_offset_after(const struct access *access, int64_t bytes);
+/* batch_fill(): takes the next part of the access, of a bounded number of
+ * pieces; false when nothing is left. */
+bool batch_fill(struct batch *batch, struct access *access);
+void batch_free(struct batch *batch);
+/* view_forget(): must be called when the file view changes. */
+void view_forget(struct driver_file *file);
+
+/* ---- contiguous.c ----------------------------------------------------- */
+
+void driver_read_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
+                        ADIO_Offset offset, ADIO_Status *status, int *error_code);
+void driver_write_contig(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+                         int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
+
+/* ---- strided.c -------------------------------------------------------- */
+
+void driver_read_strided(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
+                         ADIO_Offset offset, ADIO_Status *status, int *error_code);
+void driver_write_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+                          int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
+
+/* ---- collective.c ----------------------------------------------------- */
+
+/*
+ * Blocking collective calls go through ROMIO's two-phase code. It leaves an
+ * exchange between ranks at the first error, and the other ranks would wait for
+ * ever. So while it runs, reads and writes tell it nothing of an error but note
+ * it, and all ranks agree on the outcome when it is through.
+ */
+void driver_read_coll(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
+                      ADIO_Offset offset, ADIO_Status *status, int *error_code);
+void driver_write_coll(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
+                       ADIO_Offset offset, ADIO_Status *status, int *error_code);
+
+/* ---- nonblocking.c ---------------------------------------------------- */
+
+void driver_iread_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
+                         ADIO_Offset offset, ADIO_Request *request, int *error_code);
+void driver_iwrite_contig(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+                          int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
+void driver_iread_strided(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
+                          ADIO_Offset offset, ADIO_Request *request, int *error_code);
+void driver_iwrite_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+                           int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
+
+/* nonblocking_progress(): moves all operations on, without waiting; returns how
+ * many are complete now. */
+int nonblocking_progress(void);
+
+/* ---- component.c ------------------------------------------------------ */
+
+/* component_call_on_progress(): makes MPI call nonblocking_progress() from its
+ * own progress from now on. */
+void component_call_on_progress(void);
+
+/* ---- control.c -------------------------------------------------------- */
+
+void driver_fcntl(ADIO_File fd, int flag, ADIO_Fcntl_t *arguments, int *error_code);
+void driver_flush(ADIO_File fd, int *error_code);
+void driver_resize(ADIO_File fd, ADIO_Offset size, int *error_code);
+void driver_delete(const char *path, int *error_code);
+int driver_feature(ADIO_File fd, int flag);
+
+#endif

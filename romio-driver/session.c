@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session.c: the one session of a process with the cluster.
+ *
+ * MPI has no call that begins a job's use of a file system, and many files may
+ * be open at once: connections must outlive each of them. So the session begins
+ * with the first file and ends in MPI_Finalize, when MPI takes the attributes
+ * off MPI_COMM_SELF. That is before MPI itself is gone, and after the program
+ * has closed its files.
+ */
+#include <pthread.h>
+
+#include "driver.h"
+
+static weft_session_t *the_session;
+static pthread_mutex_t the_session_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int end_session(MPI_Comm comm, int keyval, void *value, void *extra)
+{
+    (void)comm;
+    (void)value;
+    (void)extra;
+    pthread_mutex_lock(&the_session_lock);
+    weft_disconnect(the_session);
+    the_session = NULL;
+    pthread_mutex_unlock(&the_session_lock);
+    MPI_Comm_free_keyval(&keyval);
+    return MPI_SUCCESS;
+}
+
+static void end_at_finalize(void)
+{
+    int keyval;
+    if (MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, end_session, &keyval, NULL) == MPI_SUCCESS)
+        MPI_Comm_set_attr(MPI_COMM_SELF, keyval, NULL);
+}
+
+int session_get(weft_session_t **session)
+{
+    int error = 0;
+    pthread_mutex_lock(&the_session_lock);
+    if (the_session == NULL) {
+        error = weft_connect(NULL, &the_session);
+        if (error == 0)
+            end_at_finalize();
+        else
+            the_session = NULL;
+    }
+    *session = the_session;
+    pthread_mutex_unlock(&the_session_lock);
+    return error;
+}

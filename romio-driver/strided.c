@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * strided.c: noncontiguous memory, a noncontiguous file, or both, as list I/O.
+ */
+#include "driver.h"
+
+typedef ssize_t list_fn(weft_file_t *file, const struct batch *batch);
+
+static ssize_t read_list(weft_file_t *file, const struct batch *batch)
+{
+    return weft_file_read_list(file, batch->iov, batch->iov_count, batch->extents, batch->extent_count);
+}
+
+static ssize_t write_list(weft_file_t *file, const struct batch *batch)
+{
+    return weft_file_write_list(file, batch->iov, batch->iov_count, batch->extents, batch->extent_count);
+}
+
+/* Moves the whole access, or up to the end of the file. Returns the bytes moved
+ * or a negative errno. */
+static int64_t move(weft_file_t *file, struct access *access, list_fn *list)
+{
+    struct batch batch = {0};
+    int64_t moved = 0;
+    while (batch_fill(&batch, access)) {
+        ssize_t result = list(file, &batch);
+        moved = result < 0 ? result : moved + result;
+        if (result < batch.bytes) /* an error, or the end of the file */
+            break;
+    }
+    batch_free(&batch);
+    return moved;
+}
+
+static void access_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+                           int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code,
+                           list_fn *list)
+{
+    struct driver_file *file = driver_file(fd);
+    struct access access;
+    int64_t moved = 0;
+    if (access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {
+        if (access.bytes > 0)
+            moved = move(file->file, &access, list);
+        *error_code = failure_report(file, moved);
+        if (moved > 0 && file_ptr_type == ADIO_INDIVIDUAL)
+            fd->fp_ind = access_offset_after(&access, moved);
+    } else {
+        *error_code = failure_before_start(file);
+    }
+    access_end(&access);
+    fd->fp_sys_posn = -1;
+    if (status != NULL)
+        MPIR_Status_set_bytes(status, MPI_BYTE, moved < 0 ? 0 : moved);
+}
+
+void driver_read_strided(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
+                         ADIO_Offset offset, ADIO_Status *status, int *error_code)
+{
+    access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, read_list);
+}
+
+void driver_write_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+                          int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
+{
+    access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, write_list);
+}
