@@ -291,6 +291,19 @@
 #define WIRE_FIELDS_object_truncate(X) X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
 #define WIRE_FIELDS_object_remove(X) X(capability, capability, 0)
 
+/* ---- an open file on its way to another process --------------------------- */
+
+#define WIRE_FIELDS_handle_blob(X)                                                                     \
+    X(u32, version, U32)       /* LIMITS_PROTOCOL_VERSION; stands first in every version */            \
+    X(mac, cluster, 0)                                                                                 \
+    X(u64, handle, U64)                                                                                \
+    X(u32, access, 3)          /* WIRE_ACCESS_*: what the file was opened for */                       \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(str, pool, WEFT_POOL_BYTES_MAX)                                                                  \
+    X(capability, capability, 0)                                                                       \
+    X(bytes, map, LIMITS_BODY_MAX / 2)                                                                 \
+    X(mac, mac, 0)             /* of all that stands before it, with the cluster key */
+
 /* ---- all of them ---------------------------------------------------------- */
 
 #define WIRE_MESSAGES(M)                                                                               \
@@ -346,6 +359,7 @@
     M(object_stat)                                                                                     \
     M(object_stat_reply)                                                                               \
     M(object_truncate)                                                                                 \
-    M(object_remove)
+    M(object_remove)                                                                                   \
+    M(handle_blob)
 
 #endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "err.h"
+
+/* ---- to and from the wire ------------------------------------------------------ */
+
+void attr_layout_from_wire(const struct wire_layout *wire, const char *pool, struct weft_layout *layout)
+{
+    *layout = (struct weft_layout){
+        .chunk_size = wire->chunk_size,
+        .stripe_count = wire->stripe_count,
+        .group_count = wire->group_count,
+        .seed = wire->seed,
+    };
+    snprintf(layout->pool, sizeof layout->pool, "%s", pool);
+}
+
+int attr_layout_to_wire(const struct weft_layout *layout, struct wire_layout *wire, const char **pool)
+{
+    *wire = (struct wire_layout){0};
+    *pool = "";
+    if (!layout)
+        return 0;
+    if (layout->chunk_size != 0 &&
+        (layout->chunk_size < WEFT_CHUNK_BYTES_MIN || layout->chunk_size > WEFT_CHUNK_BYTES_MAX))
+        return err_set(-EINVAL, "a chunk size of %" PRIu64 " bytes is not possible; choose one from %u to %u",
+                       layout->chunk_size, WEFT_CHUNK_BYTES_MIN, WEFT_CHUNK_BYTES_MAX);
+    if (memchr(layout->pool, 0, sizeof layout->pool) == NULL)
+        return err_set(-EINVAL, "the name of a pool has at most %u bytes", WEFT_POOL_BYTES_MAX);
+    wire->chunk_size = layout->chunk_size;
+    /* More than there are means all of them; the metadata server cuts it to size. */
+    wire->stripe_count = layout->stripe_count < LIMITS_GROUPS_MAX ? layout->stripe_count : LIMITS_GROUPS_MAX;
+    *pool = layout->pool;
+    return 0;
+}
+
+void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr)
+{
+    *attr = (struct weft_attr){
+        .ino = wire->ino,
+        .size = wire->size,
+        .bytes = wire->bytes,
+        .mode = wire->mode,
+        .nlink = wire->nlink,
+        .uid = wire->uid,
+        .gid = wire->gid,
+        .atime_ns = wire->atime_ns,
+        .mtime_ns = wire->mtime_ns,
+        .ctime_ns = wire->ctime_ns,
+    };
+    attr_layout_from_wire(&wire->layout, wire->pool, &attr->layout);
+}
+
+/* ---- asking --------------------------------------------------------------------- */
+
+int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr)
+{
+    struct wire_stat stat = {.path = path, .ino = ino, .flags = flags};
+    struct wire_stat_reply reply;
+    uint8_t body[WEFT_PATH_BYTES_MAX + 64];
+    struct op_call call;
+    int result = op_call_metadata(&call, session, WIRE_OP_stat, body, wire_encode_stat(body, sizeof body, &stat));
+    if (result == 0)
+        result = wire_decode_stat_reply(call.reply, call.reply_length, &reply);
+    if (result == 0)
+        result = size_complete(session, &reply.attr, &reply.capability);
+    if (result == 0)
+        attr_from_wire(&reply.attr, attr);
+    op_call_free(&call);
+    return result;
+}
+
+static int stat_path(weft_session_t *session, const char *path, unsigned flags, struct weft_attr *attr)
+{
+    const char *inside;
+    int result = client_path(path, &inside);
+    if (result < 0)
+        return result;
+    if (!attr)
+        return err_set(-EINVAL, "there is no place for the attributes (NULL)");
+    if (flags & ~WEFT_STAT_NOFOLLOW)
+        return err_set(-EINVAL, "the flags 0x%x are not known; WEFT_STAT_NOFOLLOW is", flags);
+    return client_about(attr_ask(session, inside, 0, flags, attr), inside);
+}
+
+int weft_stat(weft_session_t *session, const char *path, unsigned flags, struct weft_attr *attr)
+{
+    return (int)client_result(__func__, stat_path(session, path, flags, attr));
+}
+
+/* ---- changing --------------------------------------------------------------------- */
+
+static int set(weft_session_t *session, const char *path, struct wire_setattr *change)
+{
+    uint8_t body[WEFT_PATH_BYTES_MAX + 128];
+    struct op_call call;
+    int result = client_path(path, &change->path);
+    if (result < 0)
+        return result;
+    result = op_call_metadata(&call, session, WIRE_OP_setattr, body,
+                              wire_encode_setattr(body, sizeof body, change));
+    op_call_free(&call);
+    return client_about(result, change->path);
+}
+
+int weft_chmod(weft_session_t *session, const char *path, mode_t mode)
+{
+    struct wire_setattr change = {.mask = WIRE_SETATTR_MODE, .mode = mode & 07777};
+    return (int)client_result(__func__, set(session, path, &change));
+}
+
+int weft_chown(weft_session_t *session, const char *path, uid_t uid, gid_t gid)
+{
+    struct wire_setattr change = {0};
+    if (uid != (uid_t)-1) {
+        change.mask |= WIRE_SETATTR_UID;
+        change.uid = uid;
+    }
+    if (gid != (gid_t)-1) {
+        change.mask |= WIRE_SETATTR_GID;
+        change.gid = gid;
+    }
+    return (int)client_result(__func__, set(session, path, &change));
+}
+
+static int time_to_ns(const struct timespec *time, int64_t *ns)
+{
+    struct timespec now;
+    if (time->tv_nsec == UTIME_NOW) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        time = &now;
+    }
+    if (time->tv_nsec < 0 || time->tv_nsec >= 1000000000)
+        return err_set(-EINVAL, "a time has %ld nanoseconds; 0 to 999999999 are possible", time->tv_nsec);
+    if (__builtin_mul_overflow((int64_t)time->tv_sec, INT64_C(1000000000), ns) ||
+        __builtin_add_overflow(*ns, (int64_t)time->tv_nsec, ns))
+        return err_set(-EINVAL, "a time of %lld s is out of range", (long long)time->tv_sec);
+    return 0;
+}
+
+static int set_times(weft_session_t *session, const char *path, const struct timespec times[2])
+{
+    struct wire_setattr change = {0};
+    bool set_access = !times || times[0].tv_nsec != UTIME_OMIT;
+    bool set_change = !times || times[1].tv_nsec != UTIME_OMIT;
+    bool given = times && ((set_access && times[0].tv_nsec != UTIME_NOW) ||
+                           (set_change && times[1].tv_nsec != UTIME_NOW));
+    int result = 0;
+
+    if (set_access)
+        change.mask |= WIRE_SETATTR_ATIME;
+    if (set_change)
+        change.mask |= WIRE_SETATTR_MTIME;
+    /* One request sets either the server's now or given times. When the two are mixed, now
+     * is this machine's. */
+    if (!given)
+        change.mask |= WIRE_SETATTR_NOW;
+    if (given && set_access)
+        result = time_to_ns(&times[0], &change.atime_ns);
+    if (result == 0 && given && set_change)
+        result = time_to_ns(&times[1], &change.mtime_ns);
+    return result < 0 ? result : set(session, path, &change);
+}
+
+int weft_utimens(weft_session_t *session, const char *path, const struct timespec times[2])
+{
+    return (int)client_result(__func__, set_times(session, path, times));
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client.h: the inside of libweft, and its table of contents: what the files of this
+ * folder give each other, under the name of the file that defines it.
+ *
+ * One request, from top to bottom: weft_file_write() (io.c) makes an operation (op.c),
+ * plans a round of requests (planner.c), packs their bytes (pieces.c), and gives each to
+ * its storage shard (shard.c) over the session's connections (session.c). The caller
+ * waits (op.c): one waiting thread drives the rpc, which runs the callbacks.
+ *
+ * Lock: session->lock guards the rpc and everything that its callbacks touch: the
+ * operations under way, the map, the connections, the tables of files. Callbacks of the
+ * rpc run with it held. It is the only lock here. Functions marked (locked) want it held.
+ *
+ * Errors: negative errno with the text recorded by err_set(). A callback runs in
+ * whichever thread drives, so an operation keeps a copy of its error's text, and the
+ * thread that waits for it records that again.
+ */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bufpool.h"
+#include "conf.h"
+#include "counters.h"
+#include "list.h"
+#include "map.h"
+#include "planner.h"
+#include "rpc.h"
+#include "weft/weft.h"
+#include "wire.h"
+
+/* ---- counters.c ----------------------------------------------------------- */
+
+/* X(name): what a session counts beside what its rpc does. */
+#define CLIENT_COUNTERS(X)                                                                             \
+    X(metadata_requests) /* to the metadata server */                                                  \
+    X(storage_requests)  /* to storage shards */                                                       \
+    X(transfers)         /* reads and writes by the caller */                                          \
+    X(rounds)            /* of requests that these took */                                             \
+    X(bytes_read)        /* as asked by the caller */                                                  \
+    X(bytes_written)                                                                                   \
+    X(bytes_copied)      /* between the caller's memory and packed buffers */                          \
+    X(sizes_asked)       /* by reads that met bytes that were not there */                             \
+    X(retries)           /* requests made again, with a newer cluster map */                           \
+    X(maps_adopted)
+
+enum client_counter {
+#define CLIENT_COUNTER_ENUM(name) CLIENT_COUNT_##name,
+    CLIENT_COUNTERS(CLIENT_COUNTER_ENUM)
+#undef CLIENT_COUNTER_ENUM
+    CLIENT_COUNT_END
+};
+
+void client_counters_init(struct counter counters[CLIENT_COUNT_END]);
+/* One line to stderr; for WEFT_COUNTERS=1. */
+void client_counters_print(weft_session_t *session);
+
+/* ---- session.c ------------------------------------------------------------ */
+
+#define SESSION_LINK_BUCKETS 256u
+
+struct weft_session {
+    struct conf *conf;
+    uint8_t *process_mark; /* a page that reads 0 in a child process */
+    bool counters_wanted;
+
+    pthread_mutex_t lock;
+    atomic_uint contenders; /* threads that wait for the lock */
+
+    struct rpc *rpc;
+    struct bufpool *buffers; /* made when first needed */
+    struct map *map;         /* NULL until the first greeting or import */
+    struct rpc_connection *metadata;
+    struct list links[SESSION_LINK_BUCKETS]; /* shard_link: storage shards by address */
+    struct list shard_calls;  /* under way, the longest so first */
+    struct list map_waiters;  /* shard calls that wait for a newer map */
+    struct rpc_call map_call; /* the one map_get that may be under way */
+    bool map_asked;
+    bool map_changed; /* connections to servers that moved are still to be dropped */
+    bool closing;
+
+    bool led;              /* a thread drives the rpc (op.c) */
+    bool asleep;           /* that thread sleeps */
+    struct list followers; /* threads that wait for it */
+
+    struct counter counters[CLIENT_COUNT_END];
+};
+
+/* -EINVAL for NULL, and in a child of the process that connected. */
+int session_check(weft_session_t *session);
+void session_lock(weft_session_t *session);
+/* Also lets a sleeping leader know that there may be something to do. */
+void session_unlock(weft_session_t *session);
+
+/* The connection to the metadata server (locked). */
+int session_metadata(weft_session_t *session, struct rpc_connection **connection);
+/* The session's map, asked from the metadata server when there is none yet. The
+ * reference is the caller's. */
+int session_map(weft_session_t *session, struct map **map);
+/* The newest map that the metadata server has becomes the session's. */
+int session_map_refresh(weft_session_t *session);
+/* A newer map of the same cluster becomes the session's; an older one is passed
+ * over. -EXDEV when it is of another cluster (locked). */
+int session_map_adopt(weft_session_t *session, const void *data, size_t length);
+/* Begins asking the metadata server for its map, unless that is under way (locked). */
+void session_map_ask(weft_session_t *session);
+/* What follows from a new map but can't be done inside a callback (locked). */
+void session_settle(weft_session_t *session);
+/* A buffer pool for packed bytes (locked). */
+int session_buffers(weft_session_t *session, struct bufpool **buffers);
+
+static inline void session_count(weft_session_t *session, enum client_counter which, uint64_t amount)
+{
+    counter_add(&session->counters[which], amount);
+}
+
+/* What stands at every border of the API: records the failure of call `name` for
+ * weft_error(), and returns `result`. */
+ssize_t client_result(const char *name, ssize_t result);
+/* "weft:/a" and "/a" to "/a". -EINVAL, -ENAMETOOLONG. */
+int client_path(const char *path, const char **clean);
+/* Puts "`path`: " in front of the error's text when it does not name it yet. */
+int client_about(int error, const char *path);
+
+/* ---- op.c ----------------------------------------------------------------- */
+
+/* An operation: submitted, driven by callbacks, completed once, waited for once. */
+struct weft_op {
+    weft_session_t *session;
+    bool done;
+    ssize_t result;
+    char *text;               /* of the error; NULL when there was no memory for it */
+    struct op_waiter *waiter; /* the thread that sleeps for it */
+    void (*release)(struct weft_op *op); /* frees what is around it; NULL: nothing */
+};
+
+void op_init(struct weft_op *op, weft_session_t *session, void (*release)(struct weft_op *op));
+/* The first failure is kept, with the thread's error text (locked). */
+void op_fail(struct weft_op *op, int error);
+/* `result` counts unless op_fail() was called (locked). */
+void op_complete(struct weft_op *op, ssize_t result);
+/* Waits, releases, and returns the result with its text recorded. */
+ssize_t op_wait(struct weft_op *op);
+
+/* One call to one server, with its reply kept. */
+struct op_call {
+    struct weft_op op;
+    struct rpc_call rpc;
+    uint8_t *reply;
+    uint32_t reply_length;
+};
+
+/* (locked) The body stays until op_wait() returned. */
+int op_call_start(struct op_call *call, weft_session_t *session, struct rpc_connection *connection,
+                  uint16_t operation, const void *body, size_t body_length, uint32_t deadline_ms);
+void op_call_free(struct op_call *call);
+/* Asks the metadata server and waits. `body_length` may be what an encoder returned; a
+ * negative one is passed on. op_call_free() in any case. */
+int op_call_metadata(struct op_call *call, weft_session_t *session, uint16_t operation, const void *body,
+                     ssize_t body_length);
+
+/* ---- shard.c -------------------------------------------------------------- */
+
+/* A storage shard that the session knows a connection to. */
+struct shard_link {
+    struct list_link link;
+    struct rpc_connection *connection;
+    bool wanted; /* the current map has it */
+    char address[LIMITS_ADDRESS_MAX + 1];
+};
+
+/* The call has to be planned again with the session's map, which is newer now. */
+#define SHARD_REDO 1
+
+/* A call to a storage shard. */
+struct shard_call {
+    struct rpc_call rpc; /* the caller fills operation, body, payload and place */
+    struct list_link link;
+    weft_session_t *session;
+    uint64_t begun_ns;   /* set by the caller: since when the deadline runs */
+    uint64_t started_ns; /* this attempt */
+    uint64_t map_version;
+    unsigned attempts;   /* set by the caller: earlier ones */
+    void (*done)(struct shard_call *call, int status); /* 0, SHARD_REDO or negative errno */
+};
+
+/* (locked) 0: `done` will run, once, never from inside. `shard` is an index into the table. */
+int shard_call_start(weft_session_t *session, struct shard_call *call, const struct planner_table *table,
+                     uint32_t shard);
+/* The connection to a shard of the map's server (locked). */
+int shard_connect(weft_session_t *session, const struct map *map, uint32_t server, uint32_t shard,
+                  struct rpc_connection **connection);
+/* (locked) The map came, or did not. */
+void shard_map_answered(weft_session_t *session);
+/* Drops the connections to shards that the map does not have (locked, outside callbacks). */
+void shard_links_sweep(weft_session_t *session);
+void shard_links_free(weft_session_t *session);
+/* Looks whether calls take so long that a newer map might help (locked). */
+void shard_calls_look(void *session);
+
+/* ---- fan.c ---------------------------------------------------------------- */
+
+/* The same small request to every storage shard of a file. */
+struct fan {
+    weft_session_t *session;
+    struct layout layout;
+    struct wire_capability capability;
+    uint16_t operation; /* WIRE_OP_sync or WIRE_OP_object_stat */
+    void (*done)(struct fan *fan, int status);
+    void *arg;
+
+    /* the sum of the answers to object_stat */
+    uint64_t end;
+    int64_t mtime_ns;
+    uint64_t bytes;
+
+    /* its own */
+    struct planner_table *table;
+    struct fan_call *calls;
+    uint32_t pending;
+    unsigned attempts;
+    bool redo;
+    int status;
+    char *text;
+    uint64_t begun_ns;
+    uint32_t body_length;
+    uint8_t body[256];
+};
+
+/* (locked) The first part is filled. 0: `done` will run, once, never from inside. */
+int fan_start(struct fan *fan);
+
+/* ---- file.c --------------------------------------------------------------- */
+
+struct weft_file {
+    weft_session_t *session;
+    char *path;
+    uint64_t handle;
+    bool imported;
+    uint32_t access; /* WIRE_ACCESS_*: what it was opened for */
+    struct wire_capability capability;
+    struct layout layout;
+    char pool[WEFT_POOL_BYTES_MAX + 1];
+    struct planner_table *table; /* guarded by the session's lock */
+    bool wrote;                  /* likewise: something may have been written through it */
+};
+
+/* The file's table for the session's current map; the reference is the file's, which
+ * lets go of it when the map changes (locked). */
+int file_table(weft_file_t *file, struct planner_table **table);
+/* -EINVAL for NULL, and as session_check(). */
+int file_check(const weft_file_t *file);
+/* -EBADF when the file was not opened for `access` (WIRE_ACCESS_*). */
+int file_allows(const weft_file_t *file, uint32_t access);
+
+/* ---- size.c --------------------------------------------------------------- */
+
+/* Completes what the metadata server said by what the storage servers know. */
+int size_complete(weft_session_t *session, struct wire_attr *attr, const struct wire_capability *capability);
+
+/* ---- attr.c --------------------------------------------------------------- */
+
+void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr);
+void attr_layout_from_wire(const struct wire_layout *wire, const char *pool, struct weft_layout *layout);
+/* -EINVAL when a field is out of range. `layout` NULL: all zero. */
+int attr_layout_to_wire(const struct weft_layout *layout, struct wire_layout *wire, const char **pool);
+/* Asks by path, or by inode when `path` is "", sizes included. */
+int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+struct fan_call {
+    struct shard_call call;
+    struct fan *fan;
+};
+
+static int fan_begin(struct fan *fan);
+
+static void fan_fail(struct fan *fan, int error)
+{
+    if (fan->status < 0)
+        return;
+    fan->status = error;
+    fan->text = strdup(err_text());
+}
+
+static void fan_end(struct fan *fan)
+{
+    free(fan->calls);
+    fan->calls = NULL;
+    planner_table_unref(fan->table);
+    fan->table = NULL;
+    if (fan->status == 0 && fan->redo) {
+        fan->attempts++;
+        int result = fan_begin(fan);
+        if (result == 0)
+            return;
+        fan_fail(fan, result);
+    }
+    if (fan->status < 0) {
+        err_set(fan->status, "%s", fan->text ? fan->text : err_name(fan->status));
+        free(fan->text);
+        fan->text = NULL;
+    }
+    fan->done(fan, fan->status);
+}
+
+static void add_answer(struct fan *fan, const struct rpc_call *rpc)
+{
+    struct wire_object_stat_reply reply;
+    if (fan->operation != WIRE_OP_object_stat)
+        return;
+    int result = wire_decode_object_stat_reply(rpc->reply, rpc->reply_length, &reply);
+    if (result < 0) {
+        fan_fail(fan, result);
+        return;
+    }
+    if (reply.end > fan->end)
+        fan->end = reply.end;
+    if (reply.mtime_ns > fan->mtime_ns)
+        fan->mtime_ns = reply.mtime_ns;
+    fan->bytes += reply.bytes;
+}
+
+static void fan_answered(struct shard_call *call, int status)
+{
+    struct fan *fan = list_item(call, struct fan_call, call)->fan;
+    if (status == SHARD_REDO)
+        fan->redo = true;
+    else if (status < 0)
+        fan_fail(fan, status);
+    else
+        add_answer(fan, &call->rpc);
+    if (--fan->pending == 0)
+        fan_end(fan);
+}
+
+static int encode_body(struct fan *fan)
+{
+    /* The two messages have the same fields. */
+    struct wire_object_stat stat = {.capability = fan->capability, .map_version = fan->table->map->version};
+    struct wire_sync sync = {.capability = stat.capability, .map_version = stat.map_version};
+    ssize_t length = fan->operation == WIRE_OP_sync ? wire_encode_sync(fan->body, sizeof fan->body, &sync)
+                                                    : wire_encode_object_stat(fan->body, sizeof fan->body, &stat);
+    if (length < 0)
+        return (int)length;
+    fan->body_length = (uint32_t)length;
+    return 0;
+}
+
+/* One attempt. When it returns a negative errno, nothing is under way. */
+static int fan_begin(struct fan *fan)
+{
+    weft_session_t *session = fan->session;
+    fan->end = fan->bytes = 0;
+    fan->mtime_ns = 0;
+    fan->redo = false;
+    if (!session->map)
+        return err_set(-EPROTO, "the metadata server at %s sent no cluster map", session->conf->metadata_listen);
+    int result = planner_table_new(session->map, &fan->layout, &fan->table);
+    if (result < 0)
+        return result;
+    result = encode_body(fan);
+    if (result < 0)
+        goto unref_table;
+    fan->calls = calloc(fan->table->shard_count, sizeof *fan->calls);
+    if (!fan->calls) {
+        result = err_set(-ENOMEM, "out of memory for %u requests", fan->table->shard_count);
+        goto unref_table;
+    }
+    for (uint32_t shard = 0; shard < fan->table->shard_count; shard++) {
+        struct fan_call *of = &fan->calls[shard];
+        of->fan = fan;
+        of->call.rpc.operation = fan->operation;
+        of->call.rpc.body = fan->body;
+        of->call.rpc.body_length = fan->body_length;
+        of->call.begun_ns = fan->begun_ns;
+        of->call.attempts = fan->attempts;
+        of->call.done = fan_answered;
+        result = shard_call_start(session, &of->call, fan->table, shard);
+        if (result < 0)
+            break;
+        fan->pending++;
+    }
+    if (result == 0)
+        return 0;
+    if (fan->pending > 0) { /* those that were started end first */
+        fan_fail(fan, result);
+        return 0;
+    }
+    free(fan->calls);
+    fan->calls = NULL;
+unref_table:
+    planner_table_unref(fan->table);
+    fan->table = NULL;
+    return result;
+}
+
+int fan_start(struct fan *fan)
+{
+    fan->begun_ns = rpc_now_ns();
+    fan->status = 0;
+    fan->attempts = 0;
+    return fan_begin(fan);
+}

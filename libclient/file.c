@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capability.h"
+#include "err.h"
+
+/* ---- an open file ------------------------------------------------------------- */
+
+int file_check(const weft_file_t *file)
+{
+    return file ? session_check(file->session) : err_set(-EINVAL, "the file is NULL");
+}
+
+int file_allows(const weft_file_t *file, uint32_t access)
+{
+    if (file->access & access)
+        return 0;
+    return err_set(-EBADF, "%.400s is not open for %s", file->path,
+                   access == WIRE_ACCESS_WRITE ? "writing" : "reading");
+}
+
+int file_table(weft_file_t *file, struct planner_table **table)
+{
+    weft_session_t *session = file->session;
+    if (!session->map)
+        return err_set(-EPROTO, "the metadata server at %s sent no cluster map", session->conf->metadata_listen);
+    if (!file->table || file->table->map != session->map) {
+        struct planner_table *newer;
+        int result = planner_table_new(session->map, &file->layout, &newer);
+        if (result < 0)
+            return result;
+        planner_table_unref(file->table);
+        file->table = newer;
+    }
+    *table = file->table;
+    return 0;
+}
+
+static void file_free(weft_file_t *file)
+{
+    if (!file)
+        return;
+    planner_table_unref(file->table);
+    free(file->path);
+    free(file);
+}
+
+static weft_file_t *file_new(weft_session_t *session, const char *path, const struct wire_capability *capability,
+                             const char *pool)
+{
+    weft_file_t *file = calloc(1, sizeof *file);
+    if (file)
+        file->path = strdup(path);
+    if (!file || !file->path) {
+        file_free(file);
+        err_set(-ENOMEM, "out of memory for an open file");
+        return NULL;
+    }
+    file->session = session;
+    file->capability = *capability;
+    file->layout = capability_layout(capability);
+    snprintf(file->pool, sizeof file->pool, "%s", pool);
+    return file;
+}
+
+/* ---- open and close -------------------------------------------------------------- */
+
+static int flags_to_wire(int flags, uint32_t *wire)
+{
+    static const struct {
+        int flag;
+        uint32_t wire;
+    } known[] = {
+        {O_CREAT, WIRE_OPEN_CREATE},       {O_EXCL, WIRE_OPEN_EXCLUSIVE}, {O_TRUNC, WIRE_OPEN_TRUNCATE},
+        {O_NOFOLLOW, WIRE_OPEN_NOFOLLOW}, {O_CLOEXEC, 0}, /* handles never outlive exec() */
+    };
+    static const uint32_t access[] = {
+        [O_RDONLY] = WIRE_OPEN_READ,
+        [O_WRONLY] = WIRE_OPEN_WRITE,
+        [O_RDWR] = WIRE_OPEN_READ | WIRE_OPEN_WRITE,
+    };
+    int rest = flags & ~O_ACCMODE;
+    if ((flags & O_ACCMODE) == O_ACCMODE)
+        return err_set(-EINVAL, "the access mode is none of O_RDONLY, O_WRONLY and O_RDWR");
+    *wire = access[flags & O_ACCMODE];
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (rest & known[i].flag)
+            *wire |= known[i].wire;
+        rest &= ~known[i].flag;
+    }
+#ifdef O_LARGEFILE
+    rest &= ~O_LARGEFILE;
+#endif
+    if (rest)
+        return err_set(-EINVAL, "the flags 0%o are not known; O_CREAT, O_EXCL, O_TRUNC and O_NOFOLLOW are", rest);
+    return 0;
+}
+
+/* Makes the file of what the metadata server answered. */
+static int file_of_reply(weft_session_t *session, const char *path, const struct op_call *call,
+                         uint32_t wire_flags, weft_file_t **out)
+{
+    struct wire_open_reply reply;
+    int result = wire_decode_open_reply(call->reply, call->reply_length, &reply);
+    if (result < 0)
+        return result;
+    weft_file_t *file = file_new(session, path, &reply.capability, reply.attr.pool);
+    if (!file)
+        return -ENOMEM;
+    file->handle = reply.handle;
+    file->access = wire_flags & (WIRE_OPEN_READ | WIRE_OPEN_WRITE);
+    /* Truncating counts: the size that the metadata server remembers is no longer the true one. */
+    file->wrote = (wire_flags & WIRE_OPEN_TRUNCATE) != 0;
+
+    session_lock(session);
+    bool newer = !session->map || session->map->version < reply.map_version;
+    session_unlock(session);
+    if (newer && session_map_refresh(session) < 0) {
+        /* Not this call's failure: storage servers tell of newer maps too. */
+        log_debug("%s", err_text());
+    }
+    *out = file;
+    return 0;
+}
+
+static_assert((int)WIRE_OPEN_READ == (int)WIRE_ACCESS_READ && (int)WIRE_OPEN_WRITE == (int)WIRE_ACCESS_WRITE,
+              "an open's flags are an access");
+
+static int file_open(weft_session_t *session, const char *path, int flags, mode_t mode,
+                     const struct weft_layout *layout, weft_file_t **out)
+{
+    struct wire_open open = {.mode = mode & 07777};
+    uint8_t body[WEFT_PATH_BYTES_MAX + 256];
+    struct op_call call;
+
+    if (!out)
+        return err_set(-EINVAL, "there is no place for the file (NULL)");
+    int result = client_path(path, &open.path);
+    if (result == 0)
+        result = flags_to_wire(flags, &open.flags);
+    if (result == 0)
+        result = attr_layout_to_wire(layout, &open.layout, &open.pool);
+    if (result < 0)
+        return result;
+    result = op_call_metadata(&call, session, WIRE_OP_open, body, wire_encode_open(body, sizeof body, &open));
+    if (result == 0)
+        result = file_of_reply(session, open.path, &call, open.flags, out);
+    op_call_free(&call);
+    return client_about(result, open.path);
+}
+
+int weft_file_open(weft_session_t *session, const char *path, int flags, mode_t mode,
+                   const struct weft_layout *layout, weft_file_t **file)
+{
+    return (int)client_result(__func__, file_open(session, path, flags, mode, layout, file));
+}
+
+static int file_close(weft_file_t *file)
+{
+    uint8_t body[64];
+    struct op_call call;
+    int result = file_check(file);
+    if (result < 0)
+        return result; /* in a child process, where nothing may be touched */
+    if (!file->imported) {
+        struct wire_close close = {.handle = file->handle, .wrote = file->wrote};
+        result = op_call_metadata(&call, file->session, WIRE_OP_close, body,
+                                  wire_encode_close(body, sizeof body, &close));
+        op_call_free(&call);
+        result = client_about(result, file->path);
+    }
+    session_lock(file->session); /* its table's map may be the session's */
+    weft_session_t *session = file->session;
+    file_free(file);
+    session_unlock(session);
+    return result;
+}
+
+int weft_file_close(weft_file_t *file)
+{
+    return (int)client_result(__func__, file_close(file));
+}
+
+/* ---- a handle as bytes ------------------------------------------------------------- */
+
+/* Keyed with the cluster key, and never to be taken for one of its other signatures. */
+static void blob_mac(const weft_session_t *session, const void *blob, size_t length, uint8_t mac[WIRE_MAC_BYTES])
+{
+    static const uint8_t purpose[] = "weft handle";
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, session->conf->key, sizeof session->conf->key, WIRE_MAC_BYTES);
+    crypto_generichash_update(&state, purpose, sizeof purpose);
+    crypto_generichash_update(&state, blob, length);
+    crypto_generichash_final(&state, mac, WIRE_MAC_BYTES);
+}
+
+/* The blob without its size's being known to the caller; to be freed. */
+static ssize_t blob_make(weft_file_t *file, const struct map *map, uint8_t **out)
+{
+    struct wire_handle_blob wire = {
+        .version = LIMITS_PROTOCOL_VERSION,
+        .handle = file->handle,
+        .access = file->access,
+        .path = file->path,
+        .pool = file->pool,
+        .capability = file->capability,
+    };
+    memcpy(wire.cluster.bytes, map->cluster, sizeof map->cluster);
+    size_t map_size = map_encoded_size(map);
+    size_t room = map_size + strlen(file->path) + sizeof file->pool + 256;
+    uint8_t *encoded = malloc(map_size), *blob = malloc(room);
+    ssize_t length = -ENOMEM;
+    if (!encoded || !blob) {
+        err_set(-ENOMEM, "out of memory for an exported handle");
+        goto free_all;
+    }
+    length = map_encode(map, encoded, map_size);
+    if (length < 0)
+        goto free_all;
+    wire.map = (struct wire_bytes){.data = encoded, .length = (uint32_t)length};
+    length = wire_encode_handle_blob(blob, room, &wire);
+    if (length < 0)
+        goto free_all;
+    blob_mac(file->session, blob, (size_t)length - WIRE_MAC_BYTES, blob + length - WIRE_MAC_BYTES);
+    *out = blob;
+    blob = NULL;
+
+free_all:
+    free(encoded);
+    free(blob);
+    return length;
+}
+
+static ssize_t file_export(weft_file_t *file, void *blob, size_t size)
+{
+    struct map *map;
+    uint8_t *made = NULL;
+    ssize_t result = file_check(file);
+    if (result < 0)
+        return result;
+    if (size > 0 && !blob)
+        return err_set(-EINVAL, "there is no place for the blob (NULL)");
+    result = session_map(file->session, &map);
+    if (result < 0)
+        return client_about((int)result, file->path);
+    result = blob_make(file, map, &made);
+    map_unref(map);
+    if (result < 0)
+        return client_about((int)result, file->path);
+    if ((size_t)result <= size) {
+        memcpy(blob, made, (size_t)result);
+        session_lock(file->session);
+        if (file->access & WIRE_ACCESS_WRITE)
+            file->wrote = true; /* by whoever imports it */
+        session_unlock(file->session);
+    }
+    free(made);
+    return result;
+}
+
+ssize_t weft_file_export(weft_file_t *file, void *blob, size_t size)
+{
+    return client_result(__func__, file_export(file, blob, size));
+}
+
+static int blob_check(const weft_session_t *session, const uint8_t *blob, size_t length,
+                      struct wire_handle_blob *wire)
+{
+    uint8_t mac[WIRE_MAC_BYTES];
+    struct wire_reader version = wire_reader_on(blob, length);
+    struct wire_number number;
+    wire_get_number(&version, &number);
+    if (length < WIRE_MAC_BYTES || version.bad)
+        return err_set(-EBADMSG, "an exported handle of %zu bytes is cut short", length);
+    if (number.value != LIMITS_PROTOCOL_VERSION)
+        return err_set(-EBADMSG, "an exported handle is of protocol version %" PRIu32 ", this library of %u; all "
+                                 "processes of a job need the same version of Weft",
+                       number.value, LIMITS_PROTOCOL_VERSION);
+    blob_mac(session, blob, length - WIRE_MAC_BYTES, mac);
+    if (sodium_memcmp(mac, blob + length - WIRE_MAC_BYTES, WIRE_MAC_BYTES) != 0)
+        return err_set(-EBADMSG, "an exported handle was altered, or is of a cluster with another key than that of %s",
+                       session->conf->file);
+    return wire_decode_handle_blob(blob, length, wire);
+}
+
+static int file_import(weft_session_t *session, const void *blob, size_t length, weft_file_t **out)
+{
+    struct wire_handle_blob wire;
+    int result = session_check(session);
+    if (result < 0)
+        return result;
+    if (!blob || !out)
+        return err_set(-EINVAL, "there is no blob, or no place for the file (NULL)");
+    result = blob_check(session, blob, length, &wire);
+    if (result < 0)
+        return result;
+
+    session_lock(session);
+    result = session_map_adopt(session, wire.map.data, wire.map.length);
+    session_unlock(session);
+    if (result == -EXDEV)
+        return err_set(-EBADMSG, "the exported handle of %.300s is of another cluster than this session", wire.path);
+    if (result < 0)
+        return result;
+    weft_file_t *file = file_new(session, wire.path, &wire.capability, wire.pool);
+    if (!file)
+        return -ENOMEM;
+    file->handle = wire.handle;
+    file->access = wire.access;
+    file->imported = true;
+    *out = file;
+    return 0;
+}
+
+int weft_file_import(weft_session_t *session, const void *blob, size_t length, weft_file_t **file)
+{
+    return (int)client_result(__func__, file_import(session, blob, length, file));
+}
+
+/* ---- what is known of an open file ----------------------------------------------------- */
+
+void weft_file_layout(const weft_file_t *file, struct weft_layout *layout)
+{
+    *layout = (struct weft_layout){
+        .chunk_size = file->layout.chunk_size,
+        .stripe_count = file->layout.stripe_count,
+        .group_count = file->layout.group_count,
+        .seed = file->layout.seed,
+    };
+    memcpy(layout->pool, file->pool, sizeof layout->pool);
+}
+
+static int file_stat(weft_file_t *file, struct weft_attr *attr)
+{
+    int result = file_check(file);
+    if (result < 0)
+        return result;
+    if (!attr)
+        return err_set(-EINVAL, "there is no place for the attributes (NULL)");
+    return client_about(attr_ask(file->session, "", file->capability.ino, 0, attr), file->path);
+}
+
+int weft_file_stat(weft_file_t *file, struct weft_attr *attr)
+{
+    return (int)client_result(__func__, file_stat(file, attr));
+}
+
+static int locate_chunk(const struct map *map, const struct layout *layout, uint64_t offset, uint64_t end,
+                        struct weft_location *out)
+{
+    struct map_location location;
+    int result = map_locate(map, layout, offset, &location);
+    if (result < 0)
+        return result;
+    uint64_t chunk_end = (location.place.chunk + 1) * layout->chunk_size;
+    *out = (struct weft_location){
+        .offset = offset,
+        .length = (chunk_end < end ? chunk_end : end) - offset,
+        .chunk = location.place.chunk,
+        .group = location.place.group,
+        .target = location.target_id,
+        .shard = location.shard,
+    };
+    snprintf(out->server, sizeof out->server, "%s", map->servers[location.server].name);
+    return 0;
+}
+
+static ssize_t file_locate(const weft_file_t *file, uint64_t offset, uint64_t length,
+                           struct weft_location *locations, size_t count)
+{
+    struct map *map;
+    uint64_t end;
+    ssize_t result = file_check(file);
+    if (result < 0)
+        return result;
+    if (__builtin_add_overflow(offset, length, &end) || end > INT64_MAX)
+        return err_set(-EFBIG, "%.300s: %" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset",
+                       file->path, length, offset);
+    if (length == 0)
+        return 0;
+    if (count > 0 && !locations)
+        return err_set(-EINVAL, "there is no place for the locations (NULL)");
+    result = session_map(file->session, &map);
+    if (result < 0)
+        return client_about((int)result, file->path);
+    uint64_t chunk_size = file->layout.chunk_size;
+    uint64_t chunks = (end - 1) / chunk_size - offset / chunk_size + 1;
+    for (uint64_t i = 0; i < chunks && i < count; i++) {
+        uint64_t from = i == 0 ? offset : (offset / chunk_size + i) * chunk_size;
+        result = locate_chunk(map, &file->layout, from, end, &locations[i]);
+        if (result < 0)
+            break;
+    }
+    map_unref(map);
+    return result < 0 ? client_about((int)result, file->path) : (ssize_t)chunks;
+}
+
+ssize_t weft_file_locate(const weft_file_t *file, uint64_t offset, uint64_t length,
+                         struct weft_location *locations, size_t count)
+{
+    return client_result(__func__, file_locate(file, offset, length, locations, count));
+}

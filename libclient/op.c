@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+/* How long a leader goes on without anything happening before it sleeps. With programs and
+ * servers on the same cores, yielding this long is faster than both spinning and sleeping at once. */
+#define YIELD_NS 50000u
+
+/* ---- operations ------------------------------------------------------------ */
+
+/* A thread that sleeps until its operation is done or it is its turn to lead. */
+struct op_waiter {
+    struct list_link link;
+    pthread_cond_t wake;
+};
+
+void op_init(struct weft_op *op, weft_session_t *session, void (*release)(struct weft_op *op))
+{
+    *op = (struct weft_op){.session = session, .release = release};
+}
+
+void op_fail(struct weft_op *op, int error)
+{
+    if (op->result < 0)
+        return;
+    op->result = error;
+    op->text = strdup(err_text());
+}
+
+void op_complete(struct weft_op *op, ssize_t result)
+{
+    if (op->result == 0)
+        op->result = result;
+    op->done = true;
+    if (op->waiter)
+        pthread_cond_signal(&op->waiter->wake);
+}
+
+/* ---- waiting --------------------------------------------------------------- */
+
+/* Sleeps until the rpc has something to do; the lock is free meanwhile. */
+static void leader_sleep(weft_session_t *session)
+{
+    int timeout_ms;
+    int fd = rpc_sleep_begin(session->rpc, &timeout_ms);
+    if (fd < 0)
+        return;
+    session->asleep = true;
+    pthread_mutex_unlock(&session->lock);
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    (void)poll(&readable, 1, timeout_ms);
+    session_lock(session);
+    session->asleep = false;
+    rpc_sleep_end(session->rpc);
+}
+
+/* Drives the rpc until the operation is done. Between turns other threads get the lock. */
+static void lead(weft_session_t *session, const struct weft_op *op)
+{
+    uint64_t idle_since = 0;
+    session->led = true;
+    while (!op->done) {
+        unsigned happened = rpc_progress(session->rpc);
+        session_settle(session);
+        if (op->done)
+            break;
+        if (happened) {
+            idle_since = 0;
+        } else if (idle_since == 0) {
+            idle_since = rpc_now_ns();
+        } else if (rpc_now_ns() - idle_since > YIELD_NS) {
+            idle_since = 0;
+            leader_sleep(session);
+            continue;
+        }
+        pthread_mutex_unlock(&session->lock);
+        if (!happened || atomic_load_explicit(&session->contenders, memory_order_relaxed))
+            sched_yield();
+        session_lock(session);
+    }
+    session->led = false;
+}
+
+static void follow(weft_session_t *session, struct weft_op *op)
+{
+    struct op_waiter waiter;
+    pthread_cond_init(&waiter.wake, NULL);
+    list_push_back(&session->followers, &waiter.link);
+    op->waiter = &waiter;
+    while (!op->done && session->led)
+        pthread_cond_wait(&waiter.wake, &session->lock);
+    op->waiter = NULL;
+    list_remove(&waiter.link);
+    pthread_cond_destroy(&waiter.wake);
+}
+
+/* Whoever stops waiting sees to it that one of those who go on leads. */
+static void hand_over(weft_session_t *session)
+{
+    struct list_link *next = list_first(&session->followers);
+    if (next && !session->led)
+        pthread_cond_signal(&list_item(next, struct op_waiter, link)->wake);
+}
+
+ssize_t op_wait(struct weft_op *op)
+{
+    weft_session_t *session = op->session;
+    session_lock(session);
+    while (!op->done) {
+        if (session->led)
+            follow(session, op);
+        else
+            lead(session, op);
+    }
+    hand_over(session);
+    session_unlock(session);
+
+    ssize_t result = op->result;
+    if (result < 0)
+        err_set((int)result, "%s", op->text ? op->text : err_name((int)result));
+    free(op->text);
+    op->text = NULL;
+    if (op->release)
+        op->release(op);
+    return result;
+}
+
+static bool test(struct weft_op *op)
+{
+    weft_session_t *session = op->session;
+    session_lock(session);
+    if (!op->done && !session->led) {
+        rpc_progress(session->rpc);
+        session_settle(session);
+    }
+    bool done = op->done;
+    session_unlock(session);
+    return done;
+}
+
+bool weft_test(weft_op_t *op)
+{
+    /* Wrong use ends in weft_wait(), which can tell. */
+    if (!op || session_check(op->session) < 0 || test(op))
+        return true;
+    /* Callers poll: whoever is to answer may need this core. */
+    sched_yield();
+    return false;
+}
+
+ssize_t weft_wait(weft_op_t *op)
+{
+    if (!op)
+        return client_result(__func__, err_set(-EINVAL, "the operation is NULL"));
+    int result = session_check(op->session);
+    return client_result(__func__, result < 0 ? result : op_wait(op));
+}
+
+/* ---- one call to one server ------------------------------------------------- */
+
+static void call_done(struct rpc_call *rpc)
+{
+    struct op_call *call = rpc->arg;
+    if (rpc->status < 0) {
+        op_fail(&call->op, rpc->status);
+    } else if (rpc->reply_length > 0) {
+        call->reply = malloc(rpc->reply_length);
+        if (call->reply) {
+            memcpy(call->reply, rpc->reply, rpc->reply_length);
+            call->reply_length = rpc->reply_length;
+        } else {
+            op_fail(&call->op, err_set(-ENOMEM, "out of memory for a reply of %u bytes", rpc->reply_length));
+        }
+    }
+    op_complete(&call->op, 0);
+}
+
+int op_call_start(struct op_call *call, weft_session_t *session, struct rpc_connection *connection,
+                  uint16_t operation, const void *body, size_t body_length, uint32_t deadline_ms)
+{
+    *call = (struct op_call){0};
+    op_init(&call->op, session, NULL);
+    call->rpc.operation = operation;
+    call->rpc.body = body;
+    call->rpc.body_length = (uint32_t)body_length;
+    call->rpc.deadline_ms = deadline_ms;
+    call->rpc.done = call_done;
+    call->rpc.arg = call;
+    return rpc_call_start(connection, &call->rpc);
+}
+
+void op_call_free(struct op_call *call)
+{
+    free(call->reply);
+    call->reply = NULL;
+}
+
+int op_call_metadata(struct op_call *call, weft_session_t *session, uint16_t operation, const void *body,
+                     ssize_t body_length)
+{
+    struct rpc_connection *connection;
+    call->reply = NULL;
+    int result = session_check(session);
+    if (result < 0 || body_length < 0)
+        return result < 0 ? result : (int)body_length;
+    session_lock(session);
+    result = session_metadata(session, &connection);
+    if (result == 0)
+        result = op_call_start(call, session, connection, operation, body, (size_t)body_length, 0);
+    if (result == 0)
+        session_count(session, CLIENT_COUNT_metadata_requests, 1);
+    session_unlock(session);
+    return result < 0 ? result : (int)op_wait(&call->op);
+}

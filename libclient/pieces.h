@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pieces.h: moves bytes between the memory pieces of a request and the run of
+ * bytes that travels. Pure.
+ *
+ * Many small pieces are packed into one buffer before they are sent, and unpacked from
+ * one when they came: one copy at the speed of memcpy costs less than
+ * the gathering of many small pieces on every transport there is.
+ */
+#ifndef CLIENT_PIECES_H
+#define CLIENT_PIECES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "planner.h"
+
+/* The pieces are few and large enough to be sent as they are. */
+bool pieces_sendable(const struct iovec *pieces, size_t piece_count);
+
+/* Copies all pieces, one after the other, to `packed`. */
+void pieces_pack(const struct iovec *pieces, size_t piece_count, void *packed);
+
+/*
+ * Puts what came of a read where it belongs, and zeros where nothing is. `packed` holds
+ * present[i] bytes of extent i, one after the other (`present` NULL: all of all), and
+ * may be the request's own memory when that is one piece.
+ */
+void pieces_unpack(const struct planner_request *request, const uint32_t *present, const void *packed);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+/* A request is made again at most so often, each time because of a newer map. */
+#define ATTEMPTS_MAX 6u
+
+/* ---- connections ------------------------------------------------------------ */
+
+static struct list *bucket_of(weft_session_t *session, const char *address)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *at = address; *at; at++)
+        hash = (hash ^ (uint8_t)*at) * 16777619u;
+    return &session->links[hash % SESSION_LINK_BUCKETS];
+}
+
+static struct shard_link *link_find(weft_session_t *session, const char *address)
+{
+    list_each(bucket_of(session, address), at, after) {
+        struct shard_link *link = list_item(at, struct shard_link, link);
+        if (strcmp(link->address, address) == 0)
+            return link;
+    }
+    return NULL;
+}
+
+static void link_free(struct shard_link *link)
+{
+    list_remove(&link->link);
+    rpc_disconnect(link->connection);
+    free(link);
+}
+
+int shard_connect(weft_session_t *session, const struct map *map, uint32_t server, uint32_t shard,
+                  struct rpc_connection **connection)
+{
+    const struct map_server *of = &map->servers[server];
+    const char *address = of->addresses[shard];
+    struct shard_link *link = link_find(session, address);
+    if (!link) {
+        char name[LIMITS_SERVER_NAME_MAX + LIMITS_ADDRESS_MAX + 64], which[32] = "";
+        link = calloc(1, sizeof *link);
+        if (!link)
+            return err_set(-ENOMEM, "out of memory for a connection to %s", of->name);
+        int result = rpc_connect(session->rpc, address, &link->connection);
+        if (result < 0) {
+            free(link);
+            return result;
+        }
+        if (of->shard_count > 1)
+            snprintf(which, sizeof which, ", shard %" PRIu32 ",", shard);
+        snprintf(name, sizeof name, "storage server %s%s at %s", of->name, which, address);
+        rpc_connection_name(link->connection, name);
+        link->wanted = true;
+        snprintf(link->address, sizeof link->address, "%s", address);
+        list_push_back(bucket_of(session, address), &link->link);
+    }
+    *connection = link->connection;
+    return 0;
+}
+
+void shard_links_sweep(weft_session_t *session)
+{
+    const struct map *map = session->map;
+    for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++) {
+        list_each(&session->links[i], at, after)
+            list_item(at, struct shard_link, link)->wanted = false;
+    }
+    for (uint32_t server = 0; server < map->server_count; server++) {
+        for (uint32_t shard = 0; shard < map->servers[server].shard_count; shard++) {
+            struct shard_link *link = link_find(session, map->servers[server].addresses[shard]);
+            if (link)
+                link->wanted = true;
+        }
+    }
+    for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++) {
+        list_each(&session->links[i], at, after) {
+            struct shard_link *link = list_item(at, struct shard_link, link);
+            if (!link->wanted)
+                link_free(link);
+        }
+    }
+}
+
+void shard_links_free(weft_session_t *session)
+{
+    for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++) {
+        struct list_link *at;
+        while ((at = list_first(&session->links[i])))
+            link_free(list_item(at, struct shard_link, link));
+    }
+}
+
+/* ---- calls ------------------------------------------------------------------ */
+
+static bool newer_map_is_here(const struct shard_call *call)
+{
+    return call->session->map->version > call->map_version;
+}
+
+/* The server refused the call because it knows a newer map, and sent it along if it is not too long. */
+static void adopt_map_of_refusal(struct shard_call *call)
+{
+    struct wire_error refusal;
+    if (call->rpc.reply_length == 0 ||
+        wire_decode_error(call->rpc.reply, call->rpc.reply_length, &refusal) < 0 || refusal.map.length == 0)
+        return;
+    if (session_map_adopt(call->session, refusal.map.data, refusal.map.length) < 0)
+        log_warn("%s", err_text());
+}
+
+/* Whether a call that ended with `status` may be made again with another map. */
+static int judge(struct shard_call *call, int status)
+{
+    bool may_help = status == -ESTALE || (status == -ECANCELED && !call->session->closing);
+    if (!may_help || !newer_map_is_here(call) || call->attempts + 1 >= ATTEMPTS_MAX)
+        return status;
+    session_count(call->session, CLIENT_COUNT_retries, 1);
+    return SHARD_REDO;
+}
+
+static void call_done(struct rpc_call *rpc)
+{
+    struct shard_call *call = rpc->arg;
+    weft_session_t *session = call->session;
+
+    list_remove(&call->link);
+    if (rpc->status == -ESTALE) {
+        adopt_map_of_refusal(call);
+        if (!newer_map_is_here(call)) {
+            session_map_ask(session);
+            if (session->map_asked) {
+                list_push_back(&session->map_waiters, &call->link);
+                return;
+            }
+        }
+        err_set(-ESTALE, "%s knows a newer cluster map than %" PRIu64 ", and it can't be had",
+                rpc_connection_address(rpc->connection), call->map_version);
+    }
+    call->done(call, judge(call, rpc->status));
+}
+
+void shard_map_answered(weft_session_t *session)
+{
+    struct list_link *at;
+    while ((at = list_pop(&session->map_waiters))) {
+        struct shard_call *call = list_item(at, struct shard_call, link);
+        err_set(-ESTALE, "a storage server knows a newer cluster map than %" PRIu64 ", but the metadata server %s",
+                call->map_version, session->map_call.status < 0 ? "does not answer" : "has no newer one");
+        call->done(call, judge(call, -ESTALE));
+    }
+}
+
+int shard_call_start(weft_session_t *session, struct shard_call *call, const struct planner_table *table,
+                     uint32_t shard)
+{
+    const struct planner_shard *place = &table->shards[shard];
+    struct rpc_connection *connection;
+    int result = shard_connect(session, table->map, place->server, place->shard, &connection);
+    if (result < 0)
+        return result;
+
+    call->session = session;
+    call->started_ns = rpc_now_ns();
+    call->map_version = table->map->version;
+    uint64_t spent_ms = (call->started_ns - call->begun_ns) / 1000000u;
+    if (spent_ms >= session->conf->deadline_ms)
+        return err_set(-ETIMEDOUT, "no end within %u ms: storage server %s", session->conf->deadline_ms,
+                       table->map->servers[place->server].name);
+    call->rpc.deadline_ms = session->conf->deadline_ms - (uint32_t)spent_ms;
+    call->rpc.done = call_done;
+    call->rpc.arg = call;
+    result = rpc_call_start(connection, &call->rpc);
+    if (result < 0)
+        return result;
+    list_push_back(&session->shard_calls, &call->link);
+    session_count(session, CLIENT_COUNT_storage_requests, 1);
+    return 0;
+}
+
+/* A storage server that came back elsewhere is known to the metadata server. A call that
+ * takes a quarter of its deadline is reason enough to ask; when the map says that the shard moved,
+ * shard_links_sweep() ends the call, and judge() lets it begin again. A server
+ * that is only slow keeps the call: to send a write twice could let the first
+ * one overwrite what was written after it. */
+void shard_calls_look(void *arg)
+{
+    weft_session_t *session = arg;
+    struct list_link *at = list_first(&session->shard_calls);
+    if (!at)
+        return;
+    const struct shard_call *oldest = list_item(at, struct shard_call, link);
+    if (rpc_now_ns() - oldest->started_ns > session->conf->deadline_ms * UINT64_C(250000))
+        session_map_ask(session);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The size of a file, which the storage servers know best while it is open, and
+ * what changes it but is no write; and sync, which asks the same servers.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "capability.h"
+#include "err.h"
+
+/* ---- asking all shards of a file --------------------------------------------- */
+
+struct fan_op {
+    struct weft_op op;
+    struct fan fan;
+    weft_file_t *file; /* NULL: none is open */
+};
+
+static void fan_op_done(struct fan *fan, int status)
+{
+    struct fan_op *of = fan->arg;
+    if (status < 0)
+        op_fail(&of->op, of->file ? client_about(status, of->file->path) : status);
+    op_complete(&of->op, 0);
+}
+
+/* The operation's fields beside op and fan are set by the caller. */
+static int fan_op_start(struct fan_op *of, weft_session_t *session, uint16_t operation,
+                        const struct wire_capability *capability, void (*release)(struct weft_op *op))
+{
+    op_init(&of->op, session, release);
+    of->fan = (struct fan){
+        .session = session,
+        .layout = capability_layout(capability),
+        .capability = *capability,
+        .operation = operation,
+        .done = fan_op_done,
+        .arg = of,
+    };
+    session_lock(session);
+    int result = fan_start(&of->fan);
+    session_unlock(session);
+    return result;
+}
+
+/* ---- sizes -------------------------------------------------------------------- */
+
+int size_complete(weft_session_t *session, struct wire_attr *attr, const struct wire_capability *capability)
+{
+    struct fan_op of = {0};
+    if (!attr->size_open)
+        return 0;
+    int result = fan_op_start(&of, session, WIRE_OP_object_stat, capability, NULL);
+    if (result == 0)
+        result = (int)op_wait(&of.op);
+    if (result < 0)
+        return result;
+    attr->size = of.fan.end;
+    attr->bytes = of.fan.bytes;
+    if (of.fan.mtime_ns > attr->mtime_ns)
+        attr->mtime_ns = of.fan.mtime_ns;
+    return 0;
+}
+
+static int file_size(weft_file_t *file, uint64_t *size)
+{
+    struct fan_op of = {.file = file};
+    int result = file_check(file);
+    if (result < 0)
+        return result;
+    if (!size)
+        return err_set(-EINVAL, "there is no place for the size (NULL)");
+    result = fan_op_start(&of, file->session, WIRE_OP_object_stat, &file->capability, NULL);
+    if (result == 0)
+        result = (int)op_wait(&of.op);
+    if (result < 0)
+        return client_about(result, file->path);
+    *size = of.fan.end;
+    return 0;
+}
+
+int weft_file_size(weft_file_t *file, uint64_t *size)
+{
+    return (int)client_result(__func__, file_size(file, size));
+}
+
+/* ---- sync ---------------------------------------------------------------------- */
+
+static void sync_release(struct weft_op *op)
+{
+    free(list_item(op, struct fan_op, op));
+}
+
+static int sync_async(weft_file_t *file, weft_op_t **op)
+{
+    int result = file_check(file);
+    if (result < 0)
+        return result;
+    if (!op)
+        return err_set(-EINVAL, "there is no place for the operation (NULL)");
+    struct fan_op *of = calloc(1, sizeof *of);
+    if (!of)
+        return err_set(-ENOMEM, "out of memory for a sync");
+    of->file = file;
+    result = fan_op_start(of, file->session, WIRE_OP_sync, &file->capability, sync_release);
+    if (result < 0) {
+        free(of);
+        return client_about(result, file->path);
+    }
+    *op = &of->op;
+    return 0;
+}
+
+int weft_file_sync_async(weft_file_t *file, weft_op_t **op)
+{
+    return (int)client_result(__func__, sync_async(file, op));
+}
+
+int weft_file_sync(weft_file_t *file)
+{
+    weft_op_t *op;
+    ssize_t result = sync_async(file, &op);
+    return (int)client_result(__func__, result < 0 ? result : op_wait(op));
+}
+
+/* ---- truncate and allocate ------------------------------------------------------- */
+
+static int truncate_send(weft_session_t *session, const struct wire_truncate *truncate)
+{
+    uint8_t body[WEFT_PATH_BYTES_MAX + 256];
+    struct op_call call;
+    if (truncate->size > INT64_MAX)
+        return err_set(-EFBIG, "a size of %" PRIu64 " bytes is beyond what a file can have", truncate->size);
+    int result = op_call_metadata(&call, session, WIRE_OP_truncate, body,
+                                  wire_encode_truncate(body, sizeof body, truncate));
+    op_call_free(&call);
+    return result;
+}
+
+static int truncate_path(weft_session_t *session, const char *path, uint64_t size)
+{
+    struct wire_truncate truncate = {.size = size};
+    int result = client_path(path, &truncate.path);
+    return result < 0 ? result : client_about(truncate_send(session, &truncate), truncate.path);
+}
+
+int weft_truncate(weft_session_t *session, const char *path, uint64_t size)
+{
+    return (int)client_result(__func__, truncate_path(session, path, size));
+}
+
+static int truncate_file(weft_file_t *file, uint64_t size, bool grow_only)
+{
+    int result = file_check(file);
+    if (result == 0)
+        result = file_allows(file, WIRE_ACCESS_WRITE);
+    if (result < 0)
+        return result;
+    struct wire_truncate truncate = {
+        .path = "",
+        .handle = file->handle,
+        .capability = file->capability,
+        .size = size,
+        .grow_only = grow_only,
+    };
+    session_lock(file->session);
+    file->wrote = true;
+    session_unlock(file->session);
+    return client_about(truncate_send(file->session, &truncate), file->path);
+}
+
+int weft_file_truncate(weft_file_t *file, uint64_t size)
+{
+    return (int)client_result(__func__, truncate_file(file, size, false));
+}
+
+int weft_file_allocate(weft_file_t *file, uint64_t offset, uint64_t length)
+{
+    uint64_t end;
+    int result;
+    if (__builtin_add_overflow(offset, length, &end))
+        result = err_set(-EFBIG, "%" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset", length,
+                         offset);
+    else
+        result = truncate_file(file, end, true);
+    return (int)client_result(__func__, result);
+}
