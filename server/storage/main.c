@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft-storaged: serves the targets of one storage section of the configuration. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "daemon.h"
+#include "err.h"
+#include "log.h"
+#include "member.h"
+#include "shard.h"
+
+static const struct daemon_program program = {
+    .name = "weft-storaged",
+    .summary = "Serves the targets of one storage section of a Weft cluster's configuration.",
+    .named = true,
+};
+
+static int targets_open(struct server *server)
+{
+    const struct conf_storage *storage = server->storage;
+    server->targets = calloc(storage->target_count, sizeof *server->targets);
+    if (!server->targets)
+        return err_set(-ENOMEM, "no memory for targets");
+    for (uint32_t i = 0; i < storage->target_count; i++) {
+        int error = target_open(&storage->targets[i], storage->shards, &store_files, &server->targets[i]);
+        if (error)
+            return error;
+        server->target_count++;
+    }
+    return 0;
+}
+
+static void targets_close(struct server *server)
+{
+    for (uint32_t i = 0; i < server->target_count; i++)
+        target_close(&server->targets[i]);
+    free(server->targets);
+}
+
+static int shards_start(struct server *server)
+{
+    server->shards = calloc(server->storage->shards, sizeof *server->shards);
+    if (!server->shards)
+        return err_set(-ENOMEM, "no memory for shards");
+    server->shard_count = server->storage->shards;
+    for (uint32_t k = 0; k < server->shard_count; k++) {
+        int error = shard_start(&server->shards[k], server, k);
+        if (error)
+            return error;
+        log_debug("shard %" PRIu32 " listens on %s", k, server->shards[k].bound);
+    }
+    return 0;
+}
+
+static int shards_stop(struct server *server)
+{
+    int first = 0;
+    for (uint32_t k = 0; k < server->shard_count; k++)
+        shard_stop_ask(&server->shards[k]);
+    for (uint32_t k = 0; k < server->shard_count; k++) {
+        int error = shard_stop_wait(&server->shards[k]);
+        first = first ? first : error;
+    }
+    return first;
+}
+
+static int serve(struct daemon *daemon, struct server *server)
+{
+    struct member *member = NULL;
+    int error = targets_open(server);
+    if (!error)
+        error = shards_start(server);
+    if (!error)
+        error = member_open(daemon, server, &member);
+    if (!error) {
+        server->map_wanted_arg = member;
+        error = member_run(member);
+    }
+    if (error)
+        log_error("%s", err_text());
+    else
+        log_info("ending");
+    daemon_leaving();
+    /* Shards may call map_wanted(), so the member ends after them. */
+    int stop_error = shards_stop(server);
+    if (member)
+        member_close(member);
+    return error ? error : stop_error;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon daemon;
+    daemon_open(&daemon, &program, argc, argv);
+    struct server server = {
+        .conf = daemon.conf,
+        .storage = daemon.storage,
+        .who = daemon.who,
+        .map_wanted = member_map_wanted,
+    };
+    int error = serve(&daemon, &server);
+    /* With a shard that could not end, its memory must stay. */
+    if (error)
+        exit(EXIT_FAILURE);
+    free(server.shards);
+    targets_close(&server);
+    daemon_close(&daemon);
+    return 0;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "member.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "err.h"
+#include "log.h"
+
+enum member_state {
+    MEMBER_OUT,        /* not registered, or forgotten by the metadata server */
+    MEMBER_REGISTERED,
+};
+
+struct member {
+    struct daemon *daemon;
+    struct server *server;
+    struct rpc *rpc;
+    struct rpc_connection *connection;
+    enum member_state state;
+    bool ready;          /* was registered once */
+    bool away;           /* the metadata server can't be reached; said so */
+    bool busy;           /* `call` is under way */
+    bool asked;          /* and a shard waits for its answer */
+    atomic_bool map_wanted;
+    uint64_t map_version;
+    struct rpc_call call;
+    uint8_t *body;
+    size_t body_size;
+    int failure;         /* why the process must end */
+};
+
+/* ---- what is reported --------------------------------------------------- */
+
+struct space {
+    uint64_t total, free;
+};
+
+/* Targets of one file system count once. */
+static struct space space_of(const struct server *server)
+{
+    struct space space = {0};
+    for (uint32_t i = 0; i < server->target_count; i++) {
+        struct statvfs fs;
+        struct stat stat, other;
+        bool counted = false;
+        if (fstatvfs(server->targets[i].dir_fd, &fs) || fstat(server->targets[i].dir_fd, &stat))
+            continue;
+        for (uint32_t k = 0; k < i && !counted; k++)
+            counted = !fstat(server->targets[k].dir_fd, &other) && other.st_dev == stat.st_dev;
+        if (counted)
+            continue;
+        space.total += (uint64_t)fs.f_blocks * fs.f_frsize;
+        space.free += (uint64_t)fs.f_bavail * fs.f_frsize;
+    }
+    return space;
+}
+
+/* ---- maps --------------------------------------------------------------- */
+
+/* A target must not be served to another cluster than the one whose files it has. */
+static int bind_targets(struct member *member, const struct map *map)
+{
+    for (uint32_t i = 0; i < member->server->target_count; i++) {
+        int error = target_bind_cluster(&member->server->targets[i], map->cluster);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static int take_map(struct member *member, const struct wire_bytes *encoded)
+{
+    struct map *map;
+    if (encoded->length == 0)
+        return 0;
+    int error = map_decode(encoded->data, encoded->length, &map);
+    if (error)
+        return error;
+    if (!member->ready)
+        error = bind_targets(member, map);
+    if (!error && map->version > member->map_version) {
+        member->map_version = map->version;
+        log_debug("cluster map version %" PRIu64, map->version);
+        for (uint32_t k = 0; k < member->server->shard_count; k++)
+            shard_map_put(&member->server->shards[k], map_ref(map));
+    }
+    map_unref(map);
+    return error;
+}
+
+/* ---- calls -------------------------------------------------------------- */
+
+static void start_call(struct member *member, uint16_t operation, ssize_t length, rpc_call_fn *done)
+{
+    const struct conf *conf = member->server->conf;
+    if (length < 0) {
+        log_error("%s", err_text());
+        return;
+    }
+    member->call = (struct rpc_call){
+        .operation = operation,
+        .body = member->body,
+        .body_length = (uint32_t)length,
+        .deadline_ms = conf->lease_ms / 2 > conf->heartbeat_ms ? conf->lease_ms / 2 : conf->heartbeat_ms,
+        .done = done,
+        .arg = member,
+    };
+    member->busy = rpc_call_start(member->connection, &member->call) == 0;
+    if (!member->busy)
+        log_error("%s", err_text());
+}
+
+/* The metadata server, or its handshake, said no: asking again won't help. */
+static bool is_refusal(int status)
+{
+    switch (-status) {
+    case EEXIST:
+    case EINVAL:
+    case EACCES:
+    case EPERM:
+    case EPROTO:
+    case EBADMSG:
+    case EOPNOTSUPP:
+        return true;
+    }
+    return false;
+}
+
+static void note_away(struct member *member)
+{
+    if (!member->away)
+        log_warn("the metadata server at %s can't be reached, trying on: %s",
+                 member->server->conf->metadata_listen, err_text());
+    member->away = true;
+}
+
+static void note_back(struct member *member)
+{
+    if (member->away)
+        log_info("the metadata server at %s is back", member->server->conf->metadata_listen);
+    member->away = false;
+}
+
+static void fail(struct member *member, int status, const char *what)
+{
+    member->failure = err_set(status, "%s: %s", what, err_text());
+    daemon_stop();
+}
+
+static void register_done(struct rpc_call *call)
+{
+    struct member *member = call->arg;
+    struct wire_server_register_reply reply;
+    int status = call->status;
+    member->busy = false;
+    if (status == -ECANCELED)
+        return;
+    if (status && !is_refusal(status)) {
+        note_away(member);
+        return;
+    }
+    if (status) {
+        fail(member, status, "the metadata server does not let this server in");
+        return;
+    }
+    note_back(member);
+    status = wire_decode_server_register_reply(call->reply, call->reply_length, &reply);
+    if (!status)
+        status = take_map(member, &reply.map);
+    if (status) {
+        fail(member, status, "this server can't join the cluster");
+        return;
+    }
+    member->state = MEMBER_REGISTERED;
+    if (member->ready)
+        log_info("registered again");
+    else
+        daemon_ready(member->daemon, member->server->shards[0].bound);
+    member->ready = true;
+}
+
+static void heartbeat_done(struct rpc_call *call)
+{
+    struct member *member = call->arg;
+    struct wire_heartbeat_reply reply;
+    int status = call->status;
+    member->busy = false;
+    if (status == -ECANCELED)
+        return;
+    if (status == -ENOENT) {
+        log_info("the metadata server does not know this server: registering again");
+        member->state = MEMBER_OUT;
+        atomic_store(&member->map_wanted, true);
+        return;
+    }
+    if (status) {
+        note_away(member);
+        return;
+    }
+    note_back(member);
+    status = wire_decode_heartbeat_reply(call->reply, call->reply_length, &reply);
+    if (!status)
+        status = take_map(member, &reply.map);
+    if (status)
+        log_error("the answer to a heartbeat makes no sense: %s", err_text());
+    for (uint32_t k = 0; member->asked && k < member->server->shard_count; k++)
+        shard_map_confirm(&member->server->shards[k]);
+}
+
+static ssize_t put_register(struct member *member)
+{
+    const struct server *server = member->server;
+    size_t addresses_size = server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8);
+    size_t targets_size = server->target_count * sizeof(uint32_t);
+    uint8_t *addresses = malloc(addresses_size), *targets = malloc(targets_size);
+    ssize_t length = -ENOMEM;
+    if (!addresses || !targets) {
+        err_set(-ENOMEM, "no memory to register");
+        goto free;
+    }
+    struct wire_writer address_writer = wire_writer_on(addresses, addresses_size);
+    for (uint32_t k = 0; k < server->shard_count; k++)
+        wire_put_address(&address_writer, &(struct wire_address){.text = server->shards[k].bound});
+    struct wire_writer target_writer = wire_writer_on(targets, targets_size);
+    for (uint32_t i = 0; i < server->target_count; i++)
+        wire_put_number(&target_writer, &(struct wire_number){.value = server->targets[i].id});
+    struct space space = space_of(server);
+    struct wire_server_register request = {
+        .name = server->storage->name,
+        .addresses = wire_list_of(&address_writer, server->shard_count),
+        .targets = wire_list_of(&target_writer, server->target_count),
+        .bytes_total = space.total,
+        .bytes_free = space.free,
+    };
+    length = wire_encode_server_register(member->body, member->body_size, &request);
+free:
+    free(addresses);
+    free(targets);
+    return length;
+}
+
+static ssize_t put_heartbeat(struct member *member)
+{
+    struct space space = space_of(member->server);
+    struct wire_heartbeat request = {
+        .name = member->server->storage->name,
+        .map_version = member->map_version,
+        .bytes_total = space.total,
+        .bytes_free = space.free,
+    };
+    return wire_encode_heartbeat(member->body, member->body_size, &request);
+}
+
+static void beat(void *arg)
+{
+    struct member *member = arg;
+    if (member->busy || daemon_stopping())
+        return;
+    member->asked = atomic_exchange(&member->map_wanted, false);
+    if (member->state == MEMBER_OUT)
+        start_call(member, WIRE_OP_server_register, put_register(member), register_done);
+    else
+        start_call(member, WIRE_OP_heartbeat, put_heartbeat(member), heartbeat_done);
+}
+
+void member_map_wanted(void *arg)
+{
+    struct member *member = arg;
+    atomic_store(&member->map_wanted, true);
+    rpc_wake(member->rpc);
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+int member_open(struct daemon *daemon, struct server *server, struct member **result)
+{
+    struct member *member = calloc(1, sizeof *member);
+    if (!member)
+        return err_set(-ENOMEM, "no memory");
+    member->daemon = daemon;
+    member->server = server;
+    member->body_size = 1024 + server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8) + 4 * server->target_count;
+    member->body = malloc(member->body_size);
+    struct rpc_config config = {.conf = server->conf, .name = server->who, .role = WIRE_ROLE_STORAGE};
+    int error = member->body ? rpc_open(&config, &member->rpc) : err_set(-ENOMEM, "no memory");
+    if (!error)
+        error = rpc_connect(member->rpc, server->conf->metadata_listen, &member->connection);
+    if (!error)
+        error = rpc_every(member->rpc, server->conf->heartbeat_ms, beat, member);
+    if (error) {
+        member_close(member);
+        return error;
+    }
+    rpc_connection_name(member->connection, "the metadata server");
+    *result = member;
+    return 0;
+}
+
+int member_run(struct member *member)
+{
+    daemon_wake_set(member->rpc);
+    beat(member);
+    while (!daemon_stopping()) {
+        rpc_wait(member->rpc, -1);
+        if (atomic_load(&member->map_wanted))
+            beat(member);
+    }
+    daemon_wake_set(NULL);
+    return member->failure;
+}
+
+void member_close(struct member *member)
+{
+    if (member->rpc)
+        rpc_close(member->rpc);
+    free(member->body);
+    free(member);
+}

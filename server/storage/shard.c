@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shard.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "binding.h"
+#include "err.h"
+#include "log.h"
+
+/* What is under way gets so long to end after a stop was asked for. */
+enum { SHARD_STOP_MS = 5000 };
+
+static const char *const counter_names[SHARD_COUNTERS] = {
+    [SHARD_BYTES_WRITTEN] = "bytes_written",
+    [SHARD_BYTES_READ] = "bytes_read",
+    [SHARD_EXTENTS_WRITTEN] = "extents_written",
+    [SHARD_EXTENTS_READ] = "extents_read",
+    [SHARD_STORE_WRITES] = "store_writes",
+    [SHARD_STORE_READS] = "store_reads",
+    [SHARD_STORE_ERRORS] = "store_errors",
+    [SHARD_SYNCS] = "syncs",
+    [SHARD_COPIES] = "copies",
+    [SHARD_BUFFER_WAITS] = "buffer_waits",
+    [SHARD_REQUESTS_PARKED] = "requests_parked",
+    [SHARD_REQUESTS_REFUSED] = "requests_refused",
+    [SHARD_REQUESTS_STALE] = "requests_stale",
+};
+
+void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount)
+{
+    counter_add(&shard->counters[which], amount);
+}
+
+/* ---- requests that wait ------------------------------------------------- */
+
+struct parked {
+    struct list_link link;
+    struct rpc_request *request;
+    unsigned tries;
+};
+
+void shard_park(struct shard *shard, struct rpc_request *request, unsigned tries)
+{
+    struct parked *parked = malloc(sizeof *parked);
+    if (!parked) {
+        rpc_reply(request, err_set(-ENOMEM, "no memory for a request"), NULL, 0, NULL, 0, NULL, NULL);
+        return;
+    }
+    parked->request = request;
+    parked->tries = tries;
+    list_push_back(&shard->parked, &parked->link);
+    shard_counter_add(shard, SHARD_REQUESTS_PARKED, 1);
+}
+
+/* Looks at all of them again; what must wait on goes into the list anew. */
+static void unpark(struct shard *shard)
+{
+    struct list list;
+    struct list_link *link;
+    list_init(&list);
+    while ((link = list_pop(&shard->parked)))
+        list_push_back(&list, link);
+    while ((link = list_pop(&list))) {
+        struct parked *parked = list_item(link, struct parked, link);
+        shard_serve(shard, parked->request, parked->tries);
+        free(parked);
+    }
+}
+
+/* Nobody waits for these any more. */
+static void peer_down(void *arg, struct rpc_peer *peer)
+{
+    struct shard *shard = arg;
+    list_each(&shard->parked, link, after) {
+        struct parked *parked = list_item(link, struct parked, link);
+        if (parked->request->peer != peer)
+            continue;
+        list_remove(link);
+        rpc_reply(parked->request, err_set(-ECONNRESET, "the client is gone"), NULL, 0, NULL, 0, NULL, NULL);
+        free(parked);
+    }
+}
+
+static void request_came(void *arg, struct rpc_request *request)
+{
+    shard_serve(arg, request, 0);
+}
+
+/* ---- the map ------------------------------------------------------------ */
+
+void shard_map_put(struct shard *shard, struct map *map)
+{
+    map_unref(atomic_exchange(&shard->map_new, map));
+    rpc_wake(shard->rpc);
+}
+
+void shard_map_confirm(struct shard *shard)
+{
+    atomic_store(&shard->map_confirmed, true);
+    rpc_wake(shard->rpc);
+}
+
+static bool is_ours(const struct server *server, uint32_t target_id)
+{
+    for (uint32_t i = 0; i < server->target_count; i++)
+        if (server->targets[i].id == target_id)
+            return true;
+    return false;
+}
+
+/* Of the members of all groups with a target of ours: when it stays the same,
+ * a client with the older map is right about everything here. */
+static uint64_t digest_of(const struct server *server, const struct map *map)
+{
+    uint64_t digest = 0;
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        const struct map_group *group = &map->groups[g];
+        uint64_t of_group = layout_hash(g);
+        bool ours = false;
+        for (uint32_t m = 0; m < group->member_count; m++) {
+            uint32_t id = map->targets[group->members[m]].id;
+            ours = ours || is_ours(server, id);
+            of_group = layout_hash(of_group ^ id);
+        }
+        if (ours)
+            digest = layout_hash(digest ^ of_group);
+    }
+    return digest;
+}
+
+static void take_map(struct shard *shard)
+{
+    struct map *map = atomic_exchange(&shard->map_new, NULL);
+    if (!map || (shard->map && shard->map->version >= map->version)) {
+        map_unref(map);
+        if (shard->map && atomic_exchange(&shard->map_confirmed, false))
+            unpark(shard);
+        return;
+    }
+    uint64_t digest = digest_of(shard->server, map);
+    if (shard->map && shard->map_digest != digest)
+        shard->map_changed = map->version;
+    shard->map_digest = digest;
+    map_unref(shard->map);
+    shard->map = map;
+    unpark(shard);
+}
+
+/* ---- the stores --------------------------------------------------------- */
+
+static void stores_progress(void *arg)
+{
+    struct shard *shard = arg;
+    for (uint32_t i = 0; i < shard->server->target_count; i++)
+        shard->stores[i]->type->progress(shard->stores[i]);
+}
+
+static int store_open(struct shard *shard, uint32_t i)
+{
+    const struct target *target = &shard->server->targets[i];
+    struct store_config config = {.target = target, .shard = shard->index};
+    int error = target->store_type->open(&config, &shard->stores[i]);
+    if (error)
+        return error;
+    struct epoll_event event = {.events = EPOLLIN};
+    struct store *store = shard->stores[i];
+    return epoll_ctl(shard->stores_fd, EPOLL_CTL_ADD, store->type->fd(store), &event) ? err_sys("epoll_ctl") : 0;
+}
+
+/* One descriptor stands for all stores, so that rpc has one to watch. */
+static int stores_open(struct shard *shard)
+{
+    shard->stores = calloc(shard->server->target_count, sizeof(struct store *));
+    if (!shard->stores)
+        return err_set(-ENOMEM, "no memory for the stores");
+    shard->stores_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (shard->stores_fd < 0)
+        return err_sys("epoll_create1");
+    for (uint32_t i = 0; i < shard->server->target_count; i++) {
+        int error = store_open(shard, i);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static int stores_close(struct shard *shard)
+{
+    int first = 0;
+    for (uint32_t i = 0; shard->stores && i < shard->server->target_count; i++) {
+        struct store *store = shard->stores[i];
+        int error = store ? store->type->close(store) : 0;
+        if (error)
+            log_error("shard %" PRIu32 ": %s", shard->index, err_text());
+        first = first ? first : error;
+    }
+    free(shard->stores);
+    shard->stores = NULL;
+    if (shard->stores_fd >= 0)
+        close(shard->stores_fd);
+    shard->stores_fd = -1;
+    return first;
+}
+
+/* ---- the thread --------------------------------------------------------- */
+
+struct start {
+    struct shard *shard;
+    sem_t done;
+    int status;
+    char text[LIMITS_ERROR_TEXT_MAX + 1];
+};
+
+static const struct rpc_service service = {.request = request_came, .peer_down = peer_down};
+
+/* Shard k listens on port + k, or on any port. */
+static int listen_address(const struct shard *shard, char address[LIMITS_ADDRESS_MAX + 1])
+{
+    const char *text = shard->server->storage->listen, *colon = strrchr(text, ':');
+    unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
+    if (!colon || port > 65535 || (port && port + shard->index > 65535))
+        return err_set(-EINVAL, "shard %" PRIu32 " can't listen: %s leaves it no port", shard->index, text);
+    snprintf(address, LIMITS_ADDRESS_MAX + 1, "%.*s:%lu", (int)(colon - text), text, port ? port + shard->index : 0);
+    return 0;
+}
+
+static int open_all(struct shard *shard)
+{
+    const struct conf *conf = shard->server->conf;
+    struct rpc_config config = {
+        .conf = conf, .name = shard->server->who, .role = WIRE_ROLE_STORAGE, .service = &service, .arg = shard};
+    char address[LIMITS_ADDRESS_MAX + 1];
+    binding_apply(conf, shard->server->storage, shard->index);
+    int error = stores_open(shard);
+    if (!error)
+        error = listen_address(shard, address);
+    if (!error)
+        error = rpc_open(&config, &shard->rpc);
+    if (!error)
+        error = bufpool_open(shard->rpc, conf->memory_bytes, LIMITS_IO_BYTES_MAX, &shard->pool);
+    if (!error)
+        error = rpc_watch(shard->rpc, shard->stores_fd, stores_progress, shard);
+    if (!error)
+        error = rpc_listen(shard->rpc, address, shard->bound);
+    return error;
+}
+
+static int close_all(struct shard *shard)
+{
+    if (shard->under_way) {
+        /* Memory is in use by what did not end: the end of the process frees it. */
+        log_warn("shard %" PRIu32 ": %" PRIu32 " requests did not end in time and are given up", shard->index,
+                 shard->under_way);
+        return -ETIMEDOUT;
+    }
+    bufpool_close(shard->pool);
+    shard->pool = NULL;
+    if (shard->rpc) {
+        if (shard->stores_fd >= 0)
+            rpc_unwatch(shard->rpc, shard->stores_fd);
+        rpc_close(shard->rpc);
+    }
+    shard->rpc = NULL;
+    int error = stores_close(shard);
+    map_unref(shard->map);
+    shard->map = NULL;
+    return error;
+}
+
+static void run_loop(struct shard *shard)
+{
+    while (!atomic_load(&shard->stop)) {
+        rpc_wait(shard->rpc, -1);
+        take_map(shard);
+    }
+    uint64_t end = rpc_now_ns() + SHARD_STOP_MS * UINT64_C(1000000), now;
+    while (shard->under_way && (now = rpc_now_ns()) < end)
+        rpc_wait(shard->rpc, (int)((end - now) / 1000000) + 1);
+}
+
+static void *run(void *arg)
+{
+    struct start *start = arg;
+    struct shard *shard = start->shard;
+    int error = open_all(shard);
+    if (error) {
+        start->status = error;
+        snprintf(start->text, sizeof start->text, "%s", err_text());
+        close_all(shard);
+    }
+    sem_post(&start->done); /* `start` is gone after this */
+    if (error)
+        return NULL;
+    run_loop(shard);
+    return (void *)(intptr_t)close_all(shard);
+}
+
+/* Signals are the main thread's. */
+static int create_thread(struct shard *shard, struct start *start)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    errno = pthread_create(&shard->thread, NULL, run, start);
+    int error = errno ? err_sys("start the thread of shard %" PRIu32, shard->index) : 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+int shard_start(struct shard *shard, struct server *server, uint32_t index)
+{
+    struct start start = {.shard = shard};
+    memset(shard, 0, sizeof *shard);
+    shard->server = server;
+    shard->index = index;
+    shard->stores_fd = -1;
+    list_init(&shard->parked);
+    for (unsigned i = 0; i < SHARD_COUNTERS; i++)
+        shard->counters[i].name = counter_names[i];
+    sem_init(&start.done, 0, 0);
+    int error = create_thread(shard, &start);
+    if (!error) {
+        while (sem_wait(&start.done) && errno == EINTR)
+            ;
+        if (start.status) {
+            pthread_join(shard->thread, NULL);
+            error = err_set(start.status, "%s", start.text);
+        }
+    }
+    sem_destroy(&start.done);
+    shard->thread_runs = !error;
+    return error;
+}
+
+void shard_stop_ask(struct shard *shard)
+{
+    atomic_store(&shard->stop, true);
+    if (shard->thread_runs)
+        rpc_wake(shard->rpc);
+}
+
+int shard_stop_wait(struct shard *shard)
+{
+    void *status = NULL;
+    if (shard->thread_runs)
+        pthread_join(shard->thread, &status);
+    shard->thread_runs = false;
+    map_unref(atomic_exchange(&shard->map_new, NULL));
+    return (int)(intptr_t)status;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard.h: one event-loop thread of a storage server with all that it owns: its
+ * rpc, its payload buffers, and its part of each target's chunks.
+ *
+ * What it promises
+ *  - Nothing is read or written before the request's capability, its extents and
+ *    their place in the cluster map were checked.
+ *  - Memory is bounded: payloads lie in the shard's pool; who finds no buffer waits
+ *    in line, and rpc's credit bounds the line.
+ *  - A request that names a newer map than ours, and can't be served with ours,
+ *    waits for the map; one that names a map from before our groups changed gets the
+ *    newer one.
+ *
+ * Threads: a shard's fields belong to its thread, but for those marked. Shards
+ * share nothing but what `struct server` has, which is read-only while they run.
+ */
+#ifndef STORAGE_SHARD_H
+#define STORAGE_SHARD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "bufpool.h"
+#include "conf.h"
+#include "counters.h"
+#include "list.h"
+#include "map.h"
+#include "rpc.h"
+#include "store.h"
+#include "target.h"
+
+struct shard;
+
+/* What all shards of the process share. */
+struct server {
+    const struct conf *conf;
+    const struct conf_storage *storage;
+    const char *who;
+    struct target *targets;
+    uint32_t target_count;
+    struct shard *shards;
+    uint32_t shard_count;
+    /* A shard wants a newer map. Called from shards' threads. */
+    void (*map_wanted)(void *arg);
+    void *map_wanted_arg;
+};
+
+enum shard_counter {
+    SHARD_BYTES_WRITTEN,
+    SHARD_BYTES_READ,
+    SHARD_EXTENTS_WRITTEN,
+    SHARD_EXTENTS_READ,
+    SHARD_STORE_WRITES, /* extents that lie one behind the other are one */
+    SHARD_STORE_READS,
+    SHARD_STORE_ERRORS,
+    SHARD_SYNCS,
+    SHARD_COPIES,         /* of payload bytes, beyond the one into or out of the store */
+    SHARD_BUFFER_WAITS,
+    SHARD_REQUESTS_PARKED,
+    SHARD_REQUESTS_REFUSED,
+    SHARD_REQUESTS_STALE,
+    SHARD_COUNTERS,
+};
+
+struct shard {
+    struct server *server;
+    uint32_t index;
+    pthread_t thread;
+    bool thread_runs;
+    struct rpc *rpc; /* set before the thread runs on; others may call rpc_wake() */
+    char bound[LIMITS_ADDRESS_MAX + 1]; /* the address it listens on; constant once it runs */
+
+    atomic_bool stop;              /* any thread */
+    _Atomic(struct map *) map_new; /* any thread: a map to be taken over */
+    atomic_bool map_confirmed;     /* any thread: the metadata server was asked, as was wanted */
+
+    struct bufpool *pool;
+    struct store **stores; /* one for each target, in the server's order */
+    int stores_fd;         /* readable when a store has something to do */
+    struct map *map;       /* NULL until registered */
+    uint64_t map_digest;   /* of the groups with targets of ours */
+    uint64_t map_changed;  /* the version at which they last changed */
+    struct list parked;    /* requests that wait for a map, or for the end */
+    uint32_t under_way;    /* requests being served */
+    uint64_t refusal_logged_ns;
+    uint32_t refusals_unlogged;
+    struct counter counters[SHARD_COUNTERS];
+};
+
+/* A piece of work for the store: extents that lie one behind the other in one object. */
+struct shard_run {
+    uint32_t target;      /* index into the server's targets */
+    uint32_t position;
+    uint64_t offset;      /* local */
+    uint64_t length;
+    uint64_t data_offset; /* in the payload */
+    uint32_t extent_count;
+    size_t count;         /* bytes read */
+    struct store_op op;
+};
+
+enum { SHARD_RUNS_FEW = 4 };
+
+/* A request being served. */
+struct shard_io {
+    struct shard *shard;
+    struct rpc_request *request;
+    struct wire_capability capability;
+    struct layout layout;
+    uint64_t map_version;
+    struct wire_list extents; /* read and write */
+    uint64_t bytes;           /* in all extents */
+    uint64_t size;            /* object_truncate */
+    bool grow_only;
+    struct shard_run *runs;   /* read and write: pieces; others: one for each object */
+    struct shard_run few[SHARD_RUNS_FEW];
+    uint32_t run_count;
+    struct bufpool_waiter waiter;
+    void *buffer;
+    uint8_t *body;            /* of the reply */
+    size_t body_length;
+    uint32_t pending;         /* store operations, and one while they are being started */
+    int status;               /* the first error */
+    char *status_text;
+};
+
+/* shard.c: life, loop, map */
+
+/* Starts the thread and waits until it listens. Opens the stores, too. */
+int shard_start(struct shard *shard, struct server *server, uint32_t index);
+/* Ends what is under way, within `SHARD_STOP_MS`, and the thread; makes the stores durable. */
+void shard_stop_ask(struct shard *shard);
+int shard_stop_wait(struct shard *shard);
+/* Hands over a map, whose reference it takes. From any thread. */
+void shard_map_put(struct shard *shard, struct map *map);
+/* The metadata server has answered since map_wanted() was called. From any thread. */
+void shard_map_confirm(struct shard *shard);
+void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount);
+/* The request will be looked at again when the map was asked for; `tries` is how often that was. */
+void shard_park(struct shard *shard, struct rpc_request *request, unsigned tries);
+
+/* shard_serve.c: from a request to its answer */
+
+void shard_serve(struct shard *shard, struct rpc_request *request, unsigned tries);
+struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request);
+/* Answers with io->status, io->body and, from the buffer, `payload_length` bytes; frees. */
+void shard_io_end(struct shard_io *io, size_t payload_length);
+/* Keeps the first error and its text. */
+void shard_io_fail(struct shard_io *io, int error);
+/* As shard_io_fail(), for an error of the store: logs it too. */
+void shard_io_store_failed(struct shard_io *io, int error);
+/* For requests that a peer should not have made: logs, within limits, and answers. Frees. */
+void shard_io_refuse(struct shard_io *io, int error);
+
+/* shard_check.c: what must hold before a byte moves */
+
+/* 0; 1: the request must wait for a newer map; -ESTALE: the client must take ours; or an error. */
+int shard_check_capability(struct shard_io *io, uint32_t access);
+int shard_check_map(struct shard_io *io);
+/* Checks all extents, counts bytes and runs, and keeps up to `room` runs in io->runs.
+ * Results as above. */
+int shard_check_extents(struct shard_io *io, uint32_t room);
+/* One run for each object that this shard may hold of the file. */
+int shard_find_objects(struct shard_io *io);
+struct store_object shard_object_of(const struct shard_io *io, const struct shard_run *run);
+/* Room for io->run_count runs; what they were is lost. -ENOMEM. */
+int shard_runs_make(struct shard_io *io);
+
+/* shard_data.c: write and read */
+
+void shard_write(struct shard_io *io);
+void shard_read(struct shard_io *io);
+
+/* shard_object.c: the other operations */
+
+void shard_sync(struct shard_io *io);
+void shard_object_stat(struct shard_io *io);
+void shard_object_truncate(struct shard_io *io);
+void shard_object_remove(struct shard_io *io);
+void shard_counters(struct shard_io *io);
+
+#endif

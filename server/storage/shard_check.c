@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capability.h"
+#include "err.h"
+#include "shard.h"
+
+enum { WAIT_FOR_MAP = 1 };
+
+int shard_check_capability(struct shard_io *io, uint32_t access)
+{
+    int error = capability_check(io->shard->server->conf->key, &io->capability, access);
+    if (!error)
+        io->layout = capability_layout(&io->capability);
+    return error;
+}
+
+/* Something in the request does not fit our map: whose map is older? */
+static int mismatch(const struct shard_io *io, int error)
+{
+    if (io->map_version > io->shard->map->version)
+        return WAIT_FOR_MAP;
+    if (io->map_version < io->shard->map->version)
+        return err_set(-ESTALE, "the cluster map has changed from version %" PRIu64 " to %" PRIu64, io->map_version,
+                       io->shard->map->version);
+    return error;
+}
+
+int shard_check_map(struct shard_io *io)
+{
+    const struct shard *shard = io->shard;
+    if (io->layout.group_count > shard->map->group_count)
+        return mismatch(io, err_set(-EINVAL, "the file's layout has %" PRIu32 " groups, the cluster map %" PRIu32,
+                                    io->layout.group_count, shard->map->group_count));
+    if (io->map_version < shard->map_changed)
+        return mismatch(io, -ESTALE);
+    return 0;
+}
+
+/* The index of our target of that id, or -1. */
+static int target_index(const struct server *server, uint32_t id)
+{
+    for (uint32_t i = 0; i < server->target_count; i++)
+        if (server->targets[i].id == id)
+            return (int)i;
+    return -1;
+}
+
+static bool group_has(const struct map *map, uint32_t group, uint32_t target_id)
+{
+    for (uint32_t m = 0; m < map->groups[group].member_count; m++)
+        if (map->targets[map->groups[group].members[m]].id == target_id)
+            return true;
+    return false;
+}
+
+/* An extent, checked: where its bytes are. */
+struct spot {
+    uint32_t target;
+    uint32_t position;
+    uint64_t offset;
+};
+
+static int check_extent(struct shard_io *io, const struct wire_extent *extent, struct spot *spot)
+{
+    const struct shard *shard = io->shard;
+    const struct layout *layout = &io->layout;
+    if (extent->length == 0)
+        return err_set(-EINVAL, "an extent is empty");
+    if (extent->offset > INT64_MAX - (uint64_t)extent->length)
+        return err_set(-EINVAL, "an extent ends beyond the largest file offset");
+    if (extent->length > layout->chunk_size - extent->offset % layout->chunk_size)
+        return err_set(-EINVAL, "the extent at %" PRIu64 " goes beyond its chunk", extent->offset);
+
+    struct layout_place place = layout_place_of(layout, extent->offset);
+    int target = target_index(shard->server, extent->target);
+    if (target < 0)
+        return mismatch(io, err_set(-EINVAL, "target %" PRIu32 " is not served here", extent->target));
+    if (!group_has(shard->map, place.group, extent->target))
+        return mismatch(io, err_set(-EINVAL, "the extent at %" PRIu64 " belongs to group %" PRIu32
+                                    ", which target %" PRIu32 " is not in", extent->offset, place.group,
+                                    extent->target));
+    uint32_t shard_of = layout_shard_of(place.row, shard->server->shard_count);
+    if (shard_of != shard->index)
+        return err_set(-EINVAL, "the extent at %" PRIu64 " belongs to shard %" PRIu32 ", this is shard %" PRIu32,
+                       extent->offset, shard_of, shard->index);
+    *spot = (struct spot){
+        .target = (uint32_t)target,
+        .position = place.position,
+        .offset = layout_part_offset(layout, shard->server->shard_count, extent->offset),
+    };
+    return 0;
+}
+
+/* Lengthens the last run, or begins a new one. */
+static void add_to_runs(struct shard_io *io, struct shard_run *last, const struct spot *spot, uint32_t length,
+                        uint32_t room)
+{
+    if (io->run_count && last->target == spot->target && last->position == spot->position &&
+        last->offset + last->length == spot->offset) {
+        last->length += length;
+        last->extent_count++;
+    } else {
+        *last = (struct shard_run){
+            .target = spot->target,
+            .position = spot->position,
+            .offset = spot->offset,
+            .length = length,
+            .data_offset = io->bytes,
+            .extent_count = 1,
+        };
+        io->run_count++;
+    }
+    if (io->run_count <= room)
+        io->runs[io->run_count - 1] = *last;
+}
+
+int shard_check_extents(struct shard_io *io, uint32_t room)
+{
+    struct wire_reader reader = wire_list_reader(&io->extents);
+    struct shard_run last = {0};
+    io->bytes = 0;
+    io->run_count = 0;
+    for (uint32_t i = 0; i < io->extents.count; i++) {
+        struct wire_extent extent;
+        struct spot spot = {0};
+        wire_get_extent(&reader, &extent);
+        if (reader.bad)
+            break;
+        int verdict = check_extent(io, &extent, &spot);
+        if (verdict)
+            return verdict;
+        add_to_runs(io, &last, &spot, extent.length, room);
+        io->bytes += extent.length;
+        if (io->bytes > LIMITS_IO_BYTES_MAX)
+            return err_set(-EMSGSIZE, "the extents have more than %u bytes", LIMITS_IO_BYTES_MAX);
+    }
+    return wire_read_all(&reader, "list of extents");
+}
+
+int shard_runs_make(struct shard_io *io)
+{
+    if (io->run_count <= SHARD_RUNS_FEW)
+        return 0;
+    struct shard_run *runs = malloc(io->run_count * sizeof *runs);
+    if (!runs)
+        return err_set(-ENOMEM, "no memory for a request");
+    io->runs = runs;
+    return 0;
+}
+
+static void visit_objects(struct shard_io *io, uint32_t room)
+{
+    const struct shard *shard = io->shard;
+    const struct map *map = shard->map;
+    io->run_count = 0;
+    for (uint32_t position = 0; position < io->layout.stripe_count; position++) {
+        const struct map_group *group = &map->groups[layout_group_of(&io->layout, position)];
+        for (uint32_t m = 0; m < group->member_count; m++) {
+            int target = target_index(shard->server, map->targets[group->members[m]].id);
+            if (target < 0)
+                continue;
+            if (io->run_count < room)
+                io->runs[io->run_count] = (struct shard_run){.target = (uint32_t)target, .position = position};
+            io->run_count++;
+        }
+    }
+}
+
+int shard_find_objects(struct shard_io *io)
+{
+    visit_objects(io, SHARD_RUNS_FEW);
+    int error = shard_runs_make(io);
+    if (!error && io->runs != io->few)
+        visit_objects(io, io->run_count);
+    return error;
+}
+
+struct store_object shard_object_of(const struct shard_io *io, const struct shard_run *run)
+{
+    return (struct store_object){.ino = io->capability.ino, .position = run->position, .layout = io->layout};
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "shard.h"
+
+/* The runs that did not fit beside the request are made when they are to be used. */
+static int runs_make(struct shard_io *io)
+{
+    uint32_t count = io->run_count;
+    if (count <= SHARD_RUNS_FEW)
+        return 0;
+    int verdict = shard_runs_make(io);
+    if (!verdict)
+        verdict = shard_check_extents(io, count);
+    /* All was right before, but the map may be another one by now. */
+    return verdict > 0 ? err_set(-EAGAIN, "the cluster map changed") : verdict;
+}
+
+static void wait_for_buffer(struct shard_io *io, void (*ready)(struct bufpool_waiter *waiter, void *buffer))
+{
+    io->waiter.length = io->bytes;
+    io->waiter.ready = ready;
+    void *buffer = bufpool_try(io->shard->pool, io->bytes);
+    if (buffer) {
+        ready(&io->waiter, buffer);
+        return;
+    }
+    shard_counter_add(io->shard, SHARD_BUFFER_WAITS, 1);
+    int error = bufpool_get(io->shard->pool, &io->waiter);
+    if (error) {
+        shard_io_fail(io, error);
+        shard_io_end(io, 0);
+    }
+}
+
+/* ---- write -------------------------------------------------------------- */
+
+static void write_end(struct shard_io *io)
+{
+    if (!io->status) {
+        shard_counter_add(io->shard, SHARD_BYTES_WRITTEN, io->bytes);
+        shard_counter_add(io->shard, SHARD_EXTENTS_WRITTEN, io->extents.count);
+    }
+    shard_io_end(io, 0);
+}
+
+static void write_done(struct store_op *op, ssize_t status)
+{
+    struct shard_io *io = op->arg;
+    if (status < 0)
+        shard_io_store_failed(io, (int)status);
+    if (--io->pending == 0)
+        write_end(io);
+}
+
+static void write_runs(struct shard_io *io, const uint8_t *data)
+{
+    struct shard *shard = io->shard;
+    int error = runs_make(io);
+    if (error) {
+        shard_io_fail(io, error);
+        shard_io_end(io, 0);
+        return;
+    }
+    io->pending = 1;
+    for (uint32_t i = 0; i < io->run_count && !io->status; i++) {
+        struct shard_run *run = &io->runs[i];
+        struct store *store = shard->stores[run->target];
+        struct store_object object = shard_object_of(io, run);
+        run->op = (struct store_op){.done = write_done, .arg = io};
+        int result = store->type->write(store, &object, run->offset, data + run->data_offset, run->length, &run->op);
+        shard_counter_add(shard, SHARD_STORE_WRITES, 1);
+        if (result == STORE_PENDING)
+            io->pending++;
+        else if (result)
+            shard_io_store_failed(io, result);
+    }
+    if (--io->pending == 0)
+        write_end(io);
+}
+
+static void write_received(struct rpc_request *request, int status)
+{
+    struct shard_io *io = request->arg;
+    if (status < 0) {
+        /* The peer is gone, or its transfer failed; the answer reaches whoever is left. */
+        shard_io_fail(io, err_set(status, "the data of a write could not be fetched: %s", err_name(status)));
+        shard_io_end(io, 0);
+        return;
+    }
+    write_runs(io, io->buffer);
+}
+
+static void write_fetch(struct bufpool_waiter *waiter, void *buffer)
+{
+    struct shard_io *io = list_item(waiter, struct shard_io, waiter);
+    io->buffer = buffer;
+    int error = rpc_request_receive(io->request, buffer, write_received);
+    if (error) {
+        shard_io_fail(io, error);
+        shard_io_end(io, 0);
+    }
+}
+
+void shard_write(struct shard_io *io)
+{
+    io->request->arg = io;
+    if (io->bytes == 0)
+        shard_io_end(io, 0);
+    else if (io->request->data)
+        write_runs(io, io->request->data);
+    else
+        wait_for_buffer(io, write_fetch);
+}
+
+/* ---- read --------------------------------------------------------------- */
+
+/* Closes the gaps that short runs left; returns how much there is. */
+static size_t pack(struct shard_io *io)
+{
+    uint8_t *buffer = io->buffer;
+    size_t length = 0;
+    for (uint32_t i = 0; i < io->run_count; i++) {
+        const struct shard_run *run = &io->runs[i];
+        if (run->count && length != run->data_offset) {
+            memmove(buffer + length, buffer + run->data_offset, run->count);
+            shard_counter_add(io->shard, SHARD_COPIES, 1);
+        }
+        length += run->count;
+    }
+    return length;
+}
+
+/* How much there is of each extent: a run's bytes belong to its extents in their order. */
+static void put_present(struct shard_io *io, struct wire_writer *writer)
+{
+    struct wire_reader reader = wire_list_reader(&io->extents);
+    for (uint32_t i = 0; i < io->run_count; i++) {
+        uint64_t left = io->runs[i].count;
+        for (uint32_t e = 0; e < io->runs[i].extent_count; e++) {
+            struct wire_extent extent;
+            wire_get_extent(&reader, &extent);
+            uint32_t present = left < extent.length ? (uint32_t)left : extent.length;
+            wire_put_number(writer, &(struct wire_number){.value = present});
+            left -= present;
+        }
+    }
+}
+
+static int make_read_body(struct shard_io *io, size_t present_bytes)
+{
+    size_t list_size = present_bytes == io->bytes ? 0 : (size_t)io->extents.count * sizeof(uint32_t);
+    uint8_t *list = malloc(list_size + 1);
+    io->body = malloc(list_size + 16);
+    if (!list || !io->body) {
+        free(list);
+        return err_set(-ENOMEM, "no memory for an answer");
+    }
+    struct wire_writer writer = wire_writer_on(list, list_size);
+    if (list_size)
+        put_present(io, &writer);
+    struct wire_read_reply reply = {.present = wire_list_of(&writer, list_size ? io->extents.count : 0)};
+    ssize_t length = writer.bad ? -ENOBUFS : wire_encode_read_reply(io->body, list_size + 16, &reply);
+    free(list);
+    if (length < 0)
+        return (int)length;
+    io->body_length = (size_t)length;
+    return 0;
+}
+
+static void read_end(struct shard_io *io)
+{
+    size_t length = 0;
+    if (!io->status) {
+        length = pack(io);
+        int error = make_read_body(io, length);
+        if (error)
+            shard_io_fail(io, error);
+    }
+    if (!io->status) {
+        shard_counter_add(io->shard, SHARD_BYTES_READ, length);
+        shard_counter_add(io->shard, SHARD_EXTENTS_READ, io->extents.count);
+    }
+    shard_io_end(io, length);
+}
+
+static void read_done(struct store_op *op, ssize_t status)
+{
+    struct shard_io *io = op->arg;
+    struct shard_run *run = list_item(op, struct shard_run, op);
+    if (status < 0)
+        shard_io_store_failed(io, (int)status);
+    else
+        run->count = (size_t)status;
+    if (--io->pending == 0)
+        read_end(io);
+}
+
+static void read_runs(struct bufpool_waiter *waiter, void *buffer)
+{
+    struct shard_io *io = list_item(waiter, struct shard_io, waiter);
+    struct shard *shard = io->shard;
+    io->buffer = buffer;
+    int error = runs_make(io);
+    if (error) {
+        shard_io_fail(io, error);
+        shard_io_end(io, 0);
+        return;
+    }
+    io->pending = 1;
+    for (uint32_t i = 0; i < io->run_count && !io->status; i++) {
+        struct shard_run *run = &io->runs[i];
+        struct store *store = shard->stores[run->target];
+        struct store_object object = shard_object_of(io, run);
+        run->op = (struct store_op){.done = read_done, .arg = io};
+        int result = store->type->read(store, &object, run->offset, (uint8_t *)buffer + run->data_offset,
+                                       run->length, &run->count, &run->op);
+        shard_counter_add(shard, SHARD_STORE_READS, 1);
+        if (result == STORE_PENDING)
+            io->pending++;
+        else if (result)
+            shard_io_store_failed(io, result);
+    }
+    if (--io->pending == 0)
+        read_end(io);
+}
+
+void shard_read(struct shard_io *io)
+{
+    if (io->bytes == 0)
+        read_end(io);
+    else
+        wait_for_buffer(io, read_runs);
+}

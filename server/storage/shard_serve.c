@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "log.h"
+#include "shard.h"
+
+/* One line about refused requests in so many nanoseconds. */
+#define REFUSAL_LOG_NS UINT64_C(1000000000)
+/* An answer of the metadata server may have been on its way already when the
+ * request came; the second one was asked for after it. */
+enum { MAP_TRIES_MAX = 2 };
+
+/* ---- a request's life --------------------------------------------------- */
+
+struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request)
+{
+    struct shard_io *io = calloc(1, sizeof *io);
+    if (!io) {
+        rpc_reply(request, err_set(-ENOMEM, "no memory for a request"), NULL, 0, NULL, 0, NULL, NULL);
+        return NULL;
+    }
+    io->runs = io->few;
+    io->shard = shard;
+    io->request = request;
+    shard->under_way++;
+    return io;
+}
+
+static void io_free(struct shard_io *io)
+{
+    struct shard *shard = io->shard;
+    void *buffer = io->buffer;
+    if (io->runs != io->few)
+        free(io->runs);
+    free(io->body);
+    free(io->status_text);
+    free(io);
+    shard->under_way--;
+    /* Last: the next in line begins inside. */
+    if (buffer)
+        bufpool_put(shard->pool, buffer);
+}
+
+static void io_sent(void *arg)
+{
+    io_free(arg);
+}
+
+void shard_io_fail(struct shard_io *io, int error)
+{
+    if (io->status)
+        return;
+    io->status = error;
+    io->status_text = strdup(err_text());
+}
+
+void shard_io_store_failed(struct shard_io *io, int error)
+{
+    shard_counter_add(io->shard, SHARD_STORE_ERRORS, 1);
+    log_error("shard %" PRIu32 ": %s for %s: %s", io->shard->index, wire_operation_name(io->request->operation),
+              rpc_peer_identity(io->request->peer)->name, err_text());
+    shard_io_fail(io, error);
+}
+
+void shard_io_end(struct shard_io *io, size_t payload_length)
+{
+    struct iovec payload = {.iov_base = io->buffer, .iov_len = payload_length};
+    if (io->status) {
+        if (io->status_text)
+            err_set(io->status, "%s", io->status_text);
+        rpc_reply(io->request, io->status, NULL, 0, NULL, 0, NULL, NULL);
+        io_free(io);
+    } else if (payload_length) {
+        rpc_reply(io->request, 0, io->body, io->body_length, &payload, 1, io_sent, io);
+    } else {
+        rpc_reply(io->request, 0, io->body, io->body_length, NULL, 0, NULL, NULL);
+        io_free(io);
+    }
+}
+
+/* A peer that sends nonsense must not fill the log. */
+static void log_refusal(struct shard_io *io)
+{
+    struct shard *shard = io->shard;
+    uint64_t now = rpc_now_ns();
+    if (shard->refusal_logged_ns && now - shard->refusal_logged_ns < REFUSAL_LOG_NS) {
+        shard->refusals_unlogged++;
+        return;
+    }
+    char more[48] = "";
+    if (shard->refusals_unlogged)
+        snprintf(more, sizeof more, " (and %" PRIu32 " more before)", shard->refusals_unlogged);
+    log_warn("shard %" PRIu32 ": refused a %s request of %s: %s%s", shard->index,
+             wire_operation_name(io->request->operation), rpc_peer_identity(io->request->peer)->name, err_text(),
+             more);
+    shard->refusal_logged_ns = now;
+    shard->refusals_unlogged = 0;
+}
+
+void shard_io_refuse(struct shard_io *io, int error)
+{
+    shard_counter_add(io->shard, SHARD_REQUESTS_REFUSED, 1);
+    log_refusal(io);
+    shard_io_fail(io, error);
+    shard_io_end(io, 0);
+}
+
+/* The client's map is from before our groups changed: the answer has the newer one. */
+static void answer_stale(struct shard_io *io)
+{
+    const struct map *map = io->shard->map;
+    size_t map_size = map_encoded_size(map), size = map_size + LIMITS_ERROR_TEXT_MAX + 64;
+    uint8_t *encoded = malloc(map_size), *body = malloc(size);
+    ssize_t length = -ENOMEM;
+    char text[LIMITS_ERROR_TEXT_MAX + 1];
+    shard_counter_add(io->shard, SHARD_REQUESTS_STALE, 1);
+    snprintf(text, sizeof text, "%s", err_text());
+    if (encoded && body)
+        length = map_encode(map, encoded, map_size);
+    if (length >= 0) {
+        struct wire_error error = {.text = text, .map = {.data = encoded, .length = (uint32_t)length}};
+        length = wire_encode_error(body, size, &error);
+    }
+    if (length < 0)
+        rpc_reply(io->request, err_set(-ESTALE, "%s", text), NULL, 0, NULL, 0, NULL, NULL);
+    else
+        rpc_reply(io->request, -ESTALE, body, (size_t)length, NULL, 0, NULL, NULL);
+    free(encoded);
+    free(body);
+    io_free(io);
+}
+
+/* ---- from the wire ------------------------------------------------------ */
+
+/* What each operation brings, and what it needs. */
+static int decode(struct shard_io *io, uint32_t *access)
+{
+    const struct rpc_request *request = io->request;
+    union {
+        struct wire_write write;
+        struct wire_read read;
+        struct wire_sync sync;
+        struct wire_object_stat stat;
+        struct wire_object_truncate truncate;
+        struct wire_object_remove remove;
+    } body;
+    int error;
+    *access = 0;
+    io->map_version = io->shard->map->version;
+    switch (request->operation) {
+    case WIRE_OP_write:
+        error = wire_decode_write(request->body, request->body_length, &body.write);
+        io->capability = body.write.capability;
+        io->map_version = body.write.map_version;
+        io->extents = body.write.extents;
+        *access = WIRE_ACCESS_WRITE;
+        return error;
+    case WIRE_OP_read:
+        error = wire_decode_read(request->body, request->body_length, &body.read);
+        io->capability = body.read.capability;
+        io->map_version = body.read.map_version;
+        io->extents = body.read.extents;
+        *access = WIRE_ACCESS_READ;
+        return error;
+    case WIRE_OP_sync:
+        error = wire_decode_sync(request->body, request->body_length, &body.sync);
+        io->capability = body.sync.capability;
+        io->map_version = body.sync.map_version;
+        return error;
+    case WIRE_OP_object_stat:
+        error = wire_decode_object_stat(request->body, request->body_length, &body.stat);
+        io->capability = body.stat.capability;
+        io->map_version = body.stat.map_version;
+        return error;
+    case WIRE_OP_object_truncate:
+        error = wire_decode_object_truncate(request->body, request->body_length, &body.truncate);
+        io->capability = body.truncate.capability;
+        io->size = body.truncate.size;
+        io->grow_only = body.truncate.grow_only;
+        return error;
+    case WIRE_OP_object_remove:
+        error = wire_decode_object_remove(request->body, request->body_length, &body.remove);
+        io->capability = body.remove.capability;
+        return error;
+    }
+    return err_set(-EOPNOTSUPP, "a storage server knows no such request");
+}
+
+static int check_role(const struct shard_io *io)
+{
+    unsigned operation = io->request->operation;
+    if ((operation == WIRE_OP_object_truncate || operation == WIRE_OP_object_remove) &&
+        rpc_peer_identity(io->request->peer)->role != WIRE_ROLE_METADATA)
+        return err_set(-EACCES, "only the metadata server may ask for %s", wire_operation_name(operation));
+    return 0;
+}
+
+/* As shard_check_extents(). */
+static int check(struct shard_io *io)
+{
+    uint32_t access;
+    int verdict = decode(io, &access);
+    if (!verdict)
+        verdict = check_role(io);
+    if (!verdict)
+        verdict = shard_check_capability(io, access);
+    if (!verdict)
+        verdict = shard_check_map(io);
+    if (!verdict && io->extents.count)
+        verdict = shard_check_extents(io, SHARD_RUNS_FEW);
+    if (!verdict && io->request->operation != WIRE_OP_write && io->request->payload_length)
+        verdict = err_set(-EBADMSG, "it comes with data, which it should not");
+    if (!verdict && io->request->operation == WIRE_OP_write && io->bytes != io->request->payload_length)
+        verdict = err_set(-EBADMSG, "its extents have %" PRIu64 " bytes, its payload %" PRIu64, io->bytes,
+                          io->request->payload_length);
+    return verdict;
+}
+
+void shard_serve(struct shard *shard, struct rpc_request *request, unsigned tries)
+{
+    static void (*const handlers[])(struct shard_io *io) = {
+        [WIRE_OP_write] = shard_write,
+        [WIRE_OP_read] = shard_read,
+        [WIRE_OP_sync] = shard_sync,
+        [WIRE_OP_object_stat] = shard_object_stat,
+        [WIRE_OP_object_truncate] = shard_object_truncate,
+        [WIRE_OP_object_remove] = shard_object_remove,
+    };
+    /* At the end new requests are left unanswered: the client asks again, and
+     * the server that follows answers. */
+    if (atomic_load_explicit(&shard->stop, memory_order_relaxed) ||
+        (!shard->map && request->operation != WIRE_OP_counters)) {
+        shard_park(shard, request, 0);
+        return;
+    }
+    struct shard_io *io = shard_io_new(shard, request);
+    if (!io)
+        return;
+    if (request->operation == WIRE_OP_counters) {
+        shard_counters(io);
+        return;
+    }
+    int verdict = check(io);
+    if (verdict == 0) {
+        handlers[request->operation](io);
+    } else if (verdict == -ESTALE) {
+        answer_stale(io);
+    } else if (verdict > 0 && tries >= MAP_TRIES_MAX) {
+        shard_io_refuse(io, err_set(-EINVAL, "it names version %" PRIu64 " of the cluster map, which does not exist",
+                                    io->map_version));
+    } else if (verdict > 0) {
+        io_free(io);
+        shard_park(shard, request, tries + 1);
+        shard->server->map_wanted(shard->server->map_wanted_arg);
+    } else {
+        shard_io_refuse(io, verdict);
+    }
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.h: where a storage server's bytes are kept. A store holds what one
+ * shard of one target has: objects, each with the bytes that one file has in
+ * that shard at one of its positions, packed (layout.h: layout_part_offset()).
+ *
+ * The interface is a table of functions, so that stores can be exchanged and
+ * stacked. store_files is the small example: one local file for each object.
+ *
+ * What every store promises
+ *  - A read sees every write that ended before it; bytes that were never
+ *    written, in front of an object's end, are zeros.
+ *  - What was written before a sync was asked for survives the death of
+ *    the process and of the host once that sync has ended with 0. Everything
+ *    else may be lost, but nothing is replaced by other bytes.
+ *  - An error's text names the target and the object.
+ *
+ * Operations that may take time (those with a `struct store_op`) return 0 when
+ * they are done, STORE_PENDING when op->done will run, once, from a later
+ * progress(), or a negative errno, and then `done` never runs. Until the end
+ * of an operation its op and its memory belong to the store.
+ *
+ * Threads: a store belongs to one thread.
+ */
+#ifndef STORAGE_STORE_H
+#define STORAGE_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "layout.h"
+
+struct store;
+struct target;
+
+enum { STORE_PENDING = 1 };
+
+/* Names an object, and tells what is needed to make it. A target may hold
+ * several groups, so one file may have several positions in one store. */
+struct store_object {
+    uint64_t ino;
+    uint32_t position;
+    struct layout layout; /* of the file; an object made with another one is refused: -EIO */
+};
+
+struct store_op {
+    /* `status` is 0 or a negative errno (its text in err_text()); of a read, the bytes read. */
+    void (*done)(struct store_op *op, ssize_t status);
+    void *arg;
+    struct store_op *next; /* the store's */
+};
+
+struct store_stat {
+    uint64_t length;  /* bytes, exact: behind the last byte written or truncated to */
+    uint64_t bytes;   /* of space used, about */
+    int64_t mtime_ns; /* of the last write; 0 when there is no object */
+};
+
+struct store_config {
+    const struct target *target;
+    uint32_t shard;
+    uint32_t open_files_max; /* 0: the store's own default */
+};
+
+struct store_type {
+    const char *name; /* stands in the target's description */
+
+    /* Makes what an empty target needs, durably. May find parts of an
+     * earlier attempt. */
+    int (*format)(const struct target *target);
+
+    int (*open)(const struct store_config *config, struct store **store);
+    /* Makes durable what was written, and frees the store. No operation may be
+     * pending. The store is freed also when that fails. */
+    int (*close)(struct store *store);
+
+    /* Writes all or fails; may have written a part then. Makes the object. */
+    int (*write)(struct store *store, const struct store_object *object, uint64_t offset, const void *data,
+                 size_t length, struct store_op *op);
+    /* *count gets the bytes read, when it is done at once: fewer than `length` at the
+     * object's end, none when there is no object. */
+    int (*read)(struct store *store, const struct store_object *object, uint64_t offset, void *buffer,
+                size_t length, size_t *count, struct store_op *op);
+    int (*sync)(struct store *store, const struct store_object *object, struct store_op *op);
+
+    /* Cuts or lengthens (with zeros) to `length`; makes the object only when length > 0. */
+    int (*truncate)(struct store *store, const struct store_object *object, uint64_t length,
+                    struct store_op *op);
+    /* 0 also when there is none. */
+    int (*remove)(struct store *store, const struct store_object *object, struct store_op *op);
+
+    int (*stat)(struct store *store, const struct store_object *object, struct store_stat *stat);
+
+    /* Readable when progress() has something to do. */
+    int (*fd)(struct store *store);
+    void (*progress)(struct store *store);
+};
+
+/* Every store begins with its type. */
+struct store {
+    const struct store_type *type;
+};
+
+extern const struct store_type store_files;
+
+/* The type of that name; NULL when there is none. */
+const struct store_type *store_type_by_name(const char *name);
+
+#endif

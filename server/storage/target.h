@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * target.h: a target's directory: whose it is, and that only one server uses it.
+ *
+ * What it promises
+ *  - An empty (or missing) directory is made into a target, durably, or not at all: a
+ *    server killed in between goes on where it was when it starts again.
+ *  - A directory that is another target's, of another cluster, has another shard
+ *    count, holds other things, or is in use, is left alone and refused.
+ *
+ * The description is the text file "target" in the directory:
+ *
+ *     weft target 1
+ *     id 0
+ *     shards 1
+ *     store files
+ *     uuid 4a7c...            (32 hex digits)
+ *     cluster 9b01...         (likewise; zeros: not registered yet)
+ *     crc 1a2b3c4d            (CRC32C of the lines above)
+ *
+ * Threads: made and changed by the main thread; shards only read it.
+ */
+#ifndef STORAGE_TARGET_H
+#define STORAGE_TARGET_H
+
+#include <stdint.h>
+
+#include "conf.h"
+
+struct store_type;
+
+enum { TARGET_UUID_BYTES = 16 };
+
+struct target {
+    uint32_t id;
+    uint32_t shard_count;
+    const char *dir;                     /* the configuration's */
+    int dir_fd;                          /* locked */
+    const struct store_type *store_type;
+    uint8_t uuid[TARGET_UUID_BYTES];
+    uint8_t cluster[TARGET_UUID_BYTES];
+};
+
+/* `type` is for a directory that is made into a target; one that is a target
+ * already keeps its own. -EBUSY, -EEXIST (something else is there), -EINVAL (another
+ * target's), -EBADMSG (the description is damaged). */
+int target_open(const struct conf_target *conf, uint32_t shard_count, const struct store_type *type,
+                struct target *target);
+void target_close(struct target *target);
+
+/* Ties the target to the cluster at its first registration; -EINVAL when it is tied to another. */
+int target_bind_cluster(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES]);
+
+#endif
