@@ -105,10 +105,14 @@ static void copy_string(struct preparation *p)
     copy(p, 1);
 }
 
-static void copy_block_comment(struct preparation *p)
+/* libconfig takes the rest of the file for a comment that does not end, and says nothing. */
+static int copy_block_comment(struct preparation *p)
 {
     const char *end = strstr(p->in + 2, "*/");
-    copy(p, end ? (size_t)(end + 2 - p->in) : strlen(p->in));
+    if (!end)
+        return err_set(-EINVAL, "%s:%u: the comment that begins here does not end", p->file, p->line);
+    copy(p, (size_t)(end + 2 - p->in));
+    return 0;
 }
 
 static bool is_name(char c)
@@ -139,7 +143,9 @@ static int prepare(struct preparation *p)
         } else if (*p->in == '#' || (p->in[0] == '/' && p->in[1] == '/')) {
             copy(p, strcspn(p->in, "\n"));
         } else if (p->in[0] == '/' && p->in[1] == '*') {
-            copy_block_comment(p);
+            int error = copy_block_comment(p);
+            if (error)
+                return error;
         } else if (isdigit((unsigned char)*p->in)) {
             copy_number(p);
         } else if (isalpha((unsigned char)*p->in)) {

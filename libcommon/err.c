@@ -74,7 +74,7 @@ void err_clear(void)
 
 const char *err_name(int error)
 {
-    const char *text = error <= 0 ? strerrordesc_np(-error) : NULL;
+    const char *text = error <= 0 && error > INT32_MIN ? strerrordesc_np(-error) : NULL;
     return text ? text : "unknown error";
 }
 
