@@ -10,7 +10,7 @@ _weft_remote_paths()
     [[ $folder == weft:* ]] || folder=weft:/
     while IFS= read -r name; do
         [[ $name ]] && printf '%s%s\n' "$folder" "$name"
-    done < <(timeout 2 weft ls -F "$folder" 2>/dev/null)
+    done < <(timeout 2 weft ls "$folder" 2>/dev/null)
 }
 
 _weft()
@@ -24,7 +24,9 @@ _weft()
     done
 
     if [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W $'up\ndown\nstatus\nenv\nls\nstat\nmkdir\nrm\ncp\nlayout\n--help\n--version' -- "$word")
+        local commands
+        commands=$(weft --help 2>/dev/null | awk '/^  [a-z]+ +[a-z]/ && $1 != "weft" {print $1}')
+        mapfile -t COMPREPLY < <(compgen -W "$commands"$'\n--help\n--version' -- "$word")
         return
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
@@ -38,7 +40,8 @@ _weft()
         return
     fi
     case $command in
-    ls | stat | mkdir | rm | cp | layout)
+    up | down | env | status | df) ;;
+    *)
         if [[ $word == weft:* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "$(_weft_remote_paths "$word")" -- "$word")
             # What stands in front of the last colon is on the line already.
@@ -48,7 +51,7 @@ _weft()
             mapfile -t COMPREPLY < <(compgen -W weft:/ -- "$word")
             if [[ ${#COMPREPLY[@]} -gt 0 ]]; then
                 compopt -o nospace
-            elif [[ $command == cp ]]; then
+            elif [[ $command == cp || $command == ln ]]; then
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")
                 compopt -o filenames
             fi
