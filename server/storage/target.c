@@ -197,15 +197,16 @@ static int check_empty(const struct target *target)
 static int make(struct target *target, const struct store_type *type)
 {
     int error = read_description(target, name_making);
+    /* One that was not even written to its end has nothing beside it yet. */
+    bool begins = error == -ENOENT || error == -EBADMSG;
+    if (error && !begins)
+        return error;
     if (error == -ENOENT) {
         error = check_empty(target);
         if (error)
             return error;
     }
-    if (error && error != -ENOENT && error != -EBADMSG)
-        return error;
-    /* One that was not even written to its end holds nothing that is missed. */
-    if (error) {
+    if (begins) {
         target->store_type = type;
         if (getrandom(target->uuid, sizeof target->uuid, 0) != sizeof target->uuid)
             return err_sys("target %" PRIu32 ": random numbers", target->id);
