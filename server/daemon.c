@@ -44,16 +44,19 @@ static void print_help(const struct daemon_program *program)
     printf("Usage: %s %s[OPTION]...\n%s\n\n", program->name, program->named ? "--name NAME " : "",
            program->summary);
     fputs("  -c, --config FILE      the cluster's configuration (default: $WEFT_CONF, else\n"
-          "                         " WEFT_CONF_DEFAULT ")\n", stdout);
+          "                         " WEFT_CONF_DEFAULT ")\n",
+          stdout);
     if (program->named)
         fputs("  -n, --name NAME        serve the storage section of this name\n", stdout);
     fputs("  -l, --log-level LEVEL  error, warn, info or debug (default: the configuration's)\n"
           "      --ready-fd N       write \"ready ADDRESS\" to descriptor N once it serves\n"
           "      --die-with-parent  end when the parent process ends\n"
           "  -h, --help             show this help\n"
-          "      --version          show the version\n\n", stdout);
+          "      --version          show the version\n\n",
+          stdout);
     printf("It stays in the foreground, logs to standard error, and ends cleanly on SIGTERM.\n"
-           "See %s(8).\n", program->name);
+           "See %s(8).\n",
+           program->name);
 }
 
 __attribute__((format(printf, 2, 3), noreturn)) static void usage_error(const struct daemon_program *program,

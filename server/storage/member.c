@@ -12,7 +12,7 @@
 #include "log.h"
 
 enum member_state {
-    MEMBER_OUT,        /* not registered, or forgotten by the metadata server */
+    MEMBER_OUT, /* not registered, or forgotten by the metadata server */
     MEMBER_REGISTERED,
 };
 
@@ -22,16 +22,16 @@ struct member {
     struct rpc *rpc;
     struct rpc_connection *connection;
     enum member_state state;
-    bool ready;          /* was registered once */
-    bool away;           /* the metadata server can't be reached; said so */
-    bool busy;           /* `call` is under way */
-    bool asked;          /* and a shard waits for its answer */
+    bool ready; /* was registered once */
+    bool away;  /* the metadata server can't be reached; said so */
+    bool busy;  /* `call` is under way */
+    bool asked; /* and a shard waits for its answer */
     atomic_bool map_wanted;
     uint64_t map_version;
     struct rpc_call call;
     uint8_t *body;
     size_t body_size;
-    int failure;         /* why the process must end */
+    int failure; /* why the process must end */
 };
 
 /* ---- what is reported --------------------------------------------------- */
@@ -284,7 +284,8 @@ int member_open(struct daemon *daemon, struct server *server, struct member **re
         return err_set(-ENOMEM, "no memory");
     member->daemon = daemon;
     member->server = server;
-    member->body_size = 1024 + server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8) + 4 * server->target_count;
+    member->body_size =
+        1024 + server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8) + 4 * server->target_count;
     member->body = malloc(member->body_size);
     struct rpc_config config = {.conf = server->conf, .name = server->who, .role = WIRE_ROLE_STORAGE};
     int error = member->body ? rpc_open(&config, &member->rpc) : err_set(-ENOMEM, "no memory");

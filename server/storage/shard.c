@@ -79,7 +79,8 @@ static void unpark(struct shard *shard)
 static void peer_down(void *arg, struct rpc_peer *peer)
 {
     struct shard *shard = arg;
-    list_each(&shard->parked, link, after) {
+    list_each(&shard->parked, link, after)
+    {
         struct parked *parked = list_item(link, struct parked, link);
         if (parked->request->peer != peer)
             continue;
@@ -172,7 +173,8 @@ static int store_open(struct shard *shard, uint32_t i)
         return error;
     struct epoll_event event = {.events = EPOLLIN};
     struct store *store = shard->stores[i];
-    return epoll_ctl(shard->stores_fd, EPOLL_CTL_ADD, store->type->fd(store), &event) ? err_sys("epoll_ctl") : 0;
+    return epoll_ctl(shard->stores_fd, EPOLL_CTL_ADD, store->type->fd(store), &event) ? err_sys("epoll_ctl")
+                                                                                      : 0;
 }
 
 /* One descriptor stands for all stores, so that rpc has one to watch. */
@@ -228,15 +230,19 @@ static int listen_address(const struct shard *shard, char address[LIMITS_ADDRESS
     unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
     if (!colon || port > 65535 || (port && port + shard->index > 65535))
         return err_set(-EINVAL, "shard %" PRIu32 " can't listen: %s leaves it no port", shard->index, text);
-    snprintf(address, LIMITS_ADDRESS_MAX + 1, "%.*s:%lu", (int)(colon - text), text, port ? port + shard->index : 0);
+    snprintf(address, LIMITS_ADDRESS_MAX + 1, "%.*s:%lu", (int)(colon - text), text,
+             port ? port + shard->index : 0);
     return 0;
 }
 
 static int open_all(struct shard *shard)
 {
     const struct conf *conf = shard->server->conf;
-    struct rpc_config config = {
-        .conf = conf, .name = shard->server->who, .role = WIRE_ROLE_STORAGE, .service = &service, .arg = shard};
+    struct rpc_config config = {.conf = conf,
+                                .name = shard->server->who,
+                                .role = WIRE_ROLE_STORAGE,
+                                .service = &service,
+                                .arg = shard};
     char address[LIMITS_ADDRESS_MAX + 1];
     binding_apply(conf, shard->server->storage, shard->index);
     int error = stores_open(shard);

@@ -56,7 +56,7 @@ enum shard_counter {
     SHARD_STORE_READS,
     SHARD_STORE_ERRORS,
     SHARD_SYNCS,
-    SHARD_COPIES,         /* of payload bytes, beyond the one into or out of the store */
+    SHARD_COPIES, /* of payload bytes, beyond the one into or out of the store */
     SHARD_BUFFER_WAITS,
     SHARD_REQUESTS_PARKED,
     SHARD_REQUESTS_REFUSED,
@@ -69,7 +69,7 @@ struct shard {
     uint32_t index;
     pthread_t thread;
     bool thread_runs;
-    struct rpc *rpc; /* set before the thread runs on; others may call rpc_wake() */
+    struct rpc *rpc;                    /* set before the thread runs on; others may call rpc_wake() */
     char bound[LIMITS_ADDRESS_MAX + 1]; /* the address it listens on; constant once it runs */
 
     atomic_bool stop;              /* any thread */
@@ -91,13 +91,13 @@ struct shard {
 
 /* A piece of work for the store: extents that lie one behind the other in one object. */
 struct shard_run {
-    uint32_t target;      /* index into the server's targets */
+    uint32_t target; /* index into the server's targets */
     uint32_t position;
-    uint64_t offset;      /* local */
+    uint64_t offset; /* local */
     uint64_t length;
     uint64_t data_offset; /* in the payload */
     uint32_t extent_count;
-    size_t count;         /* bytes read */
+    size_t count; /* bytes read */
     struct store_op op;
 };
 
@@ -114,15 +114,15 @@ struct shard_io {
     uint64_t bytes;           /* in all extents */
     uint64_t size;            /* object_truncate */
     bool grow_only;
-    struct shard_run *runs;   /* read and write: pieces; others: one for each object */
+    struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;
     struct bufpool_waiter waiter;
     void *buffer;
-    uint8_t *body;            /* of the reply */
+    uint8_t *body; /* of the reply */
     size_t body_length;
-    uint32_t pending;         /* store operations, and one while they are being started */
-    int status;               /* the first error */
+    uint32_t pending; /* store operations, and one while they are being started */
+    int status;       /* the first error */
     char *status_text;
 };
 

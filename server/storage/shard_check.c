@@ -24,8 +24,8 @@ static int mismatch(const struct shard_io *io, int error)
     if (io->map_version > io->shard->map->version)
         return WAIT_FOR_MAP;
     if (io->map_version < io->shard->map->version)
-        return err_set(-ESTALE, "the cluster map has changed from version %" PRIu64 " to %" PRIu64, io->map_version,
-                       io->shard->map->version);
+        return err_set(-ESTALE, "the cluster map has changed from version %" PRIu64 " to %" PRIu64,
+                       io->map_version, io->shard->map->version);
     return error;
 }
 
@@ -33,8 +33,9 @@ int shard_check_map(struct shard_io *io)
 {
     const struct shard *shard = io->shard;
     if (io->layout.group_count > shard->map->group_count)
-        return mismatch(io, err_set(-EINVAL, "the file's layout has %" PRIu32 " groups, the cluster map %" PRIu32,
-                                    io->layout.group_count, shard->map->group_count));
+        return mismatch(io,
+                        err_set(-EINVAL, "the file's layout has %" PRIu32 " groups, the cluster map %" PRIu32,
+                                io->layout.group_count, shard->map->group_count));
     if (io->map_version < shard->map_changed)
         return mismatch(io, -ESTALE);
     return 0;
@@ -80,12 +81,14 @@ static int check_extent(struct shard_io *io, const struct wire_extent *extent, s
     if (target < 0)
         return mismatch(io, err_set(-EINVAL, "target %" PRIu32 " is not served here", extent->target));
     if (!group_has(shard->map, place.group, extent->target))
-        return mismatch(io, err_set(-EINVAL, "the extent at %" PRIu64 " belongs to group %" PRIu32
-                                    ", which target %" PRIu32 " is not in", extent->offset, place.group,
-                                    extent->target));
+        return mismatch(io, err_set(-EINVAL,
+                                    "the extent at %" PRIu64 " belongs to group %" PRIu32
+                                    ", which target %" PRIu32 " is not in",
+                                    extent->offset, place.group, extent->target));
     uint32_t shard_of = layout_shard_of(place.row, shard->server->shard_count);
     if (shard_of != shard->index)
-        return err_set(-EINVAL, "the extent at %" PRIu64 " belongs to shard %" PRIu32 ", this is shard %" PRIu32,
+        return err_set(-EINVAL,
+                       "the extent at %" PRIu64 " belongs to shard %" PRIu32 ", this is shard %" PRIu32,
                        extent->offset, shard_of, shard->index);
     *spot = (struct spot){
         .target = (uint32_t)target,
@@ -164,7 +167,8 @@ static void visit_objects(struct shard_io *io, uint32_t room)
             if (target < 0)
                 continue;
             if (io->run_count < room)
-                io->runs[io->run_count] = (struct shard_run){.target = (uint32_t)target, .position = position};
+                io->runs[io->run_count] =
+                    (struct shard_run){.target = (uint32_t)target, .position = position};
             io->run_count++;
         }
     }

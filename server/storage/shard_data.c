@@ -71,7 +71,8 @@ static void write_runs(struct shard_io *io, const uint8_t *data)
         struct store *store = shard->stores[run->target];
         struct store_object object = shard_object_of(io, run);
         run->op = (struct store_op){.done = write_done, .arg = io};
-        int result = store->type->write(store, &object, run->offset, data + run->data_offset, run->length, &run->op);
+        int result =
+            store->type->write(store, &object, run->offset, data + run->data_offset, run->length, &run->op);
         shard_counter_add(shard, SHARD_STORE_WRITES, 1);
         if (result == STORE_PENDING)
             io->pending++;

@@ -21,9 +21,9 @@ static void object_done(struct store_op *op, ssize_t status)
 }
 
 /* Calls `start` for each object, goes on after an error, and answers when all are done. */
-static void with_objects(struct shard_io *io, int (*start)(struct shard_io *io, struct store *store,
-                                                           const struct store_object *object,
-                                                           struct shard_run *run))
+static void with_objects(struct shard_io *io,
+                         int (*start)(struct shard_io *io, struct store *store,
+                                      const struct store_object *object, struct shard_run *run))
 {
     int error = shard_find_objects(io);
     if (error)

@@ -62,8 +62,9 @@ void shard_io_fail(struct shard_io *io, int error)
 void shard_io_store_failed(struct shard_io *io, int error)
 {
     shard_counter_add(io->shard, SHARD_STORE_ERRORS, 1);
-    log_error("shard %" PRIu32 ": %s for %s: %s", io->shard->index, wire_operation_name(io->request->operation),
-              rpc_peer_identity(io->request->peer)->name, err_text());
+    log_error("shard %" PRIu32 ": %s for %s: %s", io->shard->index,
+              wire_operation_name(io->request->operation), rpc_peer_identity(io->request->peer)->name,
+              err_text());
     shard_io_fail(io, error);
 }
 
@@ -96,8 +97,8 @@ static void log_refusal(struct shard_io *io)
     if (shard->refusals_unlogged)
         snprintf(more, sizeof more, " (and %" PRIu32 " more before)", shard->refusals_unlogged);
     log_warn("shard %" PRIu32 ": refused a %s request of %s: %s%s", shard->index,
-             wire_operation_name(io->request->operation), rpc_peer_identity(io->request->peer)->name, err_text(),
-             more);
+             wire_operation_name(io->request->operation), rpc_peer_identity(io->request->peer)->name,
+             err_text(), more);
     shard->refusal_logged_ns = now;
     shard->refusals_unlogged = 0;
 }
@@ -223,7 +224,7 @@ static int check(struct shard_io *io)
 
 void shard_serve(struct shard *shard, struct rpc_request *request, unsigned tries)
 {
-    static void (*const handlers[])(struct shard_io *io) = {
+    static void (*const handlers[])(struct shard_io * io) = {
         [WIRE_OP_write] = shard_write,
         [WIRE_OP_read] = shard_read,
         [WIRE_OP_sync] = shard_sync,
@@ -251,7 +252,8 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
     } else if (verdict == -ESTALE) {
         answer_stale(io);
     } else if (verdict > 0 && tries >= MAP_TRIES_MAX) {
-        shard_io_refuse(io, err_set(-EINVAL, "it names version %" PRIu64 " of the cluster map, which does not exist",
+        shard_io_refuse(io, err_set(-EINVAL,
+                                    "it names version %" PRIu64 " of the cluster map, which does not exist",
                                     io->map_version));
     } else if (verdict > 0) {
         io_free(io);

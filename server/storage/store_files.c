@@ -90,7 +90,8 @@ static int files_close(struct store *base)
 {
     struct files_store *store = files_of(base);
     int error = 0;
-    list_each(&store->recent, link, after) {
+    list_each(&store->recent, link, after)
+    {
         struct files_object *object = list_item(link, struct files_object, recent);
         if (error || object->sync_error || (object->changes == object->synced && !object->is_new))
             continue;
@@ -176,7 +177,8 @@ static int files_sync(struct store *base, const struct store_object *key, struct
 
 /* ---- objects ------------------------------------------------------------ */
 
-static int files_truncate(struct store *base, const struct store_object *key, uint64_t length, struct store_op *op)
+static int files_truncate(struct store *base, const struct store_object *key, uint64_t length,
+                          struct store_op *op)
 {
     struct files_store *store = files_of(base);
     struct files_object *object;

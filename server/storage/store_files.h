@@ -53,13 +53,13 @@ struct files_object {
     struct files_object *bucket_next;
     struct list_link recent; /* in files_store.recent, the latest used first */
     int fd;
-    bool is_new;       /* has its ".new" name still */
-    uint64_t changes;  /* grows with each write, ... */
-    uint64_t synced;   /* ... and as many of them are durable */
-    int sync_error;    /* what was written is lost: no sync may succeed any more */
-    struct files_job *job;         /* under way */
-    struct store_op *ops_waiting;  /* syncs that came after changes that `job` does not cover */
-    struct store_op *ops_remove;   /* a removal waits for `job` */
+    bool is_new;                  /* has its ".new" name still */
+    uint64_t changes;             /* grows with each write, ... */
+    uint64_t synced;              /* ... and as many of them are durable */
+    int sync_error;               /* what was written is lost: no sync may succeed any more */
+    struct files_job *job;        /* under way */
+    struct store_op *ops_waiting; /* syncs that came after changes that `job` does not cover */
+    struct store_op *ops_remove;  /* a removal waits for `job` */
 };
 
 /* One flush, done by the helper thread. */
@@ -77,7 +77,7 @@ struct files_store {
     struct store store; /* first */
     const struct target *target;
     uint32_t shard;
-    int dir_fd;         /* shard-<k> */
+    int dir_fd; /* shard-<k> */
 
     /* The cache of open files. */
     struct files_object **buckets;
@@ -89,7 +89,7 @@ struct files_store {
     /* The helper thread. */
     pthread_t thread;
     bool thread_runs;
-    int done_fd; /* eventfd */
+    int done_fd;          /* eventfd */
     pthread_mutex_t lock; /* of the four below */
     pthread_cond_t wanted;
     struct files_job *jobs, **jobs_end;

@@ -29,8 +29,8 @@ int files_object_error(const struct files_store *store, const struct files_objec
 {
     char name[FILES_NAME_MAX];
     files_object_name(&object->key, object->is_new, name);
-    return err_sys("target %" PRIu32 ": %s %s/shard-%" PRIu32 "/%s", store->target->id, what, store->target->dir,
-                   store->shard, name);
+    return err_sys("target %" PRIu32 ": %s %s/shard-%" PRIu32 "/%s", store->target->id, what,
+                   store->target->dir, store->shard, name);
 }
 
 /* ---- the header --------------------------------------------------------- */
@@ -142,7 +142,8 @@ struct files_object *files_cache_find(struct files_store *store, const struct st
 /* Closes the file that was not used for longest, and can be let go of. */
 static bool cache_evict(struct files_store *store)
 {
-    for (struct list_link *link = store->recent.head.previous; link != &store->recent.head; link = link->previous) {
+    for (struct list_link *link = store->recent.head.previous; link != &store->recent.head;
+         link = link->previous) {
         struct files_object *object = list_item(link, struct files_object, recent);
         /* What is known of a lost write must not be forgotten. */
         if (object->job || object->sync_error)
@@ -274,7 +275,8 @@ int files_object_open(struct files_store *store, const struct store_object *key,
     *result = files_cache_find(store, key);
     if (*result)
         return layouts_equal(&(*result)->key.layout, &key->layout)
-                   ? 0 : refuse(store, *result, "it was made with another layout");
+                   ? 0
+                   : refuse(store, *result, "it was made with another layout");
 
     struct files_object *object = calloc(1, sizeof *object);
     if (!object)

@@ -30,8 +30,8 @@ static int flush_name(const struct files_store *store, const struct files_object
         return files_object_error(store, object, "rename");
     snprintf(dir, sizeof dir, "%.2s", name);
     int fd = openat(store->dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int error = fd < 0 || fsync(fd) ? err_sys("target %" PRIu32 ": flush %s/shard-%" PRIu32 "/%s", store->target->id,
-                                              store->target->dir, store->shard, dir)
+    int error = fd < 0 || fsync(fd) ? err_sys("target %" PRIu32 ": flush %s/shard-%" PRIu32 "/%s",
+                                              store->target->id, store->target->dir, store->shard, dir)
                                     : 0;
     if (fd >= 0)
         close(fd);

@@ -53,10 +53,10 @@ static int describe(const struct target *target, char text[DESCRIPTION_MAX])
     char uuid[2 * TARGET_UUID_BYTES + 1], cluster[2 * TARGET_UUID_BYTES + 1];
     hex_of(target->uuid, uuid);
     hex_of(target->cluster, cluster);
-    int length = snprintf(text, DESCRIPTION_MAX,
-                          "weft target %d\nid %" PRIu32 "\nshards %" PRIu32 "\nstore %s\nuuid %s\ncluster %s\n",
-                          DESCRIPTION_VERSION, target->id, target->shard_count, target->store_type->name, uuid,
-                          cluster);
+    int length = snprintf(
+        text, DESCRIPTION_MAX,
+        "weft target %d\nid %" PRIu32 "\nshards %" PRIu32 "\nstore %s\nuuid %s\ncluster %s\n",
+        DESCRIPTION_VERSION, target->id, target->shard_count, target->store_type->name, uuid, cluster);
     uint32_t crc = crc_of(0, text, (size_t)length);
     return length + snprintf(text + length, DESCRIPTION_MAX - (size_t)length, "crc %08" PRIx32 "\n", crc);
 }
@@ -64,8 +64,10 @@ static int describe(const struct target *target, char text[DESCRIPTION_MAX])
 static int damaged(const struct target *target, const char *why)
 {
     return err_set(-EBADMSG,
-                   "target %" PRIu32 ": the description %s/%s is damaged (%s); restore it, or, when the target's "
-                   "data is not needed, empty the directory", target->id, target->dir, name_final, why);
+                   "target %" PRIu32
+                   ": the description %s/%s is damaged (%s); restore it, or, when the target's "
+                   "data is not needed, empty the directory",
+                   target->id, target->dir, name_final, why);
 }
 
 /* What a description says, before it is compared with what was asked for. */
@@ -84,7 +86,8 @@ static int parse(const struct target *target, const char *text, struct descripti
     if (sscanf(text, "weft target %d\n", &said->version) != 1)
         return damaged(target, "its first line is not \"weft target N\"");
     if (said->version != DESCRIPTION_VERSION)
-        return err_set(-EINVAL, "target %" PRIu32 ": %s was made by another version of Weft (format %d, this is %d)",
+        return err_set(-EINVAL,
+                       "target %" PRIu32 ": %s was made by another version of Weft (format %d, this is %d)",
                        target->id, target->dir, said->version, DESCRIPTION_VERSION);
     if (sscanf(text,
                "weft target %*d\nid %" SCNu32 "\nshards %" SCNu32 "\nstore %31s\nuuid %32[0-9a-f]\n"
@@ -92,7 +95,8 @@ static int parse(const struct target *target, const char *text, struct descripti
                &said->id, &said->shard_count, said->store, uuid, cluster, &crc_at, &crc, &end) != 6 ||
         !crc_at || strcmp(text + end, "\n") != 0)
         return damaged(target, "a line is missing or altered");
-    if (crc != crc_of(0, text, (size_t)crc_at) || !hex_read(uuid, said->uuid) || !hex_read(cluster, said->cluster))
+    if (crc != crc_of(0, text, (size_t)crc_at) || !hex_read(uuid, said->uuid) ||
+        !hex_read(cluster, said->cluster))
         return damaged(target, "its checksum is wrong");
     return 0;
 }
@@ -102,15 +106,18 @@ static int compare(struct target *target, const struct description *said)
     if (said->id != target->id)
         return err_set(-EINVAL,
                        "%s holds target %" PRIu32 ", but the configuration says %" PRIu32
-                       "; correct the id or the dir of that target", target->dir, said->id, target->id);
+                       "; correct the id or the dir of that target",
+                       target->dir, said->id, target->id);
     if (said->shard_count != target->shard_count)
         return err_set(-EINVAL,
-                       "target %" PRIu32 " in %s was made for %" PRIu32 " shards, but the configuration says %" PRIu32
-                       "; the number of shards of a target can't be changed", target->id, target->dir,
-                       said->shard_count, target->shard_count);
+                       "target %" PRIu32 " in %s was made for %" PRIu32
+                       " shards, but the configuration says %" PRIu32
+                       "; the number of shards of a target can't be changed",
+                       target->id, target->dir, said->shard_count, target->shard_count);
     target->store_type = store_type_by_name(said->store);
     if (!target->store_type)
-        return err_set(-EINVAL, "target %" PRIu32 " in %s has a store of type \"%s\", which this build does not know",
+        return err_set(-EINVAL,
+                       "target %" PRIu32 " in %s has a store of type \"%s\", which this build does not know",
                        target->id, target->dir, said->store);
     memcpy(target->uuid, said->uuid, sizeof target->uuid);
     memcpy(target->cluster, said->cluster, sizeof target->cluster);
@@ -124,7 +131,8 @@ static int read_description(struct target *target, const char *name)
     struct description said;
     int fd = openat(target->dir_fd, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? -ENOENT : err_sys("target %" PRIu32 ": open %s/%s", target->id, target->dir, name);
+        return errno == ENOENT ? -ENOENT
+                               : err_sys("target %" PRIu32 ": open %s/%s", target->id, target->dir, name);
     ssize_t length = read(fd, text, sizeof text - 1);
     int error = length < 0 ? err_sys("target %" PRIu32 ": read %s/%s", target->id, target->dir, name) : 0;
     close(fd);
@@ -184,11 +192,13 @@ static int check_empty(const struct target *target)
     }
     const struct dirent *entry;
     while ((entry = readdir(dir)) && !error) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || !strcmp(entry->d_name, "lost+found"))
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+            !strcmp(entry->d_name, "lost+found"))
             continue;
         error = err_set(-EEXIST,
                         "target %" PRIu32 ": %s is not a target, and not empty (it has \"%s\"); "
-                        "name an empty directory, or a new one", target->id, target->dir, entry->d_name);
+                        "name an empty directory, or a new one",
+                        target->id, target->dir, entry->d_name);
     }
     closedir(dir);
     return error;
@@ -278,7 +288,8 @@ int target_open(const struct conf_target *conf, uint32_t shard_count, const stru
         error = errno == EWOULDBLOCK
                     ? err_set(-EBUSY,
                               "target %" PRIu32 ": %s is in use by another process; stop that server first "
-                              "(fuser -v %s shows which)", target->id, target->dir, target->dir)
+                              "(fuser -v %s shows which)",
+                              target->id, target->dir, target->dir)
                     : err_sys("target %" PRIu32 ": lock %s", target->id, target->dir);
         goto close;
     }
@@ -306,7 +317,8 @@ int target_bind_cluster(struct target *target, const uint8_t cluster[TARGET_UUID
         return 0;
     if (memcmp(target->cluster, no_cluster, TARGET_UUID_BYTES))
         return err_set(-EINVAL,
-                       "target %" PRIu32 ": %s belongs to another cluster, or the metadata server's directory was made "
+                       "target %" PRIu32
+                       ": %s belongs to another cluster, or the metadata server's directory was made "
                        "anew; serve it to its own cluster, or empty it when its data is not needed",
                        target->id, target->dir);
     memcpy(target->cluster, cluster, TARGET_UUID_BYTES);

@@ -34,8 +34,8 @@ enum { TARGET_UUID_BYTES = 16 };
 struct target {
     uint32_t id;
     uint32_t shard_count;
-    const char *dir;                     /* the configuration's */
-    int dir_fd;                          /* locked */
+    const char *dir; /* the configuration's */
+    int dir_fd;      /* locked */
     const struct store_type *store_type;
     uint8_t uuid[TARGET_UUID_BYTES];
     uint8_t cluster[TARGET_UUID_BYTES];

@@ -19,7 +19,7 @@
 
 #include "err.h"
 
-#define CALL_MS 3000u
+#define CALL_MS  3000u
 #define READY_MS 20000u
 
 static const char key[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
@@ -130,7 +130,8 @@ static struct map *make_map(uint64_t version)
 void peer_map_next(struct peer *peer)
 {
     struct map *map = make_map(peer->map->version + 1);
-    memcpy(map->servers[0].addresses, peer->map->servers[0].addresses, PEER_SHARDS * (LIMITS_ADDRESS_MAX + 1));
+    memcpy(map->servers[0].addresses, peer->map->servers[0].addresses,
+           PEER_SHARDS * (LIMITS_ADDRESS_MAX + 1));
     map_unref(peer->map);
     peer->map = map;
 }
@@ -212,7 +213,8 @@ static void exec_server(const struct peer *peer, int ready_fd)
     snprintf(path, sizeof path, "%s/server/storage/weft-storaged", top ? top : ".");
     snprintf(conf, sizeof conf, "%s/weft.conf", peer->dir);
     snprintf(number, sizeof number, "%d", ready_fd);
-    execl(path, path, "--config", conf, "--name", "s0", "--die-with-parent", "--ready-fd", number, (char *)NULL);
+    execl(path, path, "--config", conf, "--name", "s0", "--die-with-parent", "--ready-fd", number,
+          (char *)NULL);
     fprintf(stderr, "can't start %s\n", path);
     _exit(127);
 }
@@ -348,7 +350,8 @@ void peer_call(struct peer *peer, struct rpc_connection *connection, unsigned op
 
 struct layout peer_layout(void)
 {
-    return (struct layout){.chunk_size = PEER_CHUNK, .seed = 42, .stripe_count = 3, .group_count = PEER_GROUPS};
+    return (struct layout){
+        .chunk_size = PEER_CHUNK, .seed = 42, .stripe_count = 3, .group_count = PEER_GROUPS};
 }
 
 struct wire_capability peer_capability(const struct peer *peer, uint64_t ino, uint32_t access)
@@ -391,7 +394,8 @@ bool peer_is_elsewhere(uint64_t offset)
 }
 
 /* One request for each chunk: how requests with many extents go, the tests try themselves. */
-static int each_chunk(struct peer *peer, uint64_t ino, uint64_t offset, uint8_t *data, size_t length, bool is_write)
+static int each_chunk(struct peer *peer, uint64_t ino, uint64_t offset, uint8_t *data, size_t length,
+                      bool is_write)
 {
     struct wire_capability capability = peer_capability(peer, ino, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
     struct layout layout = peer_layout();
@@ -410,8 +414,8 @@ static int each_chunk(struct peer *peer, uint64_t ino, uint64_t offset, uint8_t 
         if (!is_write)
             memset(data + done, 0, count);
         if (!peer_is_elsewhere(at))
-            peer_call(peer, peer->to_shard[location.shard], is_write ? WIRE_OP_write : WIRE_OP_read, body, size,
-                      data + done, is_write ? count : 0, &answer);
+            peer_call(peer, peer->to_shard[location.shard], is_write ? WIRE_OP_write : WIRE_OP_read, body,
+                      size, data + done, is_write ? count : 0, &answer);
         if (answer.status)
             return answer.status;
         done += count;
@@ -433,7 +437,8 @@ int peer_sync(struct peer *peer, uint64_t ino)
 {
     static struct answer answer;
     uint8_t body[256];
-    struct wire_sync request = {.capability = peer_capability(peer, ino, 0), .map_version = peer->map->version};
+    struct wire_sync request = {.capability = peer_capability(peer, ino, 0),
+                                .map_version = peer->map->version};
     ssize_t length = wire_encode_sync(body, sizeof body, &request);
     assert_true(length > 0);
     for (uint32_t k = 0; k < PEER_SHARDS; k++) {

@@ -26,9 +26,9 @@ struct peer {
 
     /* the metadata server */
     struct rpc *metadata;
-    struct map *map;        /* current; the tests may change it */
-    int register_status;    /* how registrations are answered */
-    bool forget;            /* answer the next heartbeat with -ENOENT */
+    struct map *map;     /* current; the tests may change it */
+    int register_status; /* how registrations are answered */
+    bool forget;         /* answer the next heartbeat with -ENOENT */
     unsigned registrations, heartbeats;
     uint32_t registered_targets[8], registered_target_count;
     uint64_t registered_total, registered_free;
@@ -60,7 +60,7 @@ struct answer {
     char text[LIMITS_ERROR_TEXT_MAX + 1];
     uint8_t body[65536];
     uint32_t body_length;
-    uint8_t *payload;        /* the test's memory, or NULL */
+    uint8_t *payload; /* the test's memory, or NULL */
     uint64_t payload_size, payload_length;
 };
 

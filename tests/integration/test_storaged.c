@@ -124,7 +124,8 @@ static void test_write_then_read(void **state)
 static void test_end_is_exact(void **state)
 {
     uint8_t byte = 1;
-    uint64_t end, offsets[] = {0, 1, PEER_CHUNK - 1, 7 * PEER_CHUNK + 5, 1000 * (uint64_t)PEER_CHUNK, 123456789012};
+    uint64_t end,
+        offsets[] = {0, 1, PEER_CHUNK - 1, 7 * PEER_CHUNK + 5, 1000 * (uint64_t)PEER_CHUNK, 123456789012};
     (void)state;
     for (unsigned i = 0; i < sizeof offsets / sizeof *offsets; i++) {
         uint64_t at = offsets[i];
@@ -207,10 +208,14 @@ static void test_adjacent_extents_are_one_access(void **state)
 static void test_short_reads_tell_what_is_present(void **state)
 {
     struct wire_capability capability = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
-    uint64_t first = find_chunk(0, 0, 0), second = find_chunk(0, 0, first + PEER_CHUNK), other = find_chunk(1, 0, 0);
+    uint64_t first = find_chunk(0, 0, 0), second = find_chunk(0, 0, first + PEER_CHUNK),
+             other = find_chunk(1, 0, 0);
     struct wire_extent written[] = {{first, PEER_CHUNK, 0}, {second, 10, 0}, {other, 100, 1}};
-    struct wire_extent wanted[] = {
-        {first + 4000, 96, 0}, {second, 50, 0}, {second + 50, 60, 0}, {other + 60, 100, 1}, {other + 3000, 5, 1}};
+    struct wire_extent wanted[] = {{first + 4000, 96, 0},
+                                   {second, 50, 0},
+                                   {second + 50, 60, 0},
+                                   {other + 60, 100, 1},
+                                   {other + 3000, 5, 1}};
     const uint32_t present[] = {96, 10, 0, 40, 0};
     static uint8_t data[PEER_CHUNK + 110];
     struct wire_read_reply reply;
@@ -272,8 +277,9 @@ static void test_wrong_requests_are_refused(void **state)
 
 static void test_nonsense_bodies_are_refused(void **state)
 {
-    const unsigned operations[] = {WIRE_OP_write, WIRE_OP_read, WIRE_OP_sync, WIRE_OP_object_stat,
-                                   WIRE_OP_object_truncate, WIRE_OP_object_remove};
+    const unsigned operations[] = {
+        WIRE_OP_write,           WIRE_OP_read,         WIRE_OP_sync, WIRE_OP_object_stat,
+        WIRE_OP_object_truncate, WIRE_OP_object_remove};
     (void)state;
     for (unsigned i = 0; i < sizeof operations / sizeof *operations; i++) {
         for (size_t length = 0; length < 300; length += 13) {
@@ -297,8 +303,9 @@ static int manage(unsigned operation, struct rpc_connection **connections, uint6
     struct wire_capability capability = peer_capability(&peer, ino, 0);
     struct wire_object_truncate truncate = {.capability = capability, .size = size, .grow_only = grow_only};
     struct wire_object_remove remove = {.capability = capability};
-    ssize_t length = operation == WIRE_OP_object_truncate ? wire_encode_object_truncate(body, sizeof body, &truncate)
-                                                          : wire_encode_object_remove(body, sizeof body, &remove);
+    ssize_t length = operation == WIRE_OP_object_truncate
+                         ? wire_encode_object_truncate(body, sizeof body, &truncate)
+                         : wire_encode_object_remove(body, sizeof body, &remove);
     assert_true(length > 0);
     for (uint32_t k = 0; k < PEER_SHARDS; k++) {
         peer_call(&peer, connections[k], operation, body, (size_t)length, NULL, 0, &answer);
@@ -435,8 +442,10 @@ static void test_clean_end(void **state)
     assert_true(rpc_now_ns() - start < UINT64_C(4000000000));
     /* What was dirty was synced on the way: no file has its first name any more. */
     char command[512];
-    snprintf(command, sizeof command, "test -n \"$(find %s/s0 -name '*.0' -o -name '*.1' -o -name '*.2')\" && "
-             "test -z \"$(find %s/s0 -name '*.new')\"", peer.dir, peer.dir);
+    snprintf(command, sizeof command,
+             "test -n \"$(find %s/s0 -name '*.0' -o -name '*.1' -o -name '*.2')\" && "
+             "test -z \"$(find %s/s0 -name '*.new')\"",
+             peer.dir, peer.dir);
     assert_int_equal(system(command), 0);
 }
 
@@ -481,13 +490,17 @@ static void test_more_readers_than_buffers(void **state)
         at += PEER_CHUNK;
     }
     fill(payload, LIMITS_IO_BYTES_MAX, 9);
-    assert_int_equal(io(WIRE_OP_write, &both, peer.map->version, extents, EXTENTS, 0, LIMITS_IO_BYTES_MAX), 0);
+    assert_int_equal(io(WIRE_OP_write, &both, peer.map->version, extents, EXTENTS, 0, LIMITS_IO_BYTES_MAX),
+                     0);
     size_t length = peer_encode_io(&both, peer.map->version, extents, EXTENTS, body, sizeof body);
     reads_done = 0;
     for (unsigned i = 0; i < CALLS; i++) {
-        calls[i] = (struct rpc_call){
-            .operation = WIRE_OP_read, .body = body, .body_length = (uint32_t)length, .deadline_ms = 20000,
-            .done = read_done, .place = read_place};
+        calls[i] = (struct rpc_call){.operation = WIRE_OP_read,
+                                     .body = body,
+                                     .body_length = (uint32_t)length,
+                                     .deadline_ms = 20000,
+                                     .done = read_done,
+                                     .place = read_place};
         assert_int_equal(rpc_call_start(peer.to_shard[0], &calls[i]), 0);
     }
     for (uint64_t end = rpc_now_ns() + UINT64_C(20000000000); reads_done < CALLS && rpc_now_ns() < end;)
@@ -507,7 +520,8 @@ static uint64_t cpu_ticks(pid_t pid)
     fclose(file);
     text[length] = 0;
     const char *behind = strrchr(text, ')');
-    assert_int_equal(sscanf(behind, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system), 2);
+    assert_int_equal(sscanf(behind, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system),
+                     2);
     return user + system;
 }
 
