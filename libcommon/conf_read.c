@@ -97,12 +97,16 @@ static void copy(struct preparation *p, size_t length)
     }
 }
 
-static void copy_string(struct preparation *p)
+/* libconfig would name the last line, and lose memory, for a string that does not end. */
+static int copy_string(struct preparation *p)
 {
-    copy(p, 1);
-    while (*p->in && *p->in != '"')
-        copy(p, *p->in == '\\' ? 2 : 1);
-    copy(p, 1);
+    size_t length = 1;
+    while (p->in[length] && p->in[length] != '"')
+        length += p->in[length] == '\\' && p->in[length + 1] ? 2 : 1;
+    if (!p->in[length])
+        return err_set(-EINVAL, "%s:%u: the string that begins here does not end", p->file, p->line);
+    copy(p, length + 1);
+    return 0;
 }
 
 /* libconfig takes the rest of the file for a comment that does not end, and says nothing. */
@@ -135,35 +139,39 @@ static void copy_number(struct preparation *p)
         copy(p, strspn(p->in, "0123456789.eELxX+-"));
 }
 
+static int copy_sign(struct preparation *p)
+{
+    if (*p->in == '@')
+        return err_set(-EINVAL, "%s:%u: @include is not supported; write all settings into this file",
+                       p->file, p->line);
+    if (strchr("({[", *p->in) && ++p->depth > NESTING_MAX)
+        return err_set(-EINVAL, "%s:%u: brackets are nested too deeply", p->file, p->line);
+    if (strchr(")}]", *p->in) && p->depth > 0)
+        p->depth--;
+    copy(p, 1);
+    return 0;
+}
+
 static int prepare(struct preparation *p)
 {
-    while (*p->in) {
-        if (*p->in == '"') {
-            copy_string(p);
-        } else if (*p->in == '#' || (p->in[0] == '/' && p->in[1] == '/')) {
+    int error = 0;
+    while (!error && *p->in) {
+        if (*p->in == '"')
+            error = copy_string(p);
+        else if (*p->in == '#' || (p->in[0] == '/' && p->in[1] == '/'))
             copy(p, strcspn(p->in, "\n"));
-        } else if (p->in[0] == '/' && p->in[1] == '*') {
-            int error = copy_block_comment(p);
-            if (error)
-                return error;
-        } else if (isdigit((unsigned char)*p->in)) {
+        else if (p->in[0] == '/' && p->in[1] == '*')
+            error = copy_block_comment(p);
+        else if (isdigit((unsigned char)*p->in))
             copy_number(p);
-        } else if (isalpha((unsigned char)*p->in)) {
+        else if (isalpha((unsigned char)*p->in))
             while (is_name(*p->in))
                 copy(p, 1);
-        } else if (*p->in == '@') {
-            return err_set(-EINVAL, "%s:%u: @include is not supported; write all settings into this file",
-                           p->file, p->line);
-        } else {
-            if (strchr("({[", *p->in) && ++p->depth > NESTING_MAX)
-                return err_set(-EINVAL, "%s:%u: brackets are nested too deeply", p->file, p->line);
-            if (strchr(")}]", *p->in) && p->depth > 0)
-                p->depth--;
-            copy(p, 1);
-        }
+        else
+            error = copy_sign(p);
     }
     *p->out = '\0';
-    return 0;
+    return error;
 }
 
 static int parse(struct conf_source *source)

@@ -309,7 +309,8 @@ static void errors_of_the_syntax_have_a_line(void **state)
     (void)state;
     expect_refused(CLUSTER "metadata = { listen = ; };\n", 2, "syntax error");
     expect_refused(CLUSTER CLUSTER METADATA, 2, "duplicate");
-    expect_refused(CLUSTER "metadata = { dir = \"never ended; };\n", 3, "syntax error");
+    expect_refused(CLUSTER "metadata = { dir = \"never ended; };\n", 2, "does not end");
+    expect_refused(CLUSTER "metadata = { dir = \"never ended\\", 2, "does not end");
     expect_refused(CLUSTER METADATA "/* never ended\n\n", 3, "does not end");
     expect_refused("\n\n@include \"other.conf\"\n", 3, "@include");
     expect_refused("\na = ((((((((((((((((((((1))))))))))))))))))));\n", 2, "nested");
