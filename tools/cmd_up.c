@@ -183,7 +183,7 @@ static int wait_members(struct start *start)
         if (now_s() < start->deadline_s)
             continue;
         if (error)
-            tool_complain(start->tool, "the cluster does not answer: %s", weft_error());
+            tool_complain(start->tool, "the cluster does not answer: %s", tool_library_text(error));
         else
             tool_complain(
                 start->tool, "%u of %u servers have not joined the cluster: see their logs in %s/log",

@@ -64,7 +64,7 @@ static const char *remedy_of(int error)
 }
 
 /* The library's text without the name of its call, which the user never made. */
-static const char *library_text(int error)
+const char *tool_library_text(int error)
 {
     const char *text = weft_error();
     if (strncmp(text, "weft_", 5) == 0) {
@@ -77,7 +77,7 @@ static const char *library_text(int error)
 
 void tool_complain_weft(struct tool *tool, const char *path, int error)
 {
-    const char *text = library_text(error);
+    const char *text = tool_library_text(error);
     const char *remedy = remedy_of(error);
     size_t length = path ? strlen(path) : 0;
     /* A text that begins with the path says it once. */
@@ -105,7 +105,7 @@ weft_session_t *tool_session(struct tool *tool)
     const char *remedy = "";
     if (error == -ENOENT && !tool->conf && !getenv("WEFT_CONF"))
         remedy = "\nWEFT_CONF is not set. After weft up --dir DIR: eval \"$(weft env --dir DIR)\"";
-    tool_complain(tool, "%s%s", library_text(error), remedy);
+    tool_complain(tool, "%s%s", tool_library_text(error), remedy);
     return NULL;
 }
 

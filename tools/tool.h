@@ -57,7 +57,9 @@ void tool_complain(struct tool *tool, const char *format, ...) __attribute__((fo
 /* "weft COMMAND: PATH: text" for a failed call of the library on the path in
  * the cluster; `error` is its return value. */
 void tool_complain_weft(struct tool *tool, const char *path, int error);
-/* The same for a failed system call on a local path; `error` is the errno. */
+/* What the library says of its latest failure, without the name of its call. */
+const char *tool_library_text(int error);
+/* As tool_complain_weft() for a failed system call on a local path; `error` is the errno. */
 void tool_complain_local(struct tool *tool, const char *path, int error);
 /* Complains and returns TOOL_USAGE. */
 int tool_usage_error(struct tool *tool, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -2,10 +2,6 @@
 /* The `weft` command: one table of commands, from which all else comes. */
 #include "tool.h"
 
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include <signal.h>
 #include <string.h>
 
@@ -75,9 +71,6 @@ static void print_version(void)
     printf("weft (Weft) %s\n", WEFT_VERSION);
     if (strcmp(weft_version(), WEFT_VERSION) != 0)
         printf("with the library of version %s\n", weft_version());
-#ifdef WEFT_BUILD_COMPILER
-    printf("compiled by %s %s\n", WEFT_BUILD_COMPILER, __VERSION__);
-#endif
     puts("Licence: Apache-2.0");
 }
 
