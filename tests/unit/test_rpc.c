@@ -466,11 +466,11 @@ static void nonsense_on_the_port_is_refused(void **state)
         assert_true(send(fd, bytes, length, MSG_NOSIGNAL) > 0);
         close(fd);
     }
-    /* Told of a frame that is too long, it closes at once. */
+    /* Told of a frame that is too long, it closes at once; a reset is that too, with bytes left unread. */
     int fd = plain_connect(server.address);
     char byte;
     assert_int_equal(send(fd, "\xff\xff\xff\x7f\x01", 5, MSG_NOSIGNAL), 5);
-    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
     close(fd);
     struct rpc *rpc = client_open();
     struct rpc_connection *connection;
