@@ -64,6 +64,8 @@ enum shard_counter {
     SHARD_COUNTERS,
 };
 
+enum { SHARD_CAPABILITIES = 16 };
+
 struct shard {
     struct server *server;
     uint32_t index;
@@ -84,6 +86,9 @@ struct shard {
     uint64_t map_changed;  /* the version at which they last changed */
     struct list parked;    /* requests that wait for a map, or for the end */
     uint32_t under_way;    /* requests being served */
+    /* The latest ones whose signatures were right: checking one takes longer than
+     * a small request. Entries with a chunk size of 0 are empty. */
+    struct wire_capability verified[SHARD_CAPABILITIES];
     uint64_t refusal_logged_ns;
     uint32_t refusals_unlogged;
     struct counter counters[SHARD_COUNTERS];

@@ -10,12 +10,27 @@
 
 enum { WAIT_FOR_MAP = 1 };
 
+static bool is_same(const struct wire_capability *a, const struct wire_capability *b)
+{
+    return a->ino == b->ino && a->access == b->access && a->layout.chunk_size == b->layout.chunk_size &&
+           a->layout.seed == b->layout.seed && a->layout.stripe_count == b->layout.stripe_count &&
+           a->layout.group_count == b->layout.group_count &&
+           memcmp(a->mac.bytes, b->mac.bytes, sizeof a->mac.bytes) == 0;
+}
+
 int shard_check_capability(struct shard_io *io, uint32_t access)
 {
-    int error = capability_check(io->shard->server->conf->key, &io->capability, access);
-    if (!error)
-        io->layout = capability_layout(&io->capability);
-    return error;
+    const struct wire_capability *capability = &io->capability;
+    struct wire_capability *known = &io->shard->verified[layout_hash(capability->ino) % SHARD_CAPABILITIES];
+    bool is_known = known->layout.chunk_size && is_same(known, capability);
+    if (!is_known || (capability->access & access) != access) {
+        int error = capability_check(io->shard->server->conf->key, capability, access);
+        if (error)
+            return error;
+        *known = *capability;
+    }
+    io->layout = capability_layout(capability);
+    return 0;
 }
 
 /* Something in the request does not fit our map: whose map is older? */
