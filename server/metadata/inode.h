@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inode.h: what the metadata server knows of one file, directory or symbolic
+ * link, and the record that keeps it.
+ *
+ * A record carries its version, its own number and a checksum; one that does
+ * not make sense is an error that names the inode, never a crash.
+ *
+ * Threads: pure functions.
+ */
+#ifndef METADATA_INODE_H
+#define METADATA_INODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "layout.h"
+#include "limits.h"
+#include "wire.h"
+
+#define INODE_ROOT UINT64_C(1)
+#define INODE_RECORD_VERSION 1u
+#define INODE_RECORD_BYTES 152u
+#define INODE_NLINK_MAX UINT32_C(0x7fffffff)
+
+enum {
+    /* The file may have grown behind the metadata server's back: `size` is not to be
+     * relied on until the storage servers have been asked. */
+    INODE_SIZE_OPEN = 1,
+    /* The storage servers may hold objects of it. */
+    INODE_WRITTEN = 2,
+};
+
+struct inode {
+    uint64_t ino;
+    uint32_t mode; /* type and permission bits as in st_mode */
+    uint32_t nlink;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t flags; /* INODE_* */
+    uint64_t size;
+    uint64_t bytes;
+    int64_t atime_ns;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+    /* When mtime was last settled or set: a write no later than this does not change it. */
+    int64_t mtime_base_ns;
+    uint64_t parent; /* of a directory; the root's is itself */
+    /* Of a file: where its bytes are. Of a directory: the default for new files in it, a
+     * zero field meaning the configuration's; seed and group_count are not used then. */
+    struct layout layout;
+    char pool[WEFT_POOL_BYTES_MAX + 1];
+};
+
+static inline bool inode_is_dir(const struct inode *inode)
+{
+    return S_ISDIR(inode->mode);
+}
+static inline bool inode_is_file(const struct inode *inode)
+{
+    return S_ISREG(inode->mode);
+}
+static inline bool inode_is_symlink(const struct inode *inode)
+{
+    return S_ISLNK(inode->mode);
+}
+
+void inode_encode(const struct inode *inode, uint8_t record[INODE_RECORD_BYTES]);
+/* -EUCLEAN with a text naming `ino` and what is wrong. */
+int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *inode);
+
+/* For answers. A directory's default layout is shown with the configuration's
+ * values filled in by the caller. The attr points into `inode`. */
+void inode_attr(const struct inode *inode, struct wire_attr *attr);
+
+#endif

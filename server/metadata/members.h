@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * members.h: the storage servers of the cluster and the map made from them.
+ *
+ * What it promises
+ *  - Servers, targets and groups are only ever added. Group g stays group g, since the
+ *    layouts of files name groups by their number.
+ *  - The map's version is kept in the store and grows with every change.
+ *  - A change is prepared inside a transaction and adopted after its commit,
+ *    so that no one sees a map that a crash could take back.
+ *
+ * A server is up from its registration until it has been silent for a lease. A server
+ * that is down, or unknown, is told so by the answer to its heartbeat
+ * (-ENOENT) and registers again.
+ *
+ * Threads: belongs to one thread.
+ */
+#ifndef METADATA_MEMBERS_H
+#define METADATA_MEMBERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "map.h"
+#include "store.h"
+#include "wire.h"
+
+struct members;
+
+/* Reads what the store knows; `address` is the metadata server's own. All servers count as heard at
+ * `now_ns` (monotonic). Writes to the store when the address is another one than before. */
+int members_load(struct store_txn *txn, const uint8_t cluster[16], const char *address, uint64_t now_ns,
+                 struct members **members);
+void members_free(struct members *members); /* NULL is allowed */
+
+const struct map *members_map(const struct members *members);
+/* The map, encoded, with the space that the servers last reported. Valid until the next call
+ * of anything here. -ENOMEM */
+int members_encoded(struct members *members, struct wire_bytes *encoded);
+
+/* A change to come: freed by members_adopt() or members_forget(). */
+struct members_change;
+
+/* A server registers. *change is NULL when that changes nothing in the map. Refusals have a text:
+ * -EEXIST (a target is another server's), -EINVAL. */
+int members_register(struct members *members, struct store_txn *txn, const struct wire_server_register *request,
+                     struct members_change **change);
+/* Every server that has been silent since `silent_since_ns` goes down. *change is NULL when there is none. */
+int members_expire(struct members *members, struct store_txn *txn, uint64_t silent_since_ns,
+                   struct members_change **change);
+bool members_any_silent(const struct members *members, uint64_t silent_since_ns);
+const struct map *members_change_map(const struct members_change *change);
+void members_adopt(struct members *members, struct members_change *change);
+void members_forget(struct members_change *change);
+
+/* The server is alive and has this much space. -ENOENT: it has to register (again). */
+int members_heard(struct members *members, const char *name, uint64_t bytes_total, uint64_t bytes_free,
+                  uint64_t now_ns);
+
+/* ---- members_records.c: the rows of the table ----------------------------- */
+
+int members_rows_load(struct store_txn *txn, struct map **map);
+/* Writes server `server`, all its targets, and the groups from `group_first` on. */
+int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t server, uint32_t group_first);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rows of the members table. Keys are a letter and a number (big-endian u32):
+ *
+ *   's' server id     version u16, shard count u16, state u8, length of the name u8, the name,
+ *                     then for each shard: length u16, address
+ *   't' target id     version u16, state u16, server id u32
+ *   'g' group number  version u16, member count u16, target ids u32 ...
+ */
+#include "members.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+#define ROW_VERSION 1u
+enum { SERVER_HEAD_BYTES = 6, TARGET_BYTES = 8, GROUP_HEAD_BYTES = 4 };
+
+struct row_key {
+    uint8_t bytes[5];
+};
+
+static struct store_bytes key_of(struct row_key *key, char kind, uint32_t number)
+{
+    key->bytes[0] = (uint8_t)kind;
+    for (int i = 0; i < 4; i++)
+        key->bytes[1 + i] = (uint8_t)(number >> (24 - 8 * i));
+    return (struct store_bytes){.data = key->bytes, .length = sizeof key->bytes};
+}
+
+static uint32_t number_of(const uint8_t *key)
+{
+    return (uint32_t)key[1] << 24 | (uint32_t)key[2] << 16 | (uint32_t)key[3] << 8 | key[4];
+}
+
+static void put_u16(uint8_t *at, uint32_t value)
+{
+    at[0] = (uint8_t)value;
+    at[1] = (uint8_t)(value >> 8);
+}
+static void put_u32(uint8_t *at, uint32_t value)
+{
+    put_u16(at, value);
+    put_u16(at + 2, value >> 16);
+}
+static uint32_t get_u16(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8;
+}
+static uint32_t get_u32(const uint8_t *at)
+{
+    return get_u16(at) | get_u16(at + 2) << 16;
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static int save_server(struct store_txn *txn, const struct map_server *server)
+{
+    struct row_key key;
+    size_t name_length = strlen(server->name);
+    size_t size = SERVER_HEAD_BYTES + name_length + (size_t)server->shard_count * (2 + LIMITS_ADDRESS_MAX);
+    uint8_t *row = malloc(size), *at = row;
+    if (!row)
+        return err_set(-ENOMEM, "no memory for the record of a storage server");
+    put_u16(at, ROW_VERSION);
+    put_u16(at + 2, server->shard_count);
+    at[4] = (uint8_t)server->state;
+    at[5] = (uint8_t)name_length;
+    at += SERVER_HEAD_BYTES;
+    memcpy(at, server->name, name_length);
+    at += name_length;
+    for (uint32_t k = 0; k < server->shard_count; k++) {
+        size_t length = strlen(server->addresses[k]);
+        put_u16(at, (uint32_t)length);
+        memcpy(at + 2, server->addresses[k], length);
+        at += 2 + length;
+    }
+    int error = store_put(txn, STORE_MEMBERS, key_of(&key, 's', server->id),
+                          (struct store_bytes){row, (size_t)(at - row)});
+    free(row);
+    return error;
+}
+
+static int save_target(struct store_txn *txn, const struct map *map, const struct map_target *target)
+{
+    struct row_key key;
+    uint8_t row[TARGET_BYTES];
+    put_u16(row, ROW_VERSION);
+    put_u16(row + 2, target->state);
+    put_u32(row + 4, map->servers[target->server].id);
+    return store_put(txn, STORE_MEMBERS, key_of(&key, 't', target->id), (struct store_bytes){row, sizeof row});
+}
+
+static int save_group(struct store_txn *txn, const struct map *map, uint32_t number)
+{
+    struct row_key key;
+    const struct map_group *group = &map->groups[number];
+    uint8_t row[GROUP_HEAD_BYTES + 4 * LIMITS_GROUP_MEMBERS_MAX];
+    put_u16(row, ROW_VERSION);
+    put_u16(row + 2, group->member_count);
+    for (uint32_t i = 0; i < group->member_count; i++)
+        put_u32(row + GROUP_HEAD_BYTES + 4 * i, map->targets[group->members[i]].id);
+    return store_put(txn, STORE_MEMBERS, key_of(&key, 'g', number),
+                     (struct store_bytes){row, GROUP_HEAD_BYTES + 4 * group->member_count});
+}
+
+int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t server, uint32_t group_first)
+{
+    int error = save_server(txn, &map->servers[server]);
+    for (uint32_t i = 0; i < map->target_count && !error; i++) {
+        if (map->targets[i].server == server)
+            error = save_target(txn, map, &map->targets[i]);
+    }
+    for (uint32_t g = group_first; g < map->group_count && !error; g++)
+        error = save_group(txn, map, g);
+    return error;
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* First the rows are counted, then a map of that size is filled. */
+struct loading {
+    uint32_t counts[3]; /* groups, servers, targets: in the order of their keys */
+    uint32_t *shard_counts;
+    uint32_t shard_counts_size;
+    struct map *map; /* NULL while counting */
+    uint32_t at[3];
+};
+
+enum { GROUPS, SERVERS, TARGETS };
+
+static int damaged(const char *what)
+{
+    return err_set(-EUCLEAN, "the table of storage servers in the metadata store is damaged: %s", what);
+}
+
+static int count_server(struct loading *loading, uint32_t shard_count)
+{
+    uint32_t i = loading->counts[SERVERS];
+    if (i == loading->shard_counts_size) {
+        uint32_t size = loading->shard_counts_size ? 2 * loading->shard_counts_size : 16;
+        uint32_t *bigger = realloc(loading->shard_counts, size * sizeof *bigger);
+        if (!bigger)
+            return err_set(-ENOMEM, "no memory for the cluster map");
+        loading->shard_counts = bigger;
+        loading->shard_counts_size = size;
+    }
+    loading->shard_counts[i] = shard_count;
+    return 0;
+}
+
+static int load_server(struct loading *loading, uint32_t id, struct store_bytes row)
+{
+    const uint8_t *at = row.data, *end = at + row.length;
+    if (row.length < SERVER_HEAD_BYTES || get_u16(at) != ROW_VERSION)
+        return damaged("a server's record is of another version or too short");
+    uint32_t shard_count = get_u16(at + 2);
+    size_t name_length = at[5];
+    if (id != loading->at[SERVERS] || shard_count == 0 || shard_count > LIMITS_SHARDS_MAX || at[4] > MAP_STATE_UP ||
+        name_length == 0 || name_length > LIMITS_SERVER_NAME_MAX || (size_t)(end - at) < SERVER_HEAD_BYTES + name_length)
+        return damaged("a server's record makes no sense");
+    if (!loading->map)
+        return count_server(loading, shard_count);
+
+    struct map_server *server = &loading->map->servers[id];
+    server->id = id;
+    server->state = at[4] == MAP_STATE_UP ? MAP_STATE_UP : MAP_STATE_DOWN;
+    memcpy(server->name, at + SERVER_HEAD_BYTES, name_length);
+    at += SERVER_HEAD_BYTES + name_length;
+    for (uint32_t k = 0; k < shard_count; k++) {
+        size_t length = end - at >= 2 ? get_u16(at) : 0;
+        if (length == 0 || length > LIMITS_ADDRESS_MAX || (size_t)(end - at) < 2 + length)
+            return damaged("a server's address makes no sense");
+        memcpy(server->addresses[k], at + 2, length);
+        at += 2 + length;
+    }
+    return at == end ? 0 : damaged("a server's record is too long");
+}
+
+static int load_target(struct loading *loading, uint32_t id, struct store_bytes row)
+{
+    const uint8_t *at = row.data;
+    if (row.length != TARGET_BYTES || get_u16(at) != ROW_VERSION || get_u16(at + 2) > MAP_STATE_UP ||
+        get_u32(at + 4) >= loading->counts[SERVERS])
+        return damaged("a target's record makes no sense");
+    if (loading->map)
+        loading->map->targets[loading->at[TARGETS]] = (struct map_target){
+            .id = id,
+            .server = get_u32(at + 4),
+            .state = get_u16(at + 2) == MAP_STATE_UP ? MAP_STATE_UP : MAP_STATE_DOWN,
+        };
+    return 0;
+}
+
+/* Groups come first, so their members stay ids until the targets are known. */
+static int load_group(struct loading *loading, uint32_t number, struct store_bytes row)
+{
+    const uint8_t *at = row.data;
+    uint32_t count = row.length >= GROUP_HEAD_BYTES ? get_u16(at + 2) : 0;
+    if (count == 0 || count > LIMITS_GROUP_MEMBERS_MAX || get_u16(at) != ROW_VERSION ||
+        row.length != GROUP_HEAD_BYTES + 4 * (size_t)count || number != loading->at[GROUPS])
+        return damaged("a group's record makes no sense");
+    if (loading->map) {
+        struct map_group *group = &loading->map->groups[number];
+        group->member_count = count;
+        for (uint32_t i = 0; i < count; i++)
+            group->members[i] = get_u32(at + GROUP_HEAD_BYTES + 4 * i);
+    }
+    return 0;
+}
+
+static int load_row(void *arg, struct store_bytes key, struct store_bytes row)
+{
+    struct loading *loading = arg;
+    const uint8_t *bytes = key.data;
+    if (key.length != 5)
+        return damaged("a key makes no sense");
+    uint32_t number = number_of(bytes);
+    int kind = *bytes == 'g' ? GROUPS : *bytes == 's' ? SERVERS : *bytes == 't' ? TARGETS : -1;
+    if (kind < 0)
+        return damaged("a key makes no sense");
+    int error = kind == GROUPS    ? load_group(loading, number, row)
+                : kind == SERVERS ? load_server(loading, number, row)
+                                  : load_target(loading, number, row);
+    if (error)
+        return error;
+    if (!loading->map)
+        loading->counts[kind]++;
+    loading->at[kind]++;
+    return 0;
+}
+
+static int members_by_index(struct map *map)
+{
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        struct map_group *group = &map->groups[g];
+        for (uint32_t i = 0; i < group->member_count; i++) {
+            const struct map_target *target = map_target_by_id(map, group->members[i]);
+            if (!target)
+                return damaged("a group names a target that does not exist");
+            group->members[i] = (uint32_t)(target - map->targets);
+        }
+    }
+    return 0;
+}
+
+int members_rows_load(struct store_txn *txn, struct map **out)
+{
+    struct loading loading = {0};
+    int error = store_each(txn, STORE_MEMBERS, (struct store_bytes){"", 0}, load_row, &loading);
+    if (error)
+        goto free_counts;
+    loading.map = map_new(loading.counts[SERVERS], loading.shard_counts, loading.counts[TARGETS],
+                          loading.counts[GROUPS]);
+    if (!loading.map) {
+        error = err_set(-ENOMEM, "no memory for the cluster map");
+        goto free_counts;
+    }
+    memset(loading.at, 0, sizeof loading.at);
+    error = store_each(txn, STORE_MEMBERS, (struct store_bytes){"", 0}, load_row, &loading);
+    if (!error)
+        error = members_by_index(loading.map);
+    if (error)
+        map_unref(loading.map);
+    else
+        *out = loading.map;
+free_counts:
+    free(loading.shard_counts);
+    return error;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * namespace.h: files, directories and links by their paths, with the meaning
+ * that POSIX gives the calls of the same names. It knows transactions and who
+ * has what open, and nothing of requests and networks.
+ *
+ * What it promises
+ *  - Every call looks at everything first and changes the store only when
+ *    nothing can refuse any more, so a call that fails has changed nothing (a
+ *    failing store aside: then the transaction is broken, see store.h).
+ *  - Permissions are checked for the caller's uid and gid (there are no supplementary
+ *    groups); uid 0 may do everything.
+ *  - Every error has a text that begins with the path.
+ *
+ * Access times are set by creation and by setattr only. `mode` of what is made
+ * is taken as it comes: the caller has applied its umask.
+ *
+ * Threads: belongs to the store's thread.
+ */
+#ifndef METADATA_NAMESPACE_H
+#define METADATA_NAMESPACE_H
+
+#include "inode.h"
+#include "opens.h"
+#include "store.h"
+#include "wire.h"
+
+/* One operation's surroundings. */
+struct ns {
+    struct store_txn *txn;
+    struct opens *opens;
+    uint32_t uid, gid; /* of the caller */
+    int64_t now_ns;    /* CLOCK_REALTIME */
+    /* the configuration's default layout, and the groups that there are */
+    uint64_t chunk_size;
+    uint32_t stripe_count;
+    uint32_t group_count;
+    /* what the calls tell back */
+    uint32_t removals; /* added to the queue of objects to be removed */
+};
+
+enum { NS_MAY_EXECUTE = 1, NS_MAY_WRITE = 2, NS_MAY_READ = 4 }; /* as in access(2) */
+
+/* ---- path.c: from a path to an inode ------------------------------------ */
+
+/* What the last component of a path is. */
+enum path_last { PATH_NAME, PATH_ROOT, PATH_DOT, PATH_DOT_DOT };
+
+struct path {
+    struct inode parent; /* the directory that holds the last component; of PATH_ROOT the root */
+    char name[WEFT_NAME_BYTES_MAX + 1]; /* of PATH_NAME */
+    enum path_last last;
+    bool slash;  /* slashes stood behind the last component */
+    bool exists; /* then: */
+    struct inode inode;
+};
+
+/* A symbolic link as the last component: by default it is followed when a slash stands behind it. */
+enum {
+    PATH_FOLLOW = 1, /* always */
+    PATH_AS_IS = 2,  /* never: for calls that make or remove the name itself */
+};
+
+/* 0 also when only the last component does not exist. -ENOENT, -ENOTDIR, -ELOOP, -ENAMETOOLONG, -EACCES. */
+int path_resolve(struct ns *ns, const char *text, unsigned flags, struct path *path);
+/* As path_resolve(), and -ENOENT when the last component does not exist, -ENOTDIR when a
+ * slash stands behind something else than a directory. */
+int path_resolve_existing(struct ns *ns, const char *text, unsigned flags, struct path *path);
+
+bool path_may(const struct ns *ns, const struct inode *inode, unsigned wanted); /* NS_MAY_* */
+/* 0, or -EACCES naming `text`. */
+int path_require(const struct ns *ns, const struct inode *inode, unsigned wanted, const char *text);
+bool path_owns(const struct ns *ns, const struct inode *inode);
+
+/* ---- ns_format.c: a new store, and what an old one says ------------------ */
+
+struct ns_identity {
+    uint8_t cluster[16];
+    uint64_t epoch; /* how often the store was opened by a server, this time included */
+};
+/* Makes the root directory and the settings in an empty store, or checks them, and counts the start. */
+int ns_format(struct store_txn *txn, int64_t now_ns, struct ns_identity *identity);
+
+/* ---- ns_lookup.c -------------------------------------------------------- */
+
+/* `path` "": the inode `ino`. */
+int ns_stat(struct ns *ns, const char *path, uint64_t ino, bool nofollow, struct inode *inode);
+int ns_access(struct ns *ns, const char *path, unsigned wanted);
+/* `target` has room for LIMITS_SYMLINK_MAX + 1 bytes. */
+int ns_readlink(struct ns *ns, const char *path, char *target);
+/* Calls `each` for the entries after `after`, until it returns something else than 0, which
+ * is returned when it is negative. */
+typedef int ns_readdir_fn(void *arg, const char *name, const struct inode *inode);
+int ns_readdir(struct ns *ns, const char *path, const char *after, ns_readdir_fn *each, void *arg);
+
+/* ---- ns_create.c -------------------------------------------------------- */
+
+int ns_mkdir(struct ns *ns, const char *path, uint32_t mode);
+int ns_symlink(struct ns *ns, const char *target, const char *path);
+int ns_link(struct ns *ns, const char *from, const char *to);
+
+struct ns_open {
+    const char *path;
+    uint32_t flags; /* WIRE_OPEN_* */
+    uint32_t mode;
+    struct layout layout; /* zero fields: the directory's default */
+    const char *pool;     /* "": the directory's default */
+};
+/* Finds the file, or makes it, and checks the caller's permissions. Opening for writing and
+ * truncating are left to the caller. */
+int ns_open(struct ns *ns, const struct ns_open *open, struct inode *inode, bool *created);
+/* What a new file in this directory gets; fills in and checks `layout`. */
+int ns_layout_choose(const struct ns *ns, const struct inode *dir, struct layout *layout, const char **pool);
+
+/* ---- ns_remove.c -------------------------------------------------------- */
+
+int ns_unlink(struct ns *ns, const char *path);
+int ns_rmdir(struct ns *ns, const char *path);
+/* Takes a name away from an inode that is no directory: the last one ends it, unless it is in use. */
+int ns_drop(struct ns *ns, struct inode *inode);
+/* Ends an inode without names and users: its record goes, its objects are put in line to be removed. */
+int ns_destroy(struct ns *ns, const struct inode *inode);
+/* Whether the caller may take this entry out of this directory: write permission and the sticky bit. */
+int ns_may_delete(const struct ns *ns, const struct inode *dir, const struct inode *inode, const char *path);
+
+/* ---- ns_rename.c -------------------------------------------------------- */
+
+int ns_rename(struct ns *ns, const char *from, const char *to);
+
+/* ---- ns_attr.c ---------------------------------------------------------- */
+
+int ns_setattr(struct ns *ns, const struct wire_setattr *request);
+int ns_layout_set(struct ns *ns, const char *path, const struct layout *layout, const char *pool);
+/* A directory's default layout as it works now: the configuration's values filled in. */
+void ns_layout_effective(const struct ns *ns, const struct inode *dir, struct layout *layout);
+
+/* ---- ns_size.c: files that are written ---------------------------------- */
+
+/* A writer or a truncation begins: from now on the storage servers know the size. */
+int ns_size_open(struct ns *ns, struct inode *inode);
+/* No one writes any more, and nothing was written: the size is known. */
+int ns_size_close(struct ns *ns, struct inode *inode);
+/* No one writes any more, but the storage servers must be asked for the size. */
+int ns_size_unsettle(struct ns *ns, const struct inode *inode);
+/* What the storage servers said. */
+struct ns_size {
+    uint64_t end;
+    uint64_t bytes;
+    int64_t mtime_ns; /* 0: never written */
+};
+int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *size);
+/* A truncation has ended. `exact`: no one else wrote meanwhile, so the file is `size` long.
+ * `closed`: no one has it open for writing either. */
+int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, bool exact, bool closed);
+
+#endif

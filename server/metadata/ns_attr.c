@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "namespace.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "err.h"
+#include "records.h"
+
+static int not_the_owner(const char *text, const char *what)
+{
+    return err_set(-EPERM, "%s: only the owner may change its %s", text, what);
+}
+
+static int set_mode(const struct ns *ns, const struct wire_setattr *request, struct inode *inode)
+{
+    if (!path_owns(ns, inode))
+        return not_the_owner(request->path, "mode");
+    uint32_t bits = request->mode & 07777;
+    /* No one may make programs run for a group that is not his. */
+    if (ns->uid != 0 && ns->gid != inode->gid && !inode_is_dir(inode))
+        bits &= ~(uint32_t)S_ISGID;
+    inode->mode = (inode->mode & S_IFMT) | bits;
+    return 0;
+}
+
+static int set_owner(const struct ns *ns, const struct wire_setattr *request, struct inode *inode)
+{
+    uint32_t uid = request->mask & WIRE_SETATTR_UID ? request->uid : inode->uid;
+    uint32_t gid = request->mask & WIRE_SETATTR_GID ? request->gid : inode->gid;
+    if (ns->uid != 0) {
+        if (uid != inode->uid)
+            return err_set(-EPERM, "%s: only root may give a file away", request->path);
+        if (ns->uid != inode->uid)
+            return not_the_owner(request->path, "group");
+        if (gid != inode->gid && gid != ns->gid)
+            return err_set(-EPERM, "%s: the owner may change the group only to his own", request->path);
+    }
+    inode->uid = uid;
+    inode->gid = gid;
+    if (inode_is_file(inode)) {
+        inode->mode &= ~(uint32_t)S_ISUID;
+        if (inode->mode & S_IXGRP)
+            inode->mode &= ~(uint32_t)S_ISGID;
+    }
+    return 0;
+}
+
+static int set_times(const struct ns *ns, const struct wire_setattr *request, struct inode *inode)
+{
+    bool now = request->mask & WIRE_SETATTR_NOW;
+    if (!path_owns(ns, inode)) {
+        if (!now)
+            return not_the_owner(request->path, "times");
+        int error = path_require(ns, inode, NS_MAY_WRITE, request->path);
+        if (error)
+            return error;
+    }
+    if (request->mask & WIRE_SETATTR_ATIME)
+        inode->atime_ns = now ? ns->now_ns : request->atime_ns;
+    if (request->mask & WIRE_SETATTR_MTIME) {
+        inode->mtime_ns = now ? ns->now_ns : request->mtime_ns;
+        /* Writes before this moment must not bring their own time back. */
+        inode->mtime_base_ns = ns->now_ns;
+    }
+    return 0;
+}
+
+int ns_setattr(struct ns *ns, const struct wire_setattr *request)
+{
+    struct path path;
+    struct inode *inode = &path.inode;
+    int error = path_resolve_existing(ns, request->path, PATH_FOLLOW, &path);
+    if (!error && (request->mask & (WIRE_SETATTR_UID | WIRE_SETATTR_GID)))
+        error = set_owner(ns, request, inode);
+    if (!error && (request->mask & WIRE_SETATTR_MODE))
+        error = set_mode(ns, request, inode);
+    if (!error && (request->mask & (WIRE_SETATTR_ATIME | WIRE_SETATTR_MTIME)))
+        error = set_times(ns, request, inode);
+    if (error || !(request->mask & ~(uint32_t)WIRE_SETATTR_NOW))
+        return error;
+    inode->ctime_ns = ns->now_ns;
+    return records_inode_put(ns->txn, inode);
+}
+
+int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout, const char *pool)
+{
+    struct path path;
+    struct inode *dir = &path.inode;
+    int error = path_resolve_existing(ns, text, PATH_FOLLOW, &path);
+    if (error)
+        return error;
+    if (!inode_is_dir(dir))
+        return err_set(-ENOTDIR, "%s: not a directory; a file's layout is fixed when it is made", text);
+    if (!path_owns(ns, dir))
+        return not_the_owner(text, "default layout");
+    if (*pool && strcmp(pool, "main") != 0)
+        return err_set(-EINVAL, "there is no pool named \"%s\"; there is only \"main\" so far", pool);
+    if (layout->chunk_size) {
+        struct layout probe = {.chunk_size = layout->chunk_size, .group_count = 1};
+        error = layout_complete(&probe);
+        if (error)
+            return error;
+        dir->layout.chunk_size = layout->chunk_size;
+    }
+    if (layout->stripe_count)
+        dir->layout.stripe_count = layout->stripe_count;
+    if (*pool)
+        memcpy(dir->pool, pool, strlen(pool) + 1);
+    dir->ctime_ns = ns->now_ns;
+    return records_inode_put(ns->txn, dir);
+}
+
+void ns_layout_effective(const struct ns *ns, const struct inode *dir, struct layout *layout)
+{
+    uint32_t stripe_count = dir->layout.stripe_count ? dir->layout.stripe_count : ns->stripe_count;
+    if (stripe_count == 0 || stripe_count > ns->group_count)
+        stripe_count = ns->group_count;
+    *layout = (struct layout){
+        .chunk_size = dir->layout.chunk_size ? dir->layout.chunk_size : ns->chunk_size,
+        .stripe_count = stripe_count,
+        .group_count = ns->group_count,
+    };
+}

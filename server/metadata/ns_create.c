@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "namespace.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "err.h"
+#include "records.h"
+
+/* Makes a file's seed differ from its number, so that placement does not
+ * follow from the order of creation. "WeftSeed" in ASCII. */
+#define SEED_TAG UINT64_C(0x5765667453656564)
+
+static int exists(const char *text)
+{
+    return err_set(-EEXIST, "%s: exists already", text);
+}
+
+/* May the caller make an entry here? */
+static int may_create(const struct ns *ns, const struct path *path, const char *text)
+{
+    return path_require(ns, &path->parent, NS_MAY_WRITE | NS_MAY_EXECUTE, text);
+}
+
+static void init(const struct ns *ns, const struct path *path, uint32_t mode, struct inode *inode)
+{
+    const struct inode *dir = &path->parent;
+    *inode = (struct inode){
+        .mode = mode,
+        .nlink = 1,
+        .uid = ns->uid,
+        .gid = ns->gid,
+        .atime_ns = ns->now_ns,
+        .mtime_ns = ns->now_ns,
+        .ctime_ns = ns->now_ns,
+        .mtime_base_ns = ns->now_ns,
+    };
+    if (dir->mode & S_ISGID) {
+        inode->gid = dir->gid;
+        if (S_ISDIR(mode))
+            inode->mode |= S_ISGID;
+    }
+}
+
+/* The entry, the new inode, and the directory that has changed. */
+static int enter(struct ns *ns, struct path *path, const struct inode *inode)
+{
+    struct inode *dir = &path->parent;
+    dir->mtime_ns = dir->ctime_ns = ns->now_ns;
+    int error = records_inode_put(ns->txn, inode);
+    if (!error)
+        error = records_dirent_put(ns->txn, dir->ino, path->name, inode->ino);
+    if (!error)
+        error = records_inode_put(ns->txn, dir);
+    return error;
+}
+
+int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
+{
+    struct path path;
+    struct inode inode;
+    int error = path_resolve(ns, text, PATH_AS_IS, &path);
+    if (error)
+        return error;
+    if (path.exists)
+        return exists(text);
+    error = may_create(ns, &path, text);
+    if (error)
+        return error;
+    if (path.parent.nlink >= INODE_NLINK_MAX)
+        return err_set(-EMLINK, "%s: the directory has too many subdirectories", text);
+    init(ns, &path, S_IFDIR | (mode & 07777), &inode);
+    inode.nlink = 2;
+    inode.parent = path.parent.ino;
+    inode.layout = path.parent.layout;
+    memcpy(inode.pool, path.parent.pool, sizeof inode.pool);
+    error = records_ino_next(ns->txn, &inode.ino);
+    if (error)
+        return error;
+    path.parent.nlink++;
+    return enter(ns, &path, &inode);
+}
+
+int ns_symlink(struct ns *ns, const char *target, const char *text)
+{
+    struct path path;
+    struct inode inode;
+    size_t length = strlen(target);
+    if (length == 0)
+        return err_set(-ENOENT, "%s: a symbolic link to an empty path is not possible", text);
+    if (length > LIMITS_SYMLINK_MAX)
+        return err_set(-ENAMETOOLONG, "%s: the path to point to is too long", text);
+    int error = path_resolve(ns, text, PATH_AS_IS, &path);
+    if (error)
+        return error;
+    if (path.exists)
+        return exists(text);
+    if (path.slash)
+        return err_set(-ENOENT, "%s: a symbolic link's name cannot end with a slash", text);
+    error = may_create(ns, &path, text);
+    if (error)
+        return error;
+    init(ns, &path, S_IFLNK | 0777, &inode);
+    inode.size = length;
+    error = records_ino_next(ns->txn, &inode.ino);
+    if (!error)
+        error = records_symlink_put(ns->txn, inode.ino, target);
+    return error ? error : enter(ns, &path, &inode);
+}
+
+int ns_link(struct ns *ns, const char *from, const char *to)
+{
+    struct path source, path;
+    int error = path_resolve_existing(ns, from, 0, &source);
+    if (!error)
+        error = path_resolve(ns, to, PATH_AS_IS, &path);
+    if (error)
+        return error;
+    if (path.exists)
+        return exists(to);
+    if (inode_is_dir(&source.inode))
+        return err_set(-EPERM, "%s: a directory cannot have a second name", from);
+    if (path.slash)
+        return err_set(-ENOENT, "%s: a file's name cannot end with a slash", to);
+    error = may_create(ns, &path, to);
+    if (error)
+        return error;
+    if (source.inode.nlink >= INODE_NLINK_MAX)
+        return err_set(-EMLINK, "%s: too many links", from);
+    source.inode.nlink++;
+    source.inode.ctime_ns = ns->now_ns;
+    return enter(ns, &path, &source.inode);
+}
+
+/* ---- open --------------------------------------------------------------- */
+
+int ns_layout_choose(const struct ns *ns, const struct inode *dir, struct layout *layout, const char **pool)
+{
+    if (**pool == 0)
+        *pool = *dir->pool ? dir->pool : "main";
+    if (strcmp(*pool, "main") != 0)
+        return err_set(-EINVAL, "there is no pool named \"%s\"; there is only \"main\" so far", *pool);
+    if (ns->group_count == 0)
+        return err_set(-ENODEV,
+                       "no storage server has registered yet, so there is no place for a file; start weft-storaged "
+                       "and look at weft status");
+    if (layout->chunk_size == 0)
+        layout->chunk_size = dir->layout.chunk_size ? dir->layout.chunk_size : ns->chunk_size;
+    if (layout->stripe_count == 0)
+        layout->stripe_count = dir->layout.stripe_count ? dir->layout.stripe_count : ns->stripe_count;
+    layout->group_count = ns->group_count;
+    return layout_complete(layout);
+}
+
+static int create(struct ns *ns, const struct ns_open *open, struct path *path, struct inode *inode)
+{
+    struct layout layout = open->layout;
+    const char *pool = open->pool;
+    if (path->slash)
+        return err_set(-EISDIR, "%s: a file's name cannot end with a slash", open->path);
+    int error = may_create(ns, path, open->path);
+    if (!error)
+        error = ns_layout_choose(ns, &path->parent, &layout, &pool);
+    if (error)
+        return error;
+    init(ns, path, S_IFREG | (open->mode & 07777), inode);
+    error = records_ino_next(ns->txn, &inode->ino);
+    if (error)
+        return error;
+    layout.seed = layout_hash(inode->ino ^ SEED_TAG);
+    inode->layout = layout;
+    memcpy(inode->pool, pool, strlen(pool) + 1);
+    return enter(ns, path, inode);
+}
+
+static int may_open(const struct ns *ns, const struct ns_open *open, const struct path *path)
+{
+    const struct inode *inode = &path->inode;
+    unsigned wanted = 0;
+    if ((open->flags & WIRE_OPEN_CREATE) && (open->flags & WIRE_OPEN_EXCLUSIVE))
+        return exists(open->path);
+    if (inode_is_symlink(inode))
+        return err_set(-ELOOP, "%s: a symbolic link, which is not to be followed", open->path);
+    if (inode_is_dir(inode))
+        return err_set(-EISDIR, "%s: a directory", open->path);
+    if (path->slash)
+        return err_set(-ENOTDIR, "%s: not a directory", open->path);
+    if (open->flags & WIRE_OPEN_READ)
+        wanted |= NS_MAY_READ;
+    if (open->flags & (WIRE_OPEN_WRITE | WIRE_OPEN_TRUNCATE))
+        wanted |= NS_MAY_WRITE;
+    return path_require(ns, inode, wanted, open->path);
+}
+
+int ns_open(struct ns *ns, const struct ns_open *open, struct inode *inode, bool *created)
+{
+    struct path path;
+    uint32_t flags = open->flags;
+    bool exclusive = (flags & WIRE_OPEN_CREATE) && (flags & WIRE_OPEN_EXCLUSIVE);
+    *created = false;
+    if (!(flags & (WIRE_OPEN_READ | WIRE_OPEN_WRITE)))
+        return err_set(-EINVAL, "%s: a file is opened for reading, for writing, or both", open->path);
+    unsigned how = exclusive ? PATH_AS_IS : flags & WIRE_OPEN_NOFOLLOW ? 0 : PATH_FOLLOW;
+    int error = path_resolve(ns, open->path, how, &path);
+    if (error)
+        return error;
+    if (path.exists) {
+        error = may_open(ns, open, &path);
+        if (!error)
+            *inode = path.inode;
+        return error;
+    }
+    if (!(flags & WIRE_OPEN_CREATE))
+        return err_set(-ENOENT, "%s: no such file or directory", open->path);
+    *created = true;
+    return create(ns, open, &path, inode);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "namespace.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "err.h"
+#include "records.h"
+
+int ns_stat(struct ns *ns, const char *text, uint64_t ino, bool nofollow, struct inode *inode)
+{
+    if (*text == 0) {
+        int error = records_inode_get(ns->txn, ino, inode);
+        if (error == -ENOENT)
+            return err_set(-ESTALE, "inode %" PRIu64 " does not exist any more", ino);
+        return error;
+    }
+    struct path path;
+    int error = path_resolve_existing(ns, text, nofollow ? 0 : PATH_FOLLOW, &path);
+    if (!error)
+        *inode = path.inode;
+    return error;
+}
+
+int ns_access(struct ns *ns, const char *text, unsigned wanted)
+{
+    struct path path;
+    int error = path_resolve_existing(ns, text, PATH_FOLLOW, &path);
+    return error ? error : path_require(ns, &path.inode, wanted, text);
+}
+
+int ns_readlink(struct ns *ns, const char *text, char *target)
+{
+    struct path path;
+    int error = path_resolve_existing(ns, text, 0, &path);
+    if (error)
+        return error;
+    if (!inode_is_symlink(&path.inode))
+        return err_set(-EINVAL, "%s: not a symbolic link", text);
+    return records_symlink_get(ns->txn, path.inode.ino, target);
+}
+
+struct listing {
+    struct ns *ns;
+    ns_readdir_fn *each;
+    void *arg;
+};
+
+static int list_entry(void *arg, const char *name, uint64_t ino)
+{
+    struct listing *listing = arg;
+    struct inode inode;
+    int error = records_inode_get(listing->ns->txn, ino, &inode);
+    if (error == -ENOENT)
+        return err_set(-EUCLEAN, "the directory entry \"%s\" names inode %" PRIu64 ", which does not exist", name, ino);
+    return error ? error : listing->each(listing->arg, name, &inode);
+}
+
+int ns_readdir(struct ns *ns, const char *text, const char *after, ns_readdir_fn *each, void *arg)
+{
+    struct path path;
+    int error = path_resolve_existing(ns, text, PATH_FOLLOW, &path);
+    if (error)
+        return error;
+    if (!inode_is_dir(&path.inode))
+        return err_set(-ENOTDIR, "%s: not a directory", text);
+    error = path_require(ns, &path.inode, NS_MAY_READ, text);
+    if (error)
+        return error;
+    struct listing listing = {.ns = ns, .each = each, .arg = arg};
+    int result = records_dirent_each(ns->txn, path.inode.ino, after, list_entry, &listing);
+    return result < 0 ? result : 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "namespace.h"
+
+#include "records.h"
+
+int ns_size_open(struct ns *ns, struct inode *inode)
+{
+    if (inode->flags & INODE_SIZE_OPEN)
+        return 0;
+    inode->flags |= INODE_SIZE_OPEN;
+    return records_inode_put(ns->txn, inode);
+}
+
+int ns_size_close(struct ns *ns, struct inode *inode)
+{
+    inode->flags &= ~(uint32_t)INODE_SIZE_OPEN;
+    int error = records_unmark(ns->txn, STORE_UNSETTLED, inode->ino);
+    return error ? error : records_inode_put(ns->txn, inode);
+}
+
+int ns_size_unsettle(struct ns *ns, const struct inode *inode)
+{
+    return records_mark(ns->txn, STORE_UNSETTLED, inode->ino);
+}
+
+int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *size)
+{
+    inode->size = size->end;
+    inode->bytes = size->bytes;
+    inode->flags |= INODE_WRITTEN;
+    if (size->mtime_ns > inode->mtime_base_ns) {
+        inode->mtime_ns = inode->mtime_base_ns = size->mtime_ns;
+        if (inode->ctime_ns < size->mtime_ns)
+            inode->ctime_ns = size->mtime_ns;
+    }
+    return ns_size_close(ns, inode);
+}
+
+int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, bool exact, bool closed)
+{
+    inode->mtime_ns = inode->ctime_ns = inode->mtime_base_ns = ns->now_ns;
+    inode->flags |= INODE_WRITTEN;
+    if (exact)
+        inode->size = size;
+    return exact && closed ? ns_size_close(ns, inode) : records_inode_put(ns->txn, inode);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "opens.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "err.h"
+#include "wire.h"
+
+int opens_new(uint64_t epoch, struct opens **out)
+{
+    struct opens *opens = calloc(1, sizeof *opens);
+    if (!opens)
+        return err_set(-ENOMEM, "no memory for the table of open files");
+    list_init(&opens->clients);
+    list_init(&opens->journal);
+    opens->handle_first = (epoch << OPENS_EPOCH_SHIFT) + 1;
+    opens->handle_next = opens->handle_first;
+    *out = opens;
+    return 0;
+}
+
+static void free_items(struct table *table, size_t link_offset)
+{
+    for (size_t i = 0; i < table->slot_count; i++) {
+        for (struct table_link *link = table->slots[i], *next; link; link = next) {
+            next = link->next;
+            free((char *)link - link_offset);
+        }
+    }
+    free(table->slots);
+}
+
+void opens_free(struct opens *opens)
+{
+    if (!opens)
+        return;
+    free_items(&opens->handles, offsetof(struct opens_handle, by_number));
+    free_items(&opens->files, offsetof(struct opens_file, by_ino));
+    free_items(&opens->clients_by_id, offsetof(struct opens_client, by_id));
+    free(opens);
+}
+
+/* ---- clients ------------------------------------------------------------ */
+
+static uint64_t client_key(const uint8_t id[16])
+{
+    uint64_t key;
+    memcpy(&key, id, sizeof key);
+    return key;
+}
+
+struct opens_client *opens_client_find(struct opens *opens, const uint8_t id[16])
+{
+    uint64_t key = client_key(id);
+    for (struct table_link *link = table_find(&opens->clients_by_id, key); link; link = link->next) {
+        struct opens_client *client = table_item(link, struct opens_client, by_id);
+        if (link->key == key && memcmp(client->id, id, sizeof client->id) == 0)
+            return client;
+    }
+    return NULL;
+}
+
+struct opens_client *opens_client_get(struct opens *opens, const uint8_t id[16])
+{
+    struct opens_client *client = opens_client_find(opens, id);
+    if (client)
+        return client;
+    client = calloc(1, sizeof *client);
+    if (!client || table_add(&opens->clients_by_id, &client->by_id, client_key(id))) {
+        free(client);
+        err_set(-ENOMEM, "no memory for another client");
+        return NULL;
+    }
+    memcpy(client->id, id, sizeof client->id);
+    list_init(&client->handles);
+    list_push_back(&opens->clients, &client->link);
+    return client;
+}
+
+void opens_client_up(struct opens_client *client)
+{
+    if (client->seen || !list_empty(&client->handles))
+        client->reconnected = true;
+    client->seen = true;
+    client->connections++;
+}
+
+void opens_client_down(struct opens_client *client, uint64_t now_ns)
+{
+    assert(client->connections > 0);
+    client->connections--;
+    client->lost_ns = now_ns;
+}
+
+void opens_client_drop(struct opens *opens, struct opens_client *client)
+{
+    assert(client->connections == 0 && list_empty(&client->handles));
+    table_remove(&opens->clients_by_id, &client->by_id);
+    list_remove(&client->link);
+    free(client);
+}
+
+/* ---- files -------------------------------------------------------------- */
+
+struct opens_file *opens_file_find(struct opens *opens, uint64_t ino)
+{
+    struct table_link *link = table_find(&opens->files, ino);
+    return link ? table_item(link, struct opens_file, by_ino) : NULL;
+}
+
+static struct opens_file *file_get(struct opens *opens, uint64_t ino)
+{
+    struct opens_file *file = opens_file_find(opens, ino);
+    if (file)
+        return file;
+    file = calloc(1, sizeof *file);
+    if (!file || table_add(&opens->files, &file->by_ino, ino)) {
+        free(file);
+        err_set(-ENOMEM, "no memory for another open file");
+        return NULL;
+    }
+    list_init(&file->works);
+    return file;
+}
+
+static void file_drop_unused(struct opens *opens, struct opens_file *file)
+{
+    if (file->handles || file->pins)
+        return;
+    table_remove(&opens->files, &file->by_ino);
+    free(file);
+}
+
+struct opens_file *opens_file_pin(struct opens *opens, uint64_t ino)
+{
+    struct opens_file *file = file_get(opens, ino);
+    if (file)
+        file->pins++;
+    return file;
+}
+
+void opens_file_unpin(struct opens *opens, struct opens_file *file)
+{
+    assert(file->pins > 0);
+    file->pins--;
+    file_drop_unused(opens, file);
+}
+
+/* ---- handles ------------------------------------------------------------ */
+
+static void count_handle(struct opens_handle *handle, bool open)
+{
+    struct opens_file *file = handle->file;
+    bool writer = handle->access & WIRE_ACCESS_WRITE;
+    if (open) {
+        file->handles++;
+        file->writers += writer;
+        file->generation += writer;
+    } else {
+        file->handles--;
+        file->writers -= writer;
+    }
+}
+
+static struct opens_handle *add(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
+                                uint64_t number)
+{
+    struct opens_file *file = opens_file_pin(opens, ino);
+    if (!file)
+        return NULL;
+    struct opens_handle *handle = calloc(1, sizeof *handle);
+    if (!handle || table_add(&opens->handles, &handle->by_number, number)) {
+        free(handle);
+        opens_file_unpin(opens, file);
+        err_set(-ENOMEM, "no memory for another open file");
+        return NULL;
+    }
+    handle->file = file;
+    handle->client = client;
+    handle->access = access;
+    list_push_back(&client->handles, &handle->link);
+    list_link_init(&handle->journal_link);
+    count_handle(handle, true);
+    opens_file_unpin(opens, file);
+    return handle;
+}
+
+struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
+                               uint64_t request_id)
+{
+    struct opens_handle *handle = add(opens, client, ino, access, opens->handle_next);
+    if (!handle)
+        return NULL;
+    opens->handle_next++;
+    handle->request_id = request_id;
+    handle->added = true;
+    list_push_back(&opens->journal, &handle->journal_link);
+    return handle;
+}
+
+int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access, uint64_t number)
+{
+    struct opens_handle *handle = add(opens, client, ino, access, number);
+    if (!handle)
+        return -ENOMEM;
+    handle->file->dirty = true;
+    return 0;
+}
+
+struct opens_handle *opens_find(struct opens *opens, uint64_t number)
+{
+    struct table_link *link = table_find(&opens->handles, number);
+    struct opens_handle *handle = link ? table_item(link, struct opens_handle, by_number) : NULL;
+    return handle && !handle->closed ? handle : NULL;
+}
+
+struct opens_handle *opens_find_request(struct opens_client *client, uint64_t request_id)
+{
+    list_each(&client->handles, link, after)
+    {
+        struct opens_handle *handle = list_item(link, struct opens_handle, link);
+        if (handle->request_id == request_id && !handle->closed)
+            return handle;
+    }
+    return NULL;
+}
+
+bool opens_known(const struct opens *opens, uint64_t number)
+{
+    return number != 0 && number < opens->handle_next;
+}
+
+void opens_close(struct opens *opens, struct opens_handle *handle)
+{
+    assert(!handle->closed);
+    handle->closed = true;
+    handle->file->pins++; /* until the handle is freed, or open again */
+    count_handle(handle, false);
+    if (!handle->added)
+        list_push_back(&opens->journal, &handle->journal_link);
+}
+
+static void free_closed(struct opens *opens, struct opens_handle *handle)
+{
+    table_remove(&opens->handles, &handle->by_number);
+    list_remove(&handle->link);
+    opens_file_unpin(opens, handle->file);
+    free(handle);
+}
+
+void opens_commit(struct opens *opens)
+{
+    for (struct list_link *link = list_pop(&opens->journal); link; link = list_pop(&opens->journal)) {
+        struct opens_handle *handle = list_item(link, struct opens_handle, journal_link);
+        handle->added = false;
+        if (handle->closed)
+            free_closed(opens, handle);
+    }
+}
+
+void opens_rollback(struct opens *opens)
+{
+    for (struct list_link *link = list_pop(&opens->journal); link; link = list_pop(&opens->journal)) {
+        struct opens_handle *handle = list_item(link, struct opens_handle, journal_link);
+        if (handle->added) {
+            if (!handle->closed)
+                opens_close(opens, handle);
+            free_closed(opens, handle);
+        } else {
+            handle->closed = false;
+            count_handle(handle, true);
+            opens_file_unpin(opens, handle->file);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * opens.h: who has which file open. It lives in memory; what must outlive a
+ * crash (files open for writing) is kept in the store by the caller, too.
+ *
+ * Handles belong to a client's identity, not to a connection: a client that connects again
+ * within its lease finds them as they were.
+ *
+ * Changes made inside a transaction are seen at once by what follows in it;
+ * opens_commit() makes them last, opens_rollback() takes them back.
+ *
+ * Threads: belongs to one thread.
+ */
+#ifndef METADATA_OPENS_H
+#define METADATA_OPENS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "list.h"
+#include "table.h"
+
+#define OPENS_EPOCH_SHIFT 40 /* a handle is the server's start, then a count */
+
+/* A file that is in use: open, or being worked on. */
+struct opens_file {
+    struct table_link by_ino; /* key: its ino */
+    uint32_t handles;         /* openings of any kind */
+    uint32_t writers;         /* those of them for writing */
+    uint32_t pins;            /* other reasons to stay */
+    uint32_t truncations;     /* under way */
+    uint64_t generation;      /* grows whenever a writer or a truncation begins */
+    bool dirty;               /* its size is not what the store says, or may not be */
+    bool orphan;              /* may have lost its last name */
+
+    struct settling *settling; /* settle.c's: its size is being asked for, or is to be */
+    /* agent.c's: work for the storage servers, done one after the other */
+    bool working;
+    struct list works;
+};
+
+struct opens_client {
+    struct table_link by_id;
+    uint8_t id[16];
+    uint32_t connections;
+    bool seen;               /* since this server started */
+    bool reconnected;        /* so requests may come again */
+    bool leaving;            /* a job that closes its handles is under way */
+    uint64_t lost_ns;        /* when the last connection went; monotonic */
+    uint64_t settled_pruned; /* answers below this request have been dropped */
+    struct list handles;
+    struct list_link link; /* in opens->clients */
+};
+
+struct opens_handle {
+    struct table_link by_number; /* key: the handle */
+    struct opens_file *file;
+    struct opens_client *client;
+    uint32_t access;     /* WIRE_ACCESS_* */
+    uint64_t request_id; /* that opened it */
+    struct list_link link;
+    struct list_link journal_link;
+    bool added, closed; /* in the present transaction */
+};
+
+struct opens {
+    struct table files, handles, clients_by_id;
+    struct list clients;
+    struct list journal;
+    uint64_t handle_next, handle_first;
+};
+
+int opens_new(uint64_t epoch, struct opens **opens);
+void opens_free(struct opens *opens); /* NULL is allowed */
+
+/* ---- clients ------------------------------------------------------------ */
+
+struct opens_client *opens_client_find(struct opens *opens, const uint8_t id[16]);
+/* Finds or makes it; NULL when memory is out. */
+struct opens_client *opens_client_get(struct opens *opens, const uint8_t id[16]);
+void opens_client_up(struct opens_client *client);
+void opens_client_down(struct opens_client *client, uint64_t now_ns);
+/* It must have no connections and no handles. */
+void opens_client_drop(struct opens *opens, struct opens_client *client);
+
+/* ---- handles ------------------------------------------------------------ */
+
+/* NULL with a text when memory is out. */
+struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
+                               uint64_t request_id);
+/* One from an earlier start, under its old number. */
+int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
+                  uint64_t number);
+struct opens_handle *opens_find(struct opens *opens, uint64_t number);
+/* The one that this request of the client opened; NULL when there is none. */
+struct opens_handle *opens_find_request(struct opens_client *client, uint64_t request_id);
+/* False for numbers that no server on this store has given out. */
+bool opens_known(const struct opens *opens, uint64_t number);
+void opens_close(struct opens *opens, struct opens_handle *handle);
+
+static inline uint64_t opens_number(const struct opens_handle *handle)
+{
+    return handle->by_number.key;
+}
+
+void opens_commit(struct opens *opens);
+void opens_rollback(struct opens *opens);
+
+/* ---- files -------------------------------------------------------------- */
+
+struct opens_file *opens_file_find(struct opens *opens, uint64_t ino);
+/* Finds or makes it, and keeps it until as many opens_file_unpin(); NULL with a text when memory is out. */
+struct opens_file *opens_file_pin(struct opens *opens, uint64_t ino);
+void opens_file_unpin(struct opens *opens, struct opens_file *file);
+
+static inline uint64_t opens_ino(const struct opens_file *file)
+{
+    return file->by_ino.key;
+}
+/* Whether the inode must stay although it has no name. */
+static inline bool opens_in_use(struct opens *opens, uint64_t ino)
+{
+    const struct opens_file *file = opens_file_find(opens, ino);
+    return file && (file->handles || file->truncations);
+}
+
+#endif

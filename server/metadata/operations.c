@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "service_internal.h"
+
+#define DECODER(name)                                                        \
+    static int decode_##name(const void *data, size_t length, void *body)    \
+    {                                                                        \
+        return wire_decode_##name(data, length, body);                       \
+    }
+DECODER(stat)
+DECODER(open)
+DECODER(close)
+DECODER(mkdir)
+DECODER(rmdir)
+DECODER(unlink)
+DECODER(rename)
+DECODER(symlink)
+DECODER(link)
+DECODER(readlink)
+DECODER(setattr)
+DECODER(truncate)
+DECODER(readdir)
+DECODER(layout_set)
+DECODER(access)
+DECODER(server_register)
+DECODER(heartbeat)
+
+static bool never(const struct request *request)
+{
+    (void)request;
+    return false;
+}
+static bool always(const struct request *request)
+{
+    (void)request;
+    return true;
+}
+
+/* What changes names or attributes. */
+#define CHANGING(name)                                                                        \
+    {                                                                                         \
+        .number = WIRE_OP_##name, .roles = ROLE_CLIENT, .kept = true, .decode = decode_##name, \
+        .writes = always, .run = request_##name                                               \
+    }
+#define LOOKING(name)                                                                      \
+    {                                                                                      \
+        .number = WIRE_OP_##name, .roles = ROLE_CLIENT, .decode = decode_##name,           \
+        .writes = never, .run = request_##name                                             \
+    }
+
+static const struct operation operations[] = {
+    LOOKING(stat),
+    LOOKING(access),
+    LOOKING(readlink),
+    LOOKING(readdir),
+    CHANGING(mkdir),
+    CHANGING(rmdir),
+    CHANGING(unlink),
+    CHANGING(rename),
+    CHANGING(symlink),
+    CHANGING(link),
+    CHANGING(setattr),
+    CHANGING(layout_set),
+    CHANGING(truncate),
+    {.number = WIRE_OP_open,
+     .roles = ROLE_CLIENT,
+     .kept = true,
+     .decode = decode_open,
+     .writes = request_open_writes,
+     .run = request_open},
+    /* A handle that is closed already is closed: a repeated close needs no kept answer. */
+    {.number = WIRE_OP_close,
+     .roles = ROLE_CLIENT,
+     .decode = decode_close,
+     .writes = request_close_writes,
+     .run = request_close},
+    {.number = WIRE_OP_statfs, .roles = ROLE_CLIENT, .writes = never, .run = request_statfs},
+    {.number = WIRE_OP_map_get, .roles = ROLE_ANY, .writes = never, .run = request_map_get},
+    {.number = WIRE_OP_counters, .roles = ROLE_ANY, .writes = never, .run = request_counters},
+    {.number = WIRE_OP_server_register,
+     .roles = ROLE_STORAGE,
+     .alone = true,
+     .decode = decode_server_register,
+     .writes = always,
+     .run = request_server_register,
+     .committed = request_server_registered},
+    {.number = WIRE_OP_heartbeat,
+     .roles = ROLE_STORAGE,
+     .decode = decode_heartbeat,
+     .writes = never,
+     .run = request_heartbeat},
+};
+
+const struct operation *operation_find(uint16_t number)
+{
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        if (operations[i].number == number)
+            return &operations[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * records.h: what lies in the tables of the store, as typed calls.
+ *
+ *   table      key                           value
+ *   settings   name                          see SETTING_* below
+ *   inodes     ino                           inode.h
+ *   dirents    ino of the directory, name    ino (u64)
+ *   symlinks   ino                           where the link points
+ *   unsettled  ino                           nothing: a file whose size is to be asked for when no one writes
+ *   orphans    ino                           nothing: an inode without a name that was in use
+ *   removals   ino                           struct removal_record: objects to be removed
+ *   writers    handle                        struct writer_record: a file that is open for writing
+ *   answers    client (16 bytes), request    answers.c
+ *   members    kind and name or number       members_records.c
+ *
+ * Integers in keys are big-endian, so that they sort; in values little-endian. All calls
+ * return 0, -ENOENT where nothing is there, or another negative errno with a text.
+ */
+#ifndef METADATA_RECORDS_H
+#define METADATA_RECORDS_H
+
+#include "inode.h"
+#include "store.h"
+
+#define RECORDS_FORMAT 1u
+
+#define SETTING_FORMAT "format"           /* u64: RECORDS_FORMAT */
+#define SETTING_CLUSTER "cluster"         /* 16 bytes: the cluster's identity */
+#define SETTING_INO_NEXT "ino_next"       /* u64: no inode number at or above it was given out */
+#define SETTING_EPOCH "epoch"             /* u64: how often a server has started on this store */
+#define SETTING_MAP_VERSION "map_version" /* u64 */
+
+int records_setting_get(struct store_txn *txn, const char *name, uint64_t *value);
+int records_setting_put(struct store_txn *txn, const char *name, uint64_t value);
+
+/* ---- inodes ------------------------------------------------------------- */
+
+int records_ino_next(struct store_txn *txn, uint64_t *ino);
+int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
+int records_inode_put(struct store_txn *txn, const struct inode *inode);
+int records_inode_delete(struct store_txn *txn, uint64_t ino);
+
+/* Places the link's text and a NUL in `target` (LIMITS_SYMLINK_MAX + 1 bytes). */
+int records_symlink_get(struct store_txn *txn, uint64_t ino, char *target);
+int records_symlink_put(struct store_txn *txn, uint64_t ino, const char *target);
+int records_symlink_delete(struct store_txn *txn, uint64_t ino);
+
+/* ---- directory entries -------------------------------------------------- */
+
+int records_dirent_get(struct store_txn *txn, uint64_t dir, const char *name, uint64_t *ino);
+int records_dirent_put(struct store_txn *txn, uint64_t dir, const char *name, uint64_t ino);
+int records_dirent_delete(struct store_txn *txn, uint64_t dir, const char *name);
+/* Every entry whose name is greater than `after` ("" for all), in the order of the names'
+ * bytes, until `each` returns something else than 0, which is returned. */
+typedef int records_dirent_fn(void *arg, const char *name, uint64_t ino);
+int records_dirent_each(struct store_txn *txn, uint64_t dir, const char *after, records_dirent_fn *each, void *arg);
+/* 1 when the directory has no entries, 0 when it has. */
+int records_dir_empty(struct store_txn *txn, uint64_t dir);
+
+/* ---- sets of inodes: unsettled, orphans --------------------------------- */
+
+int records_mark(struct store_txn *txn, enum store_table table, uint64_t ino);
+int records_unmark(struct store_txn *txn, enum store_table table, uint64_t ino); /* 0 also when not marked */
+/* Up to `count_max` marked inodes from `from` on; returns how many. */
+ssize_t records_marked(struct store_txn *txn, enum store_table table, uint64_t from, uint64_t *inos,
+                       size_t count_max);
+
+/* ---- objects to be removed ---------------------------------------------- */
+
+struct removal {
+    uint64_t ino;
+    struct layout layout;
+};
+int records_removal_put(struct store_txn *txn, const struct removal *removal);
+int records_removal_delete(struct store_txn *txn, uint64_t ino);
+ssize_t records_removals(struct store_txn *txn, uint64_t from, struct removal *removals, size_t count_max);
+
+/* ---- files open for writing --------------------------------------------- */
+
+struct writer {
+    uint64_t handle;
+    uint64_t ino;
+    uint8_t client[16];
+    uint32_t access; /* WIRE_ACCESS_* */
+};
+int records_writer_put(struct store_txn *txn, const struct writer *writer);
+int records_writer_delete(struct store_txn *txn, uint64_t handle);
+typedef int records_writer_fn(void *arg, const struct writer *writer);
+int records_writer_each(struct store_txn *txn, records_writer_fn *each, void *arg);
+
+/* ---- keys, for the modules that have tables of their own ---------------- */
+
+static inline void records_key_u64(uint8_t key[8], uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        key[i] = (uint8_t)(value >> (56 - 8 * i));
+}
+static inline uint64_t records_key_u64_of(const uint8_t key[8])
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | key[i];
+    return value;
+}
+
+#endif

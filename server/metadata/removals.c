@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "removals.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "err.h"
+#include "log.h"
+#include "records.h"
+
+enum { RUNNING_MAX = 64, BACKOFF_MS_MIN = 500, BACKOFF_MS_MAX = 60000 };
+
+struct removing {
+    struct removals *removals;
+    struct agent_work work;
+    struct job job;
+};
+
+void removals_init(struct removals *removals, struct turn *turn, struct agent *agent, uint32_t deadline_ms)
+{
+    *removals = (struct removals){
+        .turn = turn,
+        .agent = agent,
+        .deadline_ms = deadline_ms,
+        .wanted = true, /* an earlier server may have left some */
+        .counters = {{.name = "removals"}, {.name = "removals_failed"}},
+    };
+}
+
+void removals_want(struct removals *removals)
+{
+    removals->wanted = true;
+}
+
+void removals_hurry(struct removals *removals)
+{
+    removals->retry_ns = 0;
+    removals->backoff_ms = 0;
+}
+
+static bool writes(struct job *job)
+{
+    (void)job;
+    return true;
+}
+static bool reads(struct job *job)
+{
+    (void)job;
+    return false;
+}
+
+/* ---- one file ----------------------------------------------------------- */
+
+static void failed(struct removing *removing, const char *text)
+{
+    struct removals *removals = removing->removals;
+    counter_add(&removals->counters[REMOVALS_FAILED], 1);
+    if (removals->failed++ == 0)
+        log_info("the objects of inode %" PRIu64 " cannot be removed yet: %s", removing->work.ino, text);
+    removals->running--;
+    free(removing);
+}
+
+static int forget_run(struct job *job, struct ns *ns)
+{
+    struct removing *removing = list_item(job, struct removing, job);
+    return records_removal_delete(ns->txn, removing->work.ino);
+}
+
+static void forget_done(struct job *job, int status)
+{
+    struct removing *removing = list_item(job, struct removing, job);
+    if (status < 0) {
+        failed(removing, err_text());
+        return;
+    }
+    counter_add(&removing->removals->counters[REMOVALS_DONE], 1);
+    removing->removals->running--;
+    free(removing);
+}
+
+static void answered(struct agent_work *work)
+{
+    struct removing *removing = list_item(work, struct removing, work);
+    if (work->status) {
+        failed(removing, work->text);
+        return;
+    }
+    removing->job = (struct job){.writes = writes, .run = forget_run, .done = forget_done};
+    turn_submit(removing->removals->turn, &removing->job);
+}
+
+static void start(struct removals *removals, const struct removal *removal)
+{
+    struct removing *removing = calloc(1, sizeof *removing);
+    if (!removing) {
+        removals->failed++;
+        return;
+    }
+    removing->removals = removals;
+    removing->work.kind = AGENT_REMOVE;
+    removing->work.ino = removal->ino;
+    removing->work.layout = removal->layout;
+    removing->work.deadline_ms = removals->deadline_ms;
+    removing->work.done = answered;
+    removals->running++;
+    agent_start(removals->agent, &removing->work);
+}
+
+/* ---- the sweep ---------------------------------------------------------- */
+
+struct reading {
+    struct job job;
+    struct removals *removals;
+    struct removal found[RUNNING_MAX];
+    size_t wanted, count;
+};
+
+static int read_run(struct job *job, struct ns *ns)
+{
+    struct reading *reading = list_item(job, struct reading, job);
+    ssize_t count = records_removals(ns->txn, reading->removals->next, reading->found, reading->wanted);
+    reading->count = count < 0 ? 0 : (size_t)count;
+    return count < 0 ? (int)count : 0;
+}
+
+static void read_done(struct job *job, int status)
+{
+    struct reading *reading = list_item(job, struct reading, job);
+    struct removals *removals = reading->removals;
+    removals->reading = false;
+    if (status < 0) {
+        log_error("cannot read which objects are to be removed: %s", err_text());
+        removals->failed++;
+    }
+    removals->end = status < 0 || reading->count < reading->wanted;
+    if (reading->count)
+        removals->next = reading->found[reading->count - 1].ino + 1;
+    for (size_t i = 0; i < reading->count; i++)
+        start(removals, &reading->found[i]);
+    free(reading);
+}
+
+static void read_more(struct removals *removals)
+{
+    struct reading *reading = malloc(sizeof *reading);
+    if (!reading)
+        return;
+    reading->job = (struct job){.writes = reads, .run = read_run, .done = read_done};
+    reading->removals = removals;
+    reading->wanted = RUNNING_MAX - removals->running;
+    removals->reading = true;
+    turn_submit(removals->turn, &reading->job);
+}
+
+static void end_sweep(struct removals *removals, uint64_t now_ns)
+{
+    removals->sweeping = false;
+    if (!removals->failed) {
+        removals->backoff_ms = 0;
+        return;
+    }
+    removals->backoff_ms = removals->backoff_ms ? removals->backoff_ms * 2 : BACKOFF_MS_MIN;
+    if (removals->backoff_ms > BACKOFF_MS_MAX)
+        removals->backoff_ms = BACKOFF_MS_MAX;
+    removals->retry_ns = now_ns + (uint64_t)removals->backoff_ms * 1000000;
+    removals->wanted = true;
+}
+
+void removals_run(struct removals *removals, uint64_t now_ns)
+{
+    if (removals->sweeping && removals->end && !removals->running)
+        end_sweep(removals, now_ns);
+    if (!removals->sweeping && removals->wanted && now_ns >= removals->retry_ns) {
+        removals->sweeping = true;
+        removals->wanted = removals->end = false;
+        removals->next = 0;
+        removals->failed = 0;
+    }
+    /* A batch at a time, not one for each answer. */
+    if (removals->sweeping && !removals->reading && !removals->end && removals->running <= RUNNING_MAX / 2)
+        read_more(removals);
+}

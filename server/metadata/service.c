@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "service_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "log.h"
+
+enum { TICK_MS_MAX = 1000 };
+
+static const struct map *present_map(void *arg)
+{
+    const struct service *service = arg;
+    return members_map(service->members);
+}
+
+/* What every operation of a transaction starts from. */
+static void prepare(void *arg, struct ns *ns)
+{
+    const struct service *service = arg;
+    ns->now_ns = service->config.realtime_ns(service->config.clock_arg);
+    ns->chunk_size = service->conf->chunk_size;
+    ns->stripe_count = service->conf->stripe_count;
+    ns->group_count = members_map(service->members)->group_count;
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+static int load(struct service *service, struct store_txn *txn)
+{
+    struct ns_identity identity;
+    const struct service_config *config = &service->config;
+    int error = ns_format(txn, config->realtime_ns(config->clock_arg), &identity);
+    if (!error)
+        error = opens_new(identity.epoch, &service->opens);
+    if (!error)
+        error = members_load(txn, identity.cluster, config->address, service->started_ns, &service->members);
+    if (!error)
+        error = leases_restore(service, txn);
+    return error;
+}
+
+static int load_committed(struct service *service)
+{
+    struct store_txn *txn;
+    int error = store_begin(service->config.store, true, &txn);
+    if (error)
+        return error;
+    error = load(service, txn);
+    if (error) {
+        store_abort(txn);
+        return error;
+    }
+    return store_commit(txn);
+}
+
+int service_open(const struct service_config *config, struct service **out)
+{
+    struct service *service = calloc(1, sizeof *service);
+    if (!service)
+        return err_set(-ENOMEM, "no memory for the metadata service");
+    service->config = *config;
+    service->conf = config->conf;
+    service->started_ns = service_now(service);
+    service->answers_ns = service->started_ns;
+    service->requests_refused.name = "requests_refused";
+    list_init(&service->parked);
+    service->scratch = malloc(LIMITS_BODY_MAX);
+    int error = service->scratch ? load_committed(service) : err_set(-ENOMEM, "no memory for the metadata service");
+    if (error) {
+        opens_free(service->opens);
+        members_free(service->members);
+        free(service->scratch);
+        free(service);
+        return error;
+    }
+    uint32_t deadline_ms = service->conf->deadline_ms;
+    turn_init(&service->turn, config->store, service->opens, prepare, service);
+    agent_init(&service->agent, service->conf, &config->net, present_map, service);
+    settle_init(&service->settle, &service->turn, &service->agent, deadline_ms);
+    removals_init(&service->removals, &service->turn, &service->agent, deadline_ms);
+    *out = service;
+    return 0;
+}
+
+void service_close(struct service *service)
+{
+    /* What was submitted ends; what waits for others is forgotten. */
+    while (service_turn(service))
+        ;
+    settle_end(&service->settle);
+    opens_free(service->opens);
+    members_free(service->members);
+    free(service->scratch);
+    free(service);
+}
+
+/* ---- running ------------------------------------------------------------ */
+
+bool service_turn(struct service *service)
+{
+    uint64_t now_ns = service_now(service);
+    agent_run(&service->agent);
+    if (turn_waiting(&service->turn))
+        turn_run(&service->turn);
+    settle_run(&service->settle, now_ns);
+    removals_run(&service->removals, now_ns);
+    return turn_waiting(&service->turn) || !list_empty(&service->agent.finished);
+}
+
+void service_tick(struct service *service)
+{
+    leases_tick(service, service_now(service));
+}
+
+uint32_t service_tick_ms(const struct service *service)
+{
+    uint32_t quarter = service->conf->lease_ms / 4;
+    return quarter < 10 ? 10 : quarter < TICK_MS_MAX ? quarter : TICK_MS_MAX;
+}
+
+bool service_dead(const struct service *service)
+{
+    return store_dead(service->config.store);
+}
+
+/* ---- peers -------------------------------------------------------------- */
+
+void service_peer_up(struct service *service, const uint8_t client[16], uint32_t role)
+{
+    if (role != WIRE_ROLE_CLIENT)
+        return;
+    struct opens_client *known = opens_client_get(service->opens, client);
+    if (known)
+        opens_client_up(known);
+    else
+        log_error("%s", err_text());
+}
+
+void service_peer_down(struct service *service, const uint8_t client[16], uint32_t role)
+{
+    struct opens_client *known = role == WIRE_ROLE_CLIENT ? opens_client_find(service->opens, client) : NULL;
+    if (known && known->connections)
+        opens_client_down(known, service_now(service));
+}
+
+struct wire_bytes service_greeting(struct service *service)
+{
+    struct wire_bytes encoded = {0};
+    if (members_encoded(service->members, &encoded)) {
+        log_error("encoding the cluster map: %s", err_text());
+        return (struct wire_bytes){0};
+    }
+    return encoded;
+}
+
+/* ---- counters ----------------------------------------------------------- */
+
+struct counter_set {
+    const struct counter *counters;
+    size_t count;
+};
+
+void service_counters(const struct service *service, void (*each)(void *arg, const struct counter *counter),
+                      void *arg)
+{
+    const struct counter *more = NULL;
+    size_t more_count =
+        service->config.more_counters ? service->config.more_counters(service->config.more_counters_arg, &more) : 0;
+    const struct counter_set sets[] = {
+        {more, more_count},
+        {service->turn.counters, TURN_COUNT},
+        {service->agent.counters, AGENT_COUNT},
+        {service->settle.counters, SETTLE_COUNT},
+        {service->removals.counters, REMOVALS_COUNT},
+        {&service->requests_refused, 1},
+    };
+    for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
+        for (size_t i = 0; i < sets[s].count; i++)
+            each(arg, &sets[s].counters[i]);
+    }
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * service_internal.h: what the files of the service share. Prototypes stand under the file
+ * that defines them.
+ */
+#ifndef METADATA_SERVICE_INTERNAL_H
+#define METADATA_SERVICE_INTERNAL_H
+
+#include "answers.h"
+#include "members.h"
+#include "removals.h"
+#include "service.h"
+#include "settle.h"
+#include "turn.h"
+
+struct service {
+    struct service_config config;
+    const struct conf *conf;
+    struct opens *opens;
+    struct members *members;
+    struct turn turn;
+    struct agent agent;
+    struct settle settle;
+    struct removals removals;
+    uint64_t started_ns;
+    struct list parked;   /* struct request: waiting for the storage servers */
+    uint8_t *scratch;     /* LIMITS_BODY_MAX bytes for encoding an answer */
+    struct counter requests_refused;
+
+    /* leases.c */
+    bool silence_noted;   /* a job that takes silent servers down is under way */
+    bool orphans_done;    /* those of earlier starts */
+    bool orphans_noted;
+    uint64_t orphans_next;
+    uint64_t answers_ns;  /* when old answers were last looked for */
+    struct answers_cursor answers_cursor;
+    bool answers_noted;
+};
+
+struct operation;
+struct truncation;
+
+/* A request on its way through a turn. */
+struct request {
+    struct job job; /* first */
+    struct service *service;
+    struct service_request *from;
+    const struct operation *operation;
+    union {
+        struct wire_stat stat;
+        struct wire_open open;
+        struct wire_close close;
+        struct wire_mkdir mkdir;
+        struct wire_rmdir rmdir;
+        struct wire_unlink unlink;
+        struct wire_rename rename;
+        struct wire_symlink symlink;
+        struct wire_link link;
+        struct wire_readlink readlink;
+        struct wire_setattr setattr;
+        struct wire_truncate truncate;
+        struct wire_readdir readdir;
+        struct wire_layout_set layout_set;
+        struct wire_access access;
+        struct wire_server_register server_register;
+        struct wire_heartbeat heartbeat;
+    } body;
+
+    int refusal; /* negative: it made no sense, and this is the answer */
+    char *refusal_text;
+
+    /* what run() made; given back before it runs again */
+    uint8_t *reply;
+    size_t reply_length;
+    struct truncation *truncation;  /* parked: the storage servers are to be asked first */
+    struct request *twin_of;        /* a parked request that this one repeats */
+    struct members_change *change;
+
+    struct list_link link; /* in service->parked, or in the twin's twins */
+    struct list twins;
+};
+
+enum { ROLE_CLIENT = 1 << WIRE_ROLE_CLIENT, ROLE_STORAGE = 1 << WIRE_ROLE_STORAGE, ROLE_ANY = 7 };
+
+struct operation {
+    uint16_t number;
+    uint32_t roles;  /* who may ask for it: ROLE_* */
+    bool kept;       /* the answer is kept for repeated requests */
+    bool alone;
+    int (*decode)(const void *data, size_t length, void *body); /* NULL: it has no body */
+    bool (*writes)(const struct request *request);
+    int (*run)(struct request *request, struct ns *ns);
+    void (*committed)(struct request *request); /* after the commit, before the answer; may be NULL */
+};
+
+/* ---- operations.c: the table of all operations ---------------------------- */
+
+const struct operation *operation_find(uint16_t number);
+
+/* ---- request.c: a request's way -------------------------------------------- */
+
+/* Takes the encoded answer; `length` may be the negative result of encoding. */
+int request_answer(struct request *request, const void *body, ssize_t length);
+/* Keeps the answer for repeated requests. */
+int request_keep(struct request *request, struct ns *ns);
+/* Answers it and its twins, and frees them. err_text() is that of `status`. */
+void request_finish(struct request *request, int status);
+void request_attr(const struct service *service, const struct ns *ns, const struct inode *inode,
+                  struct wire_attr *attr);
+void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
+                        struct wire_capability *capability);
+
+/* ---- request_names.c, request_files.c, request_cluster.c: the operations --- */
+
+int request_stat(struct request *request, struct ns *ns);
+int request_access(struct request *request, struct ns *ns);
+int request_readlink(struct request *request, struct ns *ns);
+int request_readdir(struct request *request, struct ns *ns);
+int request_mkdir(struct request *request, struct ns *ns);
+int request_rmdir(struct request *request, struct ns *ns);
+int request_unlink(struct request *request, struct ns *ns);
+int request_rename(struct request *request, struct ns *ns);
+int request_symlink(struct request *request, struct ns *ns);
+int request_link(struct request *request, struct ns *ns);
+int request_setattr(struct request *request, struct ns *ns);
+int request_layout_set(struct request *request, struct ns *ns);
+
+int request_open(struct request *request, struct ns *ns);
+bool request_open_writes(const struct request *request);
+int request_close(struct request *request, struct ns *ns);
+bool request_close_writes(const struct request *request);
+int request_truncate(struct request *request, struct ns *ns);
+/* A handle ends, by its close or because its client is gone. */
+int request_release(struct service *service, struct ns *ns, struct opens_handle *handle, bool wrote);
+/* An inode without names and users ends. */
+int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
+int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode, uint64_t handle,
+                        bool created);
+
+int request_statfs(struct request *request, struct ns *ns);
+int request_map_get(struct request *request, struct ns *ns);
+int request_server_register(struct request *request, struct ns *ns);
+void request_server_registered(struct request *request);
+int request_heartbeat(struct request *request, struct ns *ns);
+int request_counters(struct request *request, struct ns *ns);
+
+/* ---- truncation.c: parked requests ----------------------------------------- */
+
+/* Marks the file, and parks the request until the storage servers have cut it. `handle` is that of an open
+ * with truncation, else 0. */
+int truncation_prepare(struct request *request, struct ns *ns, struct inode *inode, uint64_t size, bool grow_only,
+                       uint64_t handle);
+void truncation_start(struct request *request);
+/* Takes truncation_prepare() back. */
+void truncation_cancel(struct request *request);
+
+/* ---- leases.c: what time does ----------------------------------------------- */
+
+/* Files that were open for writing when an earlier server on this store ended. */
+int leases_restore(struct service *service, struct store_txn *txn);
+void leases_tick(struct service *service, uint64_t now_ns);
+
+/* ---- service.c -------------------------------------------------------------- */
+
+static inline uint64_t service_now(const struct service *service)
+{
+    return service->config.monotonic_ns(service->config.clock_arg);
+}
+/* All counters that are the service's own and its surroundings'; calls `each` for every one. */
+void service_counters(const struct service *service, void (*each)(void *arg, const struct counter *counter),
+                      void *arg);
+
+#endif

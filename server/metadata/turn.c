@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "turn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "log.h"
+
+/* Bounds the size of a transaction, and how long the first of it waits for the last. */
+enum { JOBS_MAX = 2048 };
+
+void turn_init(struct turn *turn, struct store *store, struct opens *opens,
+               void (*prepare)(void *arg, struct ns *ns), void *arg)
+{
+    static const char *const names[TURN_COUNT] = {
+        [TURN_COMMITS] = "commits",       [TURN_COMMITTED_JOBS] = "commits_jobs",
+        [TURN_READ_TURNS] = "read_turns", [TURN_READ_JOBS] = "read_turns_jobs",
+        [TURN_RERUNS] = "reruns",
+    };
+    *turn = (struct turn){.store = store, .opens = opens, .prepare = prepare, .arg = arg};
+    for (int i = 0; i < TURN_COUNT; i++)
+        turn->counters[i].name = names[i];
+    list_init(&turn->queue);
+}
+
+void turn_submit(struct turn *turn, struct job *job)
+{
+    job->text = NULL;
+    list_push_back(&turn->queue, &job->link);
+}
+
+/* ---- one transaction ---------------------------------------------------- */
+
+static void set_status(struct job *job, int status)
+{
+    free(job->text);
+    job->text = status < 0 ? strdup(err_text()) : NULL;
+    job->status = status;
+}
+
+/* False when the transaction must be aborted. */
+static bool run_jobs(struct turn *turn, struct list *jobs, struct store_txn *txn)
+{
+    struct ns ns = {.txn = txn, .opens = turn->opens};
+    turn->prepare(turn->arg, &ns);
+    list_each(jobs, link, after)
+    {
+        struct job *job = list_item(link, struct job, link);
+        uint64_t changes = store_changes(txn);
+        set_status(job, job->run(job, &ns));
+        if (store_broken(txn) || (job->status < 0 && store_changes(txn) != changes))
+            return false;
+    }
+    return true;
+}
+
+/* One transaction over all jobs: 0, or what kept it from being committed. */
+static int transact(struct turn *turn, struct list *jobs, bool write)
+{
+    struct store_txn *txn;
+    int error = store_begin(turn->store, write, &txn);
+    if (error)
+        return error;
+    bool whole = run_jobs(turn, jobs, txn);
+    if (!whole || !write)
+        store_abort(txn);
+    else
+        error = store_commit(txn);
+    if (!whole || error)
+        opens_rollback(turn->opens);
+    else
+        opens_commit(turn->opens);
+    return whole ? error : -ECANCELED;
+}
+
+/* A job that failed by itself keeps its own error; one that could not be committed gets the store's. */
+static void fail(struct job *job, int error)
+{
+    if (error != -ECANCELED)
+        set_status(job, error);
+    else if (job->status >= 0)
+        set_status(job, err_set(-EIO, "the metadata store failed"));
+}
+
+static bool any_writes(const struct list *jobs)
+{
+    list_each(jobs, link, after)
+    {
+        struct job *job = list_item(link, struct job, link);
+        if (job->writes(job))
+            return true;
+    }
+    return false;
+}
+
+static void tell(struct job *job)
+{
+    char *text = job->text;
+    job->text = NULL;
+    if (job->status < 0)
+        err_set(job->status, "%s", text ? text : "out of memory");
+    free(text);
+    job->done(job, job->status);
+}
+
+static void count(struct turn *turn, bool write, size_t jobs)
+{
+    counter_add(&turn->counters[write ? TURN_COMMITS : TURN_READ_TURNS], 1);
+    counter_add(&turn->counters[write ? TURN_COMMITTED_JOBS : TURN_READ_JOBS], jobs);
+}
+
+static void run_alone(struct turn *turn, struct job *job)
+{
+    struct list one;
+    list_init(&one);
+    list_push_back(&one, &job->link);
+    bool write = job->writes(job);
+    count(turn, write, 1);
+    int error = transact(turn, &one, write);
+    list_remove(&job->link);
+    if (error)
+        fail(job, error);
+}
+
+static size_t take(struct turn *turn, struct list *jobs)
+{
+    size_t count = 0;
+    list_init(jobs);
+    while (count < JOBS_MAX && turn_waiting(turn)) {
+        struct job *job = list_item(list_first(&turn->queue), struct job, link);
+        if (job->alone && count)
+            break;
+        list_remove(&job->link);
+        list_push_back(jobs, &job->link);
+        count++;
+        if (job->alone)
+            break;
+    }
+    return count;
+}
+
+void turn_run(struct turn *turn)
+{
+    struct list jobs;
+    size_t job_count = take(turn, &jobs);
+    if (!job_count)
+        return;
+    bool write = any_writes(&jobs);
+    count(turn, write, job_count);
+    int error = transact(turn, &jobs, write);
+    if (error && job_count > 1) {
+        counter_add(&turn->counters[TURN_RERUNS], 1);
+        log_warn("a transaction of %zu requests failed (%s); running each by itself", job_count,
+                 error == -ECANCELED ? "one of them failed half way" : err_text());
+    }
+    for (struct list_link *link = list_pop(&jobs); link; link = list_pop(&jobs)) {
+        struct job *job = list_item(link, struct job, link);
+        if (error && job_count > 1)
+            run_alone(turn, job);
+        else if (error)
+            fail(job, error);
+        tell(job);
+    }
+    if (error && store_dead(turn->store))
+        log_error("%s", err_text());
+}

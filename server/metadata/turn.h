@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * turn.h: group commit. Whatever is to be done to the store is a job; the jobs
+ * that have gathered are run in one transaction, which is committed, and only
+ * then each job is told that it is done.
+ *
+ * What it promises
+ *  - Jobs run in the order of their submission, and see what those before them did.
+ *  - `done` runs once for each job, after the commit, with what `run` returned; or
+ *    with the error that kept it from being committed.
+ *  - A job that fails has changed nothing: when one has made changes before it
+ *    failed, or the store itself fails, the whole transaction is aborted and its
+ *    jobs are run again, each in a transaction of its own. `run` may thus run
+ *    more than once, and starts from the beginning each time.
+ *
+ * Threads: belongs to one thread.
+ */
+#ifndef METADATA_TURN_H
+#define METADATA_TURN_H
+
+#include <stdbool.h>
+
+#include "counters.h"
+#include "list.h"
+#include "namespace.h"
+
+struct job {
+    /* Whether it may change the store; asked just before it runs. */
+    bool (*writes)(struct job *job);
+    /* 0 or a negative errno with a text. */
+    int (*run)(struct job *job, struct ns *ns);
+    /* err_text() is that of `status`. May free the job and submit others. */
+    void (*done)(struct job *job, int status);
+    bool alone; /* in a transaction of its own: it changes what lives in memory, too */
+
+    /* the turn's */
+    struct list_link link;
+    int status;
+    char *text;
+};
+
+enum turn_count { TURN_COMMITS, TURN_COMMITTED_JOBS, TURN_READ_TURNS, TURN_READ_JOBS, TURN_RERUNS, TURN_COUNT };
+
+struct turn {
+    struct store *store;
+    struct opens *opens;
+    /* Fills in what all jobs of a transaction share: the time and the defaults. */
+    void (*prepare)(void *arg, struct ns *ns);
+    void *arg;
+    struct list queue;
+    struct counter counters[TURN_COUNT];
+};
+
+void turn_init(struct turn *turn, struct store *store, struct opens *opens,
+               void (*prepare)(void *arg, struct ns *ns), void *arg);
+void turn_submit(struct turn *turn, struct job *job);
+static inline bool turn_waiting(const struct turn *turn)
+{
+    return !list_empty(&turn->queue);
+}
+/* Runs one transaction of what waits, at most JOBS_MAX of it. */
+void turn_run(struct turn *turn);
+
+#endif
