@@ -67,7 +67,8 @@ int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned f
     struct wire_stat_reply reply;
     uint8_t body[WEFT_PATH_BYTES_MAX + 64];
     struct op_call call;
-    int result = op_call_metadata(&call, session, WIRE_OP_stat, body, wire_encode_stat(body, sizeof body, &stat));
+    int result =
+        op_call_metadata(&call, session, WIRE_OP_stat, body, wire_encode_stat(body, sizeof body, &stat));
     if (result == 0)
         result = wire_decode_stat_reply(call.reply, call.reply_length, &reply);
     if (result == 0)

@@ -188,6 +188,7 @@ struct shard_call {
     uint64_t started_ns; /* this attempt */
     uint64_t map_version;
     unsigned attempts;   /* set by the caller: earlier ones */
+    char *text;          /* of the error, while waiting for a map */
     void (*done)(struct shard_call *call, int status); /* 0, SHARD_REDO or negative errno */
 };
 

@@ -91,7 +91,8 @@ struct question {
 
 static uint32_t ask_deadline_ms(const weft_session_t *session)
 {
-    return session->conf->deadline_ms < ASK_DEADLINE_MS_MAX ? session->conf->deadline_ms : ASK_DEADLINE_MS_MAX;
+    return session->conf->deadline_ms < ASK_DEADLINE_MS_MAX ? session->conf->deadline_ms
+                                                            : ASK_DEADLINE_MS_MAX;
 }
 
 /* What a server's shards answered, added up by name. */

@@ -17,7 +17,7 @@ struct weft_dir {
     struct op_call call;      /* holds the current batch */
     struct wire_reader batch; /* what is left of it */
     uint32_t left;
-    bool end;                 /* it is the last one */
+    bool end;                           /* it is the last one */
     char name[WEFT_NAME_BYTES_MAX + 1]; /* of the latest entry: where the next batch begins */
 };
 

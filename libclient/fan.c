@@ -78,8 +78,9 @@ static int encode_body(struct fan *fan)
     /* The two messages have the same fields. */
     struct wire_object_stat stat = {.capability = fan->capability, .map_version = fan->table->map->version};
     struct wire_sync sync = {.capability = stat.capability, .map_version = stat.map_version};
-    ssize_t length = fan->operation == WIRE_OP_sync ? wire_encode_sync(fan->body, sizeof fan->body, &sync)
-                                                    : wire_encode_object_stat(fan->body, sizeof fan->body, &stat);
+    ssize_t length = fan->operation == WIRE_OP_sync
+                         ? wire_encode_sync(fan->body, sizeof fan->body, &sync)
+                         : wire_encode_object_stat(fan->body, sizeof fan->body, &stat);
     if (length < 0)
         return (int)length;
     fan->body_length = (uint32_t)length;
@@ -94,7 +95,8 @@ static int fan_begin(struct fan *fan)
     fan->mtime_ns = 0;
     fan->redo = false;
     if (!session->map)
-        return err_set(-EPROTO, "the metadata server at %s sent no cluster map", session->conf->metadata_listen);
+        return err_set(-EPROTO, "the metadata server at %s sent no cluster map",
+                       session->conf->metadata_listen);
     int result = planner_table_new(session->map, &fan->layout, &fan->table);
     if (result < 0)
         return result;

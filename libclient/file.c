@@ -31,7 +31,8 @@ int file_table(weft_file_t *file, struct planner_table **table)
 {
     weft_session_t *session = file->session;
     if (!session->map)
-        return err_set(-EPROTO, "the metadata server at %s sent no cluster map", session->conf->metadata_listen);
+        return err_set(-EPROTO, "the metadata server at %s sent no cluster map",
+                       session->conf->metadata_listen);
     if (!file->table || file->table->map != session->map) {
         struct planner_table *newer;
         int result = planner_table_new(session->map, &file->layout, &newer);
@@ -53,8 +54,8 @@ static void file_free(weft_file_t *file)
     free(file);
 }
 
-static weft_file_t *file_new(weft_session_t *session, const char *path, const struct wire_capability *capability,
-                             const char *pool)
+static weft_file_t *file_new(weft_session_t *session, const char *path,
+                             const struct wire_capability *capability, const char *pool)
 {
     weft_file_t *file = calloc(1, sizeof *file);
     if (file)
@@ -79,8 +80,11 @@ static int flags_to_wire(int flags, uint32_t *wire)
         int flag;
         uint32_t wire;
     } known[] = {
-        {O_CREAT, WIRE_OPEN_CREATE},       {O_EXCL, WIRE_OPEN_EXCLUSIVE}, {O_TRUNC, WIRE_OPEN_TRUNCATE},
-        {O_NOFOLLOW, WIRE_OPEN_NOFOLLOW}, {O_CLOEXEC, 0}, /* handles never outlive exec() */
+        {O_CREAT, WIRE_OPEN_CREATE},
+        {O_EXCL, WIRE_OPEN_EXCLUSIVE},
+        {O_TRUNC, WIRE_OPEN_TRUNCATE},
+        {O_NOFOLLOW, WIRE_OPEN_NOFOLLOW},
+        {O_CLOEXEC, 0}, /* handles never outlive exec() */
     };
     static const uint32_t access[] = {
         [O_RDONLY] = WIRE_OPEN_READ,
@@ -100,7 +104,8 @@ static int flags_to_wire(int flags, uint32_t *wire)
     rest &= ~O_LARGEFILE;
 #endif
     if (rest)
-        return err_set(-EINVAL, "the flags 0%o are not known; O_CREAT, O_EXCL, O_TRUNC and O_NOFOLLOW are", rest);
+        return err_set(-EINVAL, "the flags 0%o are not known; O_CREAT, O_EXCL, O_TRUNC and O_NOFOLLOW are",
+                       rest);
     return 0;
 }
 
@@ -192,7 +197,8 @@ int weft_file_close(weft_file_t *file)
 /* ---- a handle as bytes ------------------------------------------------------------- */
 
 /* Keyed with the cluster key, and never to be taken for one of its other signatures. */
-static void blob_mac(const weft_session_t *session, const void *blob, size_t length, uint8_t mac[WIRE_MAC_BYTES])
+static void blob_mac(const weft_session_t *session, const void *blob, size_t length,
+                     uint8_t mac[WIRE_MAC_BYTES])
 {
     static const uint8_t purpose[] = "weft handle";
     crypto_generichash_state state;
@@ -281,12 +287,14 @@ static int blob_check(const weft_session_t *session, const uint8_t *blob, size_t
     if (length < WIRE_MAC_BYTES || version.bad)
         return err_set(-EBADMSG, "an exported handle of %zu bytes is cut short", length);
     if (number.value != LIMITS_PROTOCOL_VERSION)
-        return err_set(-EBADMSG, "an exported handle is of protocol version %" PRIu32 ", this library of %u; all "
-                                 "processes of a job need the same version of Weft",
+        return err_set(-EBADMSG,
+                       "an exported handle is of protocol version %" PRIu32 ", this library of %u; all "
+                       "processes of a job need the same version of Weft",
                        number.value, LIMITS_PROTOCOL_VERSION);
     blob_mac(session, blob, length - WIRE_MAC_BYTES, mac);
     if (sodium_memcmp(mac, blob + length - WIRE_MAC_BYTES, WIRE_MAC_BYTES) != 0)
-        return err_set(-EBADMSG, "an exported handle was altered, or is of a cluster with another key than that of %s",
+        return err_set(-EBADMSG,
+                       "an exported handle was altered, or is of a cluster with another key than that of %s",
                        session->conf->file);
     return wire_decode_handle_blob(blob, length, wire);
 }
@@ -307,7 +315,8 @@ static int file_import(weft_session_t *session, const void *blob, size_t length,
     result = session_map_adopt(session, wire.map.data, wire.map.length);
     session_unlock(session);
     if (result == -EXDEV)
-        return err_set(-EBADMSG, "the exported handle of %.300s is of another cluster than this session", wire.path);
+        return err_set(-EBADMSG, "the exported handle of %.300s is of another cluster than this session",
+                       wire.path);
     if (result < 0)
         return result;
     weft_file_t *file = file_new(session, wire.path, &wire.capability, wire.pool);
@@ -382,7 +391,8 @@ static ssize_t file_locate(const weft_file_t *file, uint64_t offset, uint64_t le
     if (result < 0)
         return result;
     if (__builtin_add_overflow(offset, length, &end) || end > INT64_MAX)
-        return err_set(-EFBIG, "%.300s: %" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset",
+        return err_set(-EFBIG,
+                       "%.300s: %" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset",
                        file->path, length, offset);
     if (length == 0)
         return 0;

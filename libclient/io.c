@@ -20,13 +20,13 @@
 #include "pieces.h"
 
 /* Rounds under way: one at the servers while the next one is on its way. */
-#define ROUNDS_MAX 2u
+#define ROUNDS_MAX        2u
 /* Memory pieces of one round: a MiB of bookkeeping at most. */
-#define ROUND_PIECES_MAX 65536u
+#define ROUND_PIECES_MAX  65536u
 /* Extents of a request whose message needs no memory of its own. */
-#define BODY_EXTENTS_FEW 8u
+#define BODY_EXTENTS_FEW  8u
 #define BODY_EXTENT_BYTES 16u
-#define BODY_FIXED_BYTES 96u
+#define BODY_FIXED_BYTES  96u
 
 struct transfer {
     struct weft_op op;
@@ -34,7 +34,7 @@ struct transfer {
     bool write;
     bool planned; /* no more rounds to come */
     bool planning;
-    struct iovec *own_iov;          /* copies, for an asynchronous one */
+    struct iovec *own_iov; /* copies, for an asynchronous one */
     struct weft_extent *own_extents;
     const struct iovec *iov;
     const struct weft_extent *extents;
@@ -44,8 +44,8 @@ struct transfer {
     struct planner_table *table; /* a reference of ours; the planner's too */
     unsigned rounds;
     unsigned requests[ROUNDS_MAX]; /* not ended yet, of each round under way */
-    uint64_t missing_end; /* of the last byte that a read did not find, in the file; 0: none */
-    uint64_t present_end; /* and of the last one that it did */
+    uint64_t missing_end;          /* of the last byte that a read did not find, in the file; 0: none */
+    uint64_t present_end;          /* and of the last one that it did */
     struct fan fan;
 };
 
@@ -54,9 +54,9 @@ struct request {
     struct shard_call call;
     struct transfer *transfer;
     unsigned round;
-    uint64_t map_version; /* that it was planned by */
+    uint64_t map_version;         /* that it was planned by */
     struct bufpool_waiter waiter; /* for a buffer */
-    void *packed; /* from the session's pool; NULL: the pieces themselves travel */
+    void *packed;                 /* from the session's pool; NULL: the pieces themselves travel */
     uint8_t *body;
     uint8_t body_few[BODY_FIXED_BYTES + BODY_EXTENTS_FEW * BODY_EXTENT_BYTES];
     struct iovec payload;
@@ -188,7 +188,8 @@ static void request_failed(struct request *request, int error)
     if (transfer->op.result == 0) {
         err_set(error, "%.200s: %s %" PRIu64 " bytes in %" PRIu32 " extent%s from offset %" PRIu64 ": %s",
                 transfer->file->path, transfer->write ? "writing" : "reading", request->plan.bytes,
-                request->plan.extent_count, request->plan.extent_count == 1 ? "" : "s", first->offset, err_text());
+                request->plan.extent_count, request->plan.extent_count == 1 ? "" : "s", first->offset,
+                err_text());
         op_fail(&transfer->op, error);
     }
     request_ended(request);
@@ -214,8 +215,8 @@ static int decode_present(const struct request *request, uint32_t **out)
         return 0;
     }
     if (reply.present.count != plan->extent_count)
-        return err_set(-EPROTO, "a reply tells of %" PRIu32 " extents instead of %" PRIu32, reply.present.count,
-                       plan->extent_count);
+        return err_set(-EPROTO, "a reply tells of %" PRIu32 " extents instead of %" PRIu32,
+                       reply.present.count, plan->extent_count);
     uint32_t *present = malloc(plan->extent_count * sizeof *present);
     if (!present)
         return err_set(-ENOMEM, "out of memory for a reply of %u extents", plan->extent_count);
@@ -230,8 +231,8 @@ static int decode_present(const struct request *request, uint32_t **out)
     }
     result = wire_read_all(&reader, "read_reply");
     if (result == 0 && sum != rpc->reply_payload_length)
-        result = err_set(-EPROTO, "a reply has %" PRIu64 " bytes but tells of %" PRIu64, rpc->reply_payload_length,
-                         sum);
+        result = err_set(-EPROTO, "a reply has %" PRIu64 " bytes but tells of %" PRIu64,
+                         rpc->reply_payload_length, sum);
     if (result < 0) {
         free(present);
         return result;
@@ -241,7 +242,8 @@ static int decode_present(const struct request *request, uint32_t **out)
 }
 
 /* Remembers how far bytes were found and missed, which decides whether the end of the file matters. */
-static void note_present(struct transfer *transfer, const struct planner_request *plan, const uint32_t *present)
+static void note_present(struct transfer *transfer, const struct planner_request *plan,
+                         const uint32_t *present)
 {
     for (uint32_t i = 0; i < plan->extent_count; i++) {
         const struct planner_extent *extent = &plan->extents[i];
@@ -264,7 +266,8 @@ static int take_reply(struct request *request)
     note_present(transfer, plan, present);
     pieces_unpack(plan, present, request->packed ? request->packed : plan->pieces[0].iov_base);
     if (request->packed)
-        session_count(transfer->op.session, CLIENT_COUNT_bytes_copied, request->call.rpc.reply_payload_length);
+        session_count(transfer->op.session, CLIENT_COUNT_bytes_copied,
+                      request->call.rpc.reply_payload_length);
     free(present);
     return 0;
 }
@@ -396,6 +399,7 @@ static void request_send(struct request *request)
         fill_payload(request);
     else
         call->rpc.place = place_reply;
+    call->rpc.reply_bytes_max = transfer->write ? 0 : request->plan.bytes;
     call->done = request_done;
     if (call->begun_ns == 0)
         call->begun_ns = rpc_now_ns();
@@ -664,5 +668,6 @@ int weft_file_read_list_async(weft_file_t *file, const struct iovec *iov, size_t
 int weft_file_write_list_async(weft_file_t *file, const struct iovec *iov, size_t iov_count,
                                const struct weft_extent *extents, size_t extent_count, weft_op_t **op)
 {
-    return (int)client_result(__func__, transfer_async(file, true, iov, iov_count, extents, extent_count, op));
+    return (int)client_result(__func__,
+                              transfer_async(file, true, iov, iov_count, extents, extent_count, op));
 }

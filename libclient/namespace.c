@@ -7,11 +7,12 @@
 
 #include "err.h"
 
-#define BODY_PATH (WEFT_PATH_BYTES_MAX + 256u)
+#define BODY_PATH  (WEFT_PATH_BYTES_MAX + 256u)
 #define BODY_PATHS (2 * WEFT_PATH_BYTES_MAX + 256u)
 
 /* A request whose answer is only that it was done. */
-static int tell(weft_session_t *session, uint16_t operation, const char *path, const void *body, ssize_t length)
+static int tell(weft_session_t *session, uint16_t operation, const char *path, const void *body,
+                ssize_t length)
 {
     struct op_call call;
     int result = op_call_metadata(&call, session, operation, body, length);
@@ -110,7 +111,8 @@ static int symlink_path(weft_session_t *session, const char *target, const char 
     if (strlen(target) > LIMITS_SYMLINK_MAX)
         return err_set(-ENAMETOOLONG, "%.300s: the target of a symbolic link has at most %u bytes", path,
                        LIMITS_SYMLINK_MAX);
-    return tell(session, WIRE_OP_symlink, symlink.path, body, wire_encode_symlink(body, sizeof body, &symlink));
+    return tell(session, WIRE_OP_symlink, symlink.path, body,
+                wire_encode_symlink(body, sizeof body, &symlink));
 }
 
 int weft_symlink(weft_session_t *session, const char *target, const char *path)

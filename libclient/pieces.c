@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Below this size a piece is cheaper to copy than to name. */
-#define SENDABLE_BYTES_MIN (64u << 10)
+#define SENDABLE_BYTES_MIN  (64u << 10)
 #define SENDABLE_PIECES_MAX 16u
 
 bool pieces_sendable(const struct iovec *pieces, size_t piece_count)

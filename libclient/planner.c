@@ -120,14 +120,15 @@ int planner_check(const struct iovec *iov, size_t iov_count, const struct weft_e
     for (size_t i = 0; i < extent_count; i++) {
         uint64_t end;
         if (__builtin_add_overflow(extents[i].offset, extents[i].length, &end) || end > INT64_MAX)
-            return err_set(-EFBIG, "%" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset",
+            return err_set(-EFBIG,
+                           "%" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset",
                            extents[i].length, extents[i].offset);
         if (__builtin_add_overflow(file, extents[i].length, &file) || file > INT64_MAX)
             return err_set(-EINVAL, "the file extents have more bytes together than a call can transfer");
     }
     if (memory != file)
-        return err_set(-EINVAL, "the memory pieces have %" PRIu64 " bytes but the file extents %" PRIu64, memory,
-                       file);
+        return err_set(-EINVAL, "the memory pieces have %" PRIu64 " bytes but the file extents %" PRIu64,
+                       memory, file);
     *total = file;
     return 0;
 }
@@ -184,7 +185,8 @@ static bool extends_piece(const struct planner_request *request, const char *mem
 static int add_extent(struct planner_request *request, uint64_t offset, uint32_t target)
 {
     if (request->extent_count == request->extent_room &&
-        grow((void **)&request->extents, &request->extent_room, request->extents_few, sizeof *request->extents) < 0)
+        grow((void **)&request->extents, &request->extent_room, request->extents_few,
+             sizeof *request->extents) < 0)
         return -ENOMEM;
     request->extents[request->extent_count++] = (struct planner_extent){.offset = offset, .target = target};
     return 0;
@@ -192,8 +194,8 @@ static int add_extent(struct planner_request *request, uint64_t offset, uint32_t
 
 static int add_piece(struct planner_request *request, char *memory)
 {
-    if (request->piece_count == request->piece_room &&
-        grow((void **)&request->pieces, &request->piece_room, request->pieces_few, sizeof *request->pieces) < 0)
+    if (request->piece_count == request->piece_room && grow((void **)&request->pieces, &request->piece_room,
+                                                            request->pieces_few, sizeof *request->pieces) < 0)
         return -ENOMEM;
     request->pieces[request->piece_count++] = (struct iovec){.iov_base = memory};
     return 0;

@@ -42,8 +42,8 @@ struct planner_table {
     unsigned references; /* guarded by the owner's lock */
     struct map *map;     /* a reference of ours */
     struct layout layout;
-    uint32_t shard_count;         /* storage shards that the file is spread over */
-    struct planner_shard *shards; /* each of them once */
+    uint32_t shard_count;                /* storage shards that the file is spread over */
+    struct planner_shard *shards;        /* each of them once */
     struct planner_position positions[]; /* layout.stripe_count of them */
 };
 

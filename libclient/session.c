@@ -75,7 +75,8 @@ int session_check(weft_session_t *session)
     if (!session)
         return err_set(-EINVAL, "the session is NULL");
     if (!*(volatile uint8_t *)session->process_mark)
-        return err_set(-EINVAL, "the session belongs to the parent process; a child has to call weft_connect()");
+        return err_set(-EINVAL,
+                       "the session belongs to the parent process; a child has to call weft_connect()");
     return 0;
 }
 
@@ -101,7 +102,8 @@ static int map_take(weft_session_t *session, struct map *map)
 {
     if (session->map && memcmp(session->map->cluster, map->cluster, sizeof map->cluster) != 0) {
         map_unref(map);
-        return err_set(-EXDEV, "the metadata server at %s is of another cluster than this session; connect anew",
+        return err_set(-EXDEV,
+                       "the metadata server at %s is of another cluster than this session; connect anew",
                        session->conf->metadata_listen);
     }
     if (session->map && session->map->version >= map->version) {
@@ -222,8 +224,8 @@ int session_metadata(weft_session_t *session, struct rpc_connection **connection
 int session_buffers(weft_session_t *session, struct bufpool **buffers)
 {
     if (!session->buffers) {
-        int result = bufpool_open(session->rpc, session->conf->memory_bytes, LIMITS_IO_BYTES_MAX,
-                                  &session->buffers);
+        int result =
+            bufpool_open(session->rpc, session->conf->memory_bytes, LIMITS_IO_BYTES_MAX, &session->buffers);
         if (result < 0)
             return result;
     }
@@ -264,8 +266,11 @@ static int open_rpc(weft_session_t *session)
     if (result < 0)
         return result;
     uint32_t look_ms = session->conf->deadline_ms / 8;
-    result = rpc_every(session->rpc, look_ms < 20 ? 20 : look_ms > 1000 ? 1000 : look_ms, shard_calls_look,
-                       session);
+    result = rpc_every(session->rpc,
+                       look_ms < 20     ? 20
+                       : look_ms > 1000 ? 1000
+                                        : look_ms,
+                       shard_calls_look, session);
     if (result < 0)
         rpc_close(session->rpc);
     return result;

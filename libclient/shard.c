@@ -24,7 +24,8 @@ static struct list *bucket_of(weft_session_t *session, const char *address)
 
 static struct shard_link *link_find(weft_session_t *session, const char *address)
 {
-    list_each(bucket_of(session, address), at, after) {
+    list_each(bucket_of(session, address), at, after)
+    {
         struct shard_link *link = list_item(at, struct shard_link, link);
         if (strcmp(link->address, address) == 0)
             return link;
@@ -71,8 +72,7 @@ void shard_links_sweep(weft_session_t *session)
 {
     const struct map *map = session->map;
     for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++) {
-        list_each(&session->links[i], at, after)
-            list_item(at, struct shard_link, link)->wanted = false;
+        list_each(&session->links[i], at, after) list_item(at, struct shard_link, link)->wanted = false;
     }
     for (uint32_t server = 0; server < map->server_count; server++) {
         for (uint32_t shard = 0; shard < map->servers[server].shard_count; shard++) {
@@ -82,7 +82,8 @@ void shard_links_sweep(weft_session_t *session)
         }
     }
     for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++) {
-        list_each(&session->links[i], at, after) {
+        list_each(&session->links[i], at, after)
+        {
             struct shard_link *link = list_item(at, struct shard_link, link);
             if (!link->wanted)
                 link_free(link);
@@ -115,37 +116,54 @@ static void adopt_map_of_refusal(struct shard_call *call)
         return;
     if (session_map_adopt(call->session, refusal.map.data, refusal.map.length) < 0)
         log_warn("%s", err_text());
+    err_set(-ESTALE, "%s", refusal.text);
 }
 
-/* Whether a call that ended with `status` may be made again with another map. */
+/*
+ * Whether a call that ended with `status` may be made again with another map: when the
+ * server refused it for the map's sake, when nobody listens where the map says, or when
+ * the server moved while the call was under way. In none of these did the server do it.
+ */
 static int judge(struct shard_call *call, int status)
 {
-    bool may_help = status == -ESTALE || (status == -ECANCELED && !call->session->closing);
+    bool may_help =
+        status == -ESTALE || status == -ECONNREFUSED || (status == -ECANCELED && !call->session->closing);
     if (!may_help || !newer_map_is_here(call) || call->attempts + 1 >= ATTEMPTS_MAX)
         return status;
     session_count(call->session, CLIENT_COUNT_retries, 1);
     return SHARD_REDO;
 }
 
+/* Keeps the ended call until the metadata server told of its map. False when it can't be asked. */
+static bool wait_for_map(struct shard_call *call, int status)
+{
+    weft_session_t *session = call->session;
+    if (session->closing)
+        return false;
+    call->text = strdup(err_text());
+    session_map_ask(session);
+    if (!session->map_asked) {
+        err_set(status, "%s", call->text ? call->text : err_name(status));
+        free(call->text);
+        call->text = NULL;
+        return false;
+    }
+    list_push_back(&session->map_waiters, &call->link);
+    return true;
+}
+
 static void call_done(struct rpc_call *rpc)
 {
     struct shard_call *call = rpc->arg;
-    weft_session_t *session = call->session;
+    int status = rpc->status;
 
     list_remove(&call->link);
-    if (rpc->status == -ESTALE) {
+    if (status == -ESTALE)
         adopt_map_of_refusal(call);
-        if (!newer_map_is_here(call)) {
-            session_map_ask(session);
-            if (session->map_asked) {
-                list_push_back(&session->map_waiters, &call->link);
-                return;
-            }
-        }
-        err_set(-ESTALE, "%s knows a newer cluster map than %" PRIu64 ", and it can't be had",
-                rpc_connection_address(rpc->connection), call->map_version);
-    }
-    call->done(call, judge(call, rpc->status));
+    if ((status == -ESTALE || status == -ECONNREFUSED) && !newer_map_is_here(call) &&
+        wait_for_map(call, status))
+        return;
+    call->done(call, judge(call, status));
 }
 
 void shard_map_answered(weft_session_t *session)
@@ -153,9 +171,12 @@ void shard_map_answered(weft_session_t *session)
     struct list_link *at;
     while ((at = list_pop(&session->map_waiters))) {
         struct shard_call *call = list_item(at, struct shard_call, link);
-        err_set(-ESTALE, "a storage server knows a newer cluster map than %" PRIu64 ", but the metadata server %s",
-                call->map_version, session->map_call.status < 0 ? "does not answer" : "has no newer one");
-        call->done(call, judge(call, -ESTALE));
+        int status = call->rpc.status;
+        err_set(status, "%s (and the metadata server %s)", call->text ? call->text : err_name(status),
+                session->map_call.status < 0 ? "does not answer" : "knows of no other place");
+        free(call->text);
+        call->text = NULL;
+        call->done(call, judge(call, status));
     }
 }
 

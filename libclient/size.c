@@ -183,8 +183,8 @@ int weft_file_allocate(weft_file_t *file, uint64_t offset, uint64_t length)
     uint64_t end;
     int result;
     if (__builtin_add_overflow(offset, length, &end))
-        result = err_set(-EFBIG, "%" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset", length,
-                         offset);
+        result = err_set(-EFBIG, "%" PRIu64 " bytes at offset %" PRIu64 " end beyond the largest file offset",
+                         length, offset);
     else
         result = truncate_file(file, end, true);
     return (int)client_result(__func__, result);
