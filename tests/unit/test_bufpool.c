@@ -263,6 +263,25 @@ static void whoever_leaves_is_not_served(void **state)
     bufpool_close(pool);
 }
 
+static void the_line_goes_on_behind_one_who_left(void **state)
+{
+    (void)state;
+    struct bufpool *pool = open_pool(4 * MI, 4 * MI);
+    struct guest guests[3] = {guest_for(64 * KI), guest_for(64 * KI), guest_for(64 * KI)};
+    void *all = bufpool_try(pool, 4 * MI);
+    bufpool_get(pool, &guests[0].waiter);
+    bufpool_get(pool, &guests[1].waiter);
+    bufpool_leave(pool, &guests[1].waiter);
+    bufpool_get(pool, &guests[2].waiter);
+    bufpool_put(pool, all);
+    assert_int_equal(guests[0].turn, 1);
+    assert_null(guests[1].buffer);
+    assert_int_equal(guests[2].turn, 2);
+    bufpool_put(pool, guests[0].buffer);
+    bufpool_put(pool, guests[2].buffer);
+    bufpool_close(pool);
+}
+
 static struct bufpool *shared_pool;
 
 /* Done as soon as it is served. */
@@ -394,6 +413,7 @@ int main(void)
         cmocka_unit_test_setup(the_line_is_served_in_order, reset),
         cmocka_unit_test_setup(a_large_wish_is_not_passed_by, reset),
         cmocka_unit_test_setup(whoever_leaves_is_not_served, reset),
+        cmocka_unit_test_setup(the_line_goes_on_behind_one_who_left, reset),
         cmocka_unit_test_setup(a_long_line_is_no_deep_stack, reset),
         cmocka_unit_test_setup(a_waiter_may_be_used_again_when_called, reset),
         cmocka_unit_test(buffers_never_overlap),

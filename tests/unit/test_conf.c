@@ -461,6 +461,10 @@ static void what_is_no_key_is_refused(void **state)
     }
     write_file("cluster.key", text, length + 1, 0600);
     expect_refused(CLUSTER METADATA, 1, "is no cluster key");
+    text[64] = 'f';
+    write_file("cluster.key", text, length, 0600);
+    expect_refused(CLUSTER METADATA, 1, "is no cluster key");
+    text[64] = '\n';
     text[10] = 'g';
     write_file("cluster.key", text, length, 0600);
     expect_refused(CLUSTER METADATA, 1, "is no cluster key");
