@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -73,17 +74,20 @@ static void continues_where_it_stopped(void **state)
         assert_int_equal(crc_of(crc_of(0, bytes, cut), bytes + cut, sizeof bytes - cut), whole);
 }
 
-/* More than an int can count; untouched pages take no memory. */
+/* More than an int can count; untouched pages take no memory. The value comes
+ * from squaring the step over one zero bit. */
 static void long_data_is_no_special_case(void **state)
 {
     (void)state;
-    const size_t length = ((size_t)2 << 30) + 5, piece = 300000001;
-    uint8_t *zeros = mmap(NULL, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const size_t length = ((size_t)2 << 30) + 5;
+    const char *valgrind = getenv("WEFT_VALGRIND");
+    if (valgrind && *valgrind) {
+        print_message("2 GiB take too long under valgrind\n");
+        skip();
+    }
+    void *zeros = mmap(NULL, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     assert_ptr_not_equal(zeros, MAP_FAILED);
-    uint32_t crc = 0;
-    for (size_t at = 0; at < length; at += piece)
-        crc = crc_of(crc, zeros + at, length - at < piece ? length - at : piece);
-    assert_int_equal(crc_of(0, zeros, length), crc);
+    assert_int_equal(crc_of(0, zeros, length), 0x572a7c8a);
     munmap(zeros, length);
 }
 
