@@ -324,13 +324,13 @@ static void copy_directory(struct copy *copy, const struct place *from, const st
         error = place_stat(copy->tool, to, true, &made);
     if (!error && !S_ISDIR(made.mode))
         error = -ENOTDIR;
-    if (error) {
-        if (error != -ENOTCONN)
-            tool_complain(copy->tool,
-                          "%s%s: cannot be made: it is there and no directory, or its parent is missing",
-                          to->in_cluster ? WEFT_PATH_PREFIX : "", to->path);
+    if (error == -ENOTDIR)
+        tool_complain(copy->tool, "%s%s: is in the way: it is no directory",
+                      to->in_cluster ? WEFT_PATH_PREFIX : "", to->path);
+    else if (error && error != -ENOTCONN)
+        place_complain(copy->tool, to, error);
+    if (error)
         return;
-    }
     if (top)
         copy->made_ino = from->in_cluster && to->in_cluster ? made.ino : 0;
     if (top && copy->made_ino == attr->ino) {

@@ -255,7 +255,7 @@ static void print_stat(struct tool *tool, const char *path, const struct weft_at
            attr->nlink);
     printf("%10s: %llu bytes (%s), space in use %s\n", "Size", (unsigned long long)attr->size,
            format_bytes(size, attr->size), format_bytes(used, attr->bytes));
-    printf("%10s: %04o (%s), %s (%u), group %s (%u)\n", "Access", attr->mode & 07777,
+    printf("%10s: %04o (%s), owner %s (%u), group %s (%u)\n", "Mode", attr->mode & 07777,
            format_mode(mode, attr->mode), format_user(user, attr->uid), attr->uid,
            format_group(group, attr->gid), attr->gid);
     print_time("Accessed", attr->atime_ns);

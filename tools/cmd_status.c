@@ -16,7 +16,9 @@ struct status {
     bool counters, as_json;
     struct table *table;
     json_t *servers, *counts;
-    unsigned count, down;
+    struct weft_server *items; /* as they come, then sorted */
+    size_t count;
+    unsigned down;
     char counters_of[64]; /* whose counters are being printed */
 };
 
@@ -49,29 +51,52 @@ static pid_t pid_of(const struct status *status, const struct weft_server *serve
     return 0;
 }
 
+/* Keeps a copy: the cluster tells them in the order in which they joined. */
 static void take_server(void *arg, const struct weft_server *server)
 {
     struct status *status = arg;
+    struct weft_server *items = realloc(status->items, (status->count + 1) * sizeof *items);
+    if (!items)
+        return;
+    status->items = items;
+    items[status->count] = *server;
+    items[status->count].name = strdup(server->name);
+    items[status->count].address = strdup(server->address);
+    status->count++;
+    status->down += !server->is_up;
+}
+
+/* The metadata server first, then s2 before s10. */
+static int compare_servers(const void *left, const void *right)
+{
+    const struct weft_server *a = left, *b = right;
+    if (a->is_metadata != b->is_metadata)
+        return a->is_metadata ? -1 : 1;
+    return a->name && b->name ? strverscmp(a->name, b->name) : 0;
+}
+
+static void add_json(struct status *status, const struct weft_server *server)
+{
+    pid_t process = pid_of(status, server);
+    json_t *json = json_pack("{s:o, s:s, s:b, s:o, s:I, s:I}", "name", format_json_text(server->name), "role",
+                             server->is_metadata ? "metadata" : "storage", "up", server->is_up, "address",
+                             format_json_text(server->address), "targets", (json_int_t)server->targets,
+                             "shards", (json_int_t)server->shards);
+    if (!server->is_metadata) {
+        json_object_set_new(json, "bytes_total", json_integer((json_int_t)server->bytes_total));
+        json_object_set_new(json, "bytes_free", json_integer((json_int_t)server->bytes_free));
+    }
+    if (process)
+        json_object_set_new(json, "pid", json_integer(process));
+    json_array_append_new(status->servers, json);
+}
+
+static void add_row(struct status *status, const struct weft_server *server)
+{
     char targets[FORMAT_BYTES], shards[FORMAT_BYTES], used[FORMAT_BYTES], total[FORMAT_BYTES],
         pid[FORMAT_BYTES];
     pid_t process = pid_of(status, server);
     bool storage = !server->is_metadata;
-    status->count++;
-    status->down += !server->is_up;
-    if (status->as_json) {
-        json_t *json = json_pack("{s:o, s:s, s:b, s:o, s:I, s:I}", "name", format_json_text(server->name),
-                                 "role", storage ? "storage" : "metadata", "up", server->is_up, "address",
-                                 format_json_text(server->address), "targets", (json_int_t)server->targets,
-                                 "shards", (json_int_t)server->shards);
-        if (storage) {
-            json_object_set_new(json, "bytes_total", json_integer((json_int_t)server->bytes_total));
-            json_object_set_new(json, "bytes_free", json_integer((json_int_t)server->bytes_free));
-        }
-        if (process)
-            json_object_set_new(json, "pid", json_integer(process));
-        json_array_append_new(status->servers, json);
-        return;
-    }
     table_row(status->table, server->name, storage ? "storage" : "metadata", server->is_up ? "up" : "DOWN",
               server->address, number_text(targets, storage, server->targets),
               number_text(shards, server->shards > 0, server->shards), used_text(used, server),
@@ -101,11 +126,11 @@ static void take_counter(void *arg, const char *server, const char *name, uint64
 static void print_space(const struct weft_statfs *space)
 {
     char used[FORMAT_BYTES], total[FORMAT_BYTES];
-    printf("\n%u of %u servers up, %u of %u targets up, %s of %s in use, %llu files, map version %llu\n",
-           space->servers_up, space->servers, space->targets_up, space->targets,
-           format_bytes(used, space->bytes_total - space->bytes_free),
-           format_bytes(total, space->bytes_total), (unsigned long long)space->files,
-           (unsigned long long)space->map_version);
+    printf(
+        "\n%u of %u storage servers up, %u of %u targets up, %s of %s in use, %llu files, map version %llu\n",
+        space->servers_up, space->servers, space->targets_up, space->targets,
+        format_bytes(used, space->bytes_total - space->bytes_free), format_bytes(total, space->bytes_total),
+        (unsigned long long)space->files, (unsigned long long)space->map_version);
 }
 
 static json_t *space_json(const struct weft_statfs *space)
@@ -124,6 +149,18 @@ static int show_servers(struct status *status)
     int error = weft_servers(status->tool->session, take_server, status);
     if (error)
         tool_complain_weft(status->tool, NULL, error);
+    if (status->count)
+        qsort(status->items, status->count, sizeof *status->items, compare_servers);
+    for (size_t i = 0; i < status->count; i++) {
+        struct weft_server *server = &status->items[i];
+        if (status->as_json)
+            add_json(status, server);
+        else
+            add_row(status, server);
+        free((char *)server->name);
+        free((char *)server->address);
+    }
+    free(status->items);
     return error;
 }
 

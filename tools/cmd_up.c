@@ -304,7 +304,10 @@ static int run(struct start *start, bool made)
     announce(cluster, made, running);
     if (start_servers(start)) {
         /* The point of this command is all or nothing. */
-        if (process_stop(start->tool, cluster, true, STOP_PATIENCE_S, start->signal_fd, false) == 0)
+        bool any = false;
+        for (uint32_t i = 0; i < cluster->server_count; i++)
+            any |= cluster->servers[i].started;
+        if (process_stop(start->tool, cluster, true, STOP_PATIENCE_S, start->signal_fd, false) == 0 && any)
             fputs("weft up: nothing of what was started is left running.\n", stderr);
         return TOOL_FAILED;
     }

@@ -83,8 +83,8 @@ void tool_complain_weft(struct tool *tool, const char *path, int error)
     /* A text that begins with the path says it once. */
     if (length && strncmp(text, path, length) == 0 && text[length] == ':')
         text += length + 1 + (text[length + 1] == ' ');
-    if (remedy && strstr(text, "weft "))
-        remedy = NULL; /* the library said it already */
+    if (strchr(text, ';') || strchr(text, '?'))
+        remedy = NULL; /* the library said already what to do */
     tool_complain(tool, "%s%s%s%s%s%s", path ? WEFT_PATH_PREFIX : "", path ? path : "", path ? ": " : "",
                   text, remedy ? ": " : "", remedy ? remedy : "");
 }
