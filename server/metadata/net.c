@@ -296,7 +296,7 @@ struct rpc *net_rpc(struct net *net)
 
 int net_turn(struct net *net)
 {
-    rpc_wait(net->rpc, -1);
+    rpc_wait(net->rpc, service_timeout_ms(net->service));
     while (service_turn(net->service))
         rpc_progress(net->rpc);
     return service_dead(net->service) ? err_set(-EIO, "the metadata store cannot go on; start the server again") : 0;

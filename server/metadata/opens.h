@@ -61,6 +61,7 @@ struct opens_handle {
     struct list_link link;
     struct list_link journal_link;
     bool added, closed; /* in the present transaction */
+    bool closing;       /* its client has closed it; the store is to hear of it */
 };
 
 struct opens {

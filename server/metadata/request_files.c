@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "capability.h"
 #include "err.h"
+#include "log.h"
 #include "records.h"
 #include "service_internal.h"
 
@@ -110,12 +112,6 @@ int request_open(struct request *request, struct ns *ns)
 
 /* ---- close -------------------------------------------------------------- */
 
-bool request_close_writes(const struct request *request)
-{
-    const struct opens_handle *handle = opens_find(request->service->opens, request->body.close.handle);
-    return handle && ((handle->access & WIRE_ACCESS_WRITE) || handle->file->orphan);
-}
-
 int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode)
 {
     int error = records_unmark(ns->txn, STORE_ORPHANS, inode->ino);
@@ -159,17 +155,81 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
     return last_writer && (inode.flags & INODE_SIZE_OPEN) ? end_writing(service, ns, file, &inode) : 0;
 }
 
+static struct opens_handle *find_own(struct request *request)
+{
+    struct opens_handle *handle = opens_find(request->service->opens, request->body.close.handle);
+    bool own = handle && memcmp(handle->client->id, request->from->client, sizeof handle->client->id) == 0;
+    return own ? handle : NULL;
+}
+
+/* Whether the store must hear of the end of this handle. */
+static bool matters(const struct opens_handle *handle)
+{
+    return (handle->access & WIRE_ACCESS_WRITE) || handle->file->orphan;
+}
+
 int request_close(struct request *request, struct ns *ns)
 {
-    const struct wire_close *close = &request->body.close;
-    struct opens_handle *handle = opens_find(ns->opens, close->handle);
-    if (handle && memcmp(handle->client->id, request->from->client, sizeof handle->client->id) == 0)
-        return request_release(request->service, ns, handle, close->wrote);
+    uint64_t number = request->body.close.handle;
+    struct opens_handle *handle = find_own(request);
+    if (handle && !matters(handle))
+        opens_close(ns->opens, handle);
     /* One that was given out once is closed already: by a request whose answer was
      * lost, by the end of the client's lease, or by a restart of this server. */
-    if (!handle && opens_known(ns->opens, close->handle))
+    if (handle || (!opens_find(ns->opens, number) && opens_known(ns->opens, number)))
         return 0;
-    return err_set(-EBADF, "there is no open file with the handle %#" PRIx64, close->handle);
+    return err_set(-EBADF, "there is no open file with the handle %#" PRIx64, number);
+}
+
+/*
+ * The client need not wait until the store has heard of a close: were it lost
+ * in a crash, the file would be taken for open for writing a while longer,
+ * which keeps its size exact.
+ */
+struct release {
+    struct job job;
+    struct service *service;
+    uint64_t handle;
+    bool wrote;
+};
+
+static bool release_writes(struct job *job)
+{
+    (void)job;
+    return true;
+}
+
+static int release_run(struct job *job, struct ns *ns)
+{
+    struct release *release = list_item(job, struct release, job);
+    struct opens_handle *handle = opens_find(ns->opens, release->handle);
+    return handle ? request_release(release->service, ns, handle, release->wrote) : 0;
+}
+
+static void release_done(struct job *job, int status)
+{
+    struct release *release = list_item(job, struct release, job);
+    if (status < 0)
+        log_error("closing handle %#" PRIx64 ": %s", release->handle, err_text());
+    free(release);
+}
+
+void request_closed(struct request *request)
+{
+    struct opens_handle *handle = find_own(request);
+    if (!handle || handle->closing)
+        return;
+    struct release *release = calloc(1, sizeof *release);
+    if (!release) {
+        log_error("no memory to close a file; it stays open until its client is gone");
+        return;
+    }
+    release->job = (struct job){.writes = release_writes, .run = release_run, .done = release_done, .lazy = true};
+    release->service = request->service;
+    release->handle = opens_number(handle);
+    release->wrote = request->body.close.wrote;
+    handle->closing = true;
+    turn_submit(&request->service->turn, &release->job);
 }
 
 /* ---- truncate ----------------------------------------------------------- */

@@ -87,7 +87,7 @@ int service_open(const struct service_config *config, struct service **out)
 
 void service_close(struct service *service)
 {
-    /* What was submitted ends; what waits for others is forgotten. */
+    turn_hurry(&service->turn);
     while (service_turn(service))
         ;
     settle_end(&service->settle);
@@ -103,11 +103,20 @@ bool service_turn(struct service *service)
 {
     uint64_t now_ns = service_now(service);
     agent_run(&service->agent);
-    if (turn_waiting(&service->turn))
-        turn_run(&service->turn);
+    if (turn_waiting(&service->turn, now_ns))
+        turn_run(&service->turn, now_ns);
     settle_run(&service->settle, now_ns);
     removals_run(&service->removals, now_ns);
-    return turn_waiting(&service->turn) || !list_empty(&service->agent.finished);
+    return turn_waiting(&service->turn, now_ns) || !list_empty(&service->agent.finished);
+}
+
+int service_timeout_ms(const struct service *service)
+{
+    uint64_t due_ns = turn_due_ns(&service->turn);
+    if (!due_ns)
+        return -1;
+    uint64_t now_ns = service_now(service);
+    return now_ns >= due_ns ? 0 : (int)((due_ns - now_ns) / 1000000 + 1);
 }
 
 void service_tick(struct service *service)

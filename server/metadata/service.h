@@ -47,7 +47,7 @@ struct service_request {
 };
 
 int service_open(const struct service_config *config, struct service **service);
-/* Requests that were not answered never will be. No agent call may be under way. */
+/* Runs what was put off. Requests that were not answered never will be. No agent call may be under way. */
 void service_close(struct service *service);
 
 void service_request(struct service *service, struct service_request *request);
@@ -58,6 +58,8 @@ struct wire_bytes service_greeting(struct service *service);
 
 /* Runs what has gathered; to be called after each round of the event loop until it returns false. */
 bool service_turn(struct service *service);
+/* When service_turn() is to be called at the latest, in milliseconds from now; -1: when something happens. */
+int service_timeout_ms(const struct service *service);
 /* Leases, silence, backoffs; to be called every service_tick_ms(). */
 void service_tick(struct service *service);
 uint32_t service_tick_ms(const struct service *service);

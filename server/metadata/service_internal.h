@@ -128,7 +128,7 @@ int request_layout_set(struct request *request, struct ns *ns);
 int request_open(struct request *request, struct ns *ns);
 bool request_open_writes(const struct request *request);
 int request_close(struct request *request, struct ns *ns);
-bool request_close_writes(const struct request *request);
+void request_closed(struct request *request);
 int request_truncate(struct request *request, struct ns *ns);
 /* A handle ends, by its close or because its client is gone. */
 int request_release(struct service *service, struct ns *ns, struct opens_handle *handle, bool wrote);

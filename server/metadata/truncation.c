@@ -38,9 +38,7 @@ int truncation_prepare(struct request *request, struct ns *ns, struct inode *ino
     }
     truncation->request = request;
     truncation->handle = handle;
-    /* Of an open the flag is its own by now; whether others had set it, `dirty` and the writers tell. */
-    truncation->known = handle ? !truncation->file->dirty && truncation->file->writers <= 1
-                               : !(inode->flags & INODE_SIZE_OPEN);
+    truncation->known = !(inode->flags & INODE_SIZE_OPEN);
     truncation->size_before = inode->size;
     truncation->file->truncations++;
     truncation->file->generation++;

@@ -11,6 +11,9 @@
 /* Bounds the size of a transaction, and how long the first of it waits for the last. */
 enum { JOBS_MAX = 2048 };
 
+/* How long a lazy job waits for others that write, and how many may. */
+#define LAZY_NS UINT64_C(20000000)
+
 void turn_init(struct turn *turn, struct store *store, struct opens *opens,
                void (*prepare)(void *arg, struct ns *ns), void *arg)
 {
@@ -23,12 +26,30 @@ void turn_init(struct turn *turn, struct store *store, struct opens *opens,
     for (int i = 0; i < TURN_COUNT; i++)
         turn->counters[i].name = names[i];
     list_init(&turn->queue);
+    list_init(&turn->lazy);
 }
 
 void turn_submit(struct turn *turn, struct job *job)
 {
     job->text = NULL;
-    list_push_back(&turn->queue, &job->link);
+    if (job->lazy && list_empty(&turn->lazy))
+        turn->lazy_due_ns = turn->now_ns + LAZY_NS;
+    list_push_back(job->lazy ? &turn->lazy : &turn->queue, &job->link);
+}
+
+bool turn_waiting(const struct turn *turn, uint64_t now_ns)
+{
+    return !list_empty(&turn->queue) || (!list_empty(&turn->lazy) && now_ns >= turn->lazy_due_ns);
+}
+
+uint64_t turn_due_ns(const struct turn *turn)
+{
+    return list_empty(&turn->lazy) ? 0 : turn->lazy_due_ns;
+}
+
+void turn_hurry(struct turn *turn)
+{
+    turn->lazy_due_ns = 0;
 }
 
 /* ---- one transaction ---------------------------------------------------- */
@@ -105,6 +126,21 @@ static void tell(struct job *job)
     job->done(job, job->status);
 }
 
+/* The lazy jobs join in front when others write anyway, or when their time has come. */
+static size_t take_lazy(struct turn *turn, struct list *jobs, bool write)
+{
+    size_t count = 0;
+    if (!write && turn->now_ns < turn->lazy_due_ns)
+        return 0;
+    while (!list_empty(&turn->lazy)) {
+        struct list_link *last = turn->lazy.head.previous;
+        list_remove(last);
+        list_push_front(jobs, last);
+        count++;
+    }
+    return count;
+}
+
 static void count(struct turn *turn, bool write, size_t jobs)
 {
     counter_add(&turn->counters[write ? TURN_COMMITS : TURN_READ_TURNS], 1);
@@ -128,7 +164,7 @@ static size_t take(struct turn *turn, struct list *jobs)
 {
     size_t count = 0;
     list_init(jobs);
-    while (count < JOBS_MAX && turn_waiting(turn)) {
+    while (count < JOBS_MAX && !list_empty(&turn->queue)) {
         struct job *job = list_item(list_first(&turn->queue), struct job, link);
         if (job->alone && count)
             break;
@@ -141,13 +177,17 @@ static size_t take(struct turn *turn, struct list *jobs)
     return count;
 }
 
-void turn_run(struct turn *turn)
+void turn_run(struct turn *turn, uint64_t now_ns)
 {
     struct list jobs;
+    turn->now_ns = now_ns;
     size_t job_count = take(turn, &jobs);
+    bool write = any_writes(&jobs);
+    size_t lazy_count = take_lazy(turn, &jobs, write);
+    write = write || lazy_count;
+    job_count += lazy_count;
     if (!job_count)
         return;
-    bool write = any_writes(&jobs);
     count(turn, write, job_count);
     int error = transact(turn, &jobs, write);
     if (error && job_count > 1) {

@@ -32,6 +32,9 @@ struct job {
     /* err_text() is that of `status`. May free the job and submit others. */
     void (*done)(struct job *job, int status);
     bool alone; /* in a transaction of its own: it changes what lives in memory, too */
+    /* No one waits for it to be durable: it may wait for the next transaction that writes, and goes in
+     * front of what else is in that. */
+    bool lazy;
 
     /* the turn's */
     struct list_link link;
@@ -48,17 +51,22 @@ struct turn {
     void (*prepare)(void *arg, struct ns *ns);
     void *arg;
     struct list queue;
+    struct list lazy;
+    uint64_t lazy_due_ns; /* when they are to run by themselves */
+    uint64_t now_ns;      /* of the latest turn_run() */
     struct counter counters[TURN_COUNT];
 };
 
 void turn_init(struct turn *turn, struct store *store, struct opens *opens,
                void (*prepare)(void *arg, struct ns *ns), void *arg);
 void turn_submit(struct turn *turn, struct job *job);
-static inline bool turn_waiting(const struct turn *turn)
-{
-    return !list_empty(&turn->queue);
-}
-/* Runs one transaction of what waits, at most JOBS_MAX of it. */
-void turn_run(struct turn *turn);
+/* Whether turn_run() has something to do at `now_ns` (monotonic). */
+bool turn_waiting(const struct turn *turn, uint64_t now_ns);
+/* When it will, if nothing else comes; 0: never. */
+uint64_t turn_due_ns(const struct turn *turn);
+/* Runs one transaction of what waits. */
+void turn_run(struct turn *turn, uint64_t now_ns);
+/* Lazy jobs run with the next turn_run(), as if they were not lazy. */
+void turn_hurry(struct turn *turn);
 
 #endif
