@@ -12,10 +12,12 @@
 #include <stdlib.h>
 
 #include "mpi.h"
+#include "opal/datatype/opal_convertor.h"
 #include "opal/mca/base/base.h"
 #include "opal/runtime/opal_progress.h"
 #include "opal/threads/mutex.h"
 #include "opal/util/info_subscriber.h"
+#include "ompi/datatype/ompi_datatype.h"
 #include "ompi/file/file.h"
 #include "ompi/info/info.h"
 #include "ompi/mca/io/io.h"
@@ -31,6 +33,8 @@
 bool driver_path_match(const char *path);
 int nonblocking_progress(void);
 void component_call_on_progress(void);
+typedef void component_add_fn(void *argument, int64_t offset, int64_t length);
+void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument);
 
 #define PRIORITY 90 /* ompio has 30, Open MPI's own ROMIO 10 */
 
@@ -92,6 +96,27 @@ void component_call_on_progress(void)
     if (!is_called_on_progress)
         opal_progress_register(nonblocking_progress);
     is_called_on_progress = true;
+}
+
+/* ---- datatypes -------------------------------------------------------- */
+
+void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument)
+{
+    struct iovec runs[64];
+    opal_convertor_t convertor;
+    int is_done;
+    OBJ_CONSTRUCT(&convertor, opal_convertor_t);
+    /* Of a buffer at address 0 the addresses are offsets. */
+    opal_convertor_copy_and_prepare_for_send(ompi_mpi_local_convertor, &datatype->super, 1, NULL, 0, &convertor);
+    do {
+        uint32_t count = sizeof runs / sizeof runs[0];
+        size_t bytes = 0;
+        is_done = opal_convertor_raw(&convertor, runs, &count, &bytes);
+        for (uint32_t i = 0; i < count; i++)
+            if (runs[i].iov_len > 0)
+                add(argument, (int64_t)(intptr_t)runs[i].iov_base, (int64_t)runs[i].iov_len);
+    } while (!is_done);
+    OBJ_DESTRUCT(&convertor);
 }
 
 /* ---- selection -------------------------------------------------------- */

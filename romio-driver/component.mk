@@ -28,7 +28,8 @@ driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
 
 # Calls of these functions inside ROMIO reach the driver first; this is what
 # lets ROMIO's source stay as it is.
-wrapped = ADIO_ResolveFileType ADIOI_Datatype_iscontig ADIOI_cb_config_list_parse
+wrapped = ADIO_ResolveFileType ADIOI_Datatype_iscontig ADIOI_cb_config_list_parse \
+	ADIOI_Flatten_datatype ADIOI_Flatten_and_find
 
 romio_includes = -I$(ROMIO)/include -I$(ROMIO)/adio/include -I$(ROMIO)/mpi-io
 glue_includes = -I$(GLUE) -I$(ROMIO)/.. $(romio_includes)

@@ -5,6 +5,8 @@
  * ROMIO calls these with an offset in bytes, for the caller's own contiguous
  * access as well as for the buffers of two-phase I/O.
  */
+#include <string.h>
+
 #include "driver.h"
 
 /* The run's length, and where it begins in the file. */
@@ -37,6 +39,20 @@ static bool is_pointless(const struct driver_file *file)
     return file->two_phase_failure != NULL && file->two_phase_failure->class != MPI_SUCCESS;
 }
 
+/*
+ * Two-phase I/O takes what it reads into its buffer for whole, also where the
+ * file ends before: it writes it back between the pieces that it has to write,
+ * and hands it out. So what the file does not have are zeros, not the rest of
+ * an earlier call.
+ */
+static void clear_rest(ADIO_File fd, void *buffer, int64_t length, ssize_t result)
+{
+    uintptr_t start = (uintptr_t)fd->io_buf, at = (uintptr_t)buffer;
+    bool is_collective_buffer = at >= start && at < start + (uintptr_t)fd->hints->cb_buffer_size;
+    if (is_collective_buffer && result >= 0 && result < length)
+        memset((char *)buffer + result, 0, (size_t)(length - result));
+}
+
 void driver_read_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
                         ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
@@ -45,6 +61,7 @@ void driver_read_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype data
     ssize_t result = 0;
     if (length > 0 && !is_pointless(file))
         result = weft_file_read(file->file, buffer, (size_t)length, (uint64_t)offset);
+    clear_rest(fd, buffer, length, result);
     finish(fd, result, file_ptr_type, offset, status, error_code);
 }
 

@@ -213,6 +213,10 @@ int nonblocking_progress(void);
 /* component_call_on_progress(): makes MPI call nonblocking_progress() from its
  * own progress from now on. */
 void component_call_on_progress(void);
+/* component_walk(): calls `add` for each run of bytes that one copy of the
+ * datatype selects, in the order in which MPI would send them. */
+typedef void component_add_fn(void *argument, int64_t offset, int64_t length);
+void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument);
 
 /* ---- control.c -------------------------------------------------------- */
 
