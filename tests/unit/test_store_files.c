@@ -17,8 +17,8 @@
 #include <cmocka.h>
 
 #include "err.h"
-#include "storage/store_files.h"
-#include "storage/target.h"
+#include "../../server/storage/store_files.h"
+#include "../../server/storage/target.h"
 
 static char dir[128];
 static struct conf_target conf;

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "err.h"
-#include "storage/store.h"
-#include "storage/target.h"
+#include "../../server/storage/store.h"
+#include "../../server/storage/target.h"
 
 static char base[128], dir[192];
 static struct conf_target conf;
