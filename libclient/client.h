@@ -67,6 +67,7 @@ void client_counters_print(weft_session_t *session);
 #define SESSION_LINK_BUCKETS 256u
 
 struct weft_session {
+    char name[LIMITS_SERVER_NAME_MAX + 1]; /* in peers' logs; the rpc keeps a pointer to it */
     struct conf *conf;
     uint8_t *process_mark; /* a page that reads 0 in a child process */
     bool counters_wanted;

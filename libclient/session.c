@@ -253,11 +253,10 @@ static int mark_process(weft_session_t *session)
 
 static int open_rpc(weft_session_t *session)
 {
-    char name[LIMITS_SERVER_NAME_MAX + 1];
-    snprintf(name, sizeof name, "%.40s[%ld]", program_invocation_short_name, (long)getpid());
+    snprintf(session->name, sizeof session->name, "%.40s[%ld]", program_invocation_short_name, (long)getpid());
     struct rpc_config config = {
         .conf = session->conf,
-        .name = name,
+        .name = session->name,
         .role = WIRE_ROLE_CLIENT,
         .arg = session,
         .greeting = greeted,
