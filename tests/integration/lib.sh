@@ -115,8 +115,8 @@ finish()
         printf '%d checks failed\n' $failures >&2
     fi
     rm -rf "$scratch"
-    [ $failures -eq 0 ]
-    exit
+    # In a trap, exit alone would give the status from before it.
+    exit $((failures > 0))
 }
 trap finish EXIT
 trap 'failures=$((failures + 1)); exit' INT TERM
