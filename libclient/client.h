@@ -3,10 +3,10 @@
  * client.h: the inside of libweft, and its table of contents: what the files of this
  * folder give each other, under the name of the file that defines it.
  *
- * One request, from top to bottom: weft_file_write() (io.c) makes an operation (op.c),
- * plans a round of requests (planner.c), packs their bytes (pieces.c), and gives each to
- * its storage shard (shard.c) over the session's connections (session.c). The caller
- * waits (op.c): one waiting thread drives the rpc, which runs the callbacks.
+ * One request, from top to bottom: weft_file_write() (io.c) begins a transfer (transfer.c),
+ * which is an operation (op.c); it plans a round of requests (planner.c), packs their bytes
+ * (request.c, pieces.c), and gives each to its storage shard (shard.c). The caller waits
+ * (op.c): one waiting thread drives the session's rpc, which runs the callbacks.
  *
  * Lock: session->lock guards the rpc and everything that its callbacks touch: the
  * operations under way, the map, the connections, the tables of files. Callbacks of the

@@ -3,23 +3,6 @@
 
 #include <string.h>
 
-/* Below this size a piece is cheaper to copy than to name. */
-#define SENDABLE_BYTES_MIN  (64u << 10)
-#define SENDABLE_PIECES_MAX 16u
-
-bool pieces_sendable(const struct iovec *pieces, size_t piece_count)
-{
-    if (piece_count == 1)
-        return true;
-    if (piece_count > SENDABLE_PIECES_MAX)
-        return false;
-    for (size_t i = 0; i < piece_count; i++) {
-        if (pieces[i].iov_len < SENDABLE_BYTES_MIN)
-            return false;
-    }
-    return true;
-}
-
 void pieces_pack(const struct iovec *pieces, size_t piece_count, void *packed)
 {
     char *at = packed;

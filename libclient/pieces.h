@@ -3,22 +3,18 @@
  * pieces.h: moves bytes between the memory pieces of a request and the run of
  * bytes that travels. Pure.
  *
- * Many small pieces are packed into one buffer before they are sent, and unpacked from
- * one when they came: one copy at the speed of memcpy costs less than
- * the gathering of many small pieces on every transport there is.
+ * Small pieces are packed into one buffer before they are sent, and unpacked from
+ * one when they came: one copy at the speed of memcpy costs less than what a transport
+ * does to gather many pieces. Large ones have requests of their own (io.c).
  */
 #ifndef CLIENT_PIECES_H
 #define CLIENT_PIECES_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
 #include "planner.h"
-
-/* The pieces are few and large enough to be sent as they are. */
-bool pieces_sendable(const struct iovec *pieces, size_t piece_count);
 
 /* Copies all pieces, one after the other, to `packed`. */
 void pieces_pack(const struct iovec *pieces, size_t piece_count, void *packed);

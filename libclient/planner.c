@@ -289,6 +289,16 @@ static struct planner_request *request_of_chunk(struct planner *planner)
     return request;
 }
 
+/* A large piece shares no request with others, so that it needs no packing. */
+static bool keeps_apart(const struct planner *planner, const struct planner_request *request,
+                        const char *memory, uint64_t length)
+{
+    uint64_t alone_min = planner->limits.alone_min;
+    if (alone_min == 0 || request->piece_count == 0 || extends_piece(request, memory))
+        return false;
+    return length >= alone_min || request->pieces[request->piece_count - 1].iov_len >= alone_min;
+}
+
 /* Adds up to `length` bytes at `offset`, all in one chunk and one memory piece. Returns
  * the bytes added, 0 when the round is full, or -ENOMEM. */
 static int64_t add_bytes(struct planner *planner, struct planner_request *request, uint64_t offset,
@@ -339,8 +349,11 @@ static int add_run(struct planner *planner, uint64_t offset, uint64_t run)
             planner->iov_done = 0;
             continue;
         }
-        int64_t added = add_bytes(planner, request, offset, (char *)piece->iov_base + planner->iov_done,
-                                  left < run ? left : run);
+        char *memory = (char *)piece->iov_base + planner->iov_done;
+        left = left < run ? left : run;
+        if (keeps_apart(planner, request, memory, left))
+            return 0;
+        int64_t added = add_bytes(planner, request, offset, memory, left);
         if (added <= 0)
             return (int)added;
         planner->iov_done += (uint64_t)added;

@@ -80,6 +80,7 @@ struct planner_limits {
     uint64_t bytes_max;   /* of one request */
     uint32_t extents_max; /* of one request */
     uint32_t pieces_max;  /* of one round, which bounds its memory */
+    uint64_t alone_min;   /* a piece of so many bytes shares no request with others; 0: all do */
 };
 
 struct planner {

@@ -253,7 +253,8 @@ static int mark_process(weft_session_t *session)
 
 static int open_rpc(weft_session_t *session)
 {
-    snprintf(session->name, sizeof session->name, "%.40s[%ld]", program_invocation_short_name, (long)getpid());
+    snprintf(session->name, sizeof session->name, "%.40s[%ld]", program_invocation_short_name,
+             (long)getpid());
     struct rpc_config config = {
         .conf = session->conf,
         .name = session->name,

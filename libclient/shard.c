@@ -121,14 +121,17 @@ static void adopt_map_of_refusal(struct shard_call *call)
 
 /*
  * Whether a call that ended with `status` may be made again with another map: when the
- * server refused it for the map's sake, when nobody listens where the map says, or when
- * the server moved while the call was under way. In none of these did the server do it.
+ * server refused it for the map's sake (-EAGAIN: the map changed in the middle of it), when
+ * nobody listens where the map says, or when the server moved while the call was under way.
+ * In none of these did the server that counts do it.
  */
 static int judge(struct shard_call *call, int status)
 {
     bool may_help =
         status == -ESTALE || status == -ECONNREFUSED || (status == -ECANCELED && !call->session->closing);
-    if (!may_help || !newer_map_is_here(call) || call->attempts + 1 >= ATTEMPTS_MAX)
+    if (status != -EAGAIN && (!may_help || !newer_map_is_here(call)))
+        return status;
+    if (call->attempts + 1 >= ATTEMPTS_MAX)
         return status;
     session_count(call->session, CLIENT_COUNT_retries, 1);
     return SHARD_REDO;

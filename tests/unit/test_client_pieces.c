@@ -2,6 +2,7 @@
 /* Packing and unpacking against a model of single bytes, over seeded random requests. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,27 +99,11 @@ static void test_pack(void **state)
     }
 }
 
-static void test_sendable(void **state)
-{
-    (void)state;
-    struct iovec pieces[32];
-    for (unsigned i = 0; i < 32; i++)
-        pieces[i] = (struct iovec){.iov_len = 64 << 10};
-    assert_true(pieces_sendable(pieces, 16));
-    assert_false(pieces_sendable(pieces, 17));
-    pieces[7].iov_len--;
-    assert_false(pieces_sendable(pieces, 16));
-    assert_true(pieces_sendable(pieces, 7));
-    pieces[0].iov_len = 1;
-    assert_true(pieces_sendable(pieces, 1));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unpack),
         cmocka_unit_test(test_pack),
-        cmocka_unit_test(test_sendable),
     };
     return cmocka_run_group_tests_name("client_pieces", tests, NULL, NULL);
 }

@@ -258,7 +258,8 @@ static void test_random_lists(void **state)
             table_make(map, WEFT_CHUNK_BYTES_MIN + below(20000), 1 + (uint32_t)below(map->group_count));
         struct planner_limits limits = {.bytes_max = 1 + below(30000),
                                         .extents_max = 1 + (uint32_t)below(40),
-                                        .pieces_max = 1 + (uint32_t)below(300)};
+                                        .pieces_max = 1 + (uint32_t)below(300),
+                                        .alone_min = below(2) ? 1 + below(10000) : 0};
         lists_make(lists, below(100000), arena);
         assert_int_equal(
             planner_check(lists->iov, lists->iov_count, lists->extents, lists->extent_count, &total), 0);
@@ -354,6 +355,41 @@ static void test_contiguous(void **state)
     }
     assert_true(bytes == extent.length);
     planner_close(&planner);
+    planner_table_unref(table);
+    map_unref(map);
+}
+
+/* Large pieces have requests of their own, small ones share. */
+static void test_large_pieces_alone(void **state)
+{
+    (void)state;
+    random_state = 13;
+    struct map *map = map_make(3);
+    struct planner_table *table = table_make(map, 1 << 20, map->group_count);
+    struct planner_limits limits = {
+        .bytes_max = 4 << 20, .extents_max = 8192, .pieces_max = 65536, .alone_min = 256 << 10};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)4096, .iov_len = 64 << 20};
+    struct weft_extent extent = {.offset = 500, .length = 64 << 20};
+    struct planner planner;
+    struct planner_request *request;
+    unsigned shared = 0;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        if (turn == 1)
+            table->layout.chunk_size = 65536;
+        assert_int_equal(planner_open(&planner, table, &iov, 1, &extent, 1, &limits, sizeof *request), 0);
+        do {
+            assert_int_equal(planner_round(&planner, &request), 0);
+            for (struct planner_request *at = request, *next; at; at = next) {
+                next = at->next;
+                if (turn == 0)
+                    assert_int_equal(at->piece_count, 1);
+                shared += at->piece_count > 1;
+                planner_request_free(at);
+            }
+        } while (request);
+        planner_close(&planner);
+    }
+    assert_true(shared > 0);
     planner_table_unref(table);
     map_unref(map);
 }
@@ -538,6 +574,7 @@ int main(void)
         cmocka_unit_test_teardown(test_random_lists, tell_seed),
         cmocka_unit_test(test_one_request_for_each_shard),
         cmocka_unit_test(test_contiguous),
+        cmocka_unit_test(test_large_pieces_alone),
         cmocka_unit_test(test_many_pieces),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_table),
