@@ -206,12 +206,17 @@ static void tick(struct rpc *rpc, uint64_t now)
 
 unsigned rpc_progress(struct rpc *rpc)
 {
-    unsigned count = rpc->transport->progress(rpc->worker);
     uint64_t now = rpc_now_ns();
+    unsigned count = 0;
+    /* The sockets come first: what a peer sent before it went away must not be
+     * served after that is known, least of all by a server that was stopped for a
+     * while, since the memory behind a request may hold something else by now. */
     if (rpc->sockets_due || now - rpc->polled_ns >= POLL_NS)
         count += poll_sockets(rpc, 0);
     if (now >= rpc->due_ns)
         tick(rpc, now);
+    count += rpc_links_break_due(rpc);
+    count += rpc->transport->progress(rpc->worker);
     count += rpc_links_break_due(rpc);
     count += rpc_sent_run(rpc);
     if (count)
