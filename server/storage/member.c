@@ -81,8 +81,7 @@ static int take_map(struct member *member, const struct wire_bytes *encoded)
     int error = map_decode(encoded->data, encoded->length, &map);
     if (error)
         return error;
-    if (!member->ready)
-        error = bind_targets(member, map);
+    error = bind_targets(member, map);
     if (!error && map->version > member->map_version) {
         member->map_version = map->version;
         log_debug("cluster map version %" PRIu64, map->version);

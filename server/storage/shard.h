@@ -66,6 +66,12 @@ enum shard_counter {
 
 enum { SHARD_CAPABILITIES = 16 };
 
+/* What can come with every request must not fill the log. */
+struct shard_log_limit {
+    uint64_t logged_ns; /* the latest line; 0: none yet */
+    uint32_t unlogged;  /* since then */
+};
+
 struct shard {
     struct server *server;
     uint32_t index;
@@ -89,8 +95,7 @@ struct shard {
     /* The latest ones whose signatures were right: checking one takes longer than
      * a small request. Entries with a chunk size of 0 are empty. */
     struct wire_capability verified[SHARD_CAPABILITIES];
-    uint64_t refusal_logged_ns;
-    uint32_t refusals_unlogged;
+    struct shard_log_limit refusal_log, failure_log;
     struct counter counters[SHARD_COUNTERS];
 };
 

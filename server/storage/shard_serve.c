@@ -9,8 +9,8 @@
 #include "log.h"
 #include "shard.h"
 
-/* One line about refused requests in so many nanoseconds. */
-#define REFUSAL_LOG_NS UINT64_C(1000000000)
+/* One line of a kind in so many nanoseconds. */
+#define LOG_NS UINT64_C(1000000000)
 /* An answer of the metadata server may have been on its way already when the
  * request came; the second one was asked for after it. */
 enum { MAP_TRIES_MAX = 2 };
@@ -59,15 +59,6 @@ void shard_io_fail(struct shard_io *io, int error)
     io->status_text = strdup(err_text());
 }
 
-void shard_io_store_failed(struct shard_io *io, int error)
-{
-    shard_counter_add(io->shard, SHARD_STORE_ERRORS, 1);
-    log_error("shard %" PRIu32 ": %s for %s: %s", io->shard->index,
-              wire_operation_name(io->request->operation), rpc_peer_identity(io->request->peer)->name,
-              err_text());
-    shard_io_fail(io, error);
-}
-
 void shard_io_end(struct shard_io *io, size_t payload_length)
 {
     struct iovec payload = {.iov_base = io->buffer, .iov_len = payload_length};
@@ -84,29 +75,35 @@ void shard_io_end(struct shard_io *io, size_t payload_length)
     }
 }
 
-/* A peer that sends nonsense must not fill the log. */
-static void log_refusal(struct shard_io *io)
+/* One line about the latest error in some time. */
+static void log_limited(struct shard_io *io, struct shard_log_limit *limit, enum log_level level,
+                        const char *what)
 {
-    struct shard *shard = io->shard;
     uint64_t now = rpc_now_ns();
-    if (shard->refusal_logged_ns && now - shard->refusal_logged_ns < REFUSAL_LOG_NS) {
-        shard->refusals_unlogged++;
+    if (limit->logged_ns && now - limit->logged_ns < LOG_NS) {
+        limit->unlogged++;
         return;
     }
     char more[48] = "";
-    if (shard->refusals_unlogged)
-        snprintf(more, sizeof more, " (and %" PRIu32 " more before)", shard->refusals_unlogged);
-    log_warn("shard %" PRIu32 ": refused a %s request of %s: %s%s", shard->index,
-             wire_operation_name(io->request->operation), rpc_peer_identity(io->request->peer)->name,
-             err_text(), more);
-    shard->refusal_logged_ns = now;
-    shard->refusals_unlogged = 0;
+    if (limit->unlogged)
+        snprintf(more, sizeof more, " (and %" PRIu32 " more before)", limit->unlogged);
+    log_write(level, "shard %" PRIu32 ": %s %s request of %s: %s%s", io->shard->index, what,
+              wire_operation_name(io->request->operation), rpc_peer_identity(io->request->peer)->name,
+              err_text(), more);
+    *limit = (struct shard_log_limit){.logged_ns = now};
+}
+
+void shard_io_store_failed(struct shard_io *io, int error)
+{
+    shard_counter_add(io->shard, SHARD_STORE_ERRORS, 1);
+    log_limited(io, &io->shard->failure_log, LOG_LEVEL_ERROR, "failed");
+    shard_io_fail(io, error);
 }
 
 void shard_io_refuse(struct shard_io *io, int error)
 {
     shard_counter_add(io->shard, SHARD_REQUESTS_REFUSED, 1);
-    log_refusal(io);
+    log_limited(io, &io->shard->refusal_log, LOG_LEVEL_WARN, "refused");
     shard_io_fail(io, error);
     shard_io_end(io, 0);
 }

@@ -206,6 +206,12 @@ void peer_close(struct peer *peer)
 
 /* ---- the server --------------------------------------------------------- */
 
+bool peer_is_slow(void)
+{
+    const char *valgrind = getenv("WEFT_VALGRIND");
+    return valgrind && *valgrind;
+}
+
 static void exec_server(const struct peer *peer, int ready_fd)
 {
     char path[256], conf[256], number[16];

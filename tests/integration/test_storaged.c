@@ -89,6 +89,21 @@ static void test_refused_registration_ends_the_server(void **state)
     assert_non_null(strstr(text, "target 0 is served by another server"));
 }
 
+/* The metadata server came back with another cluster's directory. */
+static void test_another_cluster_is_left(void **state)
+{
+    int status = 0;
+    (void)state;
+    peer.forget = true;
+    peer.map->version++;
+    memset(peer.map->cluster, 0xc2, sizeof peer.map->cluster);
+    for (unsigned i = 0; i < 300 && waitpid(peer.pid, &status, WNOHANG) == 0; i++)
+        peer_idle(&peer, 10);
+    peer.pid = 0;
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 static void test_other_cluster_is_refused(void **state)
 {
     char text[4096];
@@ -449,6 +464,45 @@ static void test_clean_end(void **state)
     assert_int_equal(system(command), 0);
 }
 
+static unsigned stream_ended;
+
+static void stream_done(struct rpc_call *call)
+{
+    (void)call;
+    stream_ended++;
+}
+
+/* Requests that come while it ends are left to the server that follows. */
+static void test_clean_end_under_load(void **state)
+{
+    enum { CALLS = 200 };
+    static struct rpc_call calls[CALLS];
+    struct wire_capability both = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
+    struct wire_extent extent = {find_chunk(0, 0, 0), PEER_CHUNK, 0};
+    size_t length = peer_encode_io(&both, peer.map->version, &extent, 1, body, sizeof body);
+    struct iovec iov = {payload, PEER_CHUNK};
+    (void)state;
+    stream_ended = 0;
+    for (unsigned i = 0; i < CALLS; i++) {
+        calls[i] = (struct rpc_call){.operation = WIRE_OP_write,
+                                     .body = body,
+                                     .body_length = (uint32_t)length,
+                                     .payload = &iov,
+                                     .payload_count = 1,
+                                     .deadline_ms = 5000,
+                                     .done = stream_done};
+        assert_int_equal(rpc_call_start(peer.to_shard[0], &calls[i]), 0);
+    }
+    while (stream_ended < 20)
+        peer_idle(&peer, 1);
+    uint64_t start = rpc_now_ns();
+    assert_int_equal(peer_signal(&peer, SIGTERM), 0);
+    assert_true(rpc_now_ns() - start < UINT64_C(5000000000));
+    while (stream_ended < CALLS)
+        peer_idle(&peer, 10);
+    assert_in_range(rpc_now_ns() - start, 0, UINT64_C(8000000000));
+}
+
 static void test_second_server_is_refused(void **state)
 {
     char text[4096];
@@ -529,6 +583,8 @@ static void test_idle_uses_no_cpu(void **state)
 {
     uint8_t byte = 1;
     (void)state;
+    if (peer_is_slow())
+        skip();
     assert_int_equal(peer_write(&peer, 5, find_chunk(0, 0, 0), &byte, 1), 0);
     peer_idle(&peer, 200);
     uint64_t before = cpu_ticks(peer.pid);
@@ -545,6 +601,7 @@ int main(void)
         TEST(test_registers_again_when_forgotten),
         TEST(test_refused_registration_ends_the_server),
         TEST(test_other_cluster_is_refused),
+        TEST(test_another_cluster_is_left),
         TEST(test_write_then_read),
         TEST(test_end_is_exact),
         TEST(test_many_extents_in_one_request),
@@ -558,6 +615,7 @@ int main(void)
         TEST(test_newer_map_is_waited_for),
         TEST(test_synced_data_survives_kill),
         TEST(test_clean_end),
+        TEST(test_clean_end_under_load),
         TEST(test_second_server_is_refused),
         TEST(test_more_readers_than_buffers),
         TEST(test_idle_uses_no_cpu),

@@ -346,7 +346,7 @@ static unsigned open_descriptors(void)
 static void test_open_files_are_bounded(void **state)
 {
     enum { OPEN_MAX = 4, FILES = 100 };
-    char back[32], data[32];
+    char back[32], data[32] = "";
     (void)state;
     assert_int_equal(store_files.close(store), 0);
     open_store(OPEN_MAX);
