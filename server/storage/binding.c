@@ -17,11 +17,18 @@ static bool same_host(const char *a, const char *b)
     return end_a && end_b && end_a - a == end_b - b && memcmp(a, b, (size_t)(end_a - a)) == 0;
 }
 
+static bool is_loopback(const char *address)
+{
+    return !strncmp(address, "127.", 4) || !strncmp(address, "localhost:", 10) || !strncmp(address, "[::1]:", 6);
+}
+
 int binding_choose(const struct conf *conf, const struct conf_storage *storage, uint32_t shard,
                    uint32_t core_count)
 {
     /* The metadata server's thread comes first, then the shards in the order of
      * the file: every server on the host comes to the same result by itself. */
+    if (is_loopback(storage->listen))
+        return -1;
     uint64_t threads = same_host(conf->metadata_listen, storage->listen), before = threads;
     for (uint32_t i = 0; i < conf->storage_count; i++) {
         const struct conf_storage *other = &conf->storage[i];

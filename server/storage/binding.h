@@ -4,8 +4,9 @@
  *
  * A shard gets a core of its own, and with it memory from that core's NUMA
  * node, when this host has a core for every server thread that the configuration
- * puts on it. With fewer cores than threads (a cluster for trying out) nothing is
- * bound: then the kernel's scheduler knows better than we do.
+ * puts on it. With fewer cores than threads, or when only this host can reach
+ * the server, so that its clients share the cores, nothing is bound: then
+ * the kernel's scheduler knows better than we do.
  */
 #ifndef STORAGE_BINDING_H
 #define STORAGE_BINDING_H

@@ -40,11 +40,24 @@ static void test_nothing_is_bound_when_cores_are_few(void **state)
     assert_int_equal(binding_choose(&conf, &storage[1], 0, 3), -1);
 }
 
+/* Whoever listens on loopback shares its cores with all its clients. */
+static void test_local_clusters_are_left_alone(void **state)
+{
+    char *const addresses[] = {"127.0.0.1:7471", "localhost:7471", "[::1]:7471"};
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct conf_storage one = {.listen = addresses[i], .shards = 1};
+        struct conf local = {.metadata_listen = metadata, .storage = &one, .storage_count = 1};
+        assert_int_equal(binding_choose(&local, &one, 0, 64), -1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cores_are_shared_out),
         cmocka_unit_test(test_nothing_is_bound_when_cores_are_few),
+        cmocka_unit_test(test_local_clusters_are_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
