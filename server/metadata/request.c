@@ -13,6 +13,8 @@
 
 /* Answers are dropped when so many more are settled. */
 enum { PRUNE_STEP = 32 };
+/* In a second. */
+enum { REFUSALS_LOGGED_MAX = 5 };
 
 /* ---- answers ------------------------------------------------------------ */
 
@@ -229,10 +231,24 @@ static int check(const struct service_request *from, const struct operation *ope
     return 0;
 }
 
+/* The log tells the reason, but a peer that sends nothing else must not fill the disk. */
+static void log_refusal(struct service *service, const char *name)
+{
+    uint64_t now_ns = service_now(service);
+    if (now_ns - service->refusals_ns >= 1000000000) {
+        if (service->refusals > REFUSALS_LOGGED_MAX)
+            log_warn("refused %u more requests", service->refusals - REFUSALS_LOGGED_MAX);
+        service->refusals_ns = now_ns;
+        service->refusals = 0;
+    }
+    if (service->refusals++ < REFUSALS_LOGGED_MAX)
+        log_warn("refused a request of %s: %s", name, err_text());
+}
+
 /* A refused request is a job as well, so that its answer comes in its turn. */
 static void refuse(struct request *request, int error)
 {
-    log_warn("refused a request of %s: %s", request->from->name, err_text());
+    log_refusal(request->service, request->from->name);
     counter_add(&request->service->requests_refused, 1);
     request->refusal = error;
     request->refusal_text = strdup(err_text());

@@ -26,6 +26,8 @@ struct service {
     struct list parked;   /* struct request: waiting for the storage servers */
     uint8_t *scratch;     /* LIMITS_BODY_MAX bytes for encoding an answer */
     struct counter requests_refused;
+    uint64_t refusals_ns; /* the second in which so many were refused */
+    uint32_t refusals;
 
     /* leases.c */
     bool silence_noted;   /* a job that takes silent servers down is under way */
