@@ -19,7 +19,8 @@ static bool same_host(const char *a, const char *b)
 
 static bool is_loopback(const char *address)
 {
-    return !strncmp(address, "127.", 4) || !strncmp(address, "localhost:", 10) || !strncmp(address, "[::1]:", 6);
+    return !strncmp(address, "127.", 4) || !strncmp(address, "localhost:", 10) ||
+           !strncmp(address, "[::1]:", 6);
 }
 
 int binding_choose(const struct conf *conf, const struct conf_storage *storage, uint32_t shard,

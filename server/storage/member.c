@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,6 +33,7 @@ struct member {
     uint8_t *body;
     size_t body_size;
     int failure; /* why the process must end */
+    char failure_text[LIMITS_ERROR_TEXT_MAX + 1];
 };
 
 /* ---- what is reported --------------------------------------------------- */
@@ -63,14 +65,39 @@ static struct space space_of(const struct server *server)
 /* ---- maps --------------------------------------------------------------- */
 
 /* A target must not be served to another cluster than the one whose files it has. */
-static int bind_targets(struct member *member, const struct map *map)
+static int join(struct member *member, const struct map *map, bool registered)
 {
     for (uint32_t i = 0; i < member->server->target_count; i++) {
-        int error = target_bind_cluster(&member->server->targets[i], map->cluster);
+        struct target *target = &member->server->targets[i];
+        bool is_known = !registered && map_target_by_id(map, target->id);
+        int error = target_join(target, map->cluster, is_known);
         if (error)
             return error;
     }
     return 0;
+}
+
+static void fail(struct member *member, int status, const char *what)
+{
+    if (!member->failure) {
+        member->failure = status;
+        snprintf(member->failure_text, sizeof member->failure_text, "%s: %s", what, err_text());
+    }
+    daemon_stop();
+}
+
+/* The map as it is before this server registers. */
+static void on_greeting(void *arg, struct rpc_connection *connection, const void *data, size_t length)
+{
+    struct member *member = arg;
+    struct map *map = NULL;
+    (void)connection;
+    int error = map_decode(data, length, &map);
+    if (!error)
+        error = join(member, map, false);
+    if (error)
+        fail(member, error, "this server can't join the cluster");
+    map_unref(map);
 }
 
 static int take_map(struct member *member, const struct wire_bytes *encoded)
@@ -81,7 +108,7 @@ static int take_map(struct member *member, const struct wire_bytes *encoded)
     int error = map_decode(encoded->data, encoded->length, &map);
     if (error)
         return error;
-    error = bind_targets(member, map);
+    error = join(member, map, true);
     if (!error && map->version > member->map_version) {
         member->map_version = map->version;
         log_debug("cluster map version %" PRIu64, map->version);
@@ -145,19 +172,13 @@ static void note_back(struct member *member)
     member->away = false;
 }
 
-static void fail(struct member *member, int status, const char *what)
-{
-    member->failure = err_set(status, "%s: %s", what, err_text());
-    daemon_stop();
-}
-
 static void register_done(struct rpc_call *call)
 {
     struct member *member = call->arg;
     struct wire_server_register_reply reply;
     int status = call->status;
     member->busy = false;
-    if (status == -ECANCELED)
+    if (status == -ECANCELED || member->failure)
         return;
     if (status && !is_refusal(status)) {
         note_away(member);
@@ -286,7 +307,11 @@ int member_open(struct daemon *daemon, struct server *server, struct member **re
     member->body_size =
         1024 + server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8) + 4 * server->target_count;
     member->body = malloc(member->body_size);
-    struct rpc_config config = {.conf = server->conf, .name = server->who, .role = WIRE_ROLE_STORAGE};
+    struct rpc_config config = {.conf = server->conf,
+                                .name = server->who,
+                                .role = WIRE_ROLE_STORAGE,
+                                .arg = member,
+                                .greeting = on_greeting};
     int error = member->body ? rpc_open(&config, &member->rpc) : err_set(-ENOMEM, "no memory");
     if (!error)
         error = rpc_connect(member->rpc, server->conf->metadata_listen, &member->connection);
@@ -311,7 +336,7 @@ int member_run(struct member *member)
             beat(member);
     }
     daemon_wake_set(NULL);
-    return member->failure;
+    return member->failure ? err_set(member->failure, "%s", member->failure_text) : 0;
 }
 
 void member_close(struct member *member)

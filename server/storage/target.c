@@ -311,7 +311,7 @@ void target_close(struct target *target)
     target->dir_fd = -1;
 }
 
-int target_bind_cluster(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES])
+int target_join(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES], bool is_known)
 {
     if (!memcmp(target->cluster, cluster, TARGET_UUID_BYTES))
         return 0;
@@ -320,6 +320,12 @@ int target_bind_cluster(struct target *target, const uint8_t cluster[TARGET_UUID
                        "target %" PRIu32
                        ": %s belongs to another cluster, or the metadata server's directory was made "
                        "anew; serve it to its own cluster, or empty it when its data is not needed",
+                       target->id, target->dir);
+    if (is_known)
+        return err_set(-EINVAL,
+                       "target %" PRIu32
+                       ": %s is new and empty, but the cluster has this target, maybe with data: is "
+                       "its file system mounted? When it is lost, give the new directory an id of its own",
                        target->id, target->dir);
     memcpy(target->cluster, cluster, TARGET_UUID_BYTES);
     int error = write_description(target, name_next);

@@ -23,6 +23,7 @@
 #ifndef STORAGE_TARGET_H
 #define STORAGE_TARGET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "conf.h"
@@ -48,7 +49,12 @@ int target_open(const struct conf_target *conf, uint32_t shard_count, const stru
                 struct target *target);
 void target_close(struct target *target);
 
-/* Ties the target to the cluster at its first registration; -EINVAL when it is tied to another. */
-int target_bind_cluster(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES]);
+/*
+ * Ties the target to the cluster before its first registration; -EINVAL when it
+ * is tied to another. `is_known`: the cluster has this target already. One that
+ * is new and empty then stands in for one with data, which would read as zeros:
+ * -EINVAL too.
+ */
+int target_join(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES], bool is_known);
 
 #endif

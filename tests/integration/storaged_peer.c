@@ -110,6 +110,20 @@ static void metadata_request(void *arg, struct rpc_request *request)
     reply_map(peer, request, true, heartbeat.map_version);
 }
 
+/* Before the first registration the cluster has no targets. */
+static struct wire_bytes greeting(void *arg)
+{
+    static uint8_t encoded[4096];
+    struct peer *peer = arg;
+    struct map *empty = map_new(0, NULL, 0, 0);
+    assert_non_null(empty);
+    memcpy(empty->cluster, peer->map->cluster, sizeof empty->cluster);
+    ssize_t length = map_encode(peer->registrations ? peer->map : empty, encoded, sizeof encoded);
+    assert_true(length > 0);
+    map_unref(empty);
+    return (struct wire_bytes){.data = encoded, .length = (uint32_t)length};
+}
+
 static struct map *make_map(uint64_t version)
 {
     const uint32_t shard_counts[] = {PEER_SHARDS, PEER_SHARDS};
@@ -164,7 +178,7 @@ static void write_conf(struct peer *peer, const char *metadata, const char *limi
 
 void peer_open(struct peer *peer, const char *limits)
 {
-    static const struct rpc_service service = {.request = metadata_request};
+    static const struct rpc_service service = {.request = metadata_request, .greeting = greeting};
     char path[256], bound[LIMITS_ADDRESS_MAX + 1];
     const char *base = getenv("TMPDIR");
     memset(peer, 0, sizeof *peer);

@@ -115,6 +115,23 @@ static void test_other_cluster_is_refused(void **state)
     assert_non_null(strstr(text, "belongs to another cluster"));
 }
 
+static void test_an_empty_directory_for_a_known_target_is_refused(void **state)
+{
+    char text[4096], command[512];
+    (void)state;
+    assert_int_equal(peer_signal(&peer, SIGTERM), 0);
+    snprintf(command, sizeof command, "mv '%s/s0/t1' '%s/unmounted'", peer.dir, peer.dir);
+    assert_int_equal(system(command), 0);
+    int status = peer_run(&peer, text, sizeof text);
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_non_null(strstr(text, "target 1: "));
+    assert_non_null(strstr(text, "is its file system mounted?"));
+    snprintf(command, sizeof command, "rm -r '%s/s0/t1' && mv '%s/unmounted' '%s/s0/t1'", peer.dir, peer.dir,
+             peer.dir);
+    assert_int_equal(system(command), 0);
+    peer_start(&peer);
+}
+
 /* ---- bytes -------------------------------------------------------------- */
 
 static void test_write_then_read(void **state)
@@ -602,6 +619,7 @@ int main(void)
         TEST(test_refused_registration_ends_the_server),
         TEST(test_other_cluster_is_refused),
         TEST(test_another_cluster_is_left),
+        TEST(test_an_empty_directory_for_a_known_target_is_refused),
         TEST(test_write_then_read),
         TEST(test_end_is_exact),
         TEST(test_many_extents_in_one_request),

@@ -207,14 +207,27 @@ static void test_belongs_to_one_cluster(void **state)
     const uint8_t ours[TARGET_UUID_BYTES] = "our cluster....", other[TARGET_UUID_BYTES] = "another one....";
     (void)state;
     assert_int_equal(target_open(&conf, 2, &type, &target), 0);
-    assert_int_equal(target_bind_cluster(&target, ours), 0);
-    assert_int_equal(target_bind_cluster(&target, ours), 0);
-    assert_int_equal(target_bind_cluster(&target, other), -EINVAL);
+    assert_int_equal(target_join(&target, ours, false), 0);
+    assert_int_equal(target_join(&target, ours, false), 0);
+    assert_int_equal(target_join(&target, other, false), -EINVAL);
     target_close(&target);
     assert_int_equal(target_open(&conf, 2, &type, &target), 0);
-    assert_int_equal(target_bind_cluster(&target, other), -EINVAL);
+    assert_int_equal(target_join(&target, other, false), -EINVAL);
     assert_non_null(strstr(err_text(), "another cluster"));
-    assert_int_equal(target_bind_cluster(&target, ours), 0);
+    assert_int_equal(target_join(&target, ours, false), 0);
+    target_close(&target);
+}
+
+/* Its file system was not mounted, say. */
+static void test_an_empty_one_stands_in_for_none_with_data(void **state)
+{
+    const uint8_t cluster[TARGET_UUID_BYTES] = "our cluster....";
+    (void)state;
+    assert_int_equal(target_open(&conf, 2, &type, &target), 0);
+    assert_int_equal(target_join(&target, cluster, true), -EINVAL);
+    assert_non_null(strstr(err_text(), "is its file system mounted?"));
+    assert_int_equal(target_join(&target, cluster, false), 0);
+    assert_int_equal(target_join(&target, cluster, true), 0);
     target_close(&target);
 }
 
@@ -231,6 +244,7 @@ int main(void)
         TEST(test_every_damage_is_seen),
         TEST(test_an_interrupted_start_goes_on),
         TEST(test_belongs_to_one_cluster),
+        TEST(test_an_empty_one_stands_in_for_none_with_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
