@@ -107,7 +107,8 @@ void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument
     int is_done;
     OBJ_CONSTRUCT(&convertor, opal_convertor_t);
     /* Of a buffer at address 0 the addresses are offsets. */
-    opal_convertor_copy_and_prepare_for_send(ompi_mpi_local_convertor, &datatype->super, 1, NULL, 0, &convertor);
+    opal_convertor_copy_and_prepare_for_send(ompi_mpi_local_convertor, &datatype->super, 1, NULL, 0,
+                                             &convertor);
     do {
         uint32_t count = sizeof runs / sizeof runs[0];
         size_t bytes = 0;

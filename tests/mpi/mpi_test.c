@@ -44,27 +44,45 @@ int test_error_class(int code)
     return class;
 }
 
-unsigned char test_byte(uint64_t offset, unsigned salt)
+static uint64_t word_at(uint64_t index, unsigned salt)
 {
-    uint64_t word = (offset / 8 + 1) * 0x9e3779b97f4a7c15u + (uint64_t)salt * 0xd1342543de82ef95u;
+    uint64_t word = (index + 1) * 0x9e3779b97f4a7c15u + (uint64_t)salt * 0xd1342543de82ef95u;
     word = (word ^ (word >> 32)) * 0xff51afd7ed558ccdu;
-    word ^= word >> 29;
-    return (unsigned char)(word >> 8 * (offset % 8));
+    return word ^ (word >> 29);
 }
 
+unsigned char test_byte(uint64_t offset, unsigned salt)
+{
+    return (unsigned char)(word_at(offset / 8, salt) >> 8 * (offset % 8));
+}
+
+/* The bytes are those of little-endian words; the buffer may begin within one. */
 void test_fill(void *buffer, size_t length, uint64_t offset, unsigned salt)
 {
     unsigned char *bytes = buffer;
-    for (size_t i = 0; i < length; i++)
-        bytes[i] = test_byte(offset + i, salt);
+    size_t i = 0;
+    while (i < length) {
+        uint64_t word = word_at((offset + i) / 8, salt) >> 8 * ((offset + i) % 8);
+        do {
+            bytes[i++] = (unsigned char)word;
+            word >>= 8;
+        } while (i < length && (offset + i) % 8 != 0);
+    }
 }
 
 long long test_first_wrong(const void *buffer, size_t length, uint64_t offset, unsigned salt)
 {
     const unsigned char *bytes = buffer;
-    for (size_t i = 0; i < length; i++)
-        if (bytes[i] != test_byte(offset + i, salt))
-            return (long long)i;
+    unsigned char right[4096];
+    for (size_t done = 0; done < length;) {
+        size_t part = length - done < sizeof right ? length - done : sizeof right;
+        test_fill(right, part, offset + done, salt);
+        if (memcmp(bytes + done, right, part) != 0)
+            for (size_t i = 0;; i++)
+                if (bytes[done + i] != right[i])
+                    return (long long)(done + i);
+        done += part;
+    }
     return -1;
 }
 
