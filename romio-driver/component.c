@@ -211,7 +211,7 @@ mca_io_base_component_2_0_0_t mca_io_weft_component = {
             .mca_open_component = open_component,
             .mca_close_component = close_component,
         },
-    .io_data = {MCA_BASE_METADATA_PARAM_CHECKPOINT},
+    .io_data = {.param_field = MCA_BASE_METADATA_PARAM_CHECKPOINT},
     .io_init_query = init_query,
     .io_file_query = file_query,
     .io_file_unquery = file_unquery,
