@@ -28,6 +28,7 @@ struct conf_storage;
 #define CLUSTER_METADATA_NAME    "metadata"
 #define CLUSTER_STORAGE_PROGRAM  "weft-storaged"
 #define CLUSTER_METADATA_PROGRAM "weft-metad"
+#define CLUSTER_READY_FD         "3" /* what weft up gives to --ready-fd */
 
 struct cluster_server {
     const char *name;                   /* in messages, logs and pid files */
@@ -36,6 +37,7 @@ struct cluster_server {
     char *log_path, *pid_path;
     pid_t pid;       /* 0: not running */
     int pidfd;       /* of pid; -1 where the kernel has none */
+    bool is_around;  /* pid is a wrapper's (valgrind, say), inside which the server runs */
     bool started;    /* by this process, so it is our child */
     bool ready;      /* said so on ready_fd */
     int ready_fd;    /* -1: none */

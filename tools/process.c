@@ -88,26 +88,32 @@ static pid_t recorded_pid(const struct cluster_server *server)
     return (pid_t)pid;
 }
 
+enum match { MATCH_NONE, MATCH_AROUND, MATCH_ITSELF };
+
 /*
  * Whether the process is this server. The command line names program,
- * configuration and server; but a debugger's or a timeout's names them too, so
- * the program that runs must be the server itself, unless we noted the pid
- * (then it may run inside valgrind, say).
+ * configuration and server. Usually the program that runs is the server itself;
+ * it may run inside another one (valgrind, or a wrapper of weft up), which is
+ * taken when weft up started it so, or when we noted the pid. A debugger's
+ * command line alone makes no server.
  */
-static bool is_server(const struct cluster *cluster, const struct cluster_server *server, pid_t pid,
-                      const char *arguments, size_t length)
+static enum match match_server(const struct cluster *cluster, const struct cluster_server *server, pid_t pid,
+                               const char *arguments, size_t length)
 {
     const char *program = server->storage ? CLUSTER_STORAGE_PROGRAM : CLUSTER_METADATA_PROGRAM;
     if (!has_program(arguments, length, program) ||
         !has_option(arguments, length, "--config", cluster->conf_path) ||
         (server->storage && !has_option(arguments, length, "--name", server->storage->name)))
-        return false;
+        return MATCH_NONE;
     char link[64], exe[EXE_BYTES_MAX];
     snprintf(link, sizeof link, "/proc/%d/exe", (int)pid);
     ssize_t count = readlink(link, exe, sizeof exe - 1);
     exe[count < 0 ? 0 : count] = 0;
     /* Of another user's process the link can't be read. */
-    return is_program(count < 0 ? arguments : exe, program) || recorded_pid(server) == pid;
+    if (is_program(count < 0 ? arguments : exe, program))
+        return MATCH_ITSELF;
+    bool ours = has_option(arguments, length, "--ready-fd", CLUSTER_READY_FD) || recorded_pid(server) == pid;
+    return ours ? MATCH_AROUND : MATCH_NONE;
 }
 
 int process_open_pidfd(pid_t pid)
@@ -118,6 +124,25 @@ int process_open_pidfd(pid_t pid)
     return fd;
 }
 
+/* Takes the process for the server, unless it has become another one. */
+static void adopt(struct cluster *cluster, struct cluster_server *server, pid_t pid, enum match match,
+                  char *arguments)
+{
+    int pidfd = process_open_pidfd(pid);
+    /* From now on the pid can't become another's; before, it may have. */
+    ssize_t length = read_proc(pid, "cmdline", arguments, CMDLINE_BYTES_MAX);
+    if (length <= 0 || match_server(cluster, server, pid, arguments, (size_t)length) != match) {
+        if (pidfd >= 0)
+            close(pidfd);
+        return;
+    }
+    if (server->pidfd >= 0)
+        close(server->pidfd);
+    server->pid = pid;
+    server->pidfd = pidfd;
+    server->is_around = match == MATCH_AROUND;
+}
+
 static void find_in(struct cluster *cluster, pid_t pid, char *arguments)
 {
     ssize_t length = read_proc(pid, "cmdline", arguments, CMDLINE_BYTES_MAX);
@@ -125,14 +150,13 @@ static void find_in(struct cluster *cluster, pid_t pid, char *arguments)
         return; /* gone, a zombie, or a kernel thread */
     for (uint32_t i = 0; i < cluster->server_count; i++) {
         struct cluster_server *server = &cluster->servers[i];
-        if (server->pid || !is_server(cluster, server, pid, arguments, (size_t)length))
+        enum match match = match_server(cluster, server, pid, arguments, (size_t)length);
+        /* The server itself is preferred to what runs around it. */
+        bool better = !server->pid || (server->is_around && match == MATCH_ITSELF);
+        if (match == MATCH_NONE)
             continue;
-        server->pid = pid;
-        server->pidfd = process_open_pidfd(pid);
-        /* From now on the pid can't become another's; before, it may have. */
-        length = read_proc(pid, "cmdline", arguments, CMDLINE_BYTES_MAX);
-        if (length <= 0 || !is_server(cluster, server, pid, arguments, (size_t)length))
-            process_forget(server);
+        if (better)
+            adopt(cluster, server, pid, match, arguments);
         return;
     }
 }

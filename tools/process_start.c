@@ -194,10 +194,9 @@ int process_start(struct tool *tool, struct cluster *cluster, struct cluster_ser
                   const char *program, bool die_with_us)
 {
     char *argv[WRAPPER_WORDS_MAX + 12];
-    char *wrapper = getenv("WEFT_SERVER_WRAPPER"), ready_text[8];
+    char *wrapper = getenv("WEFT_SERVER_WRAPPER");
     wrapper = wrapper ? strdup(wrapper) : NULL;
     size_t count = wrapper_words(wrapper, argv);
-    snprintf(ready_text, sizeof ready_text, "%d", READY_FD);
     argv[count++] = (char *)program;
     argv[count++] = (char *)"--config";
     argv[count++] = cluster->conf_path;
@@ -206,7 +205,7 @@ int process_start(struct tool *tool, struct cluster *cluster, struct cluster_ser
         argv[count++] = server->storage->name;
     }
     argv[count++] = (char *)"--ready-fd";
-    argv[count++] = ready_text;
+    argv[count++] = (char *)CLUSTER_READY_FD;
     if (die_with_us)
         argv[count++] = (char *)"--die-with-parent";
     argv[count] = NULL;
