@@ -117,9 +117,10 @@ static ssize_t encode(const struct agent *agent, const struct agent_work *work, 
     switch (work->kind) {
     case AGENT_STAT:
         question->call.operation = WIRE_OP_object_stat;
-        return wire_encode_object_stat(question->body, sizeof question->body,
-                                       &(struct wire_object_stat){.capability = capability,
-                                                                  .map_version = agent->map(agent->arg)->version});
+        return wire_encode_object_stat(
+            question->body, sizeof question->body,
+            &(struct wire_object_stat){.capability = capability,
+                                       .map_version = agent->map(agent->arg)->version});
     case AGENT_TRUNCATE:
         question->call.operation = WIRE_OP_object_truncate;
         return wire_encode_object_truncate(question->body, sizeof question->body,

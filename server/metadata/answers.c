@@ -66,7 +66,8 @@ int answers_put(struct store_txn *txn, const uint8_t client[16], uint64_t reques
     memcpy(raw, &head, sizeof head);
     if (body.length)
         memcpy(raw + sizeof head, body.data, body.length);
-    int error = store_put(txn, STORE_ANSWERS, key_of(&key, client, request), (struct store_bytes){raw, length});
+    int error =
+        store_put(txn, STORE_ANSWERS, key_of(&key, client, request), (struct store_bytes){raw, length});
     if (raw != small)
         free(raw);
     return error;
@@ -144,7 +145,8 @@ static int gather_old(void *arg, struct store_bytes key, struct store_bytes valu
     return 0;
 }
 
-int answers_expire(struct store_txn *txn, struct answers_cursor *cursor, struct opens *opens, int64_t before_ns)
+int answers_expire(struct store_txn *txn, struct answers_cursor *cursor, struct opens *opens,
+                   int64_t before_ns)
 {
     struct gathering gathering;
     gathering.count = gathering.seen = 0;

@@ -33,6 +33,7 @@ struct answers_cursor {
     bool begun;
 };
 /* Looks at some answers, and drops those from before `before_ns` whose clients have no connection. */
-int answers_expire(struct store_txn *txn, struct answers_cursor *cursor, struct opens *opens, int64_t before_ns);
+int answers_expire(struct store_txn *txn, struct answers_cursor *cursor, struct opens *opens,
+                   int64_t before_ns);
 
 #endif

@@ -86,7 +86,8 @@ static const char *fields_wrong(const struct inode *inode)
 {
     if (!inode_is_dir(inode) && !inode_is_file(inode) && !inode_is_symlink(inode))
         return "its type is unknown";
-    if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) || (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN)))
+    if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) ||
+        (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN)))
         return "bits are set that mean nothing";
     if (inode->nlink > INODE_NLINK_MAX)
         return "its number of links is out of range";
@@ -108,8 +109,8 @@ int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *in
         return corrupt(ino, "it is too short");
     memcpy(&raw, data, sizeof raw.version);
     if (raw.version != INODE_RECORD_VERSION)
-        return err_set(-EUCLEAN, "the record of inode %" PRIu64 " has version %u, and this server knows %u", ino,
-                       raw.version, INODE_RECORD_VERSION);
+        return err_set(-EUCLEAN, "the record of inode %" PRIu64 " has version %u, and this server knows %u",
+                       ino, raw.version, INODE_RECORD_VERSION);
     if (length != sizeof raw)
         return corrupt(ino, "its length is wrong");
     memcpy(&raw, data, sizeof raw);

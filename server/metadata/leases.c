@@ -170,7 +170,8 @@ static int burial_run(struct job *job, struct ns *ns)
 {
     struct burial *burial = list_item(job, struct burial, job);
     uint64_t inos[ORPHANS_BATCH];
-    ssize_t count = records_marked(ns->txn, STORE_ORPHANS, burial->service->orphans_next, inos, ORPHANS_BATCH);
+    ssize_t count =
+        records_marked(ns->txn, STORE_ORPHANS, burial->service->orphans_next, inos, ORPHANS_BATCH);
     if (count < 0)
         return (int)count;
     burial->end = count < ORPHANS_BATCH;
@@ -235,7 +236,8 @@ static void log_down(const struct map *before, const struct map *after)
 {
     for (uint32_t i = 0; i < before->server_count; i++) {
         if (before->servers[i].state == MAP_STATE_UP && after->servers[i].state == MAP_STATE_DOWN)
-            log_warn("storage server %s has been silent for its lease and counts as down", before->servers[i].name);
+            log_warn("storage server %s has been silent for its lease and counts as down",
+                     before->servers[i].name);
     }
 }
 

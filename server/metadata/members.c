@@ -175,8 +175,8 @@ static int read_addresses(const struct wire_server_register *request, struct cla
         if (reader.bad)
             break;
         if (!strchr(address.text, ':'))
-            return err_set(-EINVAL, "\"%s\" of storage server %s is no address of the form host:port", address.text,
-                           claim->name);
+            return err_set(-EINVAL, "\"%s\" of storage server %s is no address of the form host:port",
+                           address.text, claim->name);
         claim->addresses[k] = address.text;
     }
     return wire_read_all(&reader, "list of addresses");
@@ -202,7 +202,8 @@ static int read_targets(const struct wire_server_register *request, struct claim
     qsort(claim->targets, claim->target_count, sizeof *claim->targets, compare_u32);
     for (uint32_t i = 1; i < claim->target_count; i++) {
         if (claim->targets[i] == claim->targets[i - 1])
-            return err_set(-EINVAL, "storage server %s names target %u twice", claim->name, claim->targets[i]);
+            return err_set(-EINVAL, "storage server %s names target %u twice", claim->name,
+                           claim->targets[i]);
     }
     return 0;
 }
@@ -217,16 +218,18 @@ static int check_claim(const struct map *map, const struct claim *claim, const s
 {
     /* The shard of a chunk follows from the number of shards, so data would be looked for elsewhere. */
     if (known && known->shard_count != claim->shard_count)
-        return err_set(-EINVAL,
-                       "storage server %s came with %u shards, but its data is spread over %u; set shards = %u for it",
-                       claim->name, claim->shard_count, known->shard_count, known->shard_count);
+        return err_set(
+            -EINVAL,
+            "storage server %s came with %u shards, but its data is spread over %u; set shards = %u for it",
+            claim->name, claim->shard_count, known->shard_count, known->shard_count);
     for (uint32_t i = 0; i < claim->target_count; i++) {
         const struct map_target *target = map_target_by_id(map, claim->targets[i]);
         if (target && &map->servers[target->server] != known)
-            return err_set(-EEXIST,
-                           "target %u belongs to storage server %s, and %s claims it too; every target of a cluster "
-                           "needs an id of its own",
-                           target->id, map->servers[target->server].name, claim->name);
+            return err_set(
+                -EEXIST,
+                "target %u belongs to storage server %s, and %s claims it too; every target of a cluster "
+                "needs an id of its own",
+                target->id, map->servers[target->server].name, claim->name);
     }
     return 0;
 }
@@ -334,8 +337,8 @@ static int register_claim(struct members *members, struct store_txn *txn, const 
     return error;
 }
 
-int members_register(struct members *members, struct store_txn *txn, const struct wire_server_register *request,
-                     struct members_change **change)
+int members_register(struct members *members, struct store_txn *txn,
+                     const struct wire_server_register *request, struct members_change **change)
 {
     struct claim claim = {.name = request->name};
     *change = NULL;

@@ -43,8 +43,8 @@ struct members_change;
 
 /* A server registers. *change is NULL when that changes nothing in the map. Refusals have a text:
  * -EEXIST (a target is another server's), -EINVAL. */
-int members_register(struct members *members, struct store_txn *txn, const struct wire_server_register *request,
-                     struct members_change **change);
+int members_register(struct members *members, struct store_txn *txn,
+                     const struct wire_server_register *request, struct members_change **change);
 /* Every server that has been silent since `silent_since_ns` goes down. *change is NULL when there is none. */
 int members_expire(struct members *members, struct store_txn *txn, uint64_t silent_since_ns,
                    struct members_change **change);

@@ -91,7 +91,8 @@ static int save_target(struct store_txn *txn, const struct map *map, const struc
     put_u16(row, ROW_VERSION);
     put_u16(row + 2, target->state);
     put_u32(row + 4, map->servers[target->server].id);
-    return store_put(txn, STORE_MEMBERS, key_of(&key, 't', target->id), (struct store_bytes){row, sizeof row});
+    return store_put(txn, STORE_MEMBERS, key_of(&key, 't', target->id),
+                     (struct store_bytes){row, sizeof row});
 }
 
 static int save_group(struct store_txn *txn, const struct map *map, uint32_t number)
@@ -159,8 +160,9 @@ static int load_server(struct loading *loading, uint32_t id, struct store_bytes 
         return damaged("a server's record is of another version or too short");
     uint32_t shard_count = get_u16(at + 2);
     size_t name_length = at[5];
-    if (id != loading->at[SERVERS] || shard_count == 0 || shard_count > LIMITS_SHARDS_MAX || at[4] > MAP_STATE_UP ||
-        name_length == 0 || name_length > LIMITS_SERVER_NAME_MAX || (size_t)(end - at) < SERVER_HEAD_BYTES + name_length)
+    if (id != loading->at[SERVERS] || shard_count == 0 || shard_count > LIMITS_SHARDS_MAX ||
+        at[4] > MAP_STATE_UP || name_length == 0 || name_length > LIMITS_SERVER_NAME_MAX ||
+        (size_t)(end - at) < SERVER_HEAD_BYTES + name_length)
         return damaged("a server's record makes no sense");
     if (!loading->map)
         return count_server(loading, shard_count);

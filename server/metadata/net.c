@@ -299,5 +299,7 @@ int net_turn(struct net *net)
     rpc_wait(net->rpc, service_timeout_ms(net->service));
     while (service_turn(net->service))
         rpc_progress(net->rpc);
-    return service_dead(net->service) ? err_set(-EIO, "the metadata store cannot go on; start the server again") : 0;
+    return service_dead(net->service)
+               ? err_set(-EIO, "the metadata store cannot go on; start the server again")
+               : 0;
 }

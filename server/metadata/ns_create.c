@@ -141,9 +141,10 @@ int ns_layout_choose(const struct ns *ns, const struct inode *dir, struct layout
     if (strcmp(*pool, "main") != 0)
         return err_set(-EINVAL, "there is no pool named \"%s\"; there is only \"main\" so far", *pool);
     if (ns->group_count == 0)
-        return err_set(-ENODEV,
-                       "no storage server has registered yet, so there is no place for a file; start weft-storaged "
-                       "and look at weft status");
+        return err_set(
+            -ENODEV,
+            "no storage server has registered yet, so there is no place for a file; start weft-storaged "
+            "and look at weft status");
     if (layout->chunk_size == 0)
         layout->chunk_size = dir->layout.chunk_size ? dir->layout.chunk_size : ns->chunk_size;
     if (layout->stripe_count == 0)

@@ -47,7 +47,8 @@ static int make(struct store_txn *txn, int64_t now_ns)
 static int get_cluster(struct store_txn *txn, uint8_t cluster[16])
 {
     struct store_bytes raw;
-    int error = store_get(txn, STORE_SETTINGS, (struct store_bytes){SETTING_CLUSTER, strlen(SETTING_CLUSTER)}, &raw);
+    int error =
+        store_get(txn, STORE_SETTINGS, (struct store_bytes){SETTING_CLUSTER, strlen(SETTING_CLUSTER)}, &raw);
     if (error == -ENOENT || (!error && raw.length != 16))
         return err_set(-EUCLEAN, "the metadata store does not say which cluster it belongs to");
     if (!error)
@@ -66,8 +67,8 @@ int ns_format(struct store_txn *txn, int64_t now_ns, struct ns_identity *identit
     if (error)
         return error;
     if (format != RECORDS_FORMAT)
-        return err_set(-EUCLEAN, "the metadata store has format %" PRIu64 ", and this server knows %u", format,
-                       RECORDS_FORMAT);
+        return err_set(-EUCLEAN, "the metadata store has format %" PRIu64 ", and this server knows %u",
+                       format, RECORDS_FORMAT);
     error = get_cluster(txn, identity->cluster);
     if (!error)
         error = records_setting_get(txn, SETTING_EPOCH, &identity->epoch);

@@ -52,7 +52,8 @@ static int list_entry(void *arg, const char *name, uint64_t ino)
     struct inode inode;
     int error = records_inode_get(listing->ns->txn, ino, &inode);
     if (error == -ENOENT)
-        return err_set(-EUCLEAN, "the directory entry \"%s\" names inode %" PRIu64 ", which does not exist", name, ino);
+        return err_set(-EUCLEAN, "the directory entry \"%s\" names inode %" PRIu64 ", which does not exist",
+                       name, ino);
     return error ? error : listing->each(listing->arg, name, &inode);
 }
 

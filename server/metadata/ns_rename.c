@@ -44,8 +44,8 @@ static int check_names(const struct path *source, const struct path *target, con
     return 0;
 }
 
-static int check_permissions(struct ns *ns, const struct path *source, const struct path *target, const char *from,
-                             const char *to)
+static int check_permissions(struct ns *ns, const struct path *source, const struct path *target,
+                             const char *from, const char *to)
 {
     int error = ns_may_delete(ns, &source->parent, &source->inode, from);
     if (error)

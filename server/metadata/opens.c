@@ -164,8 +164,8 @@ static void count_handle(struct opens_handle *handle, bool open)
     }
 }
 
-static struct opens_handle *add(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
-                                uint64_t number)
+static struct opens_handle *add(struct opens *opens, struct opens_client *client, uint64_t ino,
+                                uint32_t access, uint64_t number)
 {
     struct opens_file *file = opens_file_pin(opens, ino);
     if (!file)
@@ -187,8 +187,8 @@ static struct opens_handle *add(struct opens *opens, struct opens_client *client
     return handle;
 }
 
-struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
-                               uint64_t request_id)
+struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino,
+                               uint32_t access, uint64_t request_id)
 {
     struct opens_handle *handle = add(opens, client, ino, access, opens->handle_next);
     if (!handle)
@@ -200,7 +200,8 @@ struct opens_handle *opens_add(struct opens *opens, struct opens_client *client,
     return handle;
 }
 
-int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access, uint64_t number)
+int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
+                  uint64_t number)
 {
     struct opens_handle *handle = add(opens, client, ino, access, number);
     if (!handle)

@@ -87,8 +87,8 @@ void opens_client_drop(struct opens *opens, struct opens_client *client);
 /* ---- handles ------------------------------------------------------------ */
 
 /* NULL with a text when memory is out. */
-struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
-                               uint64_t request_id);
+struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino,
+                               uint32_t access, uint64_t request_id);
 /* One from an earlier start, under its old number. */
 int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
                   uint64_t number);

@@ -60,8 +60,8 @@ int path_require(const struct ns *ns, const struct inode *inode, unsigned wanted
     if (path_may(ns, inode, wanted))
         return 0;
     const char *what = wanted & NS_MAY_WRITE ? "write to" : wanted & NS_MAY_READ ? "read" : "search";
-    return err_set(-EACCES, "%s: permission denied: uid %u may not %s inode with owner %u:%u and mode %04o", text,
-                   ns->uid, what, inode->uid, inode->gid, inode->mode & 07777);
+    return err_set(-EACCES, "%s: permission denied: uid %u may not %s inode with owner %u:%u and mode %04o",
+                   text, ns->uid, what, inode->uid, inode->gid, inode->mode & 07777);
 }
 
 bool path_owns(const struct ns *ns, const struct inode *inode)

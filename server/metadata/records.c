@@ -71,7 +71,8 @@ int records_inode_put(struct store_txn *txn, const struct inode *inode)
     struct ino_key key;
     uint8_t record[INODE_RECORD_BYTES];
     inode_encode(inode, record);
-    return store_put(txn, STORE_INODES, key_of(&key, inode->ino), (struct store_bytes){record, sizeof record});
+    return store_put(txn, STORE_INODES, key_of(&key, inode->ino),
+                     (struct store_bytes){record, sizeof record});
 }
 
 int records_inode_delete(struct store_txn *txn, uint64_t ino)
@@ -143,7 +144,8 @@ int records_dirent_get(struct store_txn *txn, uint64_t dir, const char *name, ui
 int records_dirent_put(struct store_txn *txn, uint64_t dir, const char *name, uint64_t ino)
 {
     struct dirent_key key;
-    return store_put(txn, STORE_DIRENTS, dirent_key_of(&key, dir, name, 0), (struct store_bytes){&ino, sizeof ino});
+    return store_put(txn, STORE_DIRENTS, dirent_key_of(&key, dir, name, 0),
+                     (struct store_bytes){&ino, sizeof ino});
 }
 
 int records_dirent_delete(struct store_txn *txn, uint64_t dir, const char *name)
@@ -177,11 +179,13 @@ static int dirent_step(void *arg, struct store_bytes key, struct store_bytes val
     return error ? error : walk->each(walk->arg, name, ino);
 }
 
-int records_dirent_each(struct store_txn *txn, uint64_t dir, const char *after, records_dirent_fn *each, void *arg)
+int records_dirent_each(struct store_txn *txn, uint64_t dir, const char *after, records_dirent_fn *each,
+                        void *arg)
 {
     struct dirent_key key;
     struct dirent_walk walk = {.dir = dir, .each = each, .arg = arg};
-    int result = store_each(txn, STORE_DIRENTS, dirent_key_of(&key, dir, after, *after ? 1 : 0), dirent_step, &walk);
+    int result =
+        store_each(txn, STORE_DIRENTS, dirent_key_of(&key, dir, after, *after ? 1 : 0), dirent_step, &walk);
     return result == WALK_OVER ? 0 : result;
 }
 
@@ -260,7 +264,8 @@ int records_removal_put(struct store_txn *txn, const struct removal *removal)
         .stripe_count = removal->layout.stripe_count,
         .group_count = removal->layout.group_count,
     };
-    return store_put(txn, STORE_REMOVALS, key_of(&key, removal->ino), (struct store_bytes){&record, sizeof record});
+    return store_put(txn, STORE_REMOVALS, key_of(&key, removal->ino),
+                     (struct store_bytes){&record, sizeof record});
 }
 
 int records_removal_delete(struct store_txn *txn, uint64_t ino)
@@ -310,7 +315,8 @@ int records_writer_put(struct store_txn *txn, const struct writer *writer)
     struct ino_key key;
     struct writer_record record = {.ino = writer->ino, .access = writer->access};
     memcpy(record.client, writer->client, sizeof record.client);
-    return store_put(txn, STORE_WRITERS, key_of(&key, writer->handle), (struct store_bytes){&record, sizeof record});
+    return store_put(txn, STORE_WRITERS, key_of(&key, writer->handle),
+                     (struct store_bytes){&record, sizeof record});
 }
 
 int records_writer_delete(struct store_txn *txn, uint64_t handle)

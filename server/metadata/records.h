@@ -54,7 +54,8 @@ int records_dirent_delete(struct store_txn *txn, uint64_t dir, const char *name)
 /* Every entry whose name is greater than `after` ("" for all), in the order of the names'
  * bytes, until `each` returns something else than 0, which is returned. */
 typedef int records_dirent_fn(void *arg, const char *name, uint64_t ino);
-int records_dirent_each(struct store_txn *txn, uint64_t dir, const char *after, records_dirent_fn *each, void *arg);
+int records_dirent_each(struct store_txn *txn, uint64_t dir, const char *after, records_dirent_fn *each,
+                        void *arg);
 /* 1 when the directory has no entries, 0 when it has. */
 int records_dir_empty(struct store_txn *txn, uint64_t dir);
 

@@ -184,7 +184,8 @@ void request_finish(struct request *request, int status)
         snprintf(text, sizeof text, "%s", err_text());
     for (struct list_link *link = list_pop(&request->twins); link; link = list_pop(&request->twins)) {
         struct request *twin = list_item(link, struct request, link);
-        int error = status < 0 ? status : request_answer(twin, request->reply, (ssize_t)request->reply_length);
+        int error =
+            status < 0 ? status : request_answer(twin, request->reply, (ssize_t)request->reply_length);
         if (status < 0)
             err_set(status, "%s", text);
         answer(twin, error);
@@ -200,7 +201,8 @@ static void done(struct job *job, int status)
 {
     struct request *request = request_of(job);
     if (status < 0) {
-        log_debug("%s of %s: %s", wire_operation_name(request->from->operation), request->from->name, err_text());
+        log_debug("%s of %s: %s", wire_operation_name(request->from->operation), request->from->name,
+                  err_text());
         request_finish(request, status);
         return;
     }

@@ -90,7 +90,8 @@ int request_heartbeat(struct request *request, struct ns *ns)
     struct service *service = request->service;
     const struct wire_heartbeat *body = &request->body.heartbeat;
     struct wire_heartbeat_reply reply = {0};
-    int error = members_heard(service->members, body->name, body->bytes_total, body->bytes_free, service_now(service));
+    int error = members_heard(service->members, body->name, body->bytes_total, body->bytes_free,
+                              service_now(service));
     if (!error && body->map_version != members_map(service->members)->version)
         error = members_encoded(service->members, &reply.map);
     if (error)

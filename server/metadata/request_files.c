@@ -15,7 +15,8 @@
 
 static uint32_t access_of(uint32_t flags)
 {
-    return (flags & WIRE_OPEN_READ ? WIRE_ACCESS_READ : 0) | (flags & WIRE_OPEN_WRITE ? WIRE_ACCESS_WRITE : 0);
+    return (flags & WIRE_OPEN_READ ? WIRE_ACCESS_READ : 0) |
+           (flags & WIRE_OPEN_WRITE ? WIRE_ACCESS_WRITE : 0);
 }
 
 /* ---- open --------------------------------------------------------------- */
@@ -25,8 +26,8 @@ bool request_open_writes(const struct request *request)
     return request->body.open.flags & (WIRE_OPEN_WRITE | WIRE_OPEN_CREATE | WIRE_OPEN_TRUNCATE);
 }
 
-int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode, uint64_t handle,
-                        bool created)
+int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode,
+                        uint64_t handle, bool created)
 {
     struct service *service = request->service;
     struct wire_open_reply reply = {
@@ -79,8 +80,8 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
     int error = 0;
     if (truncate && !ask)
         error = touch(ns, inode);
-    struct opens_handle *handle = error ? NULL
-                                        : opens_add(ns->opens, client, inode->ino, access_of(flags), request->from->id);
+    struct opens_handle *handle =
+        error ? NULL : opens_add(ns->opens, client, inode->ino, access_of(flags), request->from->id);
     if (!handle)
         return error ? error : -ENOMEM;
     if (flags & WIRE_OPEN_WRITE)
@@ -224,7 +225,8 @@ void request_closed(struct request *request)
         log_error("no memory to close a file; it stays open until its client is gone");
         return;
     }
-    release->job = (struct job){.writes = release_writes, .run = release_run, .done = release_done, .lazy = true};
+    release->job =
+        (struct job){.writes = release_writes, .run = release_run, .done = release_done, .lazy = true};
     release->service = request->service;
     release->handle = opens_number(handle);
     release->wrote = request->body.close.wrote;
@@ -262,7 +264,8 @@ int request_truncate(struct request *request, struct ns *ns)
 {
     const struct wire_truncate *truncate = &request->body.truncate;
     struct inode inode;
-    int error = *truncate->path ? find_by_path(ns, truncate->path, &inode) : find_by_capability(request, ns, &inode);
+    int error =
+        *truncate->path ? find_by_path(ns, truncate->path, &inode) : find_by_capability(request, ns, &inode);
     if (error)
         return error;
     if (!inode_is_file(&inode))

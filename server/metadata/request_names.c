@@ -86,7 +86,8 @@ int request_readdir(struct request *request, struct ns *ns)
     int error = ns_readdir(ns, readdir->path, readdir->after, add_entry, &batch);
     if (error)
         return error;
-    struct wire_readdir_reply reply = {.end = !batch.full, .entries = wire_list_of(&batch.writer, batch.count)};
+    struct wire_readdir_reply reply = {.end = !batch.full,
+                                       .entries = wire_list_of(&batch.writer, batch.count)};
     return request_answer(request, answer, wire_encode_readdir_reply(answer, LIMITS_BODY_MAX / 2, &reply));
 }
 

@@ -68,7 +68,8 @@ int service_open(const struct service_config *config, struct service **out)
     service->requests_refused.name = "requests_refused";
     list_init(&service->parked);
     service->scratch = malloc(LIMITS_BODY_MAX);
-    int error = service->scratch ? load_committed(service) : err_set(-ENOMEM, "no memory for the metadata service");
+    int error =
+        service->scratch ? load_committed(service) : err_set(-ENOMEM, "no memory for the metadata service");
     if (error) {
         opens_free(service->opens);
         members_free(service->members);
@@ -176,8 +177,9 @@ void service_counters(const struct service *service, void (*each)(void *arg, con
                       void *arg)
 {
     const struct counter *more = NULL;
-    size_t more_count =
-        service->config.more_counters ? service->config.more_counters(service->config.more_counters_arg, &more) : 0;
+    size_t more_count = service->config.more_counters
+                            ? service->config.more_counters(service->config.more_counters_arg, &more)
+                            : 0;
     const struct counter_set sets[] = {
         {more, more_count},
         {service->turn.counters, TURN_COUNT},

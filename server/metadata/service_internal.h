@@ -136,8 +136,8 @@ int request_truncate(struct request *request, struct ns *ns);
 int request_release(struct service *service, struct ns *ns, struct opens_handle *handle, bool wrote);
 /* An inode without names and users ends. */
 int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
-int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode, uint64_t handle,
-                        bool created);
+int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode,
+                        uint64_t handle, bool created);
 
 int request_statfs(struct request *request, struct ns *ns);
 int request_map_get(struct request *request, struct ns *ns);
@@ -150,8 +150,8 @@ int request_counters(struct request *request, struct ns *ns);
 
 /* Marks the file, and parks the request until the storage servers have cut it. `handle` is that of an open
  * with truncation, else 0. */
-int truncation_prepare(struct request *request, struct ns *ns, struct inode *inode, uint64_t size, bool grow_only,
-                       uint64_t handle);
+int truncation_prepare(struct request *request, struct ns *ns, struct inode *inode, uint64_t size,
+                       bool grow_only, uint64_t handle);
 void truncation_start(struct request *request);
 /* Takes truncation_prepare() back. */
 void truncation_cancel(struct request *request);

@@ -63,8 +63,10 @@ bool store_broken(const struct store_txn *txn);
 uint64_t store_changes(const struct store_txn *txn);
 
 /* The value is valid until the transaction's next change or its end. */
-int store_get(struct store_txn *txn, enum store_table table, struct store_bytes key, struct store_bytes *value);
-int store_put(struct store_txn *txn, enum store_table table, struct store_bytes key, struct store_bytes value);
+int store_get(struct store_txn *txn, enum store_table table, struct store_bytes key,
+              struct store_bytes *value);
+int store_put(struct store_txn *txn, enum store_table table, struct store_bytes key,
+              struct store_bytes value);
 /* -ENOENT when there is none. */
 int store_delete(struct store_txn *txn, enum store_table table, struct store_bytes key);
 

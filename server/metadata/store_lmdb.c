@@ -236,7 +236,8 @@ uint64_t store_changes(const struct store_txn *txn)
 
 /* ---- keys and values ---------------------------------------------------- */
 
-int store_get(struct store_txn *txn, enum store_table table, struct store_bytes key, struct store_bytes *value)
+int store_get(struct store_txn *txn, enum store_table table, struct store_bytes key,
+              struct store_bytes *value)
 {
     MDB_val k = val_of(key), v;
     int error = mdb_get(txn->txn, txn->store->tables[table], &k, &v);

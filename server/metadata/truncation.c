@@ -24,8 +24,8 @@ struct truncation {
     int status;              /* what the request is answered */
 };
 
-int truncation_prepare(struct request *request, struct ns *ns, struct inode *inode, uint64_t size, bool grow_only,
-                       uint64_t handle)
+int truncation_prepare(struct request *request, struct ns *ns, struct inode *inode, uint64_t size,
+                       bool grow_only, uint64_t handle)
 {
     struct service *service = request->service;
     struct truncation *truncation = calloc(1, sizeof *truncation);
@@ -142,7 +142,9 @@ static int end_run(struct job *job, struct ns *ns)
     int error = records_inode_get(ns->txn, ending->ino, &inode);
     if (error)
         return error == -ENOENT ? 0 : error;
-    return inode.nlink || opens_in_use(ns->opens, ending->ino) ? 0 : request_end_orphan(ending->service, ns, &inode);
+    return inode.nlink || opens_in_use(ns->opens, ending->ino)
+               ? 0
+               : request_end_orphan(ending->service, ns, &inode);
 }
 
 static void end_done(struct job *job, int status)
@@ -174,7 +176,8 @@ static void done(struct job *job, int status)
     if (status < 0)
         log_error("noting a truncation of inode %" PRIu64 ": %s", ino, err_text());
     if (status == 0 && truncation->status)
-        status = err_set(truncation->status, "the file may be cut in some places only: %s", truncation->work.text);
+        status =
+            err_set(truncation->status, "the file may be cut in some places only: %s", truncation->work.text);
     list_remove(&request->link);
     free_truncation(truncation);
     if (orphan && !opens_in_use(service->opens, ino))

@@ -42,7 +42,14 @@ struct job {
     char *text;
 };
 
-enum turn_count { TURN_COMMITS, TURN_COMMITTED_JOBS, TURN_READ_TURNS, TURN_READ_JOBS, TURN_RERUNS, TURN_COUNT };
+enum turn_count {
+    TURN_COMMITS,
+    TURN_COMMITTED_JOBS,
+    TURN_READ_TURNS,
+    TURN_READ_JOBS,
+    TURN_RERUNS,
+    TURN_COUNT
+};
 
 struct turn {
     struct store *store;

@@ -318,8 +318,8 @@ static inline int lab_close_file(struct lab_client *client, const struct lab_fil
     return ask(client, close, .handle = file->handle, .wrote = wrote);
 }
 
-static inline int lab_register(struct lab_client *client, const char *name, uint32_t shards, const uint32_t *targets,
-                               uint32_t target_count, uint16_t port)
+static inline int lab_register(struct lab_client *client, const char *name, uint32_t shards,
+                               const uint32_t *targets, uint32_t target_count, uint16_t port)
 {
     uint8_t address_bytes[4096], target_bytes[4096];
     struct wire_writer addresses = wire_writer_on(address_bytes, sizeof address_bytes);
@@ -373,8 +373,9 @@ static inline void lab_heartbeats(void)
     char name[8];
     for (uint32_t i = 0; i < SERVERS; i++) {
         snprintf(name, sizeof name, "s%u", i);
-        assert_ok(ask(&storage[i], heartbeat, .name = name, .map_version = members_map(lab.service->members)->version,
-                      .bytes_total = 1000000, .bytes_free = 600000));
+        assert_ok(ask(&storage[i], heartbeat, .name = name,
+                      .map_version = members_map(lab.service->members)->version, .bytes_total = 1000000,
+                      .bytes_free = 600000));
     }
 }
 
@@ -391,7 +392,8 @@ static inline void lab_live(uint64_t ms)
 
 static inline void lab_open_empty(uint64_t store_bytes)
 {
-    lab = (struct lab){.monotonic_ns = UINT64_C(5000) * MS, .realtime_ns = INT64_C(1700000000000000000), .answers = true};
+    lab = (struct lab){
+        .monotonic_ns = UINT64_C(5000) * MS, .realtime_ns = INT64_C(1700000000000000000), .answers = true};
     log_init("test", LOG_LEVEL_ERROR);
     list_init(&lab.calls);
     lab.conf = (struct conf){
@@ -457,6 +459,40 @@ static inline void lab_restart(void)
     lab.realtime_ns += 500 * MS;
     lab_service_open();
     lab_run();
+}
+
+/* ---- looking ------------------------------------------------------------------ */
+
+enum { RW = WIRE_OPEN_READ | WIRE_OPEN_WRITE, NEW = RW | WIRE_OPEN_CREATE };
+
+/* How many rows a table has. */
+static inline uint64_t rows(enum store_table table)
+{
+    struct store_txn *txn;
+    uint64_t count;
+    assert_ok(store_begin(lab.world.store, false, &txn));
+    assert_ok(store_count(txn, table, &count));
+    store_abort(txn);
+    return count;
+}
+
+static inline struct wire_attr look(const char *path)
+{
+    struct wire_attr attr;
+    assert_ok(lab_stat(&root, path, &attr));
+    return attr;
+}
+
+/* What a client makes of a stat: it asks the storage servers when it is told to. */
+static inline uint64_t exact_size(const char *path)
+{
+    struct wire_attr attr = look(path);
+    uint64_t size = attr.size_open ? 0 : attr.size;
+    for (uint32_t i = 0; attr.size_open && i < SERVERS; i++) {
+        if (fake_object(i, attr.ino)->end > size)
+            size = fake_object(i, attr.ino)->end;
+    }
+    return size;
 }
 
 #endif

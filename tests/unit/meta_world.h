@@ -146,7 +146,8 @@ static inline struct world_dump world_dump_txn(struct store_txn *txn)
     for (int table = 0; table < STORE_TABLE_COUNT; table++) {
         uint8_t number = (uint8_t)table;
         world_dump_put(&dump, (struct store_bytes){&number, 1});
-        assert_ok(store_each(txn, (enum store_table)table, (struct store_bytes){"", 0}, world_dump_row, &dump));
+        assert_ok(
+            store_each(txn, (enum store_table)table, (struct store_bytes){"", 0}, world_dump_row, &dump));
     }
     return dump;
 }

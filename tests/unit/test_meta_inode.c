@@ -86,7 +86,8 @@ static void the_format_is_pinned(void **state)
     memcpy(&crc, record + 148, 4);
     assert_int_equal(crc, crc_of(0, record, 148));
     /* All bytes at once. */
-    assert_int_equal(crc_of(0, record, sizeof record), 0x48674bc7); /* CRC32C's residue, whatever the content */
+    assert_int_equal(crc_of(0, record, sizeof record),
+                     0x48674bc7); /* CRC32C's residue, whatever the content */
 }
 
 static void every_flipped_bit_is_found(void **state)
@@ -110,7 +111,8 @@ static void a_record_of_another_length_is_refused(void **state)
     (void)state;
     inode_encode(&file, record);
     for (size_t length = 0; length <= sizeof record; length++)
-        assert_int_equal(inode_decode(file.ino, record, length, &again), length == INODE_RECORD_BYTES ? 0 : -EUCLEAN);
+        assert_int_equal(inode_decode(file.ino, record, length, &again),
+                         length == INODE_RECORD_BYTES ? 0 : -EUCLEAN);
 }
 
 static void another_inodes_record_is_refused(void **state)

@@ -72,14 +72,16 @@ static void child_remove(struct node *dir, const char *name)
     for (uint32_t i = 0; i < dir->child_count; i++) {
         if (strcmp(dir->children[i].name, name) == 0) {
             dir->child_count--;
-            memmove(&dir->children[i], &dir->children[i + 1], (dir->child_count - i) * sizeof dir->children[0]);
+            memmove(&dir->children[i], &dir->children[i + 1],
+                    (dir->child_count - i) * sizeof dir->children[0]);
             return;
         }
     }
     fail();
 }
 
-/* Where a path leads: a directory and a name in it, and what is there. A name of "" is the directory itself. */
+/* Where a path leads: a directory and a name in it, and what is there. A name of "" is the
+ * directory itself. */
 struct place {
     struct node *dir;
     char name[8];
@@ -397,7 +399,8 @@ static int do_create(const char *path, bool exclusive, uint32_t mode, bool *crea
 
 static int do_chmod(const char *path, uint32_t mode)
 {
-    return ns_setattr(&world.ns, &(struct wire_setattr){.path = path, .mask = WIRE_SETATTR_MODE, .mode = mode});
+    return ns_setattr(&world.ns,
+                      &(struct wire_setattr){.path = path, .mask = WIRE_SETATTR_MODE, .mode = mode});
 }
 
 /* Draws one operation, does it in both worlds, and returns its (equal) result. */
@@ -460,8 +463,9 @@ static int draw_and_do(unsigned number)
         modelled = model_rename(path, other);
     }
     if (real != modelled || created != model_created) {
-        print_error("seed %llu, operation %u: %s %s %s: %s, the model says %s\n", (unsigned long long)seed, number,
-                    what, path, other, real ? err_name(real) : "done", modelled ? err_name(modelled) : "done");
+        print_error("seed %llu, operation %u: %s %s %s: %s, the model says %s\n", (unsigned long long)seed,
+                    number, what, path, other, real ? err_name(real) : "done",
+                    modelled ? err_name(modelled) : "done");
         fail();
     }
     if (real)

@@ -256,7 +256,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_transaction_sees_its_own_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(an_aborted_transaction_leaves_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(each_goes_in_the_order_of_bytes_from_where_it_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_goes_in_the_order_of_bytes_from_where_it_is_told, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_second_server_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_store_refuses_and_stays_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_committed_is_there_after_opening_again, setup, teardown),

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sizes are exact, whoever writes, closes, vanishes or restarts, and whichever
+ * truncations come in between.
+ */
+#include "meta_service.h"
+
+/* ---- sizes -------------------------------------------------------------- */
+
+static void a_file_that_was_not_written_is_known_at_once(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    assert_true(file.created);
+    assert_ok(capability_check(lab.conf.key, &file.capability, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE));
+    assert_int_equal(look("/f").size_open, 1);
+    assert_ok(lab_close_file(&ann, &file, false));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(lab.calls_made, 0);
+    /* Nor is there anything to remove. */
+    assert_ok(ask(&ann, unlink, .path = "/f"));
+    lab_wait(50);
+    assert_int_equal(lab.calls_made, 0);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+    assert_int_equal(rows(STORE_UNSETTLED), 0);
+}
+
+static void a_size_settles_after_the_last_close(void **state)
+{
+    struct lab_file first, second;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &first));
+    assert_ok(lab_open(&bob, "/g", NEW, &second));
+    assert_ok(ask(&root, setattr, .path = "/f", .mask = WIRE_SETATTR_MODE, .mode = 0666));
+    assert_ok(lab_open(&bob, "/f", RW, &second));
+    assert_false(second.created);
+    fake_write(1, first.ino, 300000);
+    assert_int_equal(exact_size("/f"), 300000);
+    assert_ok(lab_close_file(&ann, &first, true));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 1);
+    fake_write(2, first.ino, 500000);
+    assert_int_equal(exact_size("/f"), 500000);
+    lab.answers = false;
+    /* The last one did not write; the one before did. */
+    assert_ok(lab_close_file(&bob, &second, false));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 1);
+    assert_int_equal(exact_size("/f"), 500000);
+    lab.answers = true;
+    lab_run();
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 500000);
+    assert_int_equal(look("/f").bytes, 2 * 4096);
+    assert_int_equal(look("/f").mtime_ns, fake_object(2, first.ino)->mtime_ns);
+    assert_int_equal(rows(STORE_UNSETTLED), 0);
+}
+
+static void a_writer_that_comes_meanwhile_keeps_the_size_open(void **state)
+{
+    struct lab_file first, second;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &first));
+    fake_write(0, first.ino, 100);
+    lab.answers = false;
+    assert_ok(lab_close_file(&ann, &first, true));
+    lab_wait(50);
+    assert_int_equal(lab.calls_made, SERVERS);
+    /* The servers have been asked; now someone opens, writes, and closes again. */
+    assert_ok(lab_open(&ann, "/f", RW, &second));
+    lab.answers = true;
+    lab_run();
+    assert_int_equal(look("/f").size_open, 1);
+    fake_write(0, first.ino, 200);
+    assert_int_equal(exact_size("/f"), 200);
+    assert_ok(lab_close_file(&ann, &second, false)); /* dirty all the same: no one has settled it */
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 200);
+}
+
+static void a_writer_that_came_and_went_meanwhile_is_noticed(void **state)
+{
+    struct lab_file first, second;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &first));
+    fake_write(0, first.ino, 100);
+    lab.answers = false;
+    assert_ok(lab_close_file(&ann, &first, true));
+    lab_wait(50);
+    unsigned asked = lab.calls_made;
+    /* Answers that say 100 are on their way. */
+    fake_answer_all();
+    assert_ok(lab_open(&ann, "/f", RW, &second));
+    fake_write(0, first.ino, 200);
+    assert_ok(lab_close_file(&ann, &second, true));
+    lab_wait(50);
+    lab.answers = true;
+    lab_run();
+    assert_true(lab.calls_made > asked);
+    assert_int_equal(exact_size("/f"), 200);
+    assert_int_equal(look("/f").size_open, 0);
+}
+
+static void settling_goes_on_when_a_server_comes_back(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 100);
+    lab.server_error[1] = -ETIMEDOUT;
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_live(2000);
+    assert_int_equal(look("/f").size_open, 1);
+    assert_int_equal(exact_size("/f"), 100);
+    lab.server_error[1] = 0;
+    lab_live(31000);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 100);
+}
+
+static void a_client_that_vanishes_has_its_files_closed_after_its_lease(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 100);
+    lab_disconnect(&ann);
+    lab_live(9000);
+    fake_write(0, file.ino, 150);
+    assert_int_equal(look("/f").size_open, 1);
+    assert_int_equal(exact_size("/f"), 150);
+    lab_live(2000);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 150);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+    /* Should it come back all the same, its close is no error. */
+    lab_connect(&ann);
+    assert_ok(lab_close_file(&ann, &file, true));
+}
+
+static void a_client_that_comes_back_in_time_keeps_its_files(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    lab_disconnect(&ann);
+    lab_live(8000);
+    lab_connect(&ann);
+    lab_live(30000);
+    assert_int_equal(look("/f").size_open, 1);
+    fake_write(0, file.ino, 100);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    assert_int_equal(look("/f").size, 100);
+}
+
+static void files_that_were_being_written_stay_open_over_a_restart(void **state)
+{
+    struct lab_file file, idle;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    assert_ok(lab_open(&ann, "/idle", NEW, &idle));
+    assert_ok(lab_close_file(&ann, &idle, false));
+    lab_wait(50);
+    fake_write(0, file.ino, 100);
+    lab_restart();
+    lab_connect(&root);
+    /* ann computes on, and has no need to talk to the metadata server. */
+    lab_live(60000);
+    assert_int_equal(look("/f").size_open, 1);
+    assert_int_equal(look("/idle").size_open, 0);
+    fake_write(0, file.ino, 200);
+    assert_int_equal(exact_size("/f"), 200);
+    lab_connect(&ann);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_live(100);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 200);
+}
+
+static void a_writer_that_is_never_heard_again_is_given_up_after_a_day(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 100);
+    lab_restart();
+    lab_connect(&root);
+    lab_heartbeats();
+    lab_wait(UINT64_C(25) * 3600 * 1000);
+    /* The storage servers were silent for as long. */
+    lab_register_all();
+    lab_live(2000);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 100);
+}
+
+static void unsettled_files_are_settled_after_a_restart(void **state)
+{
+    struct lab_file file;
+    char path[32];
+    (void)state;
+    lab.answers = false;
+    for (int i = 0; i < 50; i++) {
+        snprintf(path, sizeof path, "/f%d", i);
+        assert_ok(lab_open(&ann, path, NEW, &file));
+        fake_write(0, file.ino, 100 + (uint64_t)i);
+        assert_ok(lab_close_file(&ann, &file, true));
+    }
+    lab_wait(50);
+    lab_restart();
+    lab_connect(&root);
+    assert_int_equal(rows(STORE_UNSETTLED), 50);
+    assert_int_equal(exact_size("/f7"), 107);
+    lab.answers = true;
+    lab_live(1000);
+    assert_int_equal(rows(STORE_UNSETTLED), 0);
+    assert_int_equal(look("/f49").size_open, 0);
+    assert_int_equal(look("/f49").size, 149);
+}
+
+/* ---- truncation --------------------------------------------------------- */
+
+static void truncate_cuts_every_server_before_it_answers(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 300000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    lab.answers = false;
+    struct lab_answer *answer = submit(&ann, truncate, .path = "/f", .size = 1000);
+    lab_run();
+    assert_false(answer->done);
+    /* Others go on meanwhile, and know that the size is in doubt. */
+    assert_int_equal(look("/f").size_open, 1);
+    fake_answer(list_item(list_first(&lab.calls), struct fake_call, link));
+    lab_run();
+    assert_false(answer->done);
+    fake_answer_all();
+    lab_run();
+    assert_true(answer->done);
+    assert_int_equal(answer->status, 0);
+    lab_answer_free(answer);
+    assert_int_equal(lab.truncates, SERVERS);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 1000);
+    assert_int_equal(look("/f").mtime_ns, lab.realtime_ns);
+}
+
+static void truncate_to_the_same_size_asks_no_one(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 1000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    lab.truncates = 0;
+    assert_ok(ask(&ann, truncate, .path = "/f", .size = 1000));
+    assert_ok(ask(&ann, truncate, .path = "/f", .size = 999, .grow_only = 1));
+    assert_ok(ask(&ann, truncate, .path = "/f", .size = 1000, .grow_only = 1));
+    assert_int_equal(lab.truncates, 0);
+    assert_ok(ask(&ann, truncate, .path = "/f", .size = 1001, .grow_only = 1));
+    assert_int_equal(lab.truncates, SERVERS);
+    assert_int_equal(look("/f").size, 1001);
+    assert_int_equal(look("/f").size_open, 0);
+}
+
+static void truncate_of_a_file_that_others_write_leaves_its_size_open(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 1000);
+    assert_ok(
+        ask(&ann, truncate, .path = "", .handle = file.handle, .capability = file.capability, .size = 400));
+    assert_int_equal(exact_size("/f"), 400);
+    fake_write(1, file.ino, 600);
+    assert_int_equal(exact_size("/f"), 600);
+    /* It was cut, so that the size must be asked for although this client says it wrote nothing. */
+    assert_ok(lab_close_file(&ann, &file, false));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 600);
+}
+
+static void grow_only_with_writers_keeps_what_they_wrote(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(2, file.ino, 5000);
+    assert_ok(ask(&ann, truncate, .path = "/f", .size = 100, .grow_only = 1));
+    assert_int_equal(exact_size("/f"), 5000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    /* The settling of the close and a growth one after the other. */
+    assert_ok(ask(&ann, truncate, .path = "/f", .size = 200, .grow_only = 1));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 5000);
+}
+
+static void truncations_of_one_file_do_not_mix(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 300000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    lab.answers = false;
+    struct lab_answer *first = submit(&ann, truncate, .path = "/f", .size = 1000);
+    struct lab_answer *second = submit(&root, truncate, .path = "/f", .size = 2000);
+    lab_run();
+    unsigned under_way = 0;
+    list_each(&lab.calls, link, after)
+        under_way++;
+    assert_int_equal(under_way, SERVERS);
+    fake_answer_all();
+    lab_run();
+    assert_true(first->done);
+    assert_false(second->done);
+    assert_int_equal(look("/f").size_open, 1);
+    fake_answer_all();
+    lab_run();
+    assert_true(second->done);
+    lab_answer_free(first);
+    lab_answer_free(second);
+    for (uint32_t i = 0; i < SERVERS; i++)
+        assert_int_equal(fake_object(i, file.ino)->end, 2000);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 2000);
+}
+
+static void a_truncation_that_fails_says_where_and_settles_later(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 1000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    lab.server_error[2] = -EIO;
+    assert_result(ask(&ann, truncate, .path = "/f", .size = 10), -EIO);
+    assert_non_null(strstr(err_text(), "s2"));
+    assert_int_equal(look("/f").size_open, 1);
+    lab.server_error[2] = 0;
+    lab_live(31000);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 10);
+}
+
+static void a_server_that_is_down_fails_a_truncation_before_anything_is_cut(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 1000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    for (int i = 0; i < 12; i++) {
+        assert_ok(ask(&storage[0], heartbeat, .name = "s0"));
+        assert_ok(ask(&storage[2], heartbeat, .name = "s2"));
+        lab_wait(1000);
+    }
+    assert_result(ask(&ann, truncate, .path = "/f", .size = 10), -EHOSTDOWN);
+    assert_non_null(strstr(err_text(), "s1"));
+    assert_int_equal(lab.truncates, 0);
+    assert_int_equal(fake_object(0, file.ino)->end, 1000);
+}
+
+static void truncate_refuses(void **state)
+{
+    struct lab_file file, readable;
+    (void)state;
+    assert_ok(lab_open(&root, "/f", NEW, &file));
+    assert_ok(ask(&root, mkdir, .path = "/d", .mode = 0777));
+    assert_ok(lab_open(&ann, "/f", WIRE_OPEN_READ, &readable));
+    assert_result(ask(&ann, truncate, .path = "/f", .size = 1), -EACCES);
+    assert_result(ask(&ann, truncate, .path = "/d", .size = 1), -EISDIR);
+    assert_result(ask(&ann, truncate, .path = "/none", .size = 1), -ENOENT);
+    /* A capability for reading, a forged one, and none. */
+    assert_result(ask(&ann, truncate, .path = "", .capability = readable.capability, .size = 1), -EACCES);
+    struct wire_capability forged = file.capability;
+    forged.ino++;
+    assert_result(ask(&ann, truncate, .path = "", .capability = forged, .size = 1), -EACCES);
+    assert_int_not_equal(ask(&ann, truncate, .path = "", .handle = file.handle, .size = 1), 0);
+    /* By its capability a file can be cut that has no name any more. */
+    assert_ok(ask(&root, unlink, .path = "/f"));
+    assert_ok(ask(&root, truncate, .path = "", .capability = file.capability, .size = 77));
+    assert_ok(lab_close_file(&root, &file, true));
+    assert_ok(lab_close_file(&ann, &readable, false));
+    lab_wait(50);
+    assert_result(ask(&root, truncate, .path = "", .capability = file.capability, .size = 1), -ESTALE);
+    assert_int_equal(rows(STORE_INODES), 2);
+}
+
+static void open_with_truncation_answers_when_the_file_is_empty(void **state)
+{
+    struct lab_file file, again;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 1000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    lab.answers = false;
+    struct lab_answer *answer = submit(&ann, open, .path = "/f", .flags = RW | WIRE_OPEN_TRUNCATE);
+    lab_run();
+    assert_false(answer->done);
+    lab.answers = true;
+    lab_run();
+    struct wire_open_reply reply;
+    decode_answer(answer, open_reply, &reply);
+    assert_int_equal(reply.attr.size, 0);
+    assert_int_equal(reply.created, 0);
+    again.handle = reply.handle;
+    lab_answer_free(answer);
+    assert_int_equal(fake_object(0, file.ino)->end, 0);
+    /* Nothing was written since, so the size is known when it is closed. */
+    unsigned stats = lab.stats;
+    assert_ok(lab_close_file(&ann, &again, false));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 0);
+    assert_int_equal(lab.stats, stats);
+    /* An empty file that no one has written is empty already. */
+    lab.truncates = 0;
+    assert_ok(lab_open(&ann, "/g", NEW, &file));
+    assert_ok(lab_close_file(&ann, &file, false));
+    lab_wait(50);
+    assert_ok(lab_open(&ann, "/g", RW | WIRE_OPEN_TRUNCATE, &file));
+    assert_int_equal(lab.truncates, 0);
+}
+
+static void open_with_a_truncation_that_fails_opens_nothing(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    fake_write(0, file.ino, 1000);
+    assert_ok(lab_close_file(&ann, &file, true));
+    lab_wait(50);
+    lab.server_error[1] = -EIO;
+    assert_result(lab_open(&ann, "/f", RW | WIRE_OPEN_TRUNCATE, &file), -EIO);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+    lab.server_error[1] = 0;
+    lab_live(31000);
+    assert_int_equal(look("/f").size_open, 0);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_file_that_was_not_written_is_known_at_once),
+        T(a_size_settles_after_the_last_close),
+        T(a_writer_that_comes_meanwhile_keeps_the_size_open),
+        T(a_writer_that_came_and_went_meanwhile_is_noticed),
+        T(settling_goes_on_when_a_server_comes_back),
+        T(a_client_that_vanishes_has_its_files_closed_after_its_lease),
+        T(a_client_that_comes_back_in_time_keeps_its_files),
+        T(files_that_were_being_written_stay_open_over_a_restart),
+        T(a_writer_that_is_never_heard_again_is_given_up_after_a_day),
+        T(unsettled_files_are_settled_after_a_restart),
+        T(truncate_cuts_every_server_before_it_answers),
+        T(truncate_to_the_same_size_asks_no_one),
+        T(truncate_of_a_file_that_others_write_leaves_its_size_open),
+        T(grow_only_with_writers_keeps_what_they_wrote),
+        T(truncations_of_one_file_do_not_mix),
+        T(a_truncation_that_fails_says_where_and_settles_later),
+        T(a_server_that_is_down_fails_a_truncation_before_anything_is_cut),
+        T(truncate_refuses),
+        T(open_with_truncation_answers_when_the_file_is_empty),
+        T(open_with_a_truncation_that_fails_opens_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
