@@ -31,5 +31,6 @@ check()
 
 errors=$(mktemp) || exit 1
 trap 'rm -f "$errors"' EXIT
+check server/metadata/weft-metad --name=s0
 check server/storage/weft-storaged --log-level=info
 exit $((failures > 0))

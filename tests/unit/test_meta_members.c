@@ -117,8 +117,10 @@ static void refused_registrations_leave_no_trace(void **state)
     wire_put_number(&number, &(struct wire_number){.value = 4});
     struct wire_list target = wire_list_of(&number, 1), targets = target;
     targets.count = 3;
-    assert_result(ask(&storage[1], server_register, .name = "s1", .addresses = two, .targets = target), -EBADMSG);
-    assert_result(ask(&storage[1], server_register, .name = "s1", .addresses = one, .targets = targets), -EBADMSG);
+    assert_result(ask(&storage[1], server_register, .name = "s1", .addresses = two, .targets = target),
+                  -EBADMSG);
+    assert_result(ask(&storage[1], server_register, .name = "s1", .addresses = one, .targets = targets),
+                  -EBADMSG);
     assert_int_equal(map()->version, version);
     assert_same_dump(before, world_dump(lab.world.store));
 }
@@ -317,7 +319,8 @@ static void damaged_rows_are_refused(void **state)
     struct service_config config = {.conf = &lab.conf, .store = lab.world.store, .address = "x:1",
                                     .monotonic_ns = lab_monotonic, .realtime_ns = lab_realtime};
     assert_ok(store_begin(lab.world.store, true, &txn));
-    assert_ok(store_put(txn, STORE_MEMBERS, (struct store_bytes){key, 5}, (struct store_bytes){"\x01\0\xff\xff", 4}));
+    assert_ok(store_put(txn, STORE_MEMBERS, (struct store_bytes){key, 5},
+                        (struct store_bytes){"\x01\0\xff\xff", 4}));
     assert_ok(store_commit(txn));
     struct world_dump before = world_dump(lab.world.store);
     assert_result(service_open(&config, &second), -EUCLEAN);
