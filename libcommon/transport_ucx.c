@@ -49,6 +49,7 @@ struct transport_worker {
     struct list free;         /* transfers for use again */
     struct list peers;
     struct list closing;      /* peers whose endpoint is being flushed */
+    struct list forgotten;    /* transfers that UCX still holds but nobody waits for */
     void *callback_data;      /* payload of the message whose callback runs now, */
     bool callback_data_taken; /* and whether that callback gave it up or received it */
 };
@@ -148,6 +149,7 @@ static void transfer_returned(struct transfer *transfer, ucs_status_t status)
 {
     transfer->in_ucx = false;
     if (!transfer->done) {
+        list_remove(&transfer->link);
         transfer_free(transfer);
         return;
     }
@@ -192,10 +194,12 @@ static unsigned run_ready(struct transport_worker *worker)
         transport_done_fn *done = transfer->done;
         void *arg = transfer->arg;
         int status = transfer->status;
-        if (transfer->in_ucx)
-            transfer->done = NULL; /* forgotten: freed when UCX returns it */
-        else
+        if (transfer->in_ucx) { /* forgotten: freed when UCX returns it */
+            transfer->done = NULL;
+            list_push_back(&worker->forgotten, link);
+        } else {
             transfer_free(transfer);
+        }
         if (status < 0)
             err_set(status, "UCX: a transfer failed: %s", err_name(status));
         if (done)
@@ -462,6 +466,7 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
     list_init(&worker->free);
     list_init(&worker->peers);
     list_init(&worker->closing);
+    list_init(&worker->forgotten);
 
     /* WEFT_UCX_* goes before UCX_*, so that Weft can be tuned apart from MPI. */
     ucs_status_t status = ucp_config_read("WEFT", NULL, &config);
@@ -510,6 +515,11 @@ static void ucx_close(struct transport_worker *worker)
     ucp_cleanup(worker->context);
     while ((link = list_pop(&worker->ready)))
         free(list_item(link, struct transfer, link));
+    /* What a dead peer never gave back; UCX has let go of it by now. */
+    while ((link = list_pop(&worker->forgotten))) {
+        free(list_item(link, struct transfer, link)->iov_long);
+        free(list_item(link, struct transfer, link));
+    }
     while ((link = list_pop(&worker->free)))
         free(list_item(link, struct transfer, link));
     free(worker);

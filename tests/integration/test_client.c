@@ -1,0 +1,819 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The client library with real servers: every call of weft.h, what it returns, and what it
+ * costs in requests. Run again as "test_client import FILE", this program is another
+ * process of a job.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cluster.h"
+#include "weft/weft.h"
+
+enum { CHUNK = 65536, SERVERS = 3, SHARDS = 2 };
+
+static struct cluster cluster;
+static weft_session_t *session, *other;
+
+#define ok(call)                                                    \
+    do {                                                            \
+        long result_ = (long)(call);                                \
+        if (result_ < 0)                                            \
+            fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
+    } while (0)
+
+static int setup(void **state)
+{
+    (void)state;
+    cluster_open(&cluster, &(struct cluster_options){
+                               .servers = SERVERS, .shards = SHARDS, .targets = 2, .chunk_size = CHUNK});
+    ok(weft_connect(NULL, &session));
+    ok(weft_connect(cluster.conf, &other));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    weft_disconnect(session);
+    weft_disconnect(other);
+    cluster_close(&cluster);
+    return 0;
+}
+
+/* ---- helpers -------------------------------------------------------------------- */
+
+struct wanted {
+    const char *name;
+    uint64_t value;
+};
+
+static void pick(void *arg, const char *server, const char *name, uint64_t value)
+{
+    struct wanted *wanted = arg;
+    (void)server;
+    if (strcmp(name, wanted->name) == 0)
+        wanted->value += value;
+}
+
+static uint64_t counter(weft_session_t *of, const char *name)
+{
+    struct wanted wanted = {.name = name};
+    ok(weft_counters(of, pick, &wanted));
+    return wanted.value;
+}
+
+static weft_file_t *open_file(weft_session_t *of, const char *path, int flags)
+{
+    weft_file_t *file;
+    ok(weft_file_open(of, path, flags, 0644, NULL, &file));
+    return file;
+}
+
+static uint8_t byte_at(uint64_t offset, unsigned seed)
+{
+    return (uint8_t)((offset * 2654435761u >> 7) + offset + seed);
+}
+
+static uint8_t *pattern(size_t length, uint64_t offset, unsigned seed)
+{
+    uint8_t *bytes = malloc(length);
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = byte_at(offset + i, seed);
+    return bytes;
+}
+
+static uint64_t size_of(weft_session_t *of, const char *path)
+{
+    struct weft_attr attr;
+    ok(weft_stat(of, path, 0, &attr));
+    return attr.size;
+}
+
+/* ---- namespace -------------------------------------------------------------------- */
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct weft_attr attr;
+    char target[64];
+    ok(weft_mkdir(session, "weft:/names", 0755));
+    assert_int_equal(weft_mkdir(session, "/names", 0755), -EEXIST);
+    assert_non_null(strstr(weft_error(), "/names"));
+    ok(weft_stat(other, "/names", 0, &attr));
+    assert_true(S_ISDIR(attr.mode));
+    assert_int_equal(attr.mode & 0777, 0755);
+
+    weft_file_close(open_file(session, "/names/a", O_WRONLY | O_CREAT | O_EXCL));
+    weft_file_t *file;
+    assert_int_equal(weft_file_open(session, "/names/a", O_WRONLY | O_CREAT | O_EXCL, 0644, NULL, &file),
+                     -EEXIST);
+    assert_int_equal(weft_file_open(session, "/names/none", O_RDONLY, 0, NULL, &file), -ENOENT);
+    assert_int_equal(weft_file_open(session, "/names", O_RDWR, 0, NULL, &file), -EISDIR);
+    ok(weft_access(other, "/names/a", R_OK | W_OK));
+    assert_int_equal(weft_access(other, "/names/none", F_OK), -ENOENT);
+
+    ok(weft_link(session, "/names/a", "/names/b"));
+    ok(weft_stat(other, "/names/b", 0, &attr));
+    assert_int_equal(attr.nlink, 2);
+    ok(weft_symlink(session, "a", "/names/s"));
+    assert_int_equal(weft_readlink(other, "/names/s", target, sizeof target), 1);
+    assert_int_equal(target[0], 'a');
+    assert_int_equal(weft_readlink(other, "/names/a", target, sizeof target), -EINVAL);
+    ok(weft_stat(other, "/names/s", 0, &attr));
+    assert_true(S_ISREG(attr.mode));
+    ok(weft_stat(other, "/names/s", WEFT_STAT_NOFOLLOW, &attr));
+    assert_true(S_ISLNK(attr.mode));
+
+    ok(weft_rename(other, "/names/b", "/names/c"));
+    assert_int_equal(weft_stat(session, "/names/b", 0, &attr), -ENOENT);
+    ok(weft_mkdir(session, "/names/d", 0700));
+    assert_int_equal(weft_rename(session, "/names", "/names/d/e"), -EINVAL);
+    assert_int_equal(weft_rmdir(session, "/names"), -ENOTEMPTY);
+    assert_int_equal(weft_unlink(session, "/names/d"), -EISDIR);
+    ok(weft_rmdir(session, "/names/d"));
+    ok(weft_unlink(session, "/names/a"));
+    ok(weft_unlink(session, "/names/c"));
+    ok(weft_unlink(session, "/names/s"));
+    ok(weft_rmdir(other, "/names"));
+}
+
+static void test_attributes(void **state)
+{
+    (void)state;
+    struct weft_attr attr;
+    struct weft_statfs statfs;
+    weft_file_close(open_file(session, "/attr", O_WRONLY | O_CREAT));
+    ok(weft_chmod(session, "/attr", 0600));
+    ok(weft_chown(session, "/attr", (uid_t)-1, (gid_t)-1));
+    ok(weft_utimens(session, "/attr", (struct timespec[]){{.tv_sec = 1000, .tv_nsec = 5}, {.tv_sec = 2000}}));
+    ok(weft_stat(other, "/attr", 0, &attr));
+    assert_int_equal(attr.mode & 07777, 0600);
+    assert_int_equal(attr.uid, getuid());
+    assert_true(attr.atime_ns == INT64_C(1000000000005));
+    assert_true(attr.mtime_ns == INT64_C(2000000000000));
+    ok(weft_utimens(session, "/attr", (struct timespec[]){{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}}));
+    ok(weft_stat(other, "/attr", 0, &attr));
+    assert_true(attr.atime_ns == INT64_C(1000000000005));
+    assert_true(attr.mtime_ns > INT64_C(1600000000) * 1000000000);
+    assert_int_equal(weft_utimens(session, "/attr", (struct timespec[]){{.tv_nsec = 1 << 30}, {0}}), -EINVAL);
+    ok(weft_statfs(session, &statfs));
+    assert_int_equal(statfs.servers_up, SERVERS);
+    assert_int_equal(statfs.targets_up, 2 * SERVERS);
+    assert_true(statfs.bytes_total >= statfs.bytes_free && statfs.bytes_free > 0);
+    ok(weft_unlink(session, "/attr"));
+}
+
+static void test_layouts(void **state)
+{
+    (void)state;
+    struct weft_layout layout = {.chunk_size = 470080, .stripe_count = 2}, got;
+    struct weft_attr attr;
+    ok(weft_mkdir(session, "/layouts", 0755));
+    ok(weft_layout_set(session, "/layouts", &layout));
+    ok(weft_mkdir(session, "/layouts/inner", 0755));
+    weft_file_t *file = open_file(other, "/layouts/inner/a", O_RDWR | O_CREAT);
+    weft_file_layout(file, &got);
+    assert_int_equal(got.chunk_size, 470080);
+    assert_int_equal(got.stripe_count, 2);
+    assert_int_equal(got.group_count, 2 * SERVERS);
+    weft_file_close(file);
+    layout = (struct weft_layout){.chunk_size = 4096};
+    ok(weft_file_open(session, "/layouts/b", O_RDWR | O_CREAT, 0644, &layout, &file));
+    weft_file_layout(file, &got);
+    assert_int_equal(got.chunk_size, 4096);
+    assert_int_equal(got.stripe_count, 2);
+    struct weft_location places[4];
+    assert_int_equal(weft_file_locate(file, 100, 8192, places, 4), 3);
+    assert_int_equal(places[0].length, 3996);
+    assert_int_equal(places[0].group, places[2].group);
+    assert_int_not_equal(places[0].group, places[1].group);
+    weft_file_close(file);
+    ok(weft_stat(session, "/layouts", 0, &attr));
+    assert_int_equal(attr.layout.chunk_size, 470080);
+    layout.chunk_size = 100;
+    assert_int_equal(weft_layout_set(session, "/layouts", &layout), -EINVAL);
+    ok(weft_unlink(session, "/layouts/b"));
+    ok(weft_unlink(session, "/layouts/inner/a"));
+    ok(weft_rmdir(session, "/layouts/inner"));
+    ok(weft_rmdir(session, "/layouts"));
+}
+
+/* More entries than one batch has, with a file whose size only its storage servers know. */
+static void test_directory(void **state)
+{
+    (void)state;
+    enum { COUNT = 2500 };
+    char path[64], expected[64];
+    const char *name;
+    struct weft_attr attr;
+    weft_dir_t *dir;
+    ok(weft_mkdir(session, "/dir", 0755));
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "/dir/file%05u", i);
+        weft_file_close(open_file(session, path, O_WRONLY | O_CREAT));
+    }
+    weft_file_t *file = open_file(other, "/dir/file00077", O_RDWR);
+    ok(weft_file_write(file, "0123456789", 10, 3 * CHUNK));
+    ok(weft_dir_open(session, "/dir", &dir));
+    for (unsigned i = 0; i < COUNT; i++) {
+        int result = weft_dir_next(dir, &name, &attr);
+        ok(result);
+        assert_int_equal(result, 1);
+        snprintf(expected, sizeof expected, "file%05u", i);
+        assert_string_equal(name, expected);
+        assert_true(S_ISREG(attr.mode));
+        assert_int_equal(attr.size, i == 77 ? 3 * CHUNK + 10 : 0);
+    }
+    assert_int_equal(weft_dir_next(dir, &name, &attr), 0);
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 0);
+    weft_dir_close(dir);
+    weft_file_close(file);
+    assert_int_equal(weft_dir_open(session, "/dir/none", &dir), -ENOENT);
+    assert_int_equal(weft_dir_open(session, "/dir/file00001", &dir), -ENOTDIR);
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "/dir/file%05u", i);
+        ok(weft_unlink(session, path));
+    }
+    ok(weft_dir_open(session, "/dir", &dir));
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 0);
+    weft_dir_close(dir);
+    weft_dir_close(NULL);
+    ok(weft_rmdir(session, "/dir"));
+}
+
+/* ---- reading and writing --------------------------------------------------------------- */
+
+/* Sizes from nothing to several rounds, at offsets that fit nothing, seen by another session. */
+static void test_contiguous(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {0, 1, 4095, CHUNK, CHUNK + 1, 1000003, 20 * 1024 * 1024 + 17};
+    static const uint64_t offsets[] = {0, 1, CHUNK - 1, 123457, UINT64_C(1) << 40};
+    for (unsigned l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
+        for (unsigned o = 0; o < sizeof offsets / sizeof offsets[0]; o++) {
+            size_t length = lengths[l];
+            uint64_t offset = offsets[o];
+            uint8_t *bytes = pattern(length + 1, offset, l), *back = malloc(length + 1);
+            weft_file_t *file = open_file(session, "/contiguous", O_RDWR | O_CREAT | O_TRUNC);
+            weft_file_t *reader = open_file(other, "/contiguous", O_RDONLY);
+            assert_int_equal(weft_file_write(file, bytes, length, offset), length);
+            memset(back, '#', length + 1);
+            ssize_t result = weft_file_read(reader, back, length + 1, offset);
+            ok(result);
+            assert_int_equal(result, length);
+            assert_memory_equal(bytes, back, length);
+            assert_int_equal(size_of(other, "/contiguous"), length ? offset + length : 0);
+            weft_file_close(reader);
+            weft_file_close(file);
+            free(bytes);
+            free(back);
+        }
+    }
+    ok(weft_unlink(session, "/contiguous"));
+}
+
+/* Large transfers are not copied, small pieces once. */
+static void test_copies(void **state)
+{
+    (void)state;
+    enum { BYTES = 8 << 20 };
+    struct weft_layout layout = {.chunk_size = 1 << 20};
+    weft_file_t *file;
+    ok(weft_file_open(session, "/copies", O_RDWR | O_CREAT, 0644, &layout, &file));
+    uint8_t *bytes = pattern(BYTES, 0, 3), *back = malloc(BYTES);
+    uint64_t copied = counter(session, "bytes_copied");
+    assert_int_equal(weft_file_write(file, bytes, BYTES, 0), BYTES);
+    assert_int_equal(weft_file_read(file, back, BYTES, 0), BYTES);
+    assert_memory_equal(bytes, back, BYTES);
+    assert_int_equal(counter(session, "bytes_copied"), copied);
+    struct iovec iov[2] = {{bytes, 1000}, {bytes + 5000, 1000}};
+    assert_int_equal(weft_file_writev(file, iov, 2, 0), 2000);
+    assert_int_equal(counter(session, "bytes_copied"), copied + 2000);
+    weft_file_close(file);
+    ok(weft_unlink(session, "/copies"));
+    free(bytes);
+    free(back);
+}
+
+static void test_vectors(void **state)
+{
+    (void)state;
+    enum { BYTES = 3 * CHUNK + 777 };
+    uint8_t *bytes = pattern(BYTES, 0, 5), *back = calloc(1, BYTES);
+    struct iovec iov[60], into[2];
+    size_t count = 0, done = 0;
+    while (done < BYTES) {
+        size_t length = count == 59 ? BYTES - done : (count * 997) % 7000;
+        length = length < BYTES - done ? length : BYTES - done;
+        iov[count++] = (struct iovec){bytes + done, length};
+        done += length;
+    }
+    weft_file_t *file = open_file(session, "/vectors", O_RDWR | O_CREAT);
+    assert_int_equal(weft_file_writev(file, iov, count, 4321), BYTES);
+    into[0] = (struct iovec){back, 1000};
+    into[1] = (struct iovec){back + 1000, BYTES - 1000};
+    assert_int_equal(weft_file_readv(file, into, 2, 4321), BYTES);
+    assert_memory_equal(bytes, back, BYTES);
+    assert_int_equal(weft_file_writev(file, NULL, 0, 0), 0);
+    weft_file_close(file);
+    ok(weft_unlink(session, "/vectors"));
+    free(bytes);
+    free(back);
+}
+
+/* Strided lists of the counts that others got wrong, against a copy in memory. */
+static void test_lists(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned count, length, stride;
+    } cases[] = {{4, 1024, 4096},      {63, 1024, 4096},   {64, 1024, 4096},    {100, 1024, 4096},
+                 {16384, 1024, 4096},  {4, 65536, 262144}, {63, 65536, 262144}, {64, 65536, 262144},
+                 {100, 65536, 262144}, {1024, 47, 1000},   {20000, 7, 11}};
+    for (unsigned c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        unsigned count = cases[c].count, length = cases[c].length, stride = cases[c].stride;
+        size_t total = (size_t)count * length;
+        struct iovec *iov = calloc(count, sizeof *iov);
+        struct weft_extent *extents = calloc(count, sizeof *extents);
+        uint8_t *memory = pattern(total + count, 0, c), *back = calloc(1, total + count);
+        for (unsigned i = 0; i < count; i++) {
+            iov[i] = (struct iovec){memory + (size_t)i * (length + 1), length};
+            extents[i] = (struct weft_extent){77 + (uint64_t)i * stride, length};
+        }
+        weft_file_t *file = open_file(session, "/lists", O_RDWR | O_CREAT | O_TRUNC);
+        uint64_t requests = counter(session, "storage_requests"), rounds = counter(session, "rounds");
+        ssize_t result = weft_file_write_list(file, iov, count, extents, count);
+        ok(result);
+        assert_int_equal(result, total);
+        requests = counter(session, "storage_requests") - requests;
+        rounds = counter(session, "rounds") - rounds;
+        assert_true(requests <= rounds * SERVERS * SHARDS);
+        if (total <= 4 << 20 && count <= 1024)
+            assert_int_equal(rounds, 1);
+        assert_int_equal(size_of(other, "/lists"), 77 + (uint64_t)(count - 1) * stride + length);
+
+        for (unsigned i = 0; i < count; i++)
+            iov[i].iov_base = back + ((uint8_t *)iov[i].iov_base - memory);
+        weft_file_t *reader = open_file(other, "/lists", O_RDONLY);
+        assert_int_equal(weft_file_read_list(reader, iov, count, extents, count), total);
+        for (unsigned i = 0; i < count; i++)
+            assert_memory_equal(iov[i].iov_base, memory + (size_t)i * (length + 1), length);
+        /* What lies between the pieces was not touched. */
+        struct iovec run = {back, 0};
+        uint8_t *between = malloc(stride);
+        run = (struct iovec){between, stride};
+        assert_int_equal(weft_file_read_list(reader, &run, 1, &(struct weft_extent){77, stride}, 1), stride);
+        for (unsigned i = 0; i < stride; i++)
+            assert_int_equal(between[i], i < length ? memory[i] : 0);
+        free(between);
+        weft_file_close(reader);
+        weft_file_close(file);
+        free(iov);
+        free(extents);
+        free(memory);
+        free(back);
+    }
+    ok(weft_unlink(session, "/lists"));
+}
+
+static void test_argument_errors(void **state)
+{
+    (void)state;
+    char bytes[10] = "";
+    struct iovec iov = {bytes, 10};
+    struct weft_extent extent = {0, 9};
+    weft_file_t *file = open_file(session, "/arguments", O_WRONLY | O_CREAT);
+    assert_int_equal(weft_file_write_list(file, &iov, 1, &extent, 1), -EINVAL);
+    assert_non_null(strstr(weft_error(), "weft_file_write_list: /arguments: "));
+    assert_int_equal(weft_file_read(file, bytes, 10, 0), -EBADF);
+    weft_op_t *op = NULL;
+    assert_int_equal(weft_file_read_list_async(file, &iov, 1, &extent, 1, &op), -EBADF);
+    assert_null(op);
+    ok(weft_file_close(file));
+    file = open_file(session, "/arguments", O_RDONLY);
+    assert_int_equal(weft_file_write(file, bytes, 10, 0), -EBADF);
+    assert_int_equal(weft_file_truncate(file, 0), -EBADF);
+    ok(weft_file_close(file));
+    ok(weft_unlink(session, "/arguments"));
+}
+
+/* Holes are zeros; the end of the file ends a read; and only a read that meets something missing at its
+ * end asks for the size. */
+static void test_holes_and_end(void **state)
+{
+    (void)state;
+    enum { FAR = 50 * CHUNK };
+    char back[3000];
+    weft_file_t *file = open_file(session, "/holes", O_RDWR | O_CREAT);
+    weft_file_t *reader = open_file(other, "/holes", O_RDONLY);
+    uint64_t size;
+    assert_int_equal(weft_file_read(reader, back, sizeof back, 0), 0);
+    ok(weft_file_write(file, "begin", 5, 0));
+    ok(weft_file_write(file, "end", 3, FAR));
+    memset(back, '#', sizeof back);
+    uint64_t asked = counter(other, "sizes_asked");
+    assert_int_equal(weft_file_read(reader, back, 5, 0), 5);
+    assert_int_equal(counter(other, "sizes_asked"), asked);
+    assert_int_equal(weft_file_read(reader, back, 1000, 0), 1000);
+    assert_int_equal(counter(other, "sizes_asked"), asked + 1);
+    assert_memory_equal(back, "begin", 5);
+    for (unsigned i = 5; i < 1000; i++)
+        assert_int_equal(back[i], 0);
+    assert_int_equal(weft_file_read(reader, back, 1000, FAR - 500), 503);
+    assert_memory_equal(back + 500, "end", 3);
+    assert_int_equal(back[499], 0);
+    assert_int_equal(weft_file_read(reader, back, 10, FAR + 3), 0);
+    assert_int_equal(weft_file_read(reader, back, 10, FAR * 10), 0);
+
+    /* The hole between two pieces that are there needs no question. */
+    struct iovec iov = {back, 13};
+    struct weft_extent extents[3] = {{0, 5}, {5 * CHUNK, 5}, {FAR, 3}};
+    asked = counter(other, "sizes_asked");
+    assert_int_equal(weft_file_read_list(reader, &iov, 1, extents, 3), 13);
+    assert_int_equal(counter(other, "sizes_asked"), asked);
+    assert_memory_equal(back, "begin\0\0\0\0\0end", 13);
+    /* Counting stops at the first byte behind the end, wherever it stands in the list. */
+    struct weft_extent backward[3] = {{FAR, 5}, {0, 5}, {5, 3}};
+    assert_int_equal(weft_file_read_list(reader, &iov, 1, backward, 3), 3);
+
+    ok(weft_file_size(reader, &size));
+    assert_int_equal(size, FAR + 3);
+    weft_file_close(reader);
+    weft_file_close(file);
+    assert_int_equal(size_of(other, "/holes"), FAR + 3);
+    ok(weft_unlink(session, "/holes"));
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    uint64_t size;
+    char back[100];
+    struct weft_attr attr;
+    uint8_t *bytes = pattern(10 * CHUNK, 0, 9);
+    weft_file_t *file = open_file(session, "/sizes", O_RDWR | O_CREAT);
+    weft_file_t *reader = open_file(other, "/sizes", O_RDONLY);
+    ok(weft_file_write(file, bytes, 10 * CHUNK, 0));
+    uint64_t requests = counter(other, "metadata_requests");
+    ok(weft_file_size(reader, &size));
+    assert_int_equal(size, 10 * CHUNK);
+    assert_int_equal(counter(other, "metadata_requests"), requests);
+    ok(weft_file_truncate(file, 3 * CHUNK + 5));
+    ok(weft_file_size(reader, &size));
+    assert_int_equal(size, 3 * CHUNK + 5);
+    assert_int_equal(size_of(other, "/sizes"), 3 * CHUNK + 5);
+    assert_int_equal(weft_file_read(reader, back, 100, 3 * CHUNK), 5);
+    assert_memory_equal(back, bytes + 3 * CHUNK, 5);
+    /* What was cut off does not come back. */
+    ok(weft_truncate(other, "/sizes", 8 * CHUNK));
+    assert_int_equal(weft_file_read(reader, back, 100, 3 * CHUNK), 100);
+    assert_int_equal(back[5], 0);
+    assert_int_equal(back[99], 0);
+    ok(weft_file_allocate(file, 2 * CHUNK, 7 * CHUNK));
+    ok(weft_file_size(reader, &size));
+    assert_int_equal(size, 9 * CHUNK);
+    ok(weft_file_allocate(file, 0, 10));
+    ok(weft_file_size(reader, &size));
+    assert_int_equal(size, 9 * CHUNK);
+    ok(weft_file_stat(reader, &attr));
+    assert_int_equal(attr.size, 9 * CHUNK);
+    assert_int_equal(weft_file_truncate(file, UINT64_MAX), -EFBIG);
+    assert_int_equal(weft_file_allocate(file, UINT64_MAX, 2), -EFBIG);
+    weft_file_close(reader);
+    weft_file_close(file);
+    file = open_file(session, "/sizes", O_RDWR | O_TRUNC);
+    ok(weft_file_size(file, &size));
+    assert_int_equal(size, 0);
+    weft_file_close(file);
+    assert_int_equal(size_of(session, "/sizes"), 0);
+    ok(weft_unlink(session, "/sizes"));
+    free(bytes);
+}
+
+/* No metadata request by reading, writing, syncing and asking for the size. */
+static void test_no_metadata_during_io(void **state)
+{
+    (void)state;
+    char bytes[1000] = "x";
+    uint64_t size, requests = counter(session, "metadata_requests");
+    weft_file_t *file = open_file(session, "/io", O_RDWR | O_CREAT);
+    assert_int_equal(counter(session, "metadata_requests"), requests + 1);
+    for (unsigned i = 0; i < 100; i++) {
+        ok(weft_file_write(file, bytes, sizeof bytes, i * UINT64_C(50000)));
+        assert_int_equal(weft_file_read(file, bytes, sizeof bytes, i * UINT64_C(50000)), 1000);
+    }
+    assert_int_equal(weft_file_read(file, bytes, sizeof bytes, 1 << 30), 0);
+    ok(weft_file_sync(file));
+    ok(weft_file_size(file, &size));
+    assert_int_equal(counter(session, "metadata_requests"), requests + 1);
+    ok(weft_file_close(file));
+    assert_int_equal(counter(session, "metadata_requests"), requests + 2);
+    ok(weft_unlink(session, "/io"));
+}
+
+/* ---- asynchronous, and many threads ----------------------------------------------------------- */
+
+static void test_async(void **state)
+{
+    (void)state;
+    enum { OPS = 50, BYTES = 30000 };
+    weft_op_t *ops[OPS], *sync;
+    uint8_t *bytes = pattern(OPS * BYTES, 0, 11), *back = calloc(1, OPS * BYTES);
+    weft_file_t *file = open_file(session, "/async", O_RDWR | O_CREAT);
+    for (unsigned i = 0; i < OPS; i++) {
+        struct iovec iov = {bytes + i * BYTES, BYTES};
+        struct weft_extent extent = {i * (uint64_t)BYTES, BYTES};
+        ok(weft_file_write_list_async(file, &iov, 1, &extent, 1, &ops[i]));
+        memset(&iov, 0xff, sizeof iov); /* the lists are copied */
+        memset(&extent, 0xff, sizeof extent);
+    }
+    while (!weft_test(ops[OPS / 2]))
+        ;
+    for (unsigned i = OPS; i-- > 0;)
+        assert_int_equal(weft_wait(ops[i]), BYTES);
+    ok(weft_file_sync_async(file, &sync));
+    for (unsigned i = 0; i < OPS; i++) {
+        struct iovec iov = {back + i * BYTES, BYTES};
+        struct weft_extent extent = {i * (uint64_t)BYTES, BYTES};
+        ok(weft_file_read_list_async(file, &iov, 1, &extent, 1, &ops[i]));
+    }
+    ok(weft_wait(sync));
+    for (unsigned i = 0; i < OPS; i++)
+        assert_int_equal(weft_wait(ops[i]), BYTES);
+    assert_memory_equal(bytes, back, OPS * BYTES);
+    /* More small pieces at once than there is memory to pack them in: the others wait in line. */
+    struct iovec *many = calloc(1000, sizeof *many);
+    static weft_op_t *queued[40];
+    for (unsigned i = 0; i < 1000; i++)
+        many[i] = (struct iovec){bytes + (i % 40) * 20000, 4000};
+    for (unsigned i = 0; i < 40; i++)
+        ok(weft_file_write_list_async(file, many, 1000, &(struct weft_extent){i * UINT64_C(4000000), 4000000},
+                                      1, &queued[i]));
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(weft_wait(queued[i]), 4000000);
+    free(many);
+    weft_file_close(file);
+    ok(weft_unlink(session, "/async"));
+    free(bytes);
+    free(back);
+}
+
+enum { THREADS = 6, TURNS = 60 };
+
+struct worker {
+    pthread_t thread;
+    unsigned number;
+    weft_file_t *shared;
+    char problem[256];
+};
+
+#define need(condition)                                                                                    \
+    do {                                                                                                   \
+        if (!(condition)) {                                                                                \
+            snprintf(worker->problem, sizeof worker->problem, "%.100s: %.100s", #condition, weft_error()); \
+            return NULL;                                                                                   \
+        }                                                                                                  \
+    } while (0)
+
+/* Every thread reads and writes its own stripes of one file and has files of its own. */
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    char path[64];
+    struct weft_attr attr;
+    uint8_t *back = malloc(200000);
+    snprintf(path, sizeof path, "/threads.%u", worker->number);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        size_t length = 1 + (turn * 7919) % 200000;
+        uint64_t offset = (turn * THREADS + worker->number) * UINT64_C(200000);
+        uint8_t *bytes = pattern(length, offset, worker->number);
+        weft_file_t *file;
+        need(weft_file_write(worker->shared, bytes, length, offset) == (ssize_t)length);
+        need(weft_file_open(session, path, O_RDWR | O_CREAT | O_TRUNC, 0600, NULL, &file) == 0);
+        need(weft_file_write(file, bytes, length, 0) == (ssize_t)length);
+        need(weft_file_read(worker->shared, back, length, offset) == (ssize_t)length);
+        need(memcmp(bytes, back, length) == 0);
+        memset(back, 0, length);
+        need(weft_file_read(file, back, length, 0) == (ssize_t)length);
+        need(memcmp(bytes, back, length) == 0);
+        need(weft_file_close(file) == 0);
+        need(weft_stat(session, path, 0, &attr) == 0 && attr.size == length);
+        need(weft_unlink(session, path) == 0);
+        need(weft_unlink(session, path) == -ENOENT);
+        need(strstr(weft_error(), path)); /* this thread's error, not another's */
+        free(bytes);
+    }
+    free(back);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    static struct worker workers[THREADS];
+    weft_file_t *shared = open_file(session, "/threads", O_RDWR | O_CREAT);
+    for (unsigned i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){.number = i, .shared = shared};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(workers[i].thread, NULL);
+        assert_string_equal(workers[i].problem, "");
+    }
+    weft_file_close(shared);
+    ok(weft_unlink(session, "/threads"));
+}
+
+/* ---- more than one client ------------------------------------------------------------------------ */
+
+/* A write that returned is seen by the very next read of anyone. */
+static void test_visibility(void **state)
+{
+    (void)state;
+    weft_file_t *ours = open_file(session, "/visible", O_RDWR | O_CREAT);
+    weft_file_t *theirs = open_file(other, "/visible", O_RDWR);
+    for (uint32_t i = 0; i < 300; i++) {
+        uint32_t seen = 0;
+        uint64_t offset = (i * UINT64_C(30011)) % 1000000;
+        weft_file_t *writer = i % 2 ? ours : theirs, *reader = i % 2 ? theirs : ours;
+        ok(weft_file_write(writer, &i, sizeof i, offset));
+        assert_int_equal(weft_file_read(reader, &seen, sizeof seen, offset), sizeof seen);
+        assert_int_equal(seen, i);
+        if (i % 50 == 0) {
+            uint64_t end = 0;
+            ok(weft_file_size(reader, &end));
+            assert_true(end >= offset + sizeof i);
+            assert_true(size_of(i % 2 ? other : session, "/visible") >= offset + sizeof i);
+        }
+    }
+    weft_file_close(ours);
+    weft_file_close(theirs);
+    ok(weft_unlink(session, "/visible"));
+}
+
+/* Racing opens with O_CREAT and without O_EXCL lose nothing of each other. */
+static void *race(void *arg)
+{
+    struct worker *worker = arg;
+    weft_session_t *own;
+    uint64_t mark = worker->number + 1;
+    need(weft_connect(NULL, &own) == 0);
+    for (unsigned turn = 0; turn < 20; turn++) {
+        char path[64];
+        weft_file_t *file;
+        snprintf(path, sizeof path, "/race.%u", turn);
+        need(weft_file_open(own, path, O_RDWR | O_CREAT, 0644, NULL, &file) == 0);
+        need(weft_file_write(file, &mark, sizeof mark, worker->number * UINT64_C(100000)) == sizeof mark);
+        need(weft_file_close(file) == 0);
+    }
+    weft_disconnect(own);
+    return NULL;
+}
+
+static void test_racing_creates(void **state)
+{
+    (void)state;
+    static struct worker workers[4];
+    for (unsigned i = 0; i < 4; i++) {
+        workers[i] = (struct worker){.number = i};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, race, &workers[i]), 0);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        pthread_join(workers[i].thread, NULL);
+        assert_string_equal(workers[i].problem, "");
+    }
+    for (unsigned turn = 0; turn < 20; turn++) {
+        char path[64];
+        snprintf(path, sizeof path, "/race.%u", turn);
+        weft_file_t *file = open_file(session, path, O_RDONLY);
+        for (unsigned i = 0; i < 4; i++) {
+            uint64_t mark = 0;
+            assert_int_equal(weft_file_read(file, &mark, sizeof mark, i * UINT64_C(100000)), sizeof mark);
+            assert_int_equal(mark, i + 1);
+        }
+        weft_file_close(file);
+        ok(weft_unlink(session, path));
+    }
+}
+
+/* ---- a handle in another process ------------------------------------------------------------------ */
+
+/* That process: reads what we wrote, writes its own, and never asks the metadata server. */
+static int importer(const char *blob_path)
+{
+    static uint8_t blob[1 << 20];
+    weft_session_t *own;
+    weft_file_t *file;
+    struct wanted wanted = {.name = "metadata_requests"};
+    uint64_t size;
+    char back[5];
+    FILE *in = fopen(blob_path, "r");
+    size_t length = in ? fread(blob, 1, sizeof blob, in) : 0;
+    if (in)
+        fclose(in);
+    if (weft_connect(NULL, &own) < 0 || weft_file_import(own, blob, length, &file) < 0 ||
+        weft_file_read(file, back, 5, 12 * CHUNK) != 5 || memcmp(back, "hello", 5) != 0 ||
+        weft_file_write(file, "world", 5, 20 * CHUNK) != 5 || weft_file_sync(file) < 0 ||
+        weft_file_size(file, &size) < 0 || size != 20 * CHUNK + 5 || weft_file_close(file) < 0) {
+        fprintf(stderr, "importer: %s\n", weft_error());
+        return 1;
+    }
+    weft_counters(own, pick, &wanted);
+    weft_disconnect(own);
+    return wanted.value == 0 ? 0 : 2;
+}
+
+static void test_export_to_another_process(void **state)
+{
+    (void)state;
+    uint8_t blob[65536];
+    char path[128], back[5];
+    int status;
+    weft_file_t *file = open_file(session, "/exported", O_RDWR | O_CREAT);
+    ok(weft_file_write(file, "hello", 5, 12 * CHUNK));
+    ssize_t length = weft_file_export(file, blob, sizeof blob);
+    ok(length);
+    snprintf(path, sizeof path, "%s/blob", cluster.dir);
+    FILE *out = fopen(path, "w");
+    assert_int_equal(fwrite(blob, 1, (size_t)length, out), length);
+    fclose(out);
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/proc/self/exe", "test_client", "import", path, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(weft_file_read(file, back, 5, 20 * CHUNK), 5);
+    assert_memory_equal(back, "world", 5);
+    /* Truncation by an importer goes to the metadata server by the capability. */
+    weft_file_t *copy;
+    ok(weft_file_import(other, blob, (size_t)length, &copy));
+    ok(weft_file_truncate(copy, 100));
+    ok(weft_file_close(copy));
+    ok(weft_file_close(file));
+    assert_int_equal(size_of(other, "/exported"), 100);
+    ok(weft_unlink(session, "/exported"));
+}
+
+/* ---- seeing what happens --------------------------------------------------------------------------- */
+
+static void see_server(void *arg, const struct weft_server *server)
+{
+    unsigned *seen = arg;
+    assert_true(server->is_up);
+    assert_int_equal(server->is_metadata, *seen == 0);
+    assert_int_equal(server->targets, *seen == 0 ? 0 : 2);
+    assert_int_equal(server->shards, *seen == 0 ? 1 : SHARDS);
+    (*seen)++;
+}
+
+static void test_servers(void **state)
+{
+    (void)state;
+    unsigned seen = 0;
+    struct wanted wanted = {.name = "requests_received"};
+    ok(weft_servers(session, see_server, &seen));
+    assert_int_equal(seen, 1 + SERVERS);
+    ok(weft_server_counters(session, pick, &wanted));
+    assert_true(wanted.value > 100);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "import") == 0)
+        return importer(argv[2]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_contiguous),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_argument_errors),
+        cmocka_unit_test(test_holes_and_end),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_no_metadata_during_io),
+        cmocka_unit_test(test_async),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_visibility),
+        cmocka_unit_test(test_racing_creates),
+        cmocka_unit_test(test_export_to_another_process),
+        cmocka_unit_test(test_servers),
+    };
+    return cmocka_run_group_tests_name("client", tests, setup, teardown);
+}
