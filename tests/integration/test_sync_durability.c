@@ -101,10 +101,26 @@ static ino_t inode_of(int fd)
 static unsigned file_of(int fd)
 {
     ino_t inode = inode_of(fd);
-    for (unsigned i = file_count; i > 0; i--)
-        if (file_inodes[i - 1] == inode)
-            return i - 1;
-    abort();
+    pthread_mutex_lock(&lock);
+    unsigned i = file_count;
+    while (i > 0 && file_inodes[i - 1] != inode)
+        i--;
+    pthread_mutex_unlock(&lock);
+    if (i == 0)
+        abort();
+    return i - 1;
+}
+
+static unsigned file_new(int fd)
+{
+    ino_t inode = inode_of(fd);
+    pthread_mutex_lock(&lock);
+    if (file_count == FILES_MAX)
+        abort();
+    file_inodes[file_count] = inode;
+    unsigned file = file_count++;
+    pthread_mutex_unlock(&lock);
+    return file;
 }
 
 static unsigned dir_of(const char *name)
@@ -131,10 +147,7 @@ int openat(int at, const char *name, int flags, ...)
     if (flags & O_DIRECTORY && fd < DESCRIPTORS)
         dir_of_descriptor[fd] = dir_of(name);
     if (flags & O_CREAT && !exists) {
-        struct event event = {.kind = CREATE, .file = file_count, .dir = dir_of(name)};
-        if (file_count == FILES_MAX)
-            abort();
-        file_inodes[file_count++] = inode_of(fd);
+        struct event event = {.kind = CREATE, .file = file_new(fd), .dir = dir_of(name)};
         snprintf(event.name, sizeof event.name, "%s", name);
         record(event);
     }
