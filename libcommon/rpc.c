@@ -443,6 +443,7 @@ err_rpc:
 
 void rpc_close(struct rpc *rpc)
 {
+    rpc->closing = true;
     rpc_calls_cancel(rpc);
     for (uint32_t i = 0; i < rpc->link_count; i++)
         if (rpc->links[i]) {

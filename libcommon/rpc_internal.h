@@ -96,6 +96,7 @@ struct rpc {
     uint64_t arm_failing_ns; /* since when arm() says busy with nothing to do */
     bool sleeping;
     bool sockets_due;
+    bool closing;            /* what breaks now does so on purpose */
     uint64_t refused_logged_ns;
 
     struct counter *counters;

@@ -200,7 +200,9 @@ void rpc_link_break(struct rpc_link *link, int error)
     if (link->broken_text)
         err_set(error, "%s", link->broken_text);
     rpc_count(rpc, refused ? COUNT_CONNECTIONS_REFUSED : COUNT_CONNECTIONS_LOST, 1);
-    if (refused)
+    if (rpc->closing)
+        log_debug("closed the connection with %s", link->control.peer_name);
+    else if (refused)
         log_warn("refused a connection from %s: %s", link->control.peer_name, err_text());
     else if (served && error != -ECONNRESET)
         log_warn("dropped %s: %s", link->control.peer_name, err_text());
