@@ -220,6 +220,11 @@ void cluster_signal(struct cluster *cluster, int server, int number)
 {
     assert_true(*pid_of(cluster, server) > 0);
     assert_int_equal(kill(*pid_of(cluster, server), number), 0);
+    if (number == SIGSTOP) { /* until it really stopped: it may be running on another core */
+        int status;
+        assert_int_equal(waitpid(*pid_of(cluster, server), &status, WUNTRACED), *pid_of(cluster, server));
+        assert_true(WIFSTOPPED(status));
+    }
 }
 
 void cluster_kill(struct cluster *cluster, int server)
