@@ -15,7 +15,7 @@
 #include "map.h"
 #include "metadata/service_internal.h"
 
-enum { SERVERS = 3, FILES_MAX = 64, MS = 1000000 };
+enum { SERVERS = 3, FILES_MAX = 512, MS = 1000000 };
 
 /* What one storage server (of one shard) knows of one file. */
 struct fake_object {

@@ -102,10 +102,13 @@ static void a_truncation_that_is_repeated_meanwhile_happens_once(void **state)
     assert_int_equal(lab.calls_made, SERVERS);
     assert_true(first->done && second->done && third->done);
     assert_int_equal(second->status, 0);
+    /* Someone else has cut it since: the repeated request must not do it again. */
+    assert_ok(ask(&root, truncate, .path = "/f", .size = 500));
     struct lab_answer *late = submit_as(&ann, id, truncate, .path = "/f", .size = 10);
     lab_run();
     assert_int_equal(late->status, 0);
-    assert_int_equal(lab.calls_made, SERVERS);
+    assert_int_equal(lab.calls_made, 2 * SERVERS);
+    assert_int_equal(look("/f").size, 500);
     lab_answer_free(first);
     lab_answer_free(second);
     lab_answer_free(third);
@@ -229,6 +232,89 @@ static void a_full_store_fails_only_what_does_not_fit(void **state)
         assert_ok(ask(&ann, unlink, .path = path));
     }
     assert_ok(ask(&ann, mkdir, .path = "/d", .mode = 0755));
+}
+
+static void opens_that_do_not_fit_leave_no_handle(void **state)
+{
+    struct lab_answer *answers[400];
+    char path[300];
+    unsigned opened = 0;
+    (void)state;
+    lab_teardown(state);
+    lab_open_empty(UINT64_C(384) << 10);
+    lab_register_all();
+    for (int i = 0; i < 400; i++) {
+        snprintf(path, sizeof path, "/%0250d", i);
+        answers[i] = submit(&ann, open, .path = path, .flags = NEW);
+    }
+    lab_run();
+    for (int i = 0; i < 400; i++) {
+        assert_true(answers[i]->status == 0 || answers[i]->status == -ENOSPC);
+        opened += answers[i]->status == 0;
+        lab_answer_free(answers[i]);
+    }
+    assert_true(opened > 20 && opened < 380);
+    assert_int_equal(lab.service->opens->handles.count, opened);
+    assert_int_equal(lab.service->opens->files.count, opened);
+    assert_int_equal(rows(STORE_WRITERS), opened);
+    assert_int_equal(rows(STORE_INODES), opened + 1);
+}
+
+/* A job that puts one row, and fails after that when it is told to. */
+struct put_job {
+    struct job job;
+    const char *key;
+    int result;
+    int told;
+    unsigned runs;
+};
+
+static bool put_writes(struct job *job)
+{
+    (void)job;
+    return true;
+}
+
+static int put_run(struct job *job, struct ns *ns)
+{
+    struct put_job *put = (struct put_job *)job;
+    put->runs++;
+    assert_ok(store_put(ns->txn, STORE_SYMLINKS, (struct store_bytes){put->key, 1}, (struct store_bytes){"", 0}));
+    return put->result ? err_set(put->result, "job %s was told to fail", put->key) : 0;
+}
+
+static void put_done(struct job *job, int status)
+{
+    struct put_job *put = (struct put_job *)job;
+    assert_int_equal(put->told, 1);
+    put->told = status;
+    if (status)
+        assert_non_null(strstr(err_text(), put->key));
+}
+
+static void a_job_that_fails_half_way_leaves_nothing(void **state)
+{
+    struct put_job jobs[4];
+    static const char *const keys[] = {"a", "b", "c", "d"};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        jobs[i] = (struct put_job){.job = {.writes = put_writes, .run = put_run, .done = put_done},
+                                   .key = keys[i],
+                                   .result = i == 2 ? -EIO : 0,
+                                   .told = 1};
+        turn_submit(&lab.service->turn, &jobs[i].job);
+    }
+    lab_run();
+    assert_int_equal(rows(STORE_SYMLINKS), 3);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(jobs[i].told, jobs[i].result);
+    assert_int_equal(jobs[0].runs, 2);
+    /* Alone, too. */
+    jobs[2].told = 1;
+    turn_submit(&lab.service->turn, &jobs[2].job);
+    lab_run();
+    assert_int_equal(jobs[2].told, -EIO);
+    assert_int_equal(rows(STORE_SYMLINKS), 3);
 }
 
 static void four_racing_to_create_make_one(void **state)
@@ -363,6 +449,8 @@ int main(void)
         T(answers_go_when_they_are_settled_and_when_they_are_old),
         T(requests_of_one_turn_are_one_commit),
         T(a_full_store_fails_only_what_does_not_fit),
+        T(opens_that_do_not_fit_leave_no_handle),
+        T(a_job_that_fails_half_way_leaves_nothing),
         T(four_racing_to_create_make_one),
         T(a_large_directory_is_listed_in_batches),
         T(other_peers_requests_are_refused),

@@ -224,6 +224,71 @@ static void unsettled_files_are_settled_after_a_restart(void **state)
     assert_int_equal(look("/f49").size, 149);
 }
 
+static void one_of_two_writers_closing_changes_nothing(void **state)
+{
+    struct lab_file first, second;
+    (void)state;
+    assert_ok(lab_open(&root, "/f", NEW, &first));
+    assert_ok(lab_open(&root, "/f", RW, &second));
+    assert_ok(lab_close_file(&root, &first, false));
+    lab_wait(50);
+    fake_write(1, first.ino, 100);
+    assert_int_equal(exact_size("/f"), 100);
+    assert_ok(lab_close_file(&root, &second, true));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 100);
+}
+
+static void what_one_writer_wrote_is_not_forgotten_over_a_restart(void **state)
+{
+    struct lab_file first, second;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &first));
+    assert_ok(lab_open(&ann, "/f", RW, &second));
+    fake_write(0, first.ino, 100);
+    assert_ok(lab_close_file(&ann, &first, true));
+    lab_wait(50);
+    lab_restart();
+    lab_connect(&root);
+    lab_connect(&ann);
+    /* This one wrote nothing; that the other had is known to the store only. */
+    assert_ok(lab_close_file(&ann, &second, false));
+    lab_live(100);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 100);
+}
+
+static void files_that_have_not_been_loaded_yet_stay_open(void **state)
+{
+    struct lab_file file;
+    char path[32];
+    (void)state;
+    lab.answers = false;
+    for (int i = 0; i < 400; i++) {
+        snprintf(path, sizeof path, "/f%d", i);
+        assert_ok(lab_open(&ann, path, NEW, &file));
+        if (i == 399)
+            fake_write(0, file.ino, 100);
+        assert_ok(lab_close_file(&ann, &file, true));
+    }
+    lab_wait(50);
+    lab_restart();
+    lab_connect(&ann);
+    lab_connect(&root);
+    /* The servers are slow, so most files are still waiting to be asked for. */
+    assert_null(opens_file_find(lab.service->opens, file.ino));
+    assert_ok(lab_open(&ann, "/f399", RW, &file));
+    assert_ok(lab_close_file(&ann, &file, false));
+    lab_wait(50);
+    assert_int_equal(exact_size("/f399"), 100);
+    lab.answers = true;
+    lab_live(1000);
+    assert_int_equal(look("/f399").size_open, 0);
+    assert_int_equal(look("/f399").size, 100);
+    assert_int_equal(rows(STORE_UNSETTLED), 0);
+}
+
 /* ---- truncation --------------------------------------------------------- */
 
 static void truncate_cuts_every_server_before_it_answers(void **state)
@@ -376,6 +441,25 @@ static void a_server_that_is_down_fails_a_truncation_before_anything_is_cut(void
     assert_int_equal(fake_object(0, file.ino)->end, 1000);
 }
 
+static void a_writer_that_closes_while_the_file_is_cut_leaves_its_size_open(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    lab.answers = false;
+    struct lab_answer *answer = submit(&ann, truncate, .path = "/f", .size = 1000);
+    lab_run();
+    assert_ok(lab_close_file(&ann, &file, false));
+    lab_wait(50);
+    assert_int_equal(look("/f").size_open, 1);
+    lab.answers = true;
+    lab_run();
+    assert_true(answer->done);
+    lab_answer_free(answer);
+    assert_int_equal(look("/f").size_open, 0);
+    assert_int_equal(look("/f").size, 1000);
+}
+
 static void truncate_refuses(void **state)
 {
     struct lab_file file, readable;
@@ -470,6 +554,9 @@ int main(void)
         T(files_that_were_being_written_stay_open_over_a_restart),
         T(a_writer_that_is_never_heard_again_is_given_up_after_a_day),
         T(unsettled_files_are_settled_after_a_restart),
+        T(one_of_two_writers_closing_changes_nothing),
+        T(what_one_writer_wrote_is_not_forgotten_over_a_restart),
+        T(files_that_have_not_been_loaded_yet_stay_open),
         T(truncate_cuts_every_server_before_it_answers),
         T(truncate_to_the_same_size_asks_no_one),
         T(truncate_of_a_file_that_others_write_leaves_its_size_open),
@@ -477,6 +564,7 @@ int main(void)
         T(truncations_of_one_file_do_not_mix),
         T(a_truncation_that_fails_says_where_and_settles_later),
         T(a_server_that_is_down_fails_a_truncation_before_anything_is_cut),
+        T(a_writer_that_closes_while_the_file_is_cut_leaves_its_size_open),
         T(truncate_refuses),
         T(open_with_truncation_answers_when_the_file_is_empty),
         T(open_with_a_truncation_that_fails_opens_nothing),
