@@ -25,6 +25,7 @@ static void exact(struct test *test)
     unsigned char bytes[300];
     MPI_File file;
     MPI(open_world(test, MPI_MODE_CREATE | MPI_MODE_RDWR, &file));
+    MPI(MPI_File_set_size(file, 0));
     EXPECT_SIZE(0);
     for (int i = 0; i < 50; i++) {
         int writer = i % test->ranks;
