@@ -169,11 +169,18 @@ int op_call_metadata(struct op_call *call, weft_session_t *session, uint16_t ope
 
 /* ---- shard.c -------------------------------------------------------------- */
 
-/* A storage shard that the session knows a connection to. */
+/* A storage shard that the session knows a connection to. Only so much is under way with it;
+ * calls beyond that wait here, and their deadlines have not begun: many large transfers at
+ * once may take longer than a deadline together. */
 struct shard_link {
     struct list_link link;
     struct rpc_connection *connection;
-    bool wanted; /* the current map has it */
+    bool wanted;         /* the current map has it */
+    bool dropped;        /* no call may start any more */
+    struct list waiting; /* shard_call */
+    uint64_t bytes_under_way;
+    uint32_t calls_under_way;
+    uint64_t answered_ns; /* when the latest answer came */
     char address[LIMITS_ADDRESS_MAX + 1];
 };
 
@@ -185,8 +192,10 @@ struct shard_call {
     struct rpc_call rpc; /* the caller fills operation, body, payload and place */
     struct list_link link;
     weft_session_t *session;
-    uint64_t begun_ns;   /* set by the caller: since when the deadline runs */
+    struct shard_link *shard;
+    uint64_t begun_ns;   /* since when the deadline runs; set by the caller: 0, or of an earlier attempt */
     uint64_t started_ns; /* this attempt */
+    uint64_t bytes;      /* of both directions */
     uint64_t map_version;
     unsigned attempts;   /* set by the caller: earlier ones */
     char *text;          /* of the error, while waiting for a map */
@@ -196,9 +205,9 @@ struct shard_call {
 /* (locked) 0: `done` will run, once, never from inside. `shard` is an index into the table. */
 int shard_call_start(weft_session_t *session, struct shard_call *call, const struct planner_table *table,
                      uint32_t shard);
-/* The connection to a shard of the map's server (locked). */
+/* What is known of a shard of the map's server (locked). */
 int shard_connect(weft_session_t *session, const struct map *map, uint32_t server, uint32_t shard,
-                  struct rpc_connection **connection);
+                  struct shard_link **link);
 /* (locked) The map came, or did not. */
 void shard_map_answered(weft_session_t *session);
 /* Drops the connections to shards that the map does not have (locked, outside callbacks). */

@@ -173,12 +173,12 @@ static int tell_answers(struct question *questions, uint32_t shard_count, const 
 static void ask_shard(weft_session_t *session, const struct map *map, uint32_t server, uint32_t shard,
                       struct question *question)
 {
-    struct rpc_connection *connection;
+    struct shard_link *link;
     session_lock(session);
-    question->status = shard_connect(session, map, server, shard, &connection);
+    question->status = shard_connect(session, map, server, shard, &link);
     if (question->status == 0)
-        question->status = op_call_start(&question->call, session, connection, WIRE_OP_counters, NULL, 0,
-                                         ask_deadline_ms(session));
+        question->status = op_call_start(&question->call, session, link->connection, WIRE_OP_counters, NULL,
+                                         0, ask_deadline_ms(session));
     session_unlock(session);
 }
 

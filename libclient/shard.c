@@ -33,15 +33,20 @@ static struct shard_link *link_find(weft_session_t *session, const char *address
     return NULL;
 }
 
+static void link_fail_waiting(struct shard_link *link, int status);
+
+/* Calls under way and those that wait end with -ECANCELED, for judge() to decide. */
 static void link_free(struct shard_link *link)
 {
     list_remove(&link->link);
+    link->dropped = true;
     rpc_disconnect(link->connection);
+    link_fail_waiting(link, err_set(-ECANCELED, "the connection to %s was closed", link->address));
     free(link);
 }
 
 int shard_connect(weft_session_t *session, const struct map *map, uint32_t server, uint32_t shard,
-                  struct rpc_connection **connection)
+                  struct shard_link **out)
 {
     const struct map_server *of = &map->servers[server];
     const char *address = of->addresses[shard];
@@ -61,10 +66,11 @@ int shard_connect(weft_session_t *session, const struct map *map, uint32_t serve
         snprintf(name, sizeof name, "storage server %s%s at %s", of->name, which, address);
         rpc_connection_name(link->connection, name);
         link->wanted = true;
+        list_init(&link->waiting);
         snprintf(link->address, sizeof link->address, "%s", address);
         list_push_back(bucket_of(session, address), &link->link);
     }
-    *connection = link->connection;
+    *out = link;
     return 0;
 }
 
@@ -155,18 +161,113 @@ static bool wait_for_map(struct shard_call *call, int status)
     return true;
 }
 
-static void call_done(struct rpc_call *rpc)
-{
-    struct shard_call *call = rpc->arg;
-    int status = rpc->status;
+/* ---- the line in front of a shard --------------------------------------------- */
 
-    list_remove(&call->link);
+static bool link_has_room(const struct shard_link *link, const struct shard_call *call)
+{
+    const struct conf *conf = call->session->conf;
+    return call->bytes == 0 || link->calls_under_way == 0 ||
+           (link->calls_under_way < conf->credit_requests &&
+            link->bytes_under_way + call->bytes <= conf->credit_bytes);
+}
+
+static void call_done(struct rpc_call *rpc);
+
+static int call_send(struct shard_call *call)
+{
+    const struct conf *conf = call->session->conf;
+    struct shard_link *link = call->shard;
+    call->started_ns = rpc_now_ns();
+    if (call->begun_ns == 0)
+        call->begun_ns = call->started_ns;
+    uint64_t spent_ms = (call->started_ns - call->begun_ns) / 1000000u;
+    if (spent_ms >= conf->deadline_ms)
+        return err_set(-ETIMEDOUT, "no end within %u ms, the last try at the storage server at %s",
+                       conf->deadline_ms, link->address);
+    call->rpc.deadline_ms = conf->deadline_ms - (uint32_t)spent_ms;
+    call->rpc.done = call_done;
+    call->rpc.arg = call;
+    int result = rpc_call_start(link->connection, &call->rpc);
+    if (result < 0)
+        return result;
+    link->calls_under_way++;
+    link->bytes_under_way += call->bytes;
+    list_push_back(&call->session->shard_calls, &call->link);
+    session_count(call->session, CLIENT_COUNT_storage_requests, 1);
+    return 0;
+}
+
+/* Sends what waits, as far as there is room. */
+static void link_pump(struct shard_link *link)
+{
+    struct list_link *first;
+    while (!link->dropped && (first = list_first(&link->waiting))) {
+        struct shard_call *call = list_item(first, struct shard_call, link);
+        if (!link_has_room(link, call))
+            return;
+        list_remove(first);
+        int result = call_send(call);
+        if (result < 0)
+            call->done(call, result);
+    }
+}
+
+static void link_fail_waiting(struct shard_link *link, int status)
+{
+    char text[LIMITS_ERROR_TEXT_MAX + 1];
+    struct list_link *at;
+    struct list waiting;
+    snprintf(text, sizeof text, "%s", err_text());
+    /* Only those that wait now: their ends may make new ones. */
+    list_init(&waiting);
+    while ((at = list_pop(&link->waiting)))
+        list_push_back(&waiting, at);
+    while ((at = list_pop(&waiting))) {
+        struct shard_call *call = list_item(at, struct shard_call, link);
+        err_set(status, "%s", text);
+        call->done(call, judge(call, status));
+    }
+}
+
+/* A call has left the shard. True when nothing at all came from there for a whole deadline: then
+ * those that wait are not made to wait for one deadline after the other. */
+static bool link_is_dead(struct shard_link *link, const struct shard_call *call, int status)
+{
+    uint64_t now = rpc_now_ns();
+    link->calls_under_way--;
+    link->bytes_under_way -= call->bytes;
+    if (status != -ETIMEDOUT && status != -ECONNREFUSED) {
+        link->answered_ns = now;
+        return false;
+    }
+    return now - link->answered_ns >= call->session->conf->deadline_ms * UINT64_C(1000000);
+}
+
+static void call_ended(struct shard_call *call, int status)
+{
     if (status == -ESTALE)
         adopt_map_of_refusal(call);
     if ((status == -ESTALE || status == -ECONNREFUSED) && !newer_map_is_here(call) &&
         wait_for_map(call, status))
         return;
     call->done(call, judge(call, status));
+}
+
+static void call_done(struct rpc_call *rpc)
+{
+    struct shard_call *call = rpc->arg;
+    struct shard_link *link = call->shard;
+    char text[LIMITS_ERROR_TEXT_MAX + 1] = "";
+    int status = rpc->status;
+
+    list_remove(&call->link);
+    bool dead = link_is_dead(link, call, status) && !list_empty(&link->waiting);
+    if (dead)
+        snprintf(text, sizeof text, "%s", err_text());
+    call_ended(call, status);
+    if (dead)
+        link_fail_waiting(link, err_set(status, "%s", text));
+    link_pump(link);
 }
 
 void shard_map_answered(weft_session_t *session)
@@ -187,26 +288,17 @@ int shard_call_start(weft_session_t *session, struct shard_call *call, const str
                      uint32_t shard)
 {
     const struct planner_shard *place = &table->shards[shard];
-    struct rpc_connection *connection;
-    int result = shard_connect(session, table->map, place->server, place->shard, &connection);
+    int result = shard_connect(session, table->map, place->server, place->shard, &call->shard);
     if (result < 0)
         return result;
-
     call->session = session;
-    call->started_ns = rpc_now_ns();
     call->map_version = table->map->version;
-    uint64_t spent_ms = (call->started_ns - call->begun_ns) / 1000000u;
-    if (spent_ms >= session->conf->deadline_ms)
-        return err_set(-ETIMEDOUT, "no end within %u ms: storage server %s", session->conf->deadline_ms,
-                       table->map->servers[place->server].name);
-    call->rpc.deadline_ms = session->conf->deadline_ms - (uint32_t)spent_ms;
-    call->rpc.done = call_done;
-    call->rpc.arg = call;
-    result = rpc_call_start(connection, &call->rpc);
-    if (result < 0)
-        return result;
-    list_push_back(&session->shard_calls, &call->link);
-    session_count(session, CLIENT_COUNT_storage_requests, 1);
+    call->bytes = call->rpc.reply_bytes_max;
+    for (uint32_t i = 0; i < call->rpc.payload_count; i++)
+        call->bytes += call->rpc.payload[i].iov_len;
+    if (link_has_room(call->shard, call) && (call->bytes == 0 || list_empty(&call->shard->waiting)))
+        return call_send(call);
+    list_push_back(&call->shard->waiting, &call->link);
     return 0;
 }
 
