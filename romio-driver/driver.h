@@ -159,6 +159,10 @@ void access_end(struct access *access);
 /* access_offset_after(): the file offset of the byte that follows the first
  * `bytes` bytes of the access in this view. */
 int64_t access_offset_after(const struct access *access, int64_t bytes);
+/* access_reach(): the file offsets of the first and the last byte of such an
+ * access; false when it has none. */
+bool access_reach(ADIO_File fd, int64_t bytes, int file_ptr_type, ADIO_Offset offset, int64_t *start,
+                  int64_t *end);
 /* batch_fill(): takes the next part of the access, of a bounded number of
  * pieces; false when nothing is left. */
 bool batch_fill(struct batch *batch, struct access *access);
@@ -183,10 +187,10 @@ void driver_write_strided(ADIO_File fd, const void *buffer, int count, MPI_Datat
 /* ---- collective.c ----------------------------------------------------- */
 
 /*
- * Blocking collective calls go through ROMIO's two-phase code. It leaves an
- * exchange between ranks at the first error, and the other ranks would wait for
- * ever. So while it runs, reads and writes tell it nothing of an error but note
- * it, and all ranks agree on the outcome when it is through.
+ * Blocking collective calls whose ranks interleave go through ROMIO's two-phase
+ * code. It leaves an exchange between ranks at the first error, and the other
+ * ranks would wait for ever. So while it runs, reads and writes tell it nothing
+ * of an error but note it, and all ranks agree on the outcome when it is through.
  */
 void driver_read_coll(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
                       ADIO_Offset offset, ADIO_Status *status, int *error_code);

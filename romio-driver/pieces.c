@@ -213,6 +213,17 @@ bool access_begin(struct access *access, ADIO_File fd, const void *buffer, int c
     return begin_file(access, fd, file_ptr_type, offset);
 }
 
+bool access_reach(ADIO_File fd, int64_t bytes, int file_ptr_type, ADIO_Offset offset, int64_t *start,
+                  int64_t *end)
+{
+    struct access access = {.left = bytes, .bytes = bytes};
+    if (bytes == 0 || !begin_file(&access, fd, file_ptr_type, offset) || access.bytes == 0)
+        return false;
+    *start = pieces_at(&access.file);
+    *end = access_offset_after(&access, bytes - 1);
+    return true;
+}
+
 static void forget_flattened(struct access *access)
 {
     if (access->flattened != MPI_DATATYPE_NULL)
