@@ -312,8 +312,30 @@ static void clear_answers(struct service *service)
 
 /* ---- the tick ----------------------------------------------------------- */
 
+/* When the disk, or the whole machine, has kept this server from listening, others could not
+ * make themselves heard: the time is not held against them. */
+static void pardon(struct service *service, uint64_t now_ns)
+{
+    uint64_t tick_ns = service_tick_ms(service) * MS;
+    uint64_t passed_ns = now_ns - service->ticked_ns;
+    service->ticked_ns = now_ns;
+    if (passed_ns <= 2 * tick_ns)
+        return;
+    uint64_t deaf_ns = passed_ns - tick_ns;
+    if (deaf_ns > service->conf->lease_ms * MS / 2)
+        log_warn("this server was kept from working for %" PRIu64 " ms; is the disk of %s slow?",
+                 deaf_ns / MS, service->conf->metadata_dir);
+    members_pardon(service->members, deaf_ns, now_ns);
+    list_each(&service->opens->clients, link, after)
+    {
+        struct opens_client *client = list_item(link, struct opens_client, link);
+        client->lost_ns = client->lost_ns + deaf_ns < now_ns ? client->lost_ns + deaf_ns : now_ns;
+    }
+}
+
 void leases_tick(struct service *service, uint64_t now_ns)
 {
+    pardon(service, now_ns);
     list_each(&service->opens->clients, link, after)
         check_client(service, list_item(link, struct opens_client, link), now_ns);
     check_servers(service, now_ns);

@@ -384,6 +384,14 @@ bool members_any_silent(const struct members *members, uint64_t silent_since_ns)
     return false;
 }
 
+void members_pardon(struct members *members, uint64_t deaf_ns, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < members->map->server_count; i++) {
+        uint64_t heard_ns = members->live[i].heard_ns + deaf_ns;
+        members->live[i].heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
+    }
+}
+
 int members_expire(struct members *members, struct store_txn *txn, uint64_t silent_since_ns,
                    struct members_change **change)
 {

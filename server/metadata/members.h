@@ -57,6 +57,9 @@ void members_forget(struct members_change *change);
 int members_heard(struct members *members, const char *name, uint64_t bytes_total, uint64_t bytes_free,
                   uint64_t now_ns);
 
+/* This server was deaf for so long: no one's silence in that time counts. */
+void members_pardon(struct members *members, uint64_t deaf_ns, uint64_t now_ns);
+
 /* ---- members_records.c: the rows of the table ----------------------------- */
 
 int members_rows_load(struct store_txn *txn, struct map **map);

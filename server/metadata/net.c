@@ -12,6 +12,9 @@
 #include "rpc.h"
 #include "service.h"
 
+/* So long the requests that wait for storage servers may go on after a stop was asked for. */
+enum { STOP_MS = 5000 };
+
 /* The connections to one storage server, one for each shard; made when first needed. */
 struct shard_connections {
     uint32_t count;
@@ -22,7 +25,8 @@ struct net {
     const struct conf *conf;
     struct rpc *rpc;
     struct service *service;
-    bool closing;
+    bool stopping; /* new requests are left for the server that follows */
+    bool closing;  /* no more calls to storage servers */
     struct shard_connections *servers; /* by the server's id */
     uint32_t server_count;
 };
@@ -31,13 +35,18 @@ struct net {
 
 struct incoming {
     struct service_request request; /* first */
+    struct net *net;
     struct rpc_request *rpc_request;
 };
 
 static void reply(struct service_request *request, int status, const void *body, size_t length)
 {
     struct incoming *incoming = (struct incoming *)request;
-    rpc_reply(incoming->rpc_request, status, body, length, NULL, 0, NULL, NULL);
+    struct net *net = incoming->net;
+    /* What the end of this server has broken off is left unanswered: the
+     * client asks again, and the server that follows does it. */
+    if (!(net->closing && status == -ECANCELED))
+        rpc_reply(incoming->rpc_request, status, body, length, NULL, 0, NULL, NULL);
     free(incoming);
 }
 
@@ -45,11 +54,14 @@ static void on_request(void *arg, struct rpc_request *rpc_request)
 {
     struct net *net = arg;
     const struct rpc_identity *identity = rpc_peer_identity(rpc_request->peer);
+    if (net->stopping)
+        return;
     struct incoming *incoming = malloc(sizeof *incoming);
     if (!incoming) {
         rpc_reply(rpc_request, err_set(-ENOMEM, "no memory for a request"), NULL, 0, NULL, 0, NULL, NULL);
         return;
     }
+    incoming->net = net;
     incoming->rpc_request = rpc_request;
     incoming->request = (struct service_request){
         .operation = rpc_request->operation,
@@ -268,14 +280,27 @@ int net_open(const struct conf *conf, const char *who, struct store *store, stru
     return 0;
 }
 
+/* Lets the requests that wait for storage servers end, if they do so soon. */
+static void drain(struct net *net)
+{
+    uint64_t end_ns = rpc_now_ns() + STOP_MS * UINT64_C(1000000), now_ns;
+    net->stopping = true;
+    while (service_busy(net->service) && (now_ns = rpc_now_ns()) < end_ns) {
+        rpc_wait(net->rpc, (int)((end_ns - now_ns) / 1000000) + 1);
+        while (service_turn(net->service))
+            ;
+    }
+}
+
 void net_close(struct net *net)
 {
     if (!net)
         return;
+    if (net->service)
+        drain(net);
     net->closing = true;
     disconnect_all(net);
     if (net->service) {
-        rpc_progress(net->rpc);
         while (service_turn(net->service))
             ;
         rpc_progress(net->rpc);

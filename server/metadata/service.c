@@ -64,7 +64,7 @@ int service_open(const struct service_config *config, struct service **out)
     service->config = *config;
     service->conf = config->conf;
     service->started_ns = service_now(service);
-    service->answers_ns = service->started_ns;
+    service->answers_ns = service->ticked_ns = service->started_ns;
     service->requests_refused.name = "requests_refused";
     list_init(&service->parked);
     service->scratch = malloc(LIMITS_BODY_MAX);
@@ -123,6 +123,11 @@ int service_timeout_ms(const struct service *service)
 void service_tick(struct service *service)
 {
     leases_tick(service, service_now(service));
+}
+
+bool service_busy(const struct service *service)
+{
+    return !list_empty(&service->parked);
 }
 
 uint32_t service_tick_ms(const struct service *service)

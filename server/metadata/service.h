@@ -63,6 +63,8 @@ int service_timeout_ms(const struct service *service);
 /* Leases, silence, backoffs; to be called every service_tick_ms(). */
 void service_tick(struct service *service);
 uint32_t service_tick_ms(const struct service *service);
+/* Requests are waiting for storage servers. */
+bool service_busy(const struct service *service);
 /* The store cannot go on; the process should end and be started again. */
 bool service_dead(const struct service *service);
 

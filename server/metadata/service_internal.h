@@ -30,6 +30,7 @@ struct service {
     uint32_t refusals;
 
     /* leases.c */
+    uint64_t ticked_ns;
     bool silence_noted;   /* a job that takes silent servers down is under way */
     bool orphans_done;    /* those of earlier starts */
     bool orphans_noted;

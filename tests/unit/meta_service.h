@@ -156,12 +156,20 @@ static inline void lab_run(void)
     } while (lab.answers && fake_answer_all());
 }
 
-static inline void lab_wait(uint64_t ms)
+static inline void lab_jump(uint64_t ms)
 {
     lab.monotonic_ns += ms * MS;
     lab.realtime_ns += (int64_t)ms * MS;
     service_tick(lab.service);
     lab_run();
+}
+
+static inline void lab_wait(uint64_t ms)
+{
+    for (uint64_t step; ms; ms -= step) {
+        step = ms < service_tick_ms(lab.service) ? ms : service_tick_ms(lab.service);
+        lab_jump(step);
+    }
 }
 
 /* ---- requests -------------------------------------------------------------- */
@@ -397,7 +405,8 @@ static inline void lab_open_empty(uint64_t store_bytes)
     log_init("test", LOG_LEVEL_ERROR);
     list_init(&lab.calls);
     lab.conf = (struct conf){
-        .chunk_size = 65536, .deadline_ms = 30000, .lease_ms = 10000, .heartbeat_ms = 1000, .key = {1, 2, 3}};
+        .chunk_size = 65536, .deadline_ms = 30000, .lease_ms = 10000, .heartbeat_ms = 1000, .key = {1, 2, 3},
+        .metadata_dir = lab.world.dir};
     world_dir_make(&lab.world);
     assert_ok(store_open(lab.world.dir, store_bytes, &lab.world.store));
     lab_service_open();

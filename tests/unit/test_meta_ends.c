@@ -87,6 +87,33 @@ static void a_file_without_a_name_ends_after_a_restart(void **state)
     assert_int_equal(lab.removes, 2 * SERVERS);
 }
 
+static void over_a_restart_only_what_no_one_can_reach_is_ended(void **state)
+{
+    struct lab_file named, orphan, bobs;
+    (void)state;
+    assert_ok(lab_open(&ann, "/named", NEW, &named));
+    assert_ok(lab_open(&ann, "/orphan", NEW, &orphan));
+    assert_ok(lab_open(&bob, "/bobs", NEW, &bobs));
+    fake_write(0, orphan.ino, 10);
+    fake_write(0, bobs.ino, 10);
+    assert_ok(ask(&root, unlink, .path = "/orphan"));
+    assert_ok(ask(&root, unlink, .path = "/bobs"));
+    lab_restart();
+    /* bob is back at once, ann is not. */
+    lab_connect(&bob);
+    lab_connect(&root);
+    lab_live(20000);
+    assert_int_equal(rows(STORE_ORPHANS), 1);
+    assert_int_equal(rows(STORE_WRITERS), 2);
+    assert_int_equal(lab.removes, SERVERS);
+    assert_true(fake_object(0, bobs.ino)->exists);
+    assert_int_equal(look("/named").size_open, 1);
+    assert_ok(lab_close_file(&bob, &bobs, true));
+    lab_live(1000);
+    assert_int_equal(rows(STORE_ORPHANS), 0);
+    assert_false(fake_object(0, bobs.ino)->exists);
+}
+
 static void removals_wait_for_servers_that_are_down(void **state)
 {
     struct lab_file file;
@@ -163,6 +190,7 @@ int main(void)
         T(an_open_file_keeps_its_bytes_until_its_last_close),
         T(a_file_without_a_name_ends_with_its_clients_lease),
         T(a_file_without_a_name_ends_after_a_restart),
+        T(over_a_restart_only_what_no_one_can_reach_is_ended),
         T(removals_wait_for_servers_that_are_down),
         T(many_removals_are_all_done),
         T(a_file_that_is_replaced_while_it_is_cut_ends_afterwards),

@@ -169,6 +169,37 @@ static void servers_have_a_lease_to_be_heard_after_a_restart(void **state)
     assert_int_equal(map()->servers[0].state, MAP_STATE_DOWN);
 }
 
+static void silence_does_not_count_while_this_server_was_deaf(void **state)
+{
+    (void)state;
+    lab_register_all();
+    lab_live(3000);
+    uint64_t version = map()->version;
+    /* A flush that took a minute. */
+    lab_jump(60000);
+    assert_int_equal(map()->version, version);
+    lab_wait(7000);
+    lab_heartbeats();
+    lab_wait(9000);
+    assert_int_equal(map()->version, version);
+    lab_wait(2000);
+    assert_int_equal(map()->version, version + 1);
+    assert_int_equal(map()->servers[2].state, MAP_STATE_DOWN);
+}
+
+static void a_target_that_is_not_there_any_more_is_down(void **state)
+{
+    (void)state;
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){0, 1}, 2, 7500));
+    uint64_t version = map()->version;
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){1}, 1, 7500));
+    assert_int_equal(map()->version, version + 1);
+    assert_int_equal(map()->servers[0].state, MAP_STATE_UP);
+    assert_int_equal(map_target_by_id(map(), 0)->state, MAP_STATE_DOWN);
+    assert_int_equal(map_target_by_id(map(), 1)->state, MAP_STATE_UP);
+    assert_int_equal(map()->group_count, 2);
+}
+
 static void a_heartbeat_brings_the_map_when_it_is_newer(void **state)
 {
     struct wire_heartbeat_reply reply;
@@ -352,6 +383,8 @@ int main(void)
         T(refused_registrations_leave_no_trace),
         T(a_silent_server_goes_down_and_comes_back),
         T(servers_have_a_lease_to_be_heard_after_a_restart),
+        T(silence_does_not_count_while_this_server_was_deaf),
+        T(a_target_that_is_not_there_any_more_is_down),
         T(a_heartbeat_brings_the_map_when_it_is_newer),
         T(statfs_sums_what_is_up),
         T(map_and_counters_can_be_asked_for),

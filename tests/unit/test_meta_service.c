@@ -187,6 +187,29 @@ static void requests_of_one_turn_are_one_commit(void **state)
     lab_answer_free(failed);
 }
 
+static void a_close_waits_for_the_next_change(void **state)
+{
+    struct lab_file file;
+    char path[32];
+    (void)state;
+    const struct counter *counter = &lab.service->turn.counters[TURN_COMMITS];
+    uint64_t commits = counter_get(counter);
+    for (int i = 0; i < 10; i++) {
+        snprintf(path, sizeof path, "/f%d", i);
+        assert_ok(lab_open(&ann, path, NEW, &file));
+        assert_ok(lab_close_file(&ann, &file, false));
+        assert_ok(lab_close_file(&ann, &file, false)); /* repeated */
+    }
+    assert_int_equal(counter_get(counter), commits + 10);
+    assert_int_equal(rows(STORE_WRITERS), 1);
+    /* But not for long. */
+    assert_in_range(service_timeout_ms(lab.service), 1, 50);
+    lab_wait(50);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+    assert_int_equal(counter_get(counter), commits + 11);
+    assert_int_equal(service_timeout_ms(lab.service), -1);
+}
+
 static void a_full_store_fails_only_what_does_not_fit(void **state)
 {
     struct lab_answer *answers[400], *small;
@@ -279,7 +302,8 @@ static int put_run(struct job *job, struct ns *ns)
 {
     struct put_job *put = (struct put_job *)job;
     put->runs++;
-    assert_ok(store_put(ns->txn, STORE_SYMLINKS, (struct store_bytes){put->key, 1}, (struct store_bytes){"", 0}));
+    assert_ok(
+        store_put(ns->txn, STORE_SYMLINKS, (struct store_bytes){put->key, 1}, (struct store_bytes){"", 0}));
     return put->result ? err_set(put->result, "job %s was told to fail", put->key) : 0;
 }
 
@@ -448,6 +472,7 @@ int main(void)
         T(a_repeated_open_for_reading_leaves_one_handle),
         T(answers_go_when_they_are_settled_and_when_they_are_old),
         T(requests_of_one_turn_are_one_commit),
+        T(a_close_waits_for_the_next_change),
         T(a_full_store_fails_only_what_does_not_fit),
         T(opens_that_do_not_fit_leave_no_handle),
         T(a_job_that_fails_half_way_leaves_nothing),

@@ -159,6 +159,21 @@ static void a_client_that_comes_back_in_time_keeps_its_files(void **state)
     assert_int_equal(look("/f").size, 100);
 }
 
+static void a_client_keeps_its_lease_while_the_server_was_deaf(void **state)
+{
+    struct lab_file file;
+    (void)state;
+    assert_ok(lab_open(&ann, "/f", NEW, &file));
+    /* It went away while the server was busy with a slow disk, and was noticed only afterwards. */
+    lab.monotonic_ns += UINT64_C(60000) * MS;
+    lab_disconnect(&ann);
+    lab_jump(0);
+    lab_live(9000);
+    assert_int_equal(rows(STORE_WRITERS), 1);
+    lab_live(2000);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+}
+
 static void files_that_were_being_written_stay_open_over_a_restart(void **state)
 {
     struct lab_file file, idle;
@@ -551,6 +566,7 @@ int main(void)
         T(settling_goes_on_when_a_server_comes_back),
         T(a_client_that_vanishes_has_its_files_closed_after_its_lease),
         T(a_client_that_comes_back_in_time_keeps_its_files),
+        T(a_client_keeps_its_lease_while_the_server_was_deaf),
         T(files_that_were_being_written_stay_open_over_a_restart),
         T(a_writer_that_is_never_heard_again_is_given_up_after_a_day),
         T(unsettled_files_are_settled_after_a_restart),
