@@ -84,6 +84,7 @@ struct weft_session {
     struct list map_waiters;  /* shard calls that wait for a newer map */
     struct rpc_call map_call; /* the one map_get that may be under way */
     bool map_asked;
+    uint64_t looked_ns; /* when slow calls were last a reason to ask */
     bool map_changed; /* connections to servers that moved are still to be dropped */
     bool closing;
 

@@ -334,8 +334,6 @@ static void request_send(struct request *request)
         call->rpc.place = place_reply;
     call->rpc.reply_bytes_max = transfer->write ? 0 : request->plan.bytes;
     call->done = request_done;
-    if (call->begun_ns == 0)
-        call->begun_ns = rpc_now_ns();
     result = shard_call_start(transfer->op.session, call, transfer->table, request->plan.shard);
     if (result < 0)
         request_failed(request, result);

@@ -314,6 +314,9 @@ void shard_calls_look(void *arg)
     if (!at)
         return;
     const struct shard_call *oldest = list_item(at, struct shard_call, link);
-    if (rpc_now_ns() - oldest->started_ns > session->conf->deadline_ms * UINT64_C(250000))
+    uint64_t now = rpc_now_ns(), long_ns = session->conf->deadline_ms * UINT64_C(250000);
+    if (now - oldest->started_ns > long_ns && now - session->looked_ns > long_ns) {
+        session->looked_ns = now;
         session_map_ask(session);
+    }
 }
