@@ -3,6 +3,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -85,15 +86,53 @@ int cmd_mkdir(struct tool *tool, int argc, char **argv)
 
 /* ---- rm ------------------------------------------------------------------- */
 
+enum { REMOVALS_AT_A_TIME = 8 };
+
 struct removal {
     struct tool *tool;
+    struct workers *workers;
     bool recursive, force, verbose;
+};
+
+/* One file of a directory that is being removed. */
+struct removal_work {
+    struct removal *removal;
+    char *path;
+    atomic_int *result; /* of the directory */
 };
 
 static void say_removed(const struct removal *removal, const char *path)
 {
     if (removal->verbose)
         printf("removed weft:%s\n", path);
+}
+
+static void run_removal_work(void *arg)
+{
+    struct removal_work *work = arg;
+    int error = tool_interrupted() ? -EINTR : weft_unlink(work->removal->tool->session, work->path);
+    if (error && error != -ENOENT && error != -EINTR)
+        tool_complain_weft(work->removal->tool, work->path, error);
+    else if (!error)
+        say_removed(work->removal, work->path);
+    if (error && error != -ENOENT)
+        atomic_store(work->result, error);
+    free(work->path);
+    free(work);
+}
+
+/* Takes `path`. */
+static void remove_file_later(struct removal *removal, char *path, atomic_int *result)
+{
+    struct removal_work *work = malloc(sizeof *work);
+    if (!work) {
+        tool_complain(removal->tool, "weft:%s: no memory to remove it", path);
+        atomic_store(result, -ENOMEM);
+        free(path);
+        return;
+    }
+    *work = (struct removal_work){removal, path, result};
+    workers_add(removal->workers, run_removal_work, work);
 }
 
 static int remove_tree(struct removal *removal, const char *path);
@@ -105,7 +144,7 @@ static int remove_children(struct removal *removal, const char *path)
     struct weft_attr attr;
     const char *name;
     weft_dir_t *dir;
-    int result = 0;
+    atomic_int result = 0;
     int more = weft_dir_open(removal->tool->session, path, &dir);
     if (more) {
         tool_complain_weft(removal->tool, path, more);
@@ -115,25 +154,26 @@ static int remove_children(struct removal *removal, const char *path)
         int error = place_join(&here, name, &child);
         if (error) {
             tool_complain(removal->tool, "weft:%s/%s: the path is too long", path, name);
-            result = error;
+            atomic_store(&result, error);
             continue;
         }
-        error = S_ISDIR(attr.mode) ? remove_tree(removal, child.path)
-                                   : weft_unlink(removal->tool->session, child.path);
-        if (error && error != -ENOENT && !S_ISDIR(attr.mode))
-            tool_complain_weft(removal->tool, child.path, error);
-        else if (!error && !S_ISDIR(attr.mode))
-            say_removed(removal, child.path);
+        if (!S_ISDIR(attr.mode)) {
+            remove_file_later(removal, child.path, &result);
+            continue;
+        }
+        error = remove_tree(removal, child.path);
         if (error && error != -ENOENT)
-            result = error;
+            atomic_store(&result, error);
         place_free(&child);
     }
+    /* They point to `result`, and the directory must be empty. */
+    workers_drain(removal->workers);
     if (more < 0) {
         tool_complain_weft(removal->tool, path, more);
-        result = more;
+        atomic_store(&result, more);
     }
     weft_dir_close(dir);
-    return result;
+    return atomic_load(&result);
 }
 
 /* A directory with all in it. What failed has been told of when it returns. */
@@ -193,6 +233,7 @@ int cmd_rm(struct tool *tool, int argc, char **argv)
     if (first == argc && !removal.force)
         return tool_usage_error(tool, "which file?");
     tool_catch_interrupts();
+    removal.workers = removal.recursive ? workers_new(REMOVALS_AT_A_TIME) : NULL;
     for (int i = first; i < argc && !tool_interrupted(); i++) {
         const char *path = place_cluster_path(tool, argv[i]);
         if (!path || !tool_session(tool))
@@ -202,6 +243,7 @@ int cmd_rm(struct tool *tool, int argc, char **argv)
         else
             remove_argument(&removal, path);
     }
+    workers_free(removal.workers);
     if (tool_interrupted())
         tool_complain(tool, "interrupted");
     return tool->status;

@@ -290,6 +290,14 @@ static int run(struct start *start, bool made)
 {
     struct cluster *cluster = start->cluster;
     uint32_t running = running_count(cluster);
+    if (made && running) {
+        tool_complain(
+            start->tool,
+            "%u servers of an earlier cluster in %s still run, though its files are gone: weft down "
+            "--dir %s ends them, then try again",
+            running, cluster->dir, cluster->dir);
+        return TOOL_FAILED;
+    }
     if (running == cluster->server_count && start->foreground) {
         tool_complain(start->tool, "the cluster in %s runs already, in the background: weft down stops it",
                       cluster->dir);

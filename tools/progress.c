@@ -52,11 +52,13 @@ void progress_label(struct progress *progress, const char *label)
 {
     if (!progress)
         return;
+    flockfile(stderr);
     progress->files++;
     size_t length = 0;
     for (; label[length] && length < sizeof progress->label - 1; length++)
         progress->label[length] = (unsigned char)label[length] < 0x20 ? '?' : label[length];
     progress->label[length] = 0;
+    funlockfile(stderr);
 }
 
 static unsigned terminal_columns(void)
@@ -131,21 +133,27 @@ void progress_add(struct progress *progress, uint64_t bytes)
 {
     if (!progress)
         return;
+    flockfile(stderr);
     progress->done += bytes;
     double now = now_s();
-    if (now - progress->drawn_s < DRAW_EVERY_S)
-        return;
-    update_rate(progress, now);
-    draw(progress);
+    if (now - progress->drawn_s >= DRAW_EVERY_S) {
+        update_rate(progress, now);
+        draw(progress);
+    }
+    funlockfile(stderr);
 }
 
 void progress_hide(struct progress *progress)
 {
-    if (!progress || !progress->visible)
+    if (!progress)
         return;
-    fputs("\r\033[K", stderr);
-    fflush(stderr);
-    progress->visible = false;
+    flockfile(stderr);
+    if (progress->visible) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+        progress->visible = false;
+    }
+    funlockfile(stderr);
 }
 
 void progress_free(struct progress *progress)

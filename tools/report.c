@@ -13,11 +13,20 @@
 
 static volatile sig_atomic_t interrupted;
 
+/* Until end_line() nobody else writes to stderr. */
 static void begin_line(struct tool *tool)
 {
+    flockfile(stderr);
     progress_hide(tool->progress);
     fflush(stdout);
     fprintf(stderr, "weft %s: ", tool->command->name);
+}
+
+static void end_line(struct tool *tool, int status)
+{
+    if (tool->status < status)
+        tool->status = status;
+    funlockfile(stderr);
 }
 
 void tool_complain(struct tool *tool, const char *format, ...)
@@ -28,8 +37,7 @@ void tool_complain(struct tool *tool, const char *format, ...)
     vfprintf(stderr, format, list);
     va_end(list);
     fputc('\n', stderr);
-    if (tool->status == TOOL_DONE)
-        tool->status = TOOL_FAILED;
+    end_line(tool, TOOL_FAILED);
 }
 
 int tool_usage_error(struct tool *tool, const char *format, ...)
@@ -40,7 +48,8 @@ int tool_usage_error(struct tool *tool, const char *format, ...)
     vfprintf(stderr, format, list);
     va_end(list);
     fprintf(stderr, "\nTry weft %s --help.\n", tool->command->name);
-    return tool->status = TOOL_USAGE;
+    end_line(tool, TOOL_USAGE);
+    return TOOL_USAGE;
 }
 
 /* What can be done about an error, where that does not depend on the command. */
@@ -73,6 +82,12 @@ const char *tool_library_text(int error)
             text = colon + 2;
     }
     return *text ? text : err_name(error);
+}
+
+void tool_failed(struct tool *tool)
+{
+    flockfile(stderr);
+    end_line(tool, TOOL_FAILED);
 }
 
 void tool_complain_weft(struct tool *tool, const char *path, int error)

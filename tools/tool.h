@@ -6,6 +6,8 @@
  * Conventions of the command
  *  - Paths that begin with "weft:" are in the cluster; all others are local.
  *  - Exit status: 0 done, 1 something failed, 2 wrong usage.
+ *  - Threads: workers.c runs parts of a command. stderr's own lock is the one of
+ *    everything that is shown there: complaints, progress, and the status.
  *  - Errors go to stderr as "weft COMMAND: PATH: what: what to do"; a command
  *    with several arguments goes on with the next one and exits with 1.
  */
@@ -54,6 +56,8 @@ tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout;
 
 /* "weft COMMAND: text"; the status becomes TOOL_FAILED. */
 void tool_complain(struct tool *tool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same without a text, for what was told already. */
+void tool_failed(struct tool *tool);
 /* "weft COMMAND: PATH: text" for a failed call of the library on the path in
  * the cluster; `error` is its return value. */
 void tool_complain_weft(struct tool *tool, const char *path, int error);
@@ -192,6 +196,18 @@ void progress_add(struct progress *progress, uint64_t bytes);
 void progress_hide(struct progress *progress); /* until the next progress_add() */
 /* Wipes the bar; leaves one line with the sum when something was shown. */
 void progress_free(struct progress *progress);
+
+/* ---- workers.c: several things at a time ---------------------------------- */
+
+/* Threads that run what is given to them, in any order. With NULL for the
+ * workers (no memory, no threads) all of it is run by the caller. */
+struct workers;
+typedef void work_fn(void *arg);
+
+struct workers *workers_new(unsigned count);
+void workers_add(struct workers *workers, work_fn *run, void *arg); /* waits while the queue is full */
+void workers_drain(struct workers *workers);                        /* until all of it is done */
+void workers_free(struct workers *workers);                         /* does all that is queued first */
 
 /* ---- copy.c: moving bytes ------------------------------------------------- */
 

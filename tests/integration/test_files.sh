@@ -98,6 +98,25 @@ expect 1 weft cp weft:/f4096 weft:/f4096
 says "the same file"
 weft cat weft:/f4096 | cmp - f4096 || fail "a file was lost when it was copied onto itself"
 
+mkdir many same1 same2
+for i in $(seq 120); do echo "number $i" >"many/$i"; done
+echo first >same1/name
+echo second >same2/name
+expect 0 weft cp -r many same1 weft:/
+same 120 "$(weft ls weft:/many | wc -l)"
+expect 0 weft cp -r -j 3 weft:/many many-back
+diff -r many many-back || fail "many files"
+expect 0 weft cp same1/name same2/name weft:/same1
+same second "$(weft cat weft:/same1/name)" "the last one of two with the same name"
+rm -r many-back
+mkdir -p many-back/60
+expect 1 weft cp -r weft:/many/. many-back
+says "many-back/60"
+same 119 "$(find many-back -type f | wc -l)" "what could be copied"
+expect 0 weft rm -r -v weft:/many weft:/same1
+same 123 "$(grep -c '^removed ' <<<"$output")"
+expect 1 weft stat weft:/many
+
 echo "4. pipes"
 weft cp - weft:/piped <"f$largest" || fail "from stdin"
 head -c 5000000 f5000001 | weft cp - weft:/piped2 || fail "from a pipe"

@@ -144,6 +144,7 @@ supervisor() { sed -n 's/^PPid:[[:blank:]]*//p' "/proc/$(cat "$dir/run/metadata.
 nothing_runs() { [ -z "$(servers_of "$dir")" ]; }
 start_in_foreground()
 {
+    rm -f "$scratch/foreground"
     "$build/tools/weft" up --foreground --dir "$dir" >"$scratch/foreground" 2>&1 &
     within 60 grep -q 'Stays in the foreground' "$scratch/foreground"
 }
@@ -178,7 +179,17 @@ expect 0 weft ls
 expect 0 weft down --dir "$odd"
 unset WEFT_CONF
 
-echo "14. as a plain user"
+echo "14. the files are gone, the servers are not"
+lost=$scratch/lost
+will_stop "$lost"
+expect 0 weft up --dir "$lost" --servers 1
+rm -r "$lost"
+expect 1 weft up --dir "$lost" --servers 1
+says "2 servers of an earlier cluster"
+expect 0 weft down --dir "$lost"
+same "" "$(servers_of "$lost")"
+
+echo "15. as a plain user"
 if [ "$(id -u)" -ne 0 ]; then
     echo "    this is one already"
 elif ! setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$build/tools/weft"; then
