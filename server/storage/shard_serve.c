@@ -175,14 +175,18 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->capability = body.stat.capability;
         io->map_version = body.stat.map_version;
         return error;
+    /* The metadata server names no version: its map is never older than ours, so what does
+     * not fit ours waits for a newer one. */
     case WIRE_OP_object_truncate:
         error = wire_decode_object_truncate(request->body, request->body_length, &body.truncate);
+        io->map_version++;
         io->capability = body.truncate.capability;
         io->size = body.truncate.size;
         io->grow_only = body.truncate.grow_only;
         return error;
     case WIRE_OP_object_remove:
         error = wire_decode_object_remove(request->body, request->body_length, &body.remove);
+        io->map_version++;
         io->capability = body.remove.capability;
         return error;
     }
