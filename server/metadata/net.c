@@ -25,8 +25,7 @@ struct net {
     const struct conf *conf;
     struct rpc *rpc;
     struct service *service;
-    bool stopping; /* new requests are left for the server that follows */
-    bool closing;  /* no more calls to storage servers */
+    bool closing; /* no more calls to storage servers */
     struct shard_connections *servers; /* by the server's id */
     uint32_t server_count;
 };
@@ -54,8 +53,6 @@ static void on_request(void *arg, struct rpc_request *rpc_request)
 {
     struct net *net = arg;
     const struct rpc_identity *identity = rpc_peer_identity(rpc_request->peer);
-    if (net->stopping)
-        return;
     struct incoming *incoming = malloc(sizeof *incoming);
     if (!incoming) {
         rpc_reply(rpc_request, err_set(-ENOMEM, "no memory for a request"), NULL, 0, NULL, 0, NULL, NULL);
@@ -284,7 +281,6 @@ int net_open(const struct conf *conf, const char *who, struct store *store, stru
 static void drain(struct net *net)
 {
     uint64_t end_ns = rpc_now_ns() + STOP_MS * UINT64_C(1000000), now_ns;
-    net->stopping = true;
     while (service_busy(net->service) && (now_ns = rpc_now_ns()) < end_ns) {
         rpc_wait(net->rpc, (int)((end_ns - now_ns) / 1000000) + 1);
         while (service_turn(net->service))

@@ -20,6 +20,8 @@
 
 #include "err.h"
 
+enum { LOCK_TRIES = 20, LOCK_WAIT_MS = 100 };
+
 static const char *const table_names[STORE_TABLE_COUNT] = {
     [STORE_SETTINGS] = "settings",   [STORE_INODES] = "inodes",       [STORE_DIRENTS] = "dirents",
     [STORE_SYMLINKS] = "symlinks",   [STORE_UNSETTLED] = "unsettled", [STORE_ORPHANS] = "orphans",
@@ -112,10 +114,18 @@ static int lock(struct store *store)
     store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (store->lock_fd < 0)
         return err_sys("opening %s", path);
-    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    /* One that was killed a moment ago may still be on its way out. */
+    int error = EWOULDBLOCK;
+    for (int tries = 0; tries < LOCK_TRIES && error == EWOULDBLOCK; tries++) {
+        if (tries)
+            usleep(LOCK_WAIT_MS * 1000);
+        error = flock(store->lock_fd, LOCK_EX | LOCK_NB) ? errno : 0;
+    }
+    if (error == 0)
         return 0;
-    if (errno == EWOULDBLOCK)
+    if (error == EWOULDBLOCK)
         return err_set(-EBUSY, "another metadata server works in %s; end it first", store->dir);
+    errno = error;
     return err_sys("locking %s", path);
 }
 
