@@ -40,15 +40,30 @@ static const char *number_text(char text[FORMAT_BYTES], bool known, uint64_t val
     return text;
 }
 
-/* The process of a server of --dir; 0 when there is none or nobody asked. */
-static pid_t pid_of(const struct status *status, const struct weft_server *server)
+/* The server in the directory that weft up made; NULL without one. */
+static const struct cluster_server *local_server(const struct status *status,
+                                                 const struct weft_server *server)
 {
     for (uint32_t i = 0; status->cluster && i < status->cluster->server_count; i++) {
         const struct cluster_server *local = &status->cluster->servers[i];
         if (server->is_metadata ? !local->storage : local->storage && strcmp(local->name, server->name) == 0)
-            return local->pid;
+            return local;
     }
-    return 0;
+    return NULL;
+}
+
+/* Its process; 0 when there is none, or none that can be known. */
+static pid_t pid_of(const struct status *status, const struct weft_server *server)
+{
+    const struct cluster_server *local = local_server(status, server);
+    return local ? local->pid : 0;
+}
+
+/* The cluster learns of a death when the lease ends; here it can be seen at once. */
+static bool is_gone(const struct status *status, const struct weft_server *server)
+{
+    const struct cluster_server *local = local_server(status, server);
+    return local && local->pid == 0 && strncmp(local->listen, "127.", 4) == 0;
 }
 
 /* Keeps a copy: the cluster tells them in the order in which they joined. */
@@ -62,8 +77,9 @@ static void take_server(void *arg, const struct weft_server *server)
     items[status->count] = *server;
     items[status->count].name = strdup(server->name);
     items[status->count].address = strdup(server->address);
+    items[status->count].is_up = server->is_up && !is_gone(status, server);
+    status->down += !items[status->count].is_up;
     status->count++;
-    status->down += !server->is_up;
 }
 
 /* The metadata server first, then s2 before s10. */

@@ -94,14 +94,14 @@ void tool_complain_weft(struct tool *tool, const char *path, int error)
 {
     const char *text = tool_library_text(error);
     const char *remedy = remedy_of(error);
-    size_t length = path ? strlen(path) : 0;
-    /* A text that begins with the path says it once. */
-    if (length && strncmp(text, path, length) == 0 && text[length] == ':')
-        text += length + 1 + (text[length + 1] == ' ');
+    /* The text may begin with the path, or with that of another file that is to blame. */
+    bool names_path = text[0] == '/';
+    bool shows_path = path && !names_path;
     if (strchr(text, ';') || strchr(text, '?'))
         remedy = NULL; /* the library said already what to do */
-    tool_complain(tool, "%s%s%s%s%s%s", path ? WEFT_PATH_PREFIX : "", path ? path : "", path ? ": " : "",
-                  text, remedy ? ": " : "", remedy ? remedy : "");
+    tool_complain(tool, "%s%s%s%s%s%s", shows_path || names_path ? WEFT_PATH_PREFIX : "",
+                  shows_path ? path : "", shows_path ? ": " : "", text, remedy ? ": " : "",
+                  remedy ? remedy : "");
 }
 
 void tool_complain_local(struct tool *tool, const char *path, int error)
