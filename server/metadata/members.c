@@ -14,21 +14,15 @@
 
 #define SETTING_ADDRESS "metadata_address"
 
-/* What is known of a server but kept nowhere. */
-struct live {
-    uint64_t heard_ns;
-    uint64_t bytes_total, bytes_free;
-};
-
 struct members {
     struct map *map;
-    struct live *live; /* of each server of the map */
+    uint64_t *heard_ns; /* of each server of the map; kept nowhere */
     uint8_t *encoded;
 };
 
 struct members_change {
     struct map *map;
-    struct live *live;
+    uint64_t *heard_ns;
 };
 
 static int no_memory(void)
@@ -98,16 +92,16 @@ static struct map *copy(const struct map *old, uint32_t servers, uint32_t shards
 static int change_new(const struct members *members, struct map *map, struct members_change **out)
 {
     struct members_change *change = calloc(1, sizeof *change);
-    struct live *live = calloc(map->server_count + 1u, sizeof *live);
-    if (!change || !live) {
+    uint64_t *heard_ns = calloc(map->server_count + 1u, sizeof *heard_ns);
+    if (!change || !heard_ns) {
         free(change);
-        free(live);
+        free(heard_ns);
         map_unref(map);
         return no_memory();
     }
     if (members->map->server_count)
-        memcpy(live, members->live, members->map->server_count * sizeof *live);
-    *change = (struct members_change){.map = map, .live = live};
+        memcpy(heard_ns, members->heard_ns, members->map->server_count * sizeof *heard_ns);
+    *change = (struct members_change){.map = map, .heard_ns = heard_ns};
     *out = change;
     return 0;
 }
@@ -117,7 +111,7 @@ void members_forget(struct members_change *change)
     if (!change)
         return;
     map_unref(change->map);
-    free(change->live);
+    free(change->heard_ns);
     free(change);
 }
 
@@ -131,9 +125,9 @@ void members_adopt(struct members *members, struct members_change *change)
     if (!change)
         return;
     map_unref(members->map);
-    free(members->live);
+    free(members->heard_ns);
     members->map = change->map;
-    members->live = change->live;
+    members->heard_ns = change->heard_ns;
     free(change);
 }
 
@@ -358,13 +352,14 @@ int members_register(struct members *members, struct store_txn *txn,
 int members_heard(struct members *members, const char *name, uint64_t bytes_total, uint64_t bytes_free,
                   uint64_t now_ns)
 {
-    const struct map_server *server = map_server_by_name(members->map, name);
-    if (!server)
+    const struct map_server *found = map_server_by_name(members->map, name);
+    if (!found)
         return err_set(-ENOENT, "storage server %s is not registered; it has to register first", name);
-    struct live *live = &members->live[server - members->map->servers];
-    live->heard_ns = now_ns;
-    live->bytes_total = bytes_total;
-    live->bytes_free = bytes_free < bytes_total ? bytes_free : bytes_total;
+    /* The map is ours; no one else holds this copy of it. */
+    struct map_server *server = &members->map->servers[found - members->map->servers];
+    members->heard_ns[server - members->map->servers] = now_ns;
+    server->bytes_total = bytes_total;
+    server->bytes_free = bytes_free < bytes_total ? bytes_free : bytes_total;
     if (server->state != MAP_STATE_UP)
         return err_set(-ENOENT, "storage server %s was taken for dead; it has to register again", name);
     return 0;
@@ -372,7 +367,7 @@ int members_heard(struct members *members, const char *name, uint64_t bytes_tota
 
 static bool is_silent(const struct members *members, uint32_t i, uint64_t silent_since_ns)
 {
-    return members->map->servers[i].state == MAP_STATE_UP && members->live[i].heard_ns <= silent_since_ns;
+    return members->map->servers[i].state == MAP_STATE_UP && members->heard_ns[i] <= silent_since_ns;
 }
 
 bool members_any_silent(const struct members *members, uint64_t silent_since_ns)
@@ -387,8 +382,8 @@ bool members_any_silent(const struct members *members, uint64_t silent_since_ns)
 void members_pardon(struct members *members, uint64_t deaf_ns, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < members->map->server_count; i++) {
-        uint64_t heard_ns = members->live[i].heard_ns + deaf_ns;
-        members->live[i].heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
+        uint64_t heard_ns = members->heard_ns[i] + deaf_ns;
+        members->heard_ns[i] = heard_ns < now_ns ? heard_ns : now_ns;
     }
 }
 
@@ -428,11 +423,7 @@ const struct map *members_map(const struct members *members)
 
 int members_encoded(struct members *members, struct wire_bytes *encoded)
 {
-    struct map *map = members->map;
-    for (uint32_t i = 0; i < map->server_count; i++) {
-        map->servers[i].bytes_total = members->live[i].bytes_total;
-        map->servers[i].bytes_free = members->live[i].bytes_free;
-    }
+    const struct map *map = members->map;
     size_t size = map_encoded_size(map);
     uint8_t *buffer = realloc(members->encoded, size);
     if (!buffer)
@@ -475,8 +466,8 @@ int members_load(struct store_txn *txn, const uint8_t cluster[16], const char *a
         error = note_address(txn, members->map, address);
     if (!error) {
         memcpy(members->map->cluster, cluster, sizeof members->map->cluster);
-        members->live = calloc(members->map->server_count + 1u, sizeof *members->live);
-        if (!members->live)
+        members->heard_ns = calloc(members->map->server_count + 1u, sizeof *members->heard_ns);
+        if (!members->heard_ns)
             error = no_memory();
     }
     if (error) {
@@ -484,7 +475,7 @@ int members_load(struct store_txn *txn, const uint8_t cluster[16], const char *a
         return error;
     }
     for (uint32_t i = 0; i < members->map->server_count; i++)
-        members->live[i].heard_ns = now_ns;
+        members->heard_ns[i] = now_ns;
     *out = members;
     return 0;
 }
@@ -494,7 +485,7 @@ void members_free(struct members *members)
     if (!members)
         return;
     map_unref(members->map);
-    free(members->live);
+    free(members->heard_ns);
     free(members->encoded);
     free(members);
 }

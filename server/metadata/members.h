@@ -33,9 +33,9 @@ int members_load(struct store_txn *txn, const uint8_t cluster[16], const char *a
                  struct members **members);
 void members_free(struct members *members); /* NULL is allowed */
 
+/* The present map, with the space that the servers last reported; valid until members_adopt(). */
 const struct map *members_map(const struct members *members);
-/* The map, encoded, with the space that the servers last reported. Valid until the next call
- * of anything here. -ENOMEM */
+/* The same, encoded. Valid until the next call. -ENOMEM */
 int members_encoded(struct members *members, struct wire_bytes *encoded);
 
 /* A change to come: freed by members_adopt() or members_forget(). */

@@ -40,10 +40,8 @@ int request_keep(struct request *request, struct ns *ns)
                        (struct store_bytes){request->reply, request->reply_length});
 }
 
-void request_attr(const struct service *service, const struct ns *ns, const struct inode *inode,
-                  struct wire_attr *attr)
+void request_attr(const struct ns *ns, const struct inode *inode, struct wire_attr *attr)
 {
-    (void)service;
     inode_attr(inode, attr);
     if (!inode_is_dir(inode))
         return;

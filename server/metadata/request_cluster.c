@@ -27,13 +27,9 @@ int request_statfs(struct request *request, struct ns *ns)
 {
     struct service *service = request->service;
     const struct map *map = members_map(service->members);
-    struct wire_bytes encoded;
     struct wire_statfs_reply reply = {
         .targets = map->target_count, .servers = map->server_count, .map_version = map->version};
-    /* Brings the space that the servers reported into the map. */
-    int error = members_encoded(service->members, &encoded);
-    if (!error)
-        error = store_count(ns->txn, STORE_INODES, &reply.files);
+    int error = store_count(ns->txn, STORE_INODES, &reply.files);
     if (error)
         return error;
     for (uint32_t i = 0; i < map->server_count; i++) {

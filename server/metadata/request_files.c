@@ -35,7 +35,7 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
         .created = created,
         .map_version = members_map(service->members)->version,
     };
-    request_attr(service, ns, inode, &reply.attr);
+    request_attr(ns, inode, &reply.attr);
     request_capability(service, inode, access_of(request->body.open.flags), &reply.capability);
     return request_answer(request, service->scratch,
                           wire_encode_open_reply(service->scratch, LIMITS_BODY_MAX, &reply));
@@ -71,6 +71,8 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
     struct opens_client *client = opens_client_get(ns->opens, request->from->client);
     if (!client)
         return -ENOMEM;
+    if (!client->connections && !client->lost_ns)
+        client->lost_ns = service_now(request->service);
     /* It opened before, and the answer was lost. */
     struct opens_handle *old = client->reconnected ? opens_find_request(client, request->from->id) : NULL;
     if (old && !(old->access & WIRE_ACCESS_WRITE))

@@ -17,7 +17,7 @@ int request_stat(struct request *request, struct ns *ns)
     int error = ns_stat(ns, stat->path, stat->ino, stat->flags & WEFT_STAT_NOFOLLOW, &inode);
     if (error)
         return error;
-    request_attr(service, ns, &inode, &reply.attr);
+    request_attr(ns, &inode, &reply.attr);
     if (inode.flags & INODE_SIZE_OPEN)
         request_capability(service, &inode, 0, &reply.capability);
     return request_answer(request, service->scratch,
@@ -46,7 +46,6 @@ int request_readlink(struct request *request, struct ns *ns)
 #define LIST_BYTES_MAX (LIMITS_BODY_MAX / 2 - 64)
 
 struct batch {
-    struct request *request;
     const struct ns *ns;
     struct wire_writer writer;
     uint32_t count, count_max;
@@ -62,7 +61,7 @@ static int add_entry(void *arg, const char *name, const struct inode *inode)
         return 1;
     }
     struct wire_writer before = batch->writer;
-    request_attr(batch->request->service, batch->ns, inode, &dirent.attr);
+    request_attr(batch->ns, inode, &dirent.attr);
     wire_put_dirent(&batch->writer, &dirent);
     if (batch->writer.bad) {
         batch->writer = before;
@@ -78,7 +77,6 @@ int request_readdir(struct request *request, struct ns *ns)
     const struct wire_readdir *readdir = &request->body.readdir;
     uint8_t *scratch = request->service->scratch, *answer = scratch + LIMITS_BODY_MAX / 2;
     struct batch batch = {
-        .request = request,
         .ns = ns,
         .writer = wire_writer_on(scratch, LIST_BYTES_MAX),
         .count_max = readdir->count_max ? readdir->count_max : 4096,

@@ -108,8 +108,7 @@ int request_answer(struct request *request, const void *body, ssize_t length);
 int request_keep(struct request *request, struct ns *ns);
 /* Answers it and its twins, and frees them. err_text() is that of `status`. */
 void request_finish(struct request *request, int status);
-void request_attr(const struct service *service, const struct ns *ns, const struct inode *inode,
-                  struct wire_attr *attr);
+void request_attr(const struct ns *ns, const struct inode *inode, struct wire_attr *attr);
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability);
 

@@ -13,6 +13,7 @@ enum { JOBS_MAX = 2048 };
 
 /* How long a lazy job waits for others that write, and how many may. */
 #define LAZY_NS UINT64_C(20000000)
+#define LOG_INTERVAL_NS UINT64_C(10000000000)
 
 void turn_init(struct turn *turn, struct store *store, struct opens *opens,
                void (*prepare)(void *arg, struct ns *ns), void *arg)
@@ -177,6 +178,16 @@ static size_t take(struct turn *turn, struct list *jobs)
     return count;
 }
 
+/* A full store fails every transaction: the log is not to fill what is left of the disk. */
+static void log_rerun(struct turn *turn, size_t job_count, int error)
+{
+    if (turn->logged_ns && turn->now_ns - turn->logged_ns < LOG_INTERVAL_NS)
+        return;
+    turn->logged_ns = turn->now_ns;
+    log_warn("a transaction of %zu requests failed (%s); running each by itself", job_count,
+             error == -ECANCELED ? "one of them failed half way" : err_text());
+}
+
 void turn_run(struct turn *turn, uint64_t now_ns)
 {
     struct list jobs;
@@ -192,8 +203,7 @@ void turn_run(struct turn *turn, uint64_t now_ns)
     int error = transact(turn, &jobs, write);
     if (error && job_count > 1) {
         counter_add(&turn->counters[TURN_RERUNS], 1);
-        log_warn("a transaction of %zu requests failed (%s); running each by itself", job_count,
-                 error == -ECANCELED ? "one of them failed half way" : err_text());
+        log_rerun(turn, job_count, error);
     }
     for (struct list_link *link = list_pop(&jobs); link; link = list_pop(&jobs)) {
         struct job *job = list_item(link, struct job, link);

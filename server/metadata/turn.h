@@ -61,6 +61,7 @@ struct turn {
     struct list lazy;
     uint64_t lazy_due_ns; /* when they are to run by themselves */
     uint64_t now_ns;      /* of the latest turn_run() */
+    uint64_t logged_ns;
     struct counter counters[TURN_COUNT];
 };
 
