@@ -327,7 +327,7 @@ struct maker {
     atomic_bool stop;
     atomic_uint made;
     double longest_s;
-    int result;
+    atomic_int result;
     char text[600];
 };
 
