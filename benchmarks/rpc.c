@@ -196,9 +196,10 @@ static void usage(FILE *file)
 
 static int options_read(int argc, char **argv, struct options *options)
 {
-    static const struct option table[] = {
-        {"bytes", 1, NULL, 'b'}, {"depth", 1, NULL, 'd'}, {"clients", 1, NULL, 'c'}, {"servers", 1, NULL, 's'},
-        {"seconds", 1, NULL, 't'}, {"read", 0, NULL, 'r'}, {"help", 0, NULL, 'h'}, {0}};
+    static const struct option table[] = {{"bytes", 1, NULL, 'b'},   {"depth", 1, NULL, 'd'},
+                                          {"clients", 1, NULL, 'c'}, {"servers", 1, NULL, 's'},
+                                          {"seconds", 1, NULL, 't'}, {"read", 0, NULL, 'r'},
+                                          {"help", 0, NULL, 'h'},    {0}};
     int which;
     *options = (struct options){.bytes = 1 << 20, .depth = 1, .clients = 4, .servers = 4, .seconds = 2};
     while ((which = getopt_long(argc, argv, "", table, NULL)) != -1)
@@ -253,7 +254,7 @@ int main(int argc, char **argv)
         ended++;
     }
     printf("%-5s bytes=%zu depth=%u clients=%u servers=%u requests/s=%.0f MiB/s=%.0f\n",
-           options.read ? "read" : "write", options.bytes, options.depth, options.clients, options.servers, rate,
-           rate * (double)options.bytes / (1 << 20));
+           options.read ? "read" : "write", options.bytes, options.depth, options.clients, options.servers,
+           rate, rate * (double)options.bytes / (1 << 20));
     return errors || ended != options.clients;
 }

@@ -49,13 +49,15 @@ static int address_resolve(const char *address, bool passive, struct addrinfo **
     return 0;
 }
 
-static void address_format(const struct sockaddr *address, socklen_t length, char text[LIMITS_ADDRESS_MAX + 1])
+static void address_format(const struct sockaddr *address, socklen_t length,
+                           char text[LIMITS_ADDRESS_MAX + 1])
 {
     char host[NI_MAXHOST], port[NI_MAXSERV];
     if (getnameinfo(address, length, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
         snprintf(text, LIMITS_ADDRESS_MAX + 1, "unknown");
     else
-        snprintf(text, LIMITS_ADDRESS_MAX + 1, strchr(host, ':') ? "[%.200s]:%.20s" : "%.200s:%.20s", host, port);
+        snprintf(text, LIMITS_ADDRESS_MAX + 1, strchr(host, ':') ? "[%.200s]:%.20s" : "%.200s:%.20s", host,
+                 port);
 }
 
 int control_listen(const char *address, char bound[LIMITS_ADDRESS_MAX + 1])
@@ -128,8 +130,8 @@ static int frame_end(struct control *control, enum frame_type type, const struct
 static int flush(struct control *control)
 {
     while (control->out_sent < control->out_length) {
-        ssize_t sent = send(control->fd, control->out + control->out_sent, control->out_length - control->out_sent,
-                            MSG_NOSIGNAL);
+        ssize_t sent = send(control->fd, control->out + control->out_sent,
+                            control->out_length - control->out_sent, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && errno == EAGAIN)
@@ -165,7 +167,8 @@ static void hello_hash(struct control *control, const void *hello, size_t length
 }
 
 /* The welcome is proved as it is encoded, with its own proof as zeros. */
-static int welcome_prove(const struct control *control, const struct wire_welcome *welcome, struct wire_mac *proof)
+static int welcome_prove(const struct control *control, const struct wire_welcome *welcome,
+                         struct wire_mac *proof)
 {
     struct wire_welcome unproved = *welcome;
     size_t size = 256 + welcome->address.length + welcome->greeting.length;
@@ -234,7 +237,8 @@ static int welcome_came(struct control *control, const uint8_t *data, size_t len
     if (error)
         return error;
     if (sodium_memcmp(proof.bytes, control->welcome.proof.bytes, WIRE_MAC_BYTES))
-        return err_set(-EACCES, "%s does not know this cluster's key: is it of another cluster?", control->peer_name);
+        return err_set(-EACCES, "%s does not know this cluster's key: is it of another cluster?",
+                       control->peer_name);
     control->token_out = control->welcome.token;
     control->same_host = !memcmp(control->welcome.host.bytes, control->self->host, WIRE_MAC_BYTES);
     control->state = CONTROL_OPEN;
@@ -248,7 +252,8 @@ static int refusal_came(struct control *control, const uint8_t *data, size_t len
     if (error)
         return error;
     error = err_from_wire((int)refusal.status);
-    return err_set(error ? error : -EPROTO, "%s refused the connection: %s", control->peer_name, refusal.text);
+    return err_set(error ? error : -EPROTO, "%s refused the connection: %s", control->peer_name,
+                   refusal.text);
 }
 
 /* ---- the server's side ----------------------------------------------------------------------- */
@@ -292,8 +297,8 @@ static int hello_came(struct control *control, const uint8_t *data, size_t lengt
     error = hello_check(control);
     if (error)
         return refuse(control, error);
-    snprintf(control->peer_name + strlen(control->peer_name), sizeof control->peer_name - strlen(control->peer_name),
-             " (%.40s)", control->hello.name);
+    snprintf(control->peer_name + strlen(control->peer_name),
+             sizeof control->peer_name - strlen(control->peer_name), " (%.40s)", control->hello.name);
     hello_hash(control, data, length);
     control->nonce_client = control->hello.nonce;
     randombytes_buf(control->nonce_server.bytes, WIRE_MAC_BYTES);
@@ -333,7 +338,8 @@ static int proof_came(struct control *control, const uint8_t *data, size_t lengt
         return error;
     prove(control, "weft client", NULL, 0, &expected);
     if (sodium_memcmp(expected.bytes, proof.proof.bytes, WIRE_MAC_BYTES))
-        return refuse(control, err_set(-EACCES, "the cluster key is wrong: is the key file of the configuration the "
+        return refuse(control,
+                      err_set(-EACCES, "the cluster key is wrong: is the key file of the configuration the "
                                        "one of this cluster?"));
     control->token_out = control->hello.token;
     control->same_host = !memcmp(control->hello.host.bytes, control->self->host, WIRE_MAC_BYTES);
@@ -365,7 +371,8 @@ static int frame_came(struct control *control, enum frame_type type, const uint8
     default:
         break;
     }
-    return err_set(-EPROTO, "%s sent a control frame of type %u out of turn", control->peer_name, (unsigned)type);
+    return err_set(-EPROTO, "%s sent a control frame of type %u out of turn", control->peer_name,
+                   (unsigned)type);
 }
 
 /* The bound on the next frame: small until the other has proved itself. */
@@ -491,8 +498,8 @@ static void start(struct control *control, int fd, const uint8_t *key, const str
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
-int control_dial(struct control *control, const char *address, const uint8_t *key, const struct control_self *self,
-                 uint64_t token, uint64_t deadline_ns)
+int control_dial(struct control *control, const char *address, const uint8_t *key,
+                 const struct control_self *self, uint64_t token, uint64_t deadline_ns)
 {
     struct addrinfo *info;
     int error = address_resolve(address, false, &info);

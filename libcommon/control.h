@@ -78,8 +78,8 @@ struct control {
 };
 
 /* Starts a client's side: a socket that is being connected. */
-int control_dial(struct control *control, const char *address, const uint8_t *key, const struct control_self *self,
-                 uint64_t token, uint64_t deadline_ns);
+int control_dial(struct control *control, const char *address, const uint8_t *key,
+                 const struct control_self *self, uint64_t token, uint64_t deadline_ns);
 /* Starts a server's side on an accepted socket, which it takes over. */
 void control_accept(struct control *control, int fd, const uint8_t *key, const struct control_self *self,
                     uint64_t token, uint64_t deadline_ns);

@@ -39,7 +39,8 @@
 #define LIMITS_SHARDS_MAX 256u /* of one server */
 #define LIMITS_GROUP_MEMBERS_MAX 32u
 
-static_assert(LIMITS_IO_BYTES_MAX + LIMITS_BODY_MAX <= LIMITS_PAYLOAD_MAX, "a body and its data fit a message");
+static_assert(LIMITS_IO_BYTES_MAX + LIMITS_BODY_MAX <= LIMITS_PAYLOAD_MAX,
+              "a body and its data fit a message");
 static_assert(LIMITS_EXTENTS_MAX * 16u <= LIMITS_BODY_MAX / 2, "a full extent list fits a body");
 static_assert(LIMITS_BODY_INLINE_MAX < LIMITS_HEADER_MAX, "the envelope needs room");
 

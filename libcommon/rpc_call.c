@@ -138,7 +138,8 @@ static int request_send(struct rpc_connection *connection, struct rpc_call *call
     transfer->whole = NULL;
     size_t length = rpc_header_make(&envelope, call->body, call->body_length, header, iov, &iov_count,
                                     call->payload, call->payload_count);
-    int error = rpc->transport->send(connection->link->peer, header, length, iov, iov_count, request_sent, transfer);
+    int error =
+        rpc->transport->send(connection->link->peer, header, length, iov, iov_count, request_sent, transfer);
     if (iov != pieces)
         free(iov);
     if (error) {
@@ -268,7 +269,8 @@ void rpc_reply_came(struct rpc_connection *connection, const struct wire_envelop
     transfer->body_length = envelope->body_length;
     transfer->payload_length = envelope->payload_length;
     if (!in_payload)
-        memcpy(transfer->body, (const uint8_t *)message->header + message->header_length - envelope->body_length,
+        memcpy(transfer->body,
+               (const uint8_t *)message->header + message->header_length - envelope->body_length,
                envelope->body_length);
     if (message->payload_length) {
         payload_receive(call, message, in_payload);
@@ -304,8 +306,8 @@ void rpc_disconnect(struct rpc_connection *connection)
         rpc_link_break(link, err_set(-ECONNRESET, "the connection is not needed any more"));
     }
     while ((first = list_first(&connection->calls)))
-        call_fail(list_item(first, struct rpc_call, link), err_set(-ECANCELED, "%s: the connection was closed",
-                                                                   connection->name));
+        call_fail(list_item(first, struct rpc_call, link),
+                  err_set(-ECANCELED, "%s: the connection was closed", connection->name));
     list_remove(&connection->link_in_rpc);
     free(connection);
 }

@@ -172,7 +172,8 @@ unsigned rpc_sent_run(struct rpc *rpc);
 /* rpc.c */
 /* Something is to be done at `ns`: the sleep must not last beyond it. */
 void rpc_due(struct rpc *rpc, uint64_t ns);
-int rpc_poll_set(struct rpc *rpc, int operation, int fd, uint32_t events, enum event_kind kind, uint32_t index);
+int rpc_poll_set(struct rpc *rpc, int operation, int fd, uint32_t events, enum event_kind kind,
+                 uint32_t index);
 /* A message is not for us: says so, at most once a second. */
 void rpc_refuse_message(struct rpc *rpc, const char *who, const char *why);
 /* Builds header (envelope and inline body) in `header`; returns its length. When the body

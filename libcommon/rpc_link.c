@@ -94,8 +94,8 @@ struct rpc_link *rpc_link_dial(struct rpc *rpc, struct rpc_connection *connectio
     }
     uint64_t deadline = rpc_now_ns() + HANDSHAKE_MS * UINT64_C(1000000);
     link->connection = connection;
-    *error = control_dial(&link->control, connection->address, rpc->config.conf->key, &rpc->self, token_new(link),
-                          deadline);
+    *error = control_dial(&link->control, connection->address, rpc->config.conf->key, &rpc->self,
+                          token_new(link), deadline);
     if (!*error)
         *error = link_poll(link, EPOLL_CTL_ADD);
     if (*error) {
@@ -150,7 +150,8 @@ void rpc_link_accept(struct rpc *rpc)
 static int link_opened(struct rpc_link *link)
 {
     struct control *control = &link->control;
-    const struct wire_bytes *address = control->is_server ? &control->hello.address : &control->welcome.address;
+    const struct wire_bytes *address =
+        control->is_server ? &control->hello.address : &control->welcome.address;
     struct rpc *rpc = link->rpc;
     int error = rpc->transport->connect(rpc->worker, address->data, address->length, control->same_host, link,
                                         &link->peer);

@@ -149,7 +149,8 @@ static void request_unwrap(struct served *served)
     if (served->message.data) {
         served->request.body = served->message.data;
         served->request.data = served->request.payload_length
-                                   ? (const uint8_t *)served->message.data + served->request.body_length : NULL;
+                                   ? (const uint8_t *)served->message.data + served->request.body_length
+                                   : NULL;
         request_deliver(served);
         return;
     }
@@ -237,8 +238,8 @@ static void reply_sent(void *arg, int status)
     reply_end(reply);
 }
 
-static int reply_send(struct reply *reply, struct wire_envelope *envelope, const void *body, size_t body_length,
-                      const struct iovec *payload, size_t payload_count)
+static int reply_send(struct reply *reply, struct wire_envelope *envelope, const void *body,
+                      size_t body_length, const struct iovec *payload, size_t payload_count)
 {
     struct rpc_peer *peer = reply->peer;
     struct rpc *rpc = peer->rpc;
@@ -259,7 +260,8 @@ static int reply_send(struct reply *reply, struct wire_envelope *envelope, const
         if (!iov)
             return err_set(-ENOMEM, "out of memory for a reply");
     }
-    size_t length = rpc_header_make(envelope, body, body_length, header, iov, &iov_count, payload, payload_count);
+    size_t length =
+        rpc_header_make(envelope, body, body_length, header, iov, &iov_count, payload, payload_count);
     int error = rpc->transport->send(peer->link->peer, header, length, iov, iov_count, reply_sent, reply);
     if (iov != pieces)
         free(iov);

@@ -211,8 +211,8 @@ static unsigned run_ready(struct transport_worker *worker)
 
 /* ---- messages ---------------------------------------------------------------- */
 
-static ucs_status_t message_came(void *arg, const void *header, size_t header_length, void *data, size_t length,
-                                 const ucp_am_recv_param_t *param)
+static ucs_status_t message_came(void *arg, const void *header, size_t header_length, void *data,
+                                 size_t length, const ucp_am_recv_param_t *param)
 {
     struct transport_worker *worker = arg;
     bool rendezvous = param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV;
@@ -246,7 +246,8 @@ static void ucx_release(const struct transport_message *message)
         ucp_am_data_release(worker->worker, message->private);
 }
 
-static int ucx_receive(const struct transport_message *message, void *buffer, transport_done_fn *done, void *arg)
+static int ucx_receive(const struct transport_message *message, void *buffer, transport_done_fn *done,
+                       void *arg)
 {
     struct transport_worker *worker = message->worker;
     struct transfer *transfer = transfer_new(worker, done, arg);
@@ -429,8 +430,10 @@ static int worker_create(struct transport_worker *worker)
     status = ucp_worker_query(worker->worker, &attr);
     if (status == UCS_OK && attr.max_am_header < LIMITS_HEADER_MAX) {
         ucp_worker_destroy(worker->worker);
-        return err_set(-ENOTSUP, "UCX: headers of %zu bytes at most, Weft needs %u; choose other transports with UCX_TLS",
-                       attr.max_am_header, LIMITS_HEADER_MAX);
+        return err_set(
+            -ENOTSUP,
+            "UCX: headers of %zu bytes at most, Weft needs %u; choose other transports with UCX_TLS",
+            attr.max_am_header, LIMITS_HEADER_MAX);
     }
     ucp_am_handler_param_t handler = {
         .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS |

@@ -211,7 +211,8 @@ int wire_read_all(const struct wire_reader *reader, const char *what)
     if (reader->bad)
         return err_set(-EBADMSG, "a %s message is cut short or has a value out of bounds", what);
     if (reader->at != reader->end)
-        return err_set(-EBADMSG, "a %s message has %zu bytes too many", what, (size_t)(reader->end - reader->at));
+        return err_set(-EBADMSG, "a %s message has %zu bytes too many", what,
+                       (size_t)(reader->end - reader->at));
     return 0;
 }
 

@@ -288,7 +288,8 @@
     X(u64, bytes, U64)
 
 /* From the metadata server only. */
-#define WIRE_FIELDS_object_truncate(X) X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
+#define WIRE_FIELDS_object_truncate(X) \
+    X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
 #define WIRE_FIELDS_object_remove(X) X(capability, capability, 0)
 
 /* ---- an open file on its way to another process --------------------------- */

@@ -108,7 +108,8 @@ static void serve(void *arg, struct rpc_request *request)
         rpc_reply(request, 0, &peers_up, sizeof peers_up, NULL, 0, NULL, NULL);
         break;
     default:
-        rpc_reply(request, err_set(-ENOTDIR, "%s is no directory", "/some/where"), NULL, 0, NULL, 0, NULL, NULL);
+        rpc_reply(request, err_set(-ENOTDIR, "%s is no directory", "/some/where"), NULL, 0, NULL, 0, NULL,
+                  NULL);
     }
 }
 
@@ -211,8 +212,8 @@ static void wait_over(struct rpc *rpc, struct waited *waited)
         rpc_wait(rpc, 1000);
 }
 
-static int call_start(struct rpc_connection *connection, struct waited *waited, unsigned operation, const void *body,
-                      size_t body_length, struct iovec *payload)
+static int call_start(struct rpc_connection *connection, struct waited *waited, unsigned operation,
+                      const void *body, size_t body_length, struct iovec *payload)
 {
     waited->over = false;
     waited->call.operation = (uint16_t)operation;
@@ -240,7 +241,8 @@ static void payloads_of_all_sizes_arrive(void **state)
 {
     (void)state;
     static const size_t sizes[] = {0, 1, 64, 5119, 5120, 5121, 8192, 47008, 65536, 1 << 20, PAYLOAD_MAX};
-    static const size_t bodies[] = {0, 8, 100, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_INLINE_MAX + 1, 5000, 200000};
+    static const size_t bodies[] = {0,    8,     100, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_INLINE_MAX + 1,
+                                    5000, 200000};
     struct server server;
     server_start(&server, "127.0.0.1:0", "1");
     struct rpc *rpc = client_open();
@@ -557,8 +559,9 @@ static void idle_server_uses_no_cpu(void **state)
         assert_non_null(file);
         assert_non_null(fgets(line, sizeof line, file));
         fclose(file);
-        assert_int_equal(sscanf(strrchr(line, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user[i],
-                                &system[i]), 2);
+        assert_int_equal(sscanf(strrchr(line, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                                &user[i], &system[i]),
+                         2);
     }
     /* At most two ticks of 10 ms in two seconds. */
     assert_in_range(user[1] + system[1] - user[0] - system[0], 0, 2);
