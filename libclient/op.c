@@ -132,16 +132,20 @@ ssize_t op_wait(struct weft_op *op)
     return result;
 }
 
+/* Never waits for the lock, and wakes nobody: whoever polls in a loop would otherwise keep the
+ * thread that leads from getting the lock, or wake it all the time for nothing. */
 static bool test(struct weft_op *op)
 {
     weft_session_t *session = op->session;
-    session_lock(session);
+    if (atomic_load_explicit(&session->contenders, memory_order_relaxed) ||
+        pthread_mutex_trylock(&session->lock) != 0)
+        return false;
     if (!op->done && !session->led) {
         rpc_progress(session->rpc);
         session_settle(session);
     }
     bool done = op->done;
-    session_unlock(session);
+    pthread_mutex_unlock(&session->lock);
     return done;
 }
 
