@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "limits.h"
+#include "weft_limits.h"
 #include "log.h"
 
 #define CONF_KEY_BYTES 32u

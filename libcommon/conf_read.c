@@ -15,7 +15,7 @@
 
 #include "conf.h"
 #include "err.h"
-#include "limits.h"
+#include "weft_limits.h"
 
 #define FILE_BYTES_MAX (16u << 20)
 #define NESTING_MAX    16u /* of brackets; ours need 6 */

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "err.h"
-#include "limits.h"
+#include "weft_limits.h"
 
 enum frame_type { FRAME_HELLO = 1, FRAME_CHALLENGE, FRAME_PROOF, FRAME_WELCOME, FRAME_REFUSAL };
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "limits.h"
+#include "weft_limits.h"
 
 /* err_from_wire() passes numbers through, which is right only where they mean the same. */
 static_assert(EPERM == 1 && EAGAIN == 11 && ENAMETOOLONG == 36 && ENOSYS == 38 && ENOTEMPTY == 39 &&

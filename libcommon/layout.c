@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #include "err.h"
-#include "limits.h"
+#include "weft_limits.h"
 
 /* Used by whoever leaves the choice to us. */
 #define CHUNK_BYTES_DEFAULT (UINT64_C(1) << 20)

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "layout.h"
-#include "limits.h"
+#include "weft_limits.h"
 
 enum map_state { MAP_STATE_DOWN, MAP_STATE_UP };
 

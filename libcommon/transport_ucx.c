@@ -28,7 +28,7 @@
 #include <ucp/api/ucp.h>
 
 #include "err.h"
-#include "limits.h"
+#include "weft_limits.h"
 #include "list.h"
 #include "log.h"
 

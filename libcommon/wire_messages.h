@@ -19,7 +19,7 @@
 #ifndef COMMON_WIRE_MESSAGES_H
 #define COMMON_WIRE_MESSAGES_H
 
-#include "limits.h"
+#include "weft_limits.h"
 
 #define U32 UINT32_MAX
 #define U64 UINT64_MAX

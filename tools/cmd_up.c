@@ -14,7 +14,7 @@
 
 #include "conf.h"
 #include "err.h"
-#include "limits.h"
+#include "weft_limits.h"
 #include "transport.h"
 
 enum {

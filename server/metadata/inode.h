@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 
 #include "layout.h"
-#include "limits.h"
+#include "weft_limits.h"
 #include "wire.h"
 
 #define INODE_ROOT UINT64_C(1)

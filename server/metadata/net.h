@@ -9,7 +9,7 @@
 #define METADATA_NET_H
 
 #include "conf.h"
-#include "limits.h"
+#include "weft_limits.h"
 #include "store.h"
 
 struct net;

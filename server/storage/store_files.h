@@ -18,7 +18,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "limits.h"
+#include "weft_limits.h"
 #include "list.h"
 #include "store.h"
 

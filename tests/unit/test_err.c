@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "err.h"
-#include "limits.h"
+#include "weft_limits.h"
 
 static int clear(void **state)
 {

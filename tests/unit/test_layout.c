@@ -16,7 +16,7 @@
 #include "err.h"
 #include "layout.h"
 #include "layout_vectors.h"
-#include "limits.h"
+#include "weft_limits.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

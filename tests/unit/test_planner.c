@@ -15,7 +15,7 @@
 
 #include "../../libclient/planner.h"
 #include "err.h"
-#include "limits.h"
+#include "weft_limits.h"
 
 /* ---- a random world ----------------------------------------------------------- */
 

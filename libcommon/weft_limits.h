@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * limits.h: every bound that two parts of Weft must agree on, in one place.
+ * weft_limits.h: every bound that two parts of Weft must agree on, in one place.
  *
  * limits_fingerprint() condenses the ones that matter on the wire; peers
  * exchange it when they connect and refuse each other when it differs.
  */
-#ifndef COMMON_LIMITS_H
-#define COMMON_LIMITS_H
+#ifndef COMMON_WEFT_LIMITS_H
+#define COMMON_WEFT_LIMITS_H
 
 #include <assert.h>
 #include <stdint.h>
