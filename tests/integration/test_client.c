@@ -503,6 +503,41 @@ static void test_sizes(void **state)
     free(bytes);
 }
 
+/* Counts beyond 32 bits, cheap because nothing but a hole is read, again and again into the same memory. */
+static void test_huge_counts(void **state)
+{
+    (void)state;
+    enum { PIECES = 300, PIECE = 16 << 20 };
+    const uint64_t total = (uint64_t)PIECES * PIECE;
+    struct iovec iov[PIECES];
+    char *memory = malloc(PIECE);
+    memset(memory, '#', PIECE);
+    for (unsigned i = 0; i < PIECES; i++)
+        iov[i] = (struct iovec){memory, PIECE};
+    weft_file_t *file = open_file(session, "/huge", O_RDWR | O_CREAT);
+    ok(weft_file_truncate(file, total + 1000));
+    assert_true(weft_file_readv(file, iov, PIECES, 0) == (ssize_t)total);
+    assert_int_equal(memory[0], 0);
+    assert_int_equal(memory[PIECE - 1], 0);
+    assert_true(weft_file_readv(file, iov, PIECES, 5000) == (ssize_t)(total - 4000));
+    /* So are offsets; the far end of a file can be written and is its size. */
+    const uint64_t far = (uint64_t)INT64_MAX - 100;
+    struct weft_layout layout = {.chunk_size = WEFT_CHUNK_BYTES_MAX};
+    ok(weft_file_close(file));
+    ok(weft_unlink(session, "/huge"));
+    ok(weft_file_open(session, "/huge", O_RDWR | O_CREAT, 0644, &layout, &file));
+    ssize_t result = weft_file_write(file, "end", 3, far);
+    if (result == 3) { /* a store may have a lower limit of its own */
+        assert_int_equal(size_of(other, "/huge"), far + 3);
+    } else {
+        assert_true(result == -EFBIG || result == -EINVAL || result == -ENOSPC);
+        assert_int_equal(size_of(other, "/huge"), 0);
+    }
+    ok(weft_file_close(file));
+    ok(weft_unlink(session, "/huge"));
+    free(memory);
+}
+
 /* No metadata request by reading, writing, syncing and asking for the size. */
 static void test_no_metadata_during_io(void **state)
 {
@@ -812,6 +847,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_argument_errors),
         cmocka_unit_test(test_holes_and_end),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_huge_counts),
         cmocka_unit_test(test_no_metadata_during_io),
         cmocka_unit_test(test_async),
         cmocka_unit_test(test_threads),

@@ -144,6 +144,32 @@ static void test_counters(void **state)
     weft_disconnect(session);
 }
 
+/* WEFT_COUNTERS=1: one line at the end, whole. */
+static void test_counters_line(void **state)
+{
+    (void)state;
+    char line[16384] = "", start[64];
+    int ends[2], saved = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    setenv("WEFT_COUNTERS", "1", 1);
+    weft_session_t *session = world_connect(conf_path);
+    unsetenv("WEFT_COUNTERS");
+    weft_unlink(session, "/a");
+    dup2(ends[1], STDERR_FILENO);
+    weft_disconnect(session);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(ends[1]);
+    ssize_t length = read(ends[0], line, sizeof line - 1);
+    close(ends[0]);
+    assert_true(length > 0);
+    assert_ptr_equal(strchr(line, '\n'), line + length - 1);
+    snprintf(start, sizeof start, "weft-counters pid=%ld metadata_requests=1 ", (long)getpid());
+    assert_memory_equal(line, start, strlen(start));
+    assert_non_null(strstr(line, " storage_requests=0 "));
+    assert_non_null(strstr(line, " deadlines_missed="));
+}
+
 /* ---- handles as bytes ------------------------------------------------------------- */
 
 static void test_export_import(void **state)
@@ -272,8 +298,9 @@ int main(void)
         cmocka_unit_test(test_connect_errors), cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_paths),          cmocka_unit_test(test_open_arguments),
         cmocka_unit_test(test_child_process),  cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_export_import),  cmocka_unit_test(test_map_versions),
-        cmocka_unit_test(test_locate),         cmocka_unit_test(test_storage_absent),
+        cmocka_unit_test(test_counters_line),  cmocka_unit_test(test_export_import),
+        cmocka_unit_test(test_map_versions),   cmocka_unit_test(test_locate),
+        cmocka_unit_test(test_storage_absent),
     };
     return cmocka_run_group_tests_name("client_session", tests, setup, teardown);
 }
