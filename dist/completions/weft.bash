@@ -25,7 +25,7 @@ _weft()
 
     if [[ -z $command ]]; then
         local commands
-        commands=$(weft --help 2>/dev/null | awk '/^  [a-z]+ +[a-z]/ && $1 != "weft" {print $1}')
+        commands=$(weft --list-commands 2>/dev/null)
         mapfile -t COMPREPLY < <(compgen -W "$commands"$'\n--help\n--version' -- "$word")
         return
     fi
@@ -35,7 +35,7 @@ _weft()
     esac
     if [[ $word == -* ]]; then
         local options
-        options=$(weft "$command" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)
+        options=$(weft "$command" --list-options 2>/dev/null | sed 's/=$//')
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
         return
     fi
