@@ -2,8 +2,9 @@
 /*
  * transport_ucx.c: the transport over UCX active messages.
  *
- * Small payloads are copied behind the header and go eager, in one fragment;
- * larger ones go by rendezvous, so that the receiver places them itself: by one
+ * Payloads of up to 64 KiB are copied behind the header and go eager: for them one
+ * more copy costs less than a rendezvous' extra messages and wake-ups (measured: a third
+ * more for reads of 47,008 bytes). Larger ones go by rendezvous, so that the receiver places them itself: by one
  * copy between the processes on one host (CMA), by RDMA between hosts.
  *
  * Error handling. In UCX 1.13 the shared-memory transports cannot be had with
@@ -33,9 +34,9 @@
 #include "log.h"
 
 #define AM_ID 1u
-/* Largest payload that is copied and sent eager: what fits, with a header, one
- * fragment of the shared-memory transports (8 KiB). */
-#define EAGER_BYTES_MAX 5120u
+/* Largest payload that is copied and sent eager. The copy is ours, so that UCX never
+ * reads a caller's memory after the peer was given up. */
+#define EAGER_BYTES_MAX 65536u
 
 struct transport_worker {
     const struct transport_events *events;
