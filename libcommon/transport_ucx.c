@@ -2,10 +2,10 @@
 /*
  * transport_ucx.c: the transport over UCX active messages.
  *
- * Payloads of up to 64 KiB are copied behind the header and go eager: for them one
- * more copy costs less than a rendezvous' extra messages and wake-ups (measured: a third
- * more for reads of 47,008 bytes). Larger ones go by rendezvous, so that the receiver places them itself: by one
- * copy between the processes on one host (CMA), by RDMA between hosts.
+ * Payloads of up to 64 KiB are copied behind the header and go eager: for them one more
+ * copy costs less than a rendezvous' extra messages and wake-ups (measured: a third more
+ * for reads of 47,008 bytes). Larger ones go by rendezvous, so that the receiver places
+ * them itself: by one copy between the processes on one host (CMA), by RDMA between hosts.
  *
  * Error handling. In UCX 1.13 the shared-memory transports cannot be had with
  * UCP_ERR_HANDLING_MODE_PEER, so peers on one host use mode NONE, and their

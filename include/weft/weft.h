@@ -9,7 +9,8 @@
  * What it promises
  *  - A write that returned is seen by every later read of any client.
  *  - What weft_file_sync() covered survives the crash of every process and host.
- *  - Every call ends within the session's deadline, with a result or an error.
+ *  - Every request ends within the session's deadline, with a result or an error; a
+ *    call that needs several, one after the other, may take as many deadlines.
  *  - No metadata request is made by reading or writing an open file.
  *
  * Conventions

@@ -240,7 +240,8 @@ static int call(struct rpc *rpc, struct rpc_connection *connection, struct waite
 static void payloads_of_all_sizes_arrive(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 64, 4096, 8192, 8193, 47008, 65535, 65536, 65537, 1 << 20, PAYLOAD_MAX};
+    static const size_t sizes[] = {0,     1,     64,    4096,  8192,    8193,
+                                   47008, 65535, 65536, 65537, 1 << 20, PAYLOAD_MAX};
     static const size_t bodies[] = {0,    8,     100, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_INLINE_MAX + 1,
                                     5000, 200000};
     struct server server;
