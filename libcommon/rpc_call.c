@@ -41,6 +41,22 @@ static void transfer_forget(struct rpc_call *call)
     transfer_drop(transfer);
 }
 
+/* The transport gave back its part: the call that it was for, if that can go on. A
+ * failed one ends the connection, and the call is made again over the next. */
+static struct rpc_call *transfer_back(struct rpc_transfer *transfer, int status)
+{
+    struct rpc_call *call = transfer->call;
+    if (!call) {
+        transfer_drop(transfer);
+        return NULL;
+    }
+    if (status == 0)
+        return call;
+    if (call->connection->link)
+        rpc_link_fail(call->connection->link, status);
+    return NULL;
+}
+
 static void call_leave(struct rpc_call *call)
 {
     struct rpc_connection *connection = call->connection;
@@ -95,18 +111,9 @@ static void call_finish(struct rpc_call *call)
 static void request_sent(void *arg, int status)
 {
     struct rpc_transfer *transfer = arg;
-    struct rpc_call *call = transfer->call;
     transfer->sending = false;
-    if (!call) {
-        transfer_drop(transfer);
-        return;
-    }
-    if (status < 0) {
-        if (call->connection->link)
-            rpc_link_fail(call->connection->link, status);
-        return;
-    }
-    if (call->state == CALL_REPLIED)
+    struct rpc_call *call = transfer_back(transfer, status);
+    if (call && call->state == CALL_REPLIED)
         call_finish(call);
 }
 
@@ -188,17 +195,10 @@ static void connection_pump(struct rpc_connection *connection)
 static void reply_received(void *arg, int status)
 {
     struct rpc_transfer *transfer = arg;
-    struct rpc_call *call = transfer->call;
     transfer->receiving = false;
-    if (!call) {
-        transfer_drop(transfer);
+    struct rpc_call *call = transfer_back(transfer, status);
+    if (!call)
         return;
-    }
-    if (status < 0) {
-        if (call->connection->link)
-            rpc_link_fail(call->connection->link, status);
-        return;
-    }
     call->state = CALL_REPLIED;
     if (transfer->whole) {
         uint64_t length = transfer->payload_length - transfer->body_length;

@@ -180,6 +180,26 @@ static struct rpc *client_open(void)
     return rpc;
 }
 
+/* One server, and a client with a connection to it. */
+struct world {
+    struct server server;
+    struct rpc *rpc;
+    struct rpc_connection *connection;
+};
+
+static void world_begin(struct world *world, const char *key)
+{
+    server_start(&world->server, "127.0.0.1:0", key);
+    world->rpc = client_open();
+    assert_int_equal(rpc_connect(world->rpc, world->server.address, &world->connection), 0);
+}
+
+static void world_end(struct world *world)
+{
+    rpc_close(world->rpc);
+    server_kill(&world->server);
+}
+
 struct waited {
     struct rpc_call call;
     bool over;
@@ -244,11 +264,8 @@ static void payloads_of_all_sizes_arrive(void **state)
                                    47008, 65535, 65536, 65537, 1 << 20, PAYLOAD_MAX};
     static const size_t bodies[] = {0,    8,     100, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_INLINE_MAX + 1,
                                     5000, 200000};
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    struct world world;
+    world_begin(&world, "1");
     uint8_t *data = malloc(PAYLOAD_MAX), *body = malloc(200000);
     for (size_t i = 0; i < PAYLOAD_MAX; i++)
         data[i] = (uint8_t)(i ^ i >> 9);
@@ -259,7 +276,7 @@ static void payloads_of_all_sizes_arrive(void **state)
             struct waited waited = {0};
             struct iovec payload = {data, sizes[s]};
             uint32_t sums[2];
-            assert_int_equal(call(rpc, connection, &waited, WIRE_OP_write, body, bodies[b],
+            assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_write, body, bodies[b],
                                   sizes[s] ? &payload : NULL), 0);
             memcpy(sums, waited.reply, sizeof sums);
             assert_int_equal(sums[0], sum_of(body, bodies[b]));
@@ -267,7 +284,8 @@ static void payloads_of_all_sizes_arrive(void **state)
 
             uint32_t wanted[2] = {(uint32_t)sizes[s], (uint32_t)bodies[b]};
             waited.place = calloc(1, sizes[s] + 1);
-            assert_int_equal(call(rpc, connection, &waited, WIRE_OP_read, wanted, sizeof wanted, NULL), 0);
+            assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_read, wanted,
+                                  sizeof wanted, NULL), 0);
             assert_int_equal(waited.call.reply_payload_length, sizes[s]);
             assert_int_equal(waited.call.reply_length, bodies[b]);
             for (size_t i = 0; i < sizes[s]; i++)
@@ -277,18 +295,14 @@ static void payloads_of_all_sizes_arrive(void **state)
         }
     free(data);
     free(body);
-    rpc_close(rpc);
-    server_kill(&server);
+    world_end(&world);
 }
 
 static void many_pieces_arrive_in_order(void **state)
 {
     (void)state;
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    struct world world;
+    world_begin(&world, "1");
     static uint8_t data[100 * 4000];
     struct iovec pieces[100];
     for (size_t i = 0; i < sizeof data; i++)
@@ -301,123 +315,107 @@ static void many_pieces_arrive_in_order(void **state)
         waited.over = false;
         waited.call = (struct rpc_call){.operation = WIRE_OP_write, .payload = pieces, .payload_count = count,
                                         .done = call_over, .arg = &waited};
-        assert_int_equal(rpc_call_start(connection, &waited.call), 0);
-        wait_over(rpc, &waited);
+        assert_int_equal(rpc_call_start(world.connection, &waited.call), 0);
+        wait_over(world.rpc, &waited);
         assert_int_equal(waited.call.status, 0);
         memcpy(sums, waited.reply, sizeof sums);
         assert_int_equal(sums[1], sum_of(data, count * 4000));
     }
-    rpc_close(rpc);
-    server_kill(&server);
+    world_end(&world);
 }
 
 static void more_calls_than_credit_all_end(void **state)
 {
     (void)state;
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
+    struct world world;
+    world_begin(&world, "1");
     static struct waited waited[200];
     static uint8_t data[3 << 20];
     struct iovec payload = {data, sizeof data};
     for (size_t i = 0; i < 200; i++)
-        assert_int_equal(call_start(connection, &waited[i], WIRE_OP_write, NULL, 0, &payload), 0);
+        assert_int_equal(call_start(world.connection, &waited[i], WIRE_OP_write, NULL, 0, &payload), 0);
     for (size_t i = 0; i < 200; i++) {
-        wait_over(rpc, &waited[i]);
+        wait_over(world.rpc, &waited[i]);
         assert_int_equal(waited[i].call.status, 0);
     }
-    rpc_close(rpc);
-    server_kill(&server);
+    world_end(&world);
 }
 
 static void error_carries_the_servers_text(void **state)
 {
     (void)state;
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
+    struct world world;
+    world_begin(&world, "1");
     struct waited waited = {0};
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_access, NULL, 0, NULL), -ENOTDIR);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_access, NULL, 0, NULL), -ENOTDIR);
     assert_string_equal(waited.text, "/some/where is no directory");
-    rpc_close(rpc);
-    server_kill(&server);
+    world_end(&world);
 }
 
 static void killed_server_that_returns_is_waited_for(void **state)
 {
     (void)state;
-    struct server server, again;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
+    struct server again;
+    struct world world;
+    world_begin(&world, "1");
     struct waited held = {0}, waited = {0};
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
     /* One call is under way when the server dies, one starts while it is away. */
     static uint8_t data[1 << 20];
     struct iovec payload = {data, sizeof data};
-    kill(server.pid, SIGSTOP);
-    assert_int_equal(call_start(connection, &held, WIRE_OP_write, NULL, 0, &payload), 0);
-    rpc_wait(rpc, 50);
-    server_kill(&server);
-    rpc_wait(rpc, 50);
-    assert_int_equal(call_start(connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    kill(world.server.pid, SIGSTOP);
+    assert_int_equal(call_start(world.connection, &held, WIRE_OP_write, NULL, 0, &payload), 0);
+    rpc_wait(world.rpc, 50);
+    server_kill(&world.server);
+    rpc_wait(world.rpc, 50);
+    assert_int_equal(call_start(world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
     for (int i = 0; i < 5; i++)
-        rpc_wait(rpc, 20);
+        rpc_wait(world.rpc, 20);
     assert_false(held.over);
-    server_start(&again, server.address, "1");
-    wait_over(rpc, &held);
-    wait_over(rpc, &waited);
+    server_start(&again, world.server.address, "1");
+    wait_over(world.rpc, &held);
+    wait_over(world.rpc, &waited);
     assert_int_equal(held.call.status, 0);
     assert_int_equal(waited.call.status, 0);
-    rpc_close(rpc);
+    rpc_close(world.rpc);
     server_kill(&again);
 }
 
 static void killed_server_ends_calls_within_the_deadline(void **state)
 {
     (void)state;
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
+    struct world world;
+    world_begin(&world, "1");
     struct waited waited = {0};
     static uint8_t data[1 << 20];
     struct iovec payload = {data, sizeof data};
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
-    server_kill(&server);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    server_kill(&world.server);
     waited.call.deadline_ms = 500;
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_write, NULL, 0, &payload), -ETIMEDOUT);
-    assert_non_null(strstr(waited.text, server.address));
-    rpc_close(rpc);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_write, NULL, 0, &payload),
+                          -ETIMEDOUT);
+    assert_non_null(strstr(waited.text, world.server.address));
+    rpc_close(world.rpc);
 }
 
 static void silent_server_ends_calls_within_the_deadline(void **state)
 {
     (void)state;
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
+    struct world world;
+    world_begin(&world, "1");
     struct waited waited = {0};
     static uint8_t data[1 << 20];
     struct iovec payload = {data, sizeof data};
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
     waited.call.deadline_ms = 300;
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_sync, NULL, 0, NULL), -ETIMEDOUT);
-    kill(server.pid, SIGSTOP);
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_write, NULL, 0, &payload), -ETIMEDOUT);
-    kill(server.pid, SIGCONT);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_sync, NULL, 0, NULL), -ETIMEDOUT);
+    kill(world.server.pid, SIGSTOP);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_write, NULL, 0, &payload),
+                          -ETIMEDOUT);
+    kill(world.server.pid, SIGCONT);
     /* It goes on where the server does. */
     waited.call.deadline_ms = 5000;
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
-    rpc_close(rpc);
-    server_kill(&server);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    world_end(&world);
 }
 
 static void absent_server_is_told_quickly(void **state)
@@ -437,16 +435,12 @@ static void absent_server_is_told_quickly(void **state)
 static void wrong_key_is_refused_on_both_sides(void **state)
 {
     (void)state;
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "2");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
+    struct world world;
+    world_begin(&world, "2");
     struct waited waited = {0};
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), -EACCES);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), -EACCES);
     assert_non_null(strstr(waited.text, "key"));
-    rpc_close(rpc);
-    server_kill(&server);
+    world_end(&world);
 }
 
 static int plain_connect(const char *address)
@@ -544,16 +538,13 @@ static void dying_clients_leave_the_server_well(void **state)
 static void idle_server_uses_no_cpu(void **state)
 {
     (void)state;
-    struct server server;
-    server_start(&server, "127.0.0.1:0", "1");
-    struct rpc *rpc = client_open();
-    struct rpc_connection *connection;
+    struct world world;
+    world_begin(&world, "1");
     struct waited waited = {0};
-    assert_int_equal(rpc_connect(rpc, server.address, &connection), 0);
-    assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
     char path[64], line[1024];
     unsigned long user[2], system[2];
-    snprintf(path, sizeof path, "/proc/%d/stat", server.pid);
+    snprintf(path, sizeof path, "/proc/%d/stat", world.server.pid);
     for (int i = 0; i < 2; i++) {
         usleep(i ? 2000000 : 200000);
         FILE *file = fopen(path, "r");
@@ -566,8 +557,7 @@ static void idle_server_uses_no_cpu(void **state)
     }
     /* At most two ticks of 10 ms in two seconds. */
     assert_in_range(user[1] + system[1] - user[0] - system[0], 0, 2);
-    rpc_close(rpc);
-    server_kill(&server);
+    world_end(&world);
 }
 
 int main(int argc, char **argv)
