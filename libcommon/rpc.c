@@ -412,6 +412,7 @@ int rpc_open(const struct rpc_config *config, struct rpc **out)
     list_init(&rpc->broken);
     list_init(&rpc->connections);
     list_init(&rpc->peers);
+    list_init(&rpc->requests);
     list_init(&rpc->sent_due);
     for (uint32_t i = 0; i < WATCHES_MAX; i++)
         rpc->watches[i].fd = -1;
@@ -457,5 +458,6 @@ void rpc_close(struct rpc *rpc)
         if (!(rpc->transport->progress(rpc->worker) + rpc_sent_run(rpc)))
             break;
     rpc->transport->close(rpc->worker);
+    rpc_requests_drop(rpc);
     rpc_free(rpc);
 }

@@ -63,7 +63,7 @@ struct rpc_service {
 
 struct rpc_config {
     const struct conf *conf;           /* key, limits, transport; must outlive the rpc */
-    const char *name;                  /* for peers' logs: "weft-storaged s0" */
+    const char *name;                  /* for peers' logs: "weft-storaged s0"; outlives the rpc */
     uint32_t role;                     /* WIRE_ROLE_* that this process claims as a client */
     const struct rpc_service *service; /* NULL: a client only */
     void *arg;                         /* of the service's callbacks */
@@ -72,7 +72,8 @@ struct rpc_config {
 };
 
 int rpc_open(const struct rpc_config *config, struct rpc **rpc);
-/* Ends all that is open; callbacks of calls under way run with -ECANCELED. */
+/* Ends all that is open; callbacks of calls under way run with -ECANCELED. Requests that
+ * were not answered are freed: the service must not touch them any more. */
 void rpc_close(struct rpc *rpc);
 
 /* Listens on "host:port" (port 0: any); `bound` gets the real address. */

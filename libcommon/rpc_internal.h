@@ -85,6 +85,7 @@ struct rpc {
     uint64_t next_id;
 
     struct list peers;
+    struct list requests;    /* being served */
     struct list sent_due;    /* replies whose peer was gone: `sent` is due */
     struct bufpool *bodies;  /* payloads that are fetched to get at a body in front */
 
@@ -168,6 +169,8 @@ void rpc_peer_down(struct rpc_peer *peer);
 void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelope,
                       const struct transport_message *message);
 unsigned rpc_sent_run(struct rpc *rpc);
+/* Frees what the service never answered; the transport's worker is closed. */
+void rpc_requests_drop(struct rpc *rpc);
 
 /* rpc.c */
 /* Something is to be done at `ns`: the sleep must not last beyond it. */

@@ -18,6 +18,8 @@
 /* A request with what rpc needs for it. */
 struct served {
     struct rpc_request request; /* first: the service holds a pointer to it */
+    struct list_link link;      /* in the rpc's requests */
+    bool in_line;               /* for a buffer */
     struct transport_message message;
     bool payload_waits;         /* the message's payload was neither taken nor released */
     void *whole;                /* body and data, fetched */
@@ -115,6 +117,7 @@ static void request_free(struct served *served)
         rpc->transport->release(&served->message);
     if (served->whole)
         bufpool_put(rpc->bodies, served->whole);
+    list_remove(&served->link);
     free(served);
 }
 
@@ -135,6 +138,7 @@ static void whole_fetch(struct bufpool_waiter *waiter, void *buffer)
 {
     struct served *served = list_item(waiter, struct served, waiter);
     struct rpc *rpc = served->request.peer->rpc;
+    served->in_line = false;
     served->whole = buffer;
     served->payload_waits = false;
     int error = rpc->transport->receive(&served->message, buffer, whole_received, served);
@@ -156,6 +160,7 @@ static void request_unwrap(struct served *served)
     }
     served->waiter.length = served->message.payload_length;
     served->waiter.ready = whole_fetch;
+    served->in_line = true;
     int error = bufpool_get(rpc->bodies, &served->waiter);
     if (error)
         rpc_reply(&served->request, error, NULL, 0, NULL, 0, NULL, NULL);
@@ -176,6 +181,8 @@ void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelop
         return;
     }
     peer->requests++;
+    list_push_back(&rpc->requests, &served->link);
+    served->in_line = false;
     served->request = (struct rpc_request){
         .peer = peer,
         .operation = envelope->operation,
@@ -215,6 +222,24 @@ int rpc_request_receive(struct rpc_request *request, void *buffer,
     served->payload_waits = false;
     request->data = NULL;
     return rpc->transport->receive(&served->message, buffer, payload_received, served);
+}
+
+void rpc_requests_drop(struct rpc *rpc)
+{
+    struct list_link *first;
+    list_each(&rpc->requests, each, after) {
+        struct served *served = list_item(each, struct served, link);
+        if (served->in_line)
+            bufpool_leave(rpc->bodies, &served->waiter);
+    }
+    while ((first = list_first(&rpc->requests))) {
+        struct served *served = list_item(first, struct served, link);
+        struct rpc_peer *peer = served->request.peer;
+        served->payload_waits = false; /* it ended with the transport's worker */
+        request_free(served);
+        peer->requests--;
+        peer_drop(peer);
+    }
 }
 
 /* ---- replies ---------------------------------------------------------------------------- */

@@ -56,7 +56,8 @@ struct transport {
     const char *name;
 
     int (*open)(const struct transport_events *events, void *arg, struct transport_worker **worker);
-    /* All peers must be disconnected. */
+    /* All peers must be disconnected. Receives that a peer's death left unfinished end
+     * without their callback. */
     void (*close)(struct transport_worker *worker);
 
     /* The worker's address: opaque bytes, owned by the worker. */

@@ -49,6 +49,7 @@ struct transport_worker {
     struct list ready;        /* transfers whose callback is due */
     struct list free;         /* transfers for use again */
     struct list peers;
+    struct list receiving;    /* receives under way */
     struct list closing;      /* peers whose endpoint is being flushed */
     struct list forgotten;    /* transfers that UCX still holds but nobody waits for */
     void *callback_data;      /* payload of the message whose callback runs now, */
@@ -72,7 +73,7 @@ struct transport_memory {
 
 /* A send or a receive under way. It outlives its peer when UCX still holds it. */
 struct transfer {
-    struct list_link link;    /* in the peer's transfers, ready or free */
+    struct list_link link;    /* in the peer's transfers, receiving, ready, forgotten or free */
     struct transport_worker *worker;
     struct transport_peer *peer; /* of a send that can still be told of */
     transport_done_fn *done;  /* NULL: nobody is to be told any more */
@@ -266,6 +267,7 @@ static int ucx_receive(const struct transport_message *message, void *buffer, tr
         .cb.recv_am = receive_returned,
         .user_data = transfer,
     };
+    list_push_back(&worker->receiving, &transfer->link);
     ucs_status_ptr_t request = ucp_am_recv_data_nbx(worker->worker, message->private, buffer,
                                                     message->payload_length, &param);
     return transfer_submitted(transfer, request, "receiving a payload");
@@ -469,6 +471,7 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
     list_init(&worker->ready);
     list_init(&worker->free);
     list_init(&worker->peers);
+    list_init(&worker->receiving);
     list_init(&worker->closing);
     list_init(&worker->forgotten);
 
@@ -520,6 +523,8 @@ static void ucx_close(struct transport_worker *worker)
     while ((link = list_pop(&worker->ready)))
         free(list_item(link, struct transfer, link));
     /* What a dead peer never gave back; UCX has let go of it by now. */
+    while ((link = list_pop(&worker->receiving)))
+        free(list_item(link, struct transfer, link));
     while ((link = list_pop(&worker->forgotten))) {
         free(list_item(link, struct transfer, link)->iov_long);
         free(list_item(link, struct transfer, link));

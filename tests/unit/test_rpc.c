@@ -51,6 +51,7 @@ static struct rpc *server_rpc;
 static uint8_t server_buffer[PAYLOAD_MAX];
 static unsigned peers_up;
 static unsigned requests_held; /* answered never */
+static bool server_ends;
 
 static uint32_t sum_of(const uint8_t *data, size_t length)
 {
@@ -75,8 +76,8 @@ static void received(struct rpc_request *request, int status)
 }
 
 /* write: answers sums of body and payload. read: answers body[0..4] bytes of
- * payload and a body of body[4..8] bytes. sync: never answers. statfs: how many peers are
- * up. access: an error. */
+ * payload and a body of body[4..8] bytes. sync: never answers. unlink: ends the server.
+ * statfs: how many peers are up. access: an error. */
 static void serve(void *arg, struct rpc_request *request)
 {
     (void)arg;
@@ -103,6 +104,9 @@ static void serve(void *arg, struct rpc_request *request)
     }
     case WIRE_OP_sync:
         requests_held++;
+        break;
+    case WIRE_OP_unlink:
+        server_ends = true;
         break;
     case WIRE_OP_statfs:
         rpc_reply(request, 0, &peers_up, sizeof peers_up, NULL, 0, NULL, NULL);
@@ -138,8 +142,10 @@ static int server_main(const char *address, int key)
     }
     printf("%s\n", bound);
     fflush(stdout);
-    for (;;)
+    while (!server_ends)
         rpc_wait(server_rpc, -1);
+    rpc_close(server_rpc);
+    return 0;
 }
 
 /* ---- the client's tools -------------------------------------------------------- */
@@ -535,6 +541,32 @@ static void dying_clients_leave_the_server_well(void **state)
     server_kill(&server);
 }
 
+/* A leak would be found by the leak checker, which gives the server another exit code. */
+static void unanswered_requests_end_with_their_server(void **state)
+{
+    (void)state;
+    struct world world;
+    struct waited held = {0}, fetched = {0}, last = {0};
+    static uint8_t data[1 << 20];
+    struct iovec payload = {data, sizeof data};
+    int status;
+    world_begin(&world, "1");
+    held.call.deadline_ms = fetched.call.deadline_ms = last.call.deadline_ms = 1000;
+    assert_int_equal(call_start(world.connection, &held, WIRE_OP_sync, NULL, 0, &payload), 0);
+    /* A body that is too long for the header is fetched into a buffer of the server's rpc. */
+    assert_int_equal(call_start(world.connection, &fetched, WIRE_OP_sync, data, 5000, &payload), 0);
+    rpc_wait(world.rpc, 100);
+    assert_int_equal(call_start(world.connection, &last, WIRE_OP_unlink, NULL, 0, NULL), 0);
+    wait_over(world.rpc, &last);
+    wait_over(world.rpc, &held);
+    wait_over(world.rpc, &fetched);
+    assert_true(held.call.status < 0 && fetched.call.status < 0 && last.call.status < 0);
+    assert_int_equal(waitpid(world.server.pid, &status, 0), world.server.pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    rpc_close(world.rpc);
+}
+
 static void idle_server_uses_no_cpu(void **state)
 {
     (void)state;
@@ -579,6 +611,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(wrong_key_is_refused_on_both_sides),
         cmocka_unit_test(nonsense_on_the_port_is_refused),
         cmocka_unit_test(dying_clients_leave_the_server_well),
+        cmocka_unit_test(unanswered_requests_end_with_their_server),
         cmocka_unit_test(idle_server_uses_no_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
