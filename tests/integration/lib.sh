@@ -16,7 +16,7 @@ clusters=()
 
 # One kind of memory checking at a time; its reports end up in the servers' logs.
 if [ -n "${WEFT_VALGRIND-}" ]; then
-    export WEFT_SERVER_WRAPPER="valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --suppressions=${WEFT_TOP_SRCDIR}/tests/valgrind.supp"
+    export WEFT_SERVER_WRAPPER="valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --suppressions=${WEFT_TOP_SRCDIR}/tests/valgrind.supp"
     slow=yes
     # Each command three times under valgrind, then as it is: it takes seconds.
     weft()
