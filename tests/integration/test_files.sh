@@ -174,7 +174,8 @@ says "not a directory"
 expect 1 weft cp missing f4096 weft:/defaults
 says "missing: No such file"
 expect 0 weft stat weft:/defaults/f4096
-(head -c 9000000 /dev/zero; sleep 5) | timeout --preserve-status -s INT 2 "$build/tools/weft" cp - weft:/cut
+# --foreground: else timeout signals its group too, and a second SIGINT kills at once.
+(head -c 9000000 /dev/zero; sleep 5) | timeout --foreground --preserve-status -s INT 2 "$build/tools/weft" cp - weft:/cut
 same 1 "${PIPESTATUS[1]}" "an interrupted copy"
 expect 1 weft stat weft:/cut
 # A full device in the way: the file of the cluster stays as it is.
@@ -184,7 +185,7 @@ expect 1 weft cp weft:/piped "$scratch/far/deep/er"
 [ -z "$(ls far)" ] || fail "something was left in far"
 # So long that it is surely not done when it is interrupted.
 expect 0 weft truncate -s 1T weft:/long
-timeout --preserve-status -s INT 1 "$build/tools/weft" cp weft:/long far/cut
+timeout --foreground --preserve-status -s INT 1 "$build/tools/weft" cp weft:/long far/cut
 same 1 $? "an interrupted copy to here"
 [ ! -e far/cut ] || fail "an incomplete local file was left"
 
