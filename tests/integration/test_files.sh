@@ -161,6 +161,12 @@ expect 1 weft rm -r weft:/
 expect 0 weft rm -f weft:/p/never
 expect 1 weft rm weft:/p/never
 says "weft:/p/never"
+# What is in a folder without write permission stays, but for root.
+if [ "$(id -u)" -ne 0 ]; then
+    expect 1 weft rm -r weft:/tree2
+    says "Permission denied"
+fi
+expect 0 weft chmod u+w weft:/tree2/a/b/c weft:/tree2/a/tree2/a/b/c
 expect 0 weft rm -r weft:/p weft:/tree2
 expect 1 weft ls weft:/p
 expect 0 weft df
