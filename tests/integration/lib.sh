@@ -123,6 +123,8 @@ finish()
         done
         printf '%d checks failed\n' $failures >&2
     fi
+    # A read-only folder would keep what is in it from anyone but root.
+    chmod -R u+w "$scratch"
     rm -rf "$scratch"
     # In a trap, exit alone would give the status from before it.
     exit $((failures > 0))
