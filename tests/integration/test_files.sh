@@ -164,7 +164,7 @@ says "weft:/p/never"
 # What is in a folder without write permission stays, but for root.
 if [ "$(id -u)" -ne 0 ]; then
     expect 1 weft rm -r weft:/tree2
-    says "Permission denied"
+    says "permission denied"
 fi
 expect 0 weft chmod u+w weft:/tree2/a/b/c weft:/tree2/a/tree2/a/b/c
 expect 0 weft rm -r weft:/p weft:/tree2
