@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * measure.c: one pattern on one target: written, read by other ranks, compared.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+#define FILE_BYTES 1280
+
+/* What is the same in both phases. */
+struct run {
+    const struct options *options;
+    const struct pattern *pattern;
+    const struct target *target;
+    char file[FILE_BYTES];
+    MPI_Info info;
+    bool on_weft;
+    int rank, ranks;
+    uint64_t seed; /* of the bytes, another one for each run */
+};
+
+struct times {
+    double open, transfer, close;
+};
+
+/* A benchmark that meets an error has nothing more to say. */
+static void must(int code, const struct run *run, const char *what)
+{
+    if (code == MPI_SUCCESS)
+        return;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length;
+    MPI_Error_string(code, text, &length);
+    fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %s %s: %s\n", run->rank, run->pattern->name,
+            run->target->label, what, run->file, text);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+}
+
+static void part_make(const struct run *run, int rank, struct part *part)
+{
+    const struct options *options = run->options;
+    struct shape shape = {
+        .ranks = run->ranks,
+        .bytes = options->bytes / run->pattern->volume_divisor,
+        .call_bytes = options->call_bytes,
+        .seed = options->seed,
+    };
+    part_init(part);
+    run->pattern->make(run->pattern, &shape, rank, part);
+}
+
+/* ---- one phase -------------------------------------------------------- */
+
+static void transfer_call(const struct run *run, MPI_File file, const struct part *part, bool write,
+                          size_t index, char *memory)
+{
+    struct call call = index < part->call_count ? part->calls[index] : (struct call){0};
+    MPI_Datatype type = part->etype == MPI_DATATYPE_NULL ? MPI_BYTE : part->etype;
+    MPI_Status status;
+    int code, size, got;
+    MPI_Type_size(type, &size);
+    int count = (int)(call.bytes / size);
+    if (run->target->collective)
+        code = write ? MPI_File_write_at_all(file, call.offset, memory, count, type, &status)
+                     : MPI_File_read_at_all(file, call.offset, memory, count, type, &status);
+    else
+        code = write ? MPI_File_write_at(file, call.offset, memory, count, type, &status)
+                     : MPI_File_read_at(file, call.offset, memory, count, type, &status);
+    must(code, run, write ? "writing" : "reading");
+    MPI_Get_count(&status, type, &got);
+    if (got != count) {
+        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: a call %s %d elements, not %d\n", run->rank,
+                run->pattern->name, run->target->label, write ? "wrote" : "read", got, count);
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+}
+
+static double since(double start)
+{
+    double mine = MPI_Wtime() - start, most;
+    MPI_Allreduce(&mine, &most, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+    return most;
+}
+
+/* Ranks with fewer calls take part in collective ones with nothing. */
+static size_t calls_in_all(const struct run *run, const struct part *part)
+{
+    uint64_t mine = part->call_count, most = 0;
+    MPI_Allreduce(&mine, &most, 1, MPI_UINT64_T, MPI_MAX, MPI_COMM_WORLD);
+    return run->target->collective ? (size_t)most : part->call_count;
+}
+
+static struct times phase(const struct run *run, const struct part *part, bool write, char *memory)
+{
+    struct times times;
+    MPI_File file;
+    int mode = write ? MPI_MODE_CREATE | MPI_MODE_RDWR : MPI_MODE_RDONLY;
+    size_t calls = calls_in_all(run, part);
+
+    MPI_Barrier(MPI_COMM_WORLD);
+    double start = MPI_Wtime();
+    must(MPI_File_open(MPI_COMM_WORLD, run->file, mode, run->info, &file), run, "opening");
+    times.open = since(start);
+    if (part->etype != MPI_DATATYPE_NULL)
+        must(MPI_File_set_view(file, part->displacement, part->etype, part->filetype, "native", MPI_INFO_NULL),
+             run, "setting the view of");
+
+    MPI_Barrier(MPI_COMM_WORLD);
+    start = MPI_Wtime();
+    for (size_t i = 0; i < calls; i++) {
+        transfer_call(run, file, part, write, i, memory);
+        memory += i < part->call_count ? part->calls[i].bytes : 0;
+    }
+    times.transfer = since(start);
+
+    MPI_Barrier(MPI_COMM_WORLD);
+    start = MPI_Wtime();
+    must(MPI_File_close(&file), run, "closing");
+    times.close = since(start);
+    return times;
+}
+
+/* ---- lines ------------------------------------------------------------ */
+
+void measure_header(void)
+{
+    puts("pattern,target,direction,ranks,bytes,calls,open_s,transfer_s,close_s,requests,store_operations,"
+         "wire_bytes");
+}
+
+static void line(const struct run *run, const struct part *part, bool write, const struct times *times,
+                 const struct counts *before, const struct counts *after)
+{
+    int64_t bytes = 0, calls = 0, mine = (int64_t)part->call_count;
+    MPI_Reduce(&part->bytes, &bytes, 1, MPI_INT64_T, MPI_SUM, 0, MPI_COMM_WORLD);
+    MPI_Reduce(&mine, &calls, 1, MPI_INT64_T, MPI_MAX, 0, MPI_COMM_WORLD);
+    if (run->rank != 0)
+        return;
+    printf("%s,%s,%s,%d,%" PRId64 ",%" PRId64 ",%.6f,%.6f,%.6f", run->pattern->name, run->target->label,
+           write ? "write" : "read", run->ranks, bytes, calls, times->open, times->transfer, times->close);
+    if (run->on_weft)
+        printf(",%" PRId64 ",%" PRId64 ",%" PRId64 "\n", after->requests - before->requests,
+               after->store - before->store, after->wire_bytes - before->wire_bytes);
+    else
+        printf(",,,\n");
+    fflush(stdout);
+}
+
+/* ---- one run ---------------------------------------------------------- */
+
+static int all_well(int result)
+{
+    int worst;
+    MPI_Allreduce(&result, &worst, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+    return worst;
+}
+
+static int phase_counted(const struct run *run, const struct part *part, bool write, char *memory)
+{
+    struct counts before = {0}, after = {0};
+    if (run->on_weft && all_well(counts_ask(&before)) < 0)
+        return -1;
+    struct times times = phase(run, part, write, memory);
+    if (run->on_weft && all_well(counts_ask(&after)) < 0)
+        return -1;
+    line(run, part, write, &times, &before, &after);
+    return 0;
+}
+
+/* Fresh pages are the kernel's affair, and not to be found in what is timed. */
+static char *memory_make(const struct run *run, const struct part *part)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, 4096, (size_t)part->bytes + 1)) {
+        fprintf(stderr, "mpiio: rank %d: out of memory for %" PRId64 " bytes\n", run->rank, part->bytes);
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+    memset(memory, 0xee, (size_t)part->bytes + 1);
+    return memory;
+}
+
+static int write_part(const struct run *run)
+{
+    struct part part;
+    part_make(run, run->rank, &part);
+    char *memory = memory_make(run, &part);
+    part_fill(&part, run->seed, memory);
+    int result = phase_counted(run, &part, true, memory);
+    free(memory);
+    part_free(&part);
+    return result;
+}
+
+static int read_part(const struct run *run)
+{
+    struct part part;
+    int64_t first;
+    part_make(run, (run->rank + 1) % run->ranks, &part);
+    char *memory = memory_make(run, &part);
+    int result = phase_counted(run, &part, false, memory);
+    int64_t wrong = result < 0 ? 0 : part_check(&part, run->seed, memory, &first);
+    if (wrong > 0) {
+        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %" PRId64 " wrong bytes, the first at %" PRId64 "\n",
+                run->rank, run->pattern->name, run->target->label, wrong, first);
+        result = -1;
+    }
+    free(memory);
+    part_free(&part);
+    return all_well(result);
+}
+
+/* The size goes first, so that the space is given back now and not during the next run. */
+static void remove_file(const struct run *run)
+{
+    MPI_File file;
+    if (run->rank == 0) {
+        must(MPI_File_open(MPI_COMM_SELF, run->file, MPI_MODE_RDWR, run->info, &file), run, "opening");
+        must(MPI_File_set_size(file, 0), run, "emptying");
+        must(MPI_File_close(&file), run, "closing");
+        must(MPI_File_delete(run->file, run->info), run, "removing");
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+static MPI_Info info_make(const struct pattern *pattern, const struct target *target)
+{
+    MPI_Info info;
+    char number[32];
+    MPI_Info_create(&info);
+    for (unsigned i = 0; i < target->hint_count; i++)
+        MPI_Info_set(info, target->keys[i], target->values[i]);
+    if (pattern->chunk_size) {
+        snprintf(number, sizeof number, "%" PRId64, pattern->chunk_size);
+        MPI_Info_set(info, "striping_unit", number);
+    }
+    return info;
+}
+
+int measure_pattern(const struct options *options, const struct pattern *pattern,
+                    const struct target *target)
+{
+    static uint64_t serial;
+    struct run run = {
+        .options = options,
+        .pattern = pattern,
+        .target = target,
+        .on_weft = strncmp(target->folder, "weft:", 5) == 0,
+        .info = info_make(pattern, target),
+    };
+    run.seed = options->seed ^ ++serial << 40;
+    MPI_Comm_rank(MPI_COMM_WORLD, &run.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &run.ranks);
+    snprintf(run.file, sizeof run.file, "%s/%s-%s", target->folder, pattern->name, target->label);
+
+    int result = write_part(&run);
+    if (result == 0)
+        result = read_part(&run);
+    remove_file(&run);
+    MPI_Info_free(&run.info);
+    return result;
+}
