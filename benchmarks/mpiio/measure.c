@@ -106,7 +106,8 @@ static struct times phase(const struct run *run, const struct part *part, bool w
     must(MPI_File_open(MPI_COMM_WORLD, run->file, mode, run->info, &file), run, "opening");
     times.open = since(start);
     if (part->etype != MPI_DATATYPE_NULL)
-        must(MPI_File_set_view(file, part->displacement, part->etype, part->filetype, "native", MPI_INFO_NULL),
+        must(MPI_File_set_view(file, part->displacement, part->etype, part->filetype, "native",
+                               MPI_INFO_NULL),
              run, "setting the view of");
 
     MPI_Barrier(MPI_COMM_WORLD);
@@ -204,7 +205,7 @@ static int read_part(const struct run *run)
     int result = phase_counted(run, &part, false, memory);
     int64_t wrong = result < 0 ? 0 : part_check(&part, run->seed, memory, &first);
     if (wrong > 0) {
-        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %" PRId64 " wrong bytes, the first at %" PRId64 "\n",
+        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %" PRId64 " bytes are wrong, first at %" PRId64 "\n",
                 run->rank, run->pattern->name, run->target->label, wrong, first);
         result = -1;
     }
