@@ -205,7 +205,7 @@ static int read_part(const struct run *run)
     int result = phase_counted(run, &part, false, memory);
     int64_t wrong = result < 0 ? 0 : part_check(&part, run->seed, memory, &first);
     if (wrong > 0) {
-        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %" PRId64 " bytes are wrong, first at %" PRId64 "\n",
+        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %" PRId64 " wrong bytes, first at %" PRId64 "\n",
                 run->rank, run->pattern->name, run->target->label, wrong, first);
         result = -1;
     }
