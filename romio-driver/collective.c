@@ -45,8 +45,8 @@ static bool is_too_large(const struct reach *reaches, int ranks)
 
 /* Collective: true when two-phase I/O is to do this access. `hint` is the same
  * on all ranks. */
-static bool wants_two_phase(ADIO_File fd, int hint, int count, MPI_Datatype datatype, int file_ptr_type,
-                            ADIO_Offset offset)
+static bool wants_two_phase(ADIO_File fd, int hint, romio_count_t count, MPI_Datatype datatype,
+                            int file_ptr_type, ADIO_Offset offset)
 {
     if (hint == ADIOI_HINT_DISABLE)
         return false;
@@ -79,8 +79,8 @@ static void finish(ADIO_File fd, struct failure *failure, int *error_code)
     *error_code = failure_agree(failure, fd->comm) ? failure_code(failure) : MPI_SUCCESS;
 }
 
-void driver_read_coll(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                      ADIO_Offset offset, ADIO_Status *status, int *error_code)
+void driver_read_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                      int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
     if (!wants_two_phase(fd, fd->hints->cb_read, count, datatype, file_ptr_type, offset)) {
         driver_read_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code);
@@ -92,8 +92,8 @@ void driver_read_coll(ADIO_File fd, void *buffer, int count, MPI_Datatype dataty
     finish(fd, &failure, error_code);
 }
 
-void driver_write_coll(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                       ADIO_Offset offset, ADIO_Status *status, int *error_code)
+void driver_write_coll(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
+                       int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
     int hint = driver_file(fd)->can_read ? fd->hints->cb_write : ADIOI_HINT_DISABLE;
     if (!wants_two_phase(fd, hint, count, datatype, file_ptr_type, offset)) {

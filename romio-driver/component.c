@@ -22,6 +22,8 @@
 #include "ompi/info/info.h"
 #include "ompi/mca/io/io.h"
 
+#include "host.h"
+
 /* The glue's names carry the version of ROMIO, which component.mk knows: mca_io_romio321_... */
 #define JOIN_(a, b) a##b
 #define JOIN(a, b)  JOIN_(a, b)
@@ -32,9 +34,6 @@
 /* Of driver.h, which wants the headers as ROMIO sees them. */
 bool driver_path_match(const char *path);
 int nonblocking_progress(void);
-void component_call_on_progress(void);
-typedef void component_add_fn(void *argument, int64_t offset, int64_t length);
-void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument);
 
 #define PRIORITY 90 /* ompio has 30, Open MPI's own ROMIO 10 */
 
@@ -91,16 +90,18 @@ static int set_view(ompi_file_t *file, MPI_Offset displacement, struct ompi_data
 
 /* ---- progress --------------------------------------------------------- */
 
-void component_call_on_progress(void)
+int host_request_start(MPI_Grequest_query_function *query, MPI_Grequest_free_function *forget,
+                       MPI_Grequest_cancel_function *cancel, void *state, MPI_Request *request)
 {
     if (!is_called_on_progress)
         opal_progress_register(nonblocking_progress);
     is_called_on_progress = true;
+    return MPI_Grequest_start(query, forget, cancel, state, request);
 }
 
 /* ---- datatypes -------------------------------------------------------- */
 
-void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument)
+void host_walk(MPI_Datatype datatype, host_add_fn *add, void *argument)
 {
     struct iovec runs[64];
     opal_convertor_t convertor;
@@ -118,6 +119,23 @@ void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument
                 add(argument, (int64_t)(intptr_t)runs[i].iov_base, (int64_t)runs[i].iov_len);
     } while (!is_done);
     OBJ_DESTRUCT(&convertor);
+}
+
+/*
+ * Open MPI's answer is "contiguous" also for a type whose bytes begin before
+ * its origin; ROMIO would then take the bytes at the origin.
+ */
+void __real_ADIOI_Datatype_iscontig(MPI_Datatype datatype, int *is_contiguous);
+void __wrap_ADIOI_Datatype_iscontig(MPI_Datatype datatype, int *is_contiguous);
+
+void __wrap_ADIOI_Datatype_iscontig(MPI_Datatype datatype, int *is_contiguous)
+{
+    __real_ADIOI_Datatype_iscontig(datatype, is_contiguous);
+    if (*is_contiguous) {
+        MPI_Aint lower_bound, extent;
+        MPI_Type_get_true_extent(datatype, &lower_bound, &extent);
+        *is_contiguous = lower_bound == 0;
+    }
 }
 
 /* ---- selection -------------------------------------------------------- */

@@ -31,6 +31,7 @@ driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
 wrapped = ADIO_ResolveFileType ADIOI_Datatype_iscontig ADIOI_cb_config_list_parse \
 	ADIOI_Flatten_datatype ADIOI_Flatten_and_find
 
+romio_features := $(shell $(DRIVER)/romio-features $(ROMIO))
 romio_includes = -I$(ROMIO)/include -I$(ROMIO)/adio/include -I$(ROMIO)/mpi-io
 glue_includes = -I$(GLUE) -I$(ROMIO)/.. $(romio_includes)
 mpi_includes = $(MPI_DIRS:%=-isystem %)
@@ -40,7 +41,8 @@ warnings = -Wall -Wextra -Werror
 # Others' code: no warnings, and their names for what they expect of a build.
 foreign_flags = $(common_flags) -w -DHAVE_CONFIG_H -DOMPI_BUILDING=1 -D__EXTENSIONS__
 driver_flags = $(common_flags) $(warnings) -std=gnu17 -MMD -MP -DHAVE_CONFIG_H \
-	-DWEFT_GLUE=$(GLUE_NAME) -DWEFT_GLUE_HEADER='"io_$(GLUE_NAME).h"' -I$(WEFT_INCLUDE) -I$(DRIVER)
+	$(romio_features) -DWEFT_GLUE=$(GLUE_NAME) -DWEFT_GLUE_HEADER='"io_$(GLUE_NAME).h"' \
+	-I$(WEFT_INCLUDE) -I$(DRIVER)
 
 all: $(component)
 	@:

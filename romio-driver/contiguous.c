@@ -10,7 +10,7 @@
 #include "driver.h"
 
 /* The run's length, and where it begins in the file. */
-static int64_t run_length(ADIO_File fd, int count, MPI_Datatype datatype, int file_ptr_type,
+static int64_t run_length(ADIO_File fd, romio_count_t count, MPI_Datatype datatype, int file_ptr_type,
                           ADIO_Offset *offset)
 {
     MPI_Count size;
@@ -53,8 +53,8 @@ static void clear_rest(ADIO_File fd, void *buffer, int64_t length, ssize_t resul
         memset((char *)buffer + result, 0, (size_t)(length - result));
 }
 
-void driver_read_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                        ADIO_Offset offset, ADIO_Status *status, int *error_code)
+void driver_read_contig(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                        int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
     struct driver_file *file = driver_file(fd);
     int64_t length = run_length(fd, count, datatype, file_ptr_type, &offset);
@@ -65,7 +65,7 @@ void driver_read_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype data
     finish(fd, result, file_ptr_type, offset, status, error_code);
 }
 
-void driver_write_contig(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_write_contig(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                          int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
     struct driver_file *file = driver_file(fd);

@@ -25,7 +25,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "adio.h"
+#include "compat.h"
+#include "host.h"
 #include "weft/weft.h"
 
 #define DRIVER_FILE_SYSTEM 190 /* no other file system of ROMIO has this number */
@@ -150,8 +151,8 @@ struct batch {
  * have them. False when that is before the start of the file. An access stays
  * where it is in memory.
  */
-bool access_begin(struct access *access, ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
-                  int file_ptr_type, ADIO_Offset offset);
+bool access_begin(struct access *access, ADIO_File fd, const void *buffer, romio_count_t count,
+                  MPI_Datatype datatype, int file_ptr_type, ADIO_Offset offset);
 /* access_keep(): after it the datatype and ROMIO's lists are needed no more,
  * for an access that outlives the call that began it. */
 void access_keep(struct access *access);
@@ -172,16 +173,16 @@ void view_forget(struct driver_file *file);
 
 /* ---- contiguous.c ----------------------------------------------------- */
 
-void driver_read_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                        ADIO_Offset offset, ADIO_Status *status, int *error_code);
-void driver_write_contig(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_read_contig(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                        int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
+void driver_write_contig(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                          int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
 
 /* ---- strided.c -------------------------------------------------------- */
 
-void driver_read_strided(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                         ADIO_Offset offset, ADIO_Status *status, int *error_code);
-void driver_write_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_read_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                         int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
+void driver_write_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                           int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
 
 /* ---- collective.c ----------------------------------------------------- */
@@ -192,35 +193,25 @@ void driver_write_strided(ADIO_File fd, const void *buffer, int count, MPI_Datat
  * ranks would wait for ever. So while it runs, reads and writes tell it nothing
  * of an error but note it, and all ranks agree on the outcome when it is through.
  */
-void driver_read_coll(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                      ADIO_Offset offset, ADIO_Status *status, int *error_code);
-void driver_write_coll(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                       ADIO_Offset offset, ADIO_Status *status, int *error_code);
+void driver_read_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                      int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
+void driver_write_coll(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
+                       int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
 
 /* ---- nonblocking.c ---------------------------------------------------- */
 
-void driver_iread_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                         ADIO_Offset offset, ADIO_Request *request, int *error_code);
-void driver_iwrite_contig(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_iread_contig(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                         int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
+void driver_iwrite_contig(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                           int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
-void driver_iread_strided(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                          ADIO_Offset offset, ADIO_Request *request, int *error_code);
-void driver_iwrite_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_iread_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                          int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
+void driver_iwrite_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                            int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
 
 /* nonblocking_progress(): moves all operations on, without waiting; returns how
  * many are complete now. */
 int nonblocking_progress(void);
-
-/* ---- component.c ------------------------------------------------------ */
-
-/* component_call_on_progress(): makes MPI call nonblocking_progress() from its
- * own progress from now on. */
-void component_call_on_progress(void);
-/* component_walk(): calls `add` for each run of bytes that one copy of the
- * datatype selects, in the order in which MPI would send them. */
-typedef void component_add_fn(void *argument, int64_t offset, int64_t length);
-void component_walk(MPI_Datatype datatype, component_add_fn *add, void *argument);
 
 /* ---- control.c -------------------------------------------------------- */
 

@@ -8,7 +8,6 @@
  * list is made from that, and all of ROMIO uses it.
  */
 #include "driver.h"
-#include "adio_extern.h"
 
 struct list {
     ADIO_Offset *offsets;
@@ -35,48 +34,32 @@ static void add_piece(void *argument, int64_t offset, int64_t length)
     list->count++;
 }
 
-static ADIOI_Flatlist_node *make_node(MPI_Datatype datatype)
+static ADIOI_Flatlist_node *flatten(MPI_Datatype datatype)
 {
     struct list list = {.room = 16};
-    ADIOI_Flatlist_node *node = ADIOI_Calloc(1, sizeof *node);
     list.offsets = ADIOI_Malloc(list.room * sizeof *list.offsets);
     list.lengths = ADIOI_Malloc(list.room * sizeof *list.lengths);
-    component_walk(datatype, add_piece, &list);
+    host_walk(datatype, add_piece, &list);
     if (list.count == 0) /* ROMIO expects one piece at least */
         add_piece(&list, 0, 0);
-    node->type = datatype;
-    node->count = (MPI_Count)list.count;
-    node->indices = list.offsets;
-    node->blocklens = list.lengths;
-    node->lb_idx = node->ub_idx = -1;
-    return node;
+    return compat_flat_keep(datatype, list.offsets, list.lengths, list.count);
 }
 
-/* The node of a datatype, or the last one of the list. */
-static ADIOI_Flatlist_node *find(MPI_Datatype datatype)
-{
-    ADIOI_Flatlist_node *node = ADIOI_Flatlist;
-    while (node->type != datatype && node->next != NULL)
-        node = node->next;
-    return node;
-}
-
-void __wrap_ADIOI_Flatten_datatype(MPI_Datatype datatype);
+romio_flattened_t __wrap_ADIOI_Flatten_datatype(MPI_Datatype datatype);
 ADIOI_Flatlist_node *__wrap_ADIOI_Flatten_and_find(MPI_Datatype datatype);
 
-/* ROMIO keeps no list for a type that is contiguous, and nobody asks for it. */
-void __wrap_ADIOI_Flatten_datatype(MPI_Datatype datatype)
+romio_flattened_t __wrap_ADIOI_Flatten_datatype(MPI_Datatype datatype)
 {
+    ADIOI_Flatlist_node *node = NULL;
     int is_contiguous;
     ADIOI_Datatype_iscontig(datatype, &is_contiguous);
-    if (!is_contiguous)
-        __wrap_ADIOI_Flatten_and_find(datatype);
+    if (!is_contiguous || COMPAT_FLATTENS_CONTIGUOUS)
+        node = __wrap_ADIOI_Flatten_and_find(datatype);
+    return (romio_flattened_t)node;
 }
 
 ADIOI_Flatlist_node *__wrap_ADIOI_Flatten_and_find(MPI_Datatype datatype)
 {
-    ADIOI_Flatlist_node *node = find(datatype);
-    if (node->type != datatype)
-        node = node->next = make_node(datatype);
-    return node;
+    ADIOI_Flatlist_node *node = compat_flat_find(datatype);
+    return node != NULL ? node : flatten(datatype);
 }

@@ -125,17 +125,17 @@ static int cancel(void *state, int is_complete)
 
 static void give_request(struct operation *operation, ADIO_Request *request)
 {
-    MPI_Grequest_start(query, forget, cancel, operation, request);
+    host_request_start(query, forget, cancel, operation, request);
     operation->request = *request;
     pthread_mutex_lock(&under_way_lock);
     operation->next = under_way;
     under_way = operation;
     pthread_mutex_unlock(&under_way_lock);
-    component_call_on_progress();
 }
 
-static void begin(ADIO_File fd, start_fn *start, const void *buffer, int count, MPI_Datatype datatype,
-                  int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
+static void begin(ADIO_File fd, start_fn *start, const void *buffer, romio_count_t count,
+                  MPI_Datatype datatype, int file_ptr_type, ADIO_Offset offset, ADIO_Request *request,
+                  int *error_code)
 {
     struct driver_file *file = driver_file(fd);
     struct operation *operation = ADIOI_Calloc(1, sizeof *operation);
@@ -163,13 +163,13 @@ static void begin(ADIO_File fd, start_fn *start, const void *buffer, int count, 
         *request = MPI_REQUEST_NULL;
 }
 
-void driver_iread_strided(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                          ADIO_Offset offset, ADIO_Request *request, int *error_code)
+void driver_iread_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                          int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
 {
     begin(fd, weft_file_read_list_async, buffer, count, datatype, file_ptr_type, offset, request, error_code);
 }
 
-void driver_iwrite_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_iwrite_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                            int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
 {
     begin(fd, weft_file_write_list_async, buffer, count, datatype, file_ptr_type, offset, request,
@@ -183,14 +183,14 @@ static ADIO_Offset in_etypes(ADIO_File fd, int file_ptr_type, ADIO_Offset offset
     return file_ptr_type == ADIO_INDIVIDUAL ? 0 : (offset - fd->disp) / fd->etype_size;
 }
 
-void driver_iread_contig(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                         ADIO_Offset offset, ADIO_Request *request, int *error_code)
+void driver_iread_contig(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                         int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
 {
     driver_iread_strided(fd, buffer, count, datatype, file_ptr_type, in_etypes(fd, file_ptr_type, offset),
                          request, error_code);
 }
 
-void driver_iwrite_contig(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_iwrite_contig(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                           int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
 {
     driver_iwrite_strided(fd, buffer, count, datatype, file_ptr_type, in_etypes(fd, file_ptr_type, offset),

@@ -200,8 +200,8 @@ static void begin_memory(struct access *access, const void *buffer, MPI_Datatype
     access->flattened = datatype;
 }
 
-bool access_begin(struct access *access, ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
-                  int file_ptr_type, ADIO_Offset offset)
+bool access_begin(struct access *access, ADIO_File fd, const void *buffer, romio_count_t count,
+                  MPI_Datatype datatype, int file_ptr_type, ADIO_Offset offset)
 {
     MPI_Count size;
     MPI_Type_size_x(datatype, &size);
@@ -227,7 +227,7 @@ bool access_reach(ADIO_File fd, int64_t bytes, int file_ptr_type, ADIO_Offset of
 static void forget_flattened(struct access *access)
 {
     if (access->flattened != MPI_DATATYPE_NULL)
-        ADIOI_Delete_flattened(access->flattened);
+        compat_flat_forget(access->flattened);
     access->flattened = MPI_DATATYPE_NULL;
 }
 

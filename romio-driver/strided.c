@@ -32,7 +32,7 @@ static int64_t move(weft_file_t *file, struct access *access, list_fn *list)
     return moved;
 }
 
-static void access_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+static void access_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                            int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code,
                            list_fn *list)
 {
@@ -54,13 +54,13 @@ static void access_strided(ADIO_File fd, const void *buffer, int count, MPI_Data
         MPIR_Status_set_bytes(status, MPI_BYTE, moved < 0 ? 0 : moved);
 }
 
-void driver_read_strided(ADIO_File fd, void *buffer, int count, MPI_Datatype datatype, int file_ptr_type,
-                         ADIO_Offset offset, ADIO_Status *status, int *error_code)
+void driver_read_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                         int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
     access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, read_list);
 }
 
-void driver_write_strided(ADIO_File fd, const void *buffer, int count, MPI_Datatype datatype,
+void driver_write_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                           int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
     access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, write_list);

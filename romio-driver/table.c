@@ -61,36 +61,18 @@ void driver_path(const char *given, char path[DRIVER_PATH_BYTES])
     snprintf(path, DRIVER_PATH_BYTES, WEFT_PATH_PREFIX "%s%s", root, given);
 }
 
-void __real_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system, ADIOI_Fns **table,
-                                 int *error_code);
-void __wrap_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system, ADIOI_Fns **table,
-                                 int *error_code);
+romio_resolved_t __real_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system,
+                                             ADIOI_Fns **table, int *error_code);
+romio_resolved_t __wrap_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system,
+                                             ADIOI_Fns **table, int *error_code);
 
-void __wrap_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system, ADIOI_Fns **table,
-                                 int *error_code)
+romio_resolved_t __wrap_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system,
+                                             ADIOI_Fns **table, int *error_code)
 {
-    if (!driver_path_match(path)) {
-        __real_ADIO_ResolveFileType(comm, path, file_system, table, error_code);
-        return;
-    }
+    if (!driver_path_match(path))
+        return __real_ADIO_ResolveFileType(comm, path, file_system, table, error_code);
     *file_system = DRIVER_FILE_SYSTEM;
     *table = &driver_table;
     *error_code = MPI_SUCCESS;
-}
-
-/*
- * Open MPI's answer is "contiguous" also for a type whose bytes begin before
- * its origin; ROMIO would then take the bytes at the origin.
- */
-void __real_ADIOI_Datatype_iscontig(MPI_Datatype datatype, int *is_contiguous);
-void __wrap_ADIOI_Datatype_iscontig(MPI_Datatype datatype, int *is_contiguous);
-
-void __wrap_ADIOI_Datatype_iscontig(MPI_Datatype datatype, int *is_contiguous)
-{
-    __real_ADIOI_Datatype_iscontig(datatype, is_contiguous);
-    if (*is_contiguous) {
-        MPI_Aint lower_bound, extent;
-        MPI_Type_get_true_extent(datatype, &lower_bound, &extent);
-        *is_contiguous = lower_bound == 0;
-    }
+    return (romio_resolved_t)weft_path_match(path);
 }
