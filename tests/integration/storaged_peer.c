@@ -469,6 +469,30 @@ int peer_sync(struct peer *peer, uint64_t ino)
     return 0;
 }
 
+int peer_truncate(struct peer *peer, struct rpc_connection *connection, uint64_t ino, uint64_t size,
+                  bool grow_only)
+{
+    static struct answer answer;
+    uint8_t body[256];
+    struct wire_object_truncate request = {
+        .capability = peer_capability(peer, ino, 0), .size = size, .grow_only = grow_only};
+    ssize_t length = wire_encode_object_truncate(body, sizeof body, &request);
+    assert_true(length > 0);
+    peer_call(peer, connection, WIRE_OP_object_truncate, body, (size_t)length, NULL, 0, &answer);
+    return answer.status;
+}
+
+int peer_remove(struct peer *peer, struct rpc_connection *connection, uint64_t ino)
+{
+    static struct answer answer;
+    uint8_t body[256];
+    struct wire_object_remove request = {.capability = peer_capability(peer, ino, 0)};
+    ssize_t length = wire_encode_object_remove(body, sizeof body, &request);
+    assert_true(length > 0);
+    peer_call(peer, connection, WIRE_OP_object_remove, body, (size_t)length, NULL, 0, &answer);
+    return answer.status;
+}
+
 int peer_end(struct peer *peer, uint64_t ino, uint64_t *end)
 {
     static struct answer answer;

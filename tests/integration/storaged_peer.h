@@ -82,6 +82,10 @@ size_t peer_encode_io(const struct wire_capability *capability, uint64_t map_ver
 int peer_write(struct peer *peer, uint64_t ino, uint64_t offset, const void *data, size_t length);
 int peer_read(struct peer *peer, uint64_t ino, uint64_t offset, void *data, size_t length);
 int peer_sync(struct peer *peer, uint64_t ino);
+/* What only the metadata server may ask of a shard. */
+int peer_truncate(struct peer *peer, struct rpc_connection *connection, uint64_t ino, uint64_t size,
+                  bool grow_only);
+int peer_remove(struct peer *peer, struct rpc_connection *connection, uint64_t ino);
 /* The largest end over all shards. */
 int peer_end(struct peer *peer, uint64_t ino, uint64_t *end);
 bool peer_is_elsewhere(uint64_t offset);

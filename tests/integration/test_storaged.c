@@ -329,22 +329,21 @@ static void test_nonsense_bodies_are_refused(void **state)
 
 /* ---- truncate and remove ------------------------------------------------ */
 
-static int manage(unsigned operation, struct rpc_connection **connections, uint64_t ino, uint64_t size,
-                  bool grow_only)
+/* Asks both shards, as an ordinary client or as the metadata server. */
+static int truncate_all(struct rpc_connection **connections, uint64_t ino, uint64_t size, bool grow_only)
 {
-    struct wire_capability capability = peer_capability(&peer, ino, 0);
-    struct wire_object_truncate truncate = {.capability = capability, .size = size, .grow_only = grow_only};
-    struct wire_object_remove remove = {.capability = capability};
-    ssize_t length = operation == WIRE_OP_object_truncate
-                         ? wire_encode_object_truncate(body, sizeof body, &truncate)
-                         : wire_encode_object_remove(body, sizeof body, &remove);
-    assert_true(length > 0);
-    for (uint32_t k = 0; k < PEER_SHARDS; k++) {
-        peer_call(&peer, connections[k], operation, body, (size_t)length, NULL, 0, &answer);
-        if (answer.status)
-            return answer.status;
-    }
-    return 0;
+    int status = 0;
+    for (uint32_t k = 0; k < PEER_SHARDS && !status; k++)
+        status = peer_truncate(&peer, connections[k], ino, size, grow_only);
+    return status;
+}
+
+static int remove_all(struct rpc_connection **connections, uint64_t ino)
+{
+    int status = 0;
+    for (uint32_t k = 0; k < PEER_SHARDS && !status; k++)
+        status = peer_remove(&peer, connections[k], ino);
+    return status;
 }
 
 static void test_truncate(void **state)
@@ -355,23 +354,23 @@ static void test_truncate(void **state)
     (void)state;
     fill(data, LENGTH, 6);
     assert_int_equal(peer_write(&peer, 5, 0, data, LENGTH), 0);
-    assert_int_equal(manage(WIRE_OP_object_truncate, peer.to_shard, 5, 0, false), -EACCES);
+    assert_int_equal(truncate_all(peer.to_shard, 5, 0, false), -EACCES);
     for (unsigned i = 0; i < 4; i++) {
         uint64_t size = sizes[i];
-        assert_int_equal(manage(WIRE_OP_object_truncate, peer.manager_to_shard, 5, size, false), 0);
+        assert_int_equal(truncate_all(peer.manager_to_shard, 5, size, false), 0);
         assert_int_equal(peer_end(&peer, 5, &end), 0);
         /* The last byte may lie on the other server. */
         assert_true(end <= size);
         if (size && !peer_is_elsewhere(size - 1))
             assert_int_equal(end, size);
         /* Longer again, the old bytes must not come back. */
-        assert_int_equal(manage(WIRE_OP_object_truncate, peer.manager_to_shard, 5, LENGTH, true), 0);
+        assert_int_equal(truncate_all(peer.manager_to_shard, 5, LENGTH, true), 0);
         memset(data + size, 0, LENGTH - size);
         blank_elsewhere(data, LENGTH, 0);
         assert_int_equal(peer_read(&peer, 5, 0, back, LENGTH), 0);
         assert_memory_equal(data, back, LENGTH);
         /* Growing only does not cut. */
-        assert_int_equal(manage(WIRE_OP_object_truncate, peer.manager_to_shard, 5, 1, true), 0);
+        assert_int_equal(truncate_all(peer.manager_to_shard, 5, 1, true), 0);
         assert_int_equal(peer_read(&peer, 5, 0, back, LENGTH), 0);
         assert_memory_equal(data, back, LENGTH);
     }
@@ -386,9 +385,9 @@ static void test_remove(void **state)
     fill(data, sizeof data, 7);
     assert_int_equal(peer_write(&peer, 5, 0, data, sizeof data), 0);
     assert_int_equal(peer_sync(&peer, 5), 0);
-    assert_int_equal(manage(WIRE_OP_object_remove, peer.to_shard, 5, 0, false), -EACCES);
-    assert_int_equal(manage(WIRE_OP_object_remove, peer.manager_to_shard, 5, 0, false), 0);
-    assert_int_equal(manage(WIRE_OP_object_remove, peer.manager_to_shard, 5, 0, false), 0);
+    assert_int_equal(remove_all(peer.to_shard, 5), -EACCES);
+    assert_int_equal(remove_all(peer.manager_to_shard, 5), 0);
+    assert_int_equal(remove_all(peer.manager_to_shard, 5), 0);
     assert_int_equal(peer_end(&peer, 5, &end), 0);
     assert_int_equal(end, 0);
     memset(data, 0, sizeof data);
