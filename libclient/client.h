@@ -49,7 +49,10 @@
     X(bytes_copied)      /* between the caller's memory and packed buffers */                          \
     X(sizes_asked)       /* by reads that met bytes that were not there */                             \
     X(retries)           /* requests made again, with a newer cluster map */                           \
-    X(maps_adopted)
+    X(maps_adopted)                                                                                    \
+    X(locks)             /* asked for */                                                               \
+    X(lock_waits)        /* answers that a lock is not granted yet */                                  \
+    X(locks_lost)        /* noticed when they were to be given back */
 
 enum client_counter {
 #define CLIENT_COUNTER_ENUM(name) CLIENT_COUNT_##name,
@@ -82,6 +85,9 @@ struct weft_session {
     struct list links[SESSION_LINK_BUCKETS]; /* shard_link: storage shards by address */
     struct list shard_calls;  /* under way, the longest so first */
     struct list map_waiters;  /* shard calls that wait for a newer map */
+    struct list locks_in_line; /* weft_lock: to be asked for when others were answered */
+    uint32_t locks_asked;     /* requests for locks under way */
+    uint64_t lock_id;         /* the latest one given to a lock */
     struct rpc_call map_call; /* the one map_get that may be under way */
     bool map_asked;
     uint64_t looked_ns; /* when slow calls were last a reason to ask */

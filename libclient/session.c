@@ -285,6 +285,7 @@ static int session_new(const char *conf_path, weft_session_t **out)
         return err_set(-ENOMEM, "out of memory for a session");
     list_init(&session->shard_calls);
     list_init(&session->map_waiters);
+    list_init(&session->locks_in_line);
     list_init(&session->followers);
     for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++)
         list_init(&session->links[i]);

@@ -31,6 +31,7 @@
 #define LIMITS_EXTENTS_MAX 8192u                 /* of one read or write request */
 #define LIMITS_IO_BYTES_MAX (4u << 20)           /* data bytes of one read or write request */
 #define LIMITS_LIST_MAX 65536u
+#define LIMITS_LOCK_RANGES_MAX 1024u             /* of one lock */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u

@@ -45,6 +45,7 @@
     X(14, statfs)                                                                                      \
     X(15, layout_set)                                                                                  \
     X(16, access)                                                                                      \
+    X(17, pointer)                                                                                     \
     X(30, map_get)                                                                                     \
     X(31, server_register)                                                                             \
     X(32, heartbeat)                                                                                   \
@@ -54,7 +55,9 @@
     X(52, sync)                                                                                        \
     X(53, object_stat)                                                                                 \
     X(54, object_truncate)                                                                             \
-    X(55, object_remove)
+    X(55, object_remove)                                                                               \
+    X(56, lock)                                                                                        \
+    X(57, unlock)
 
 /* ---- envelope: in front of every message on the transport -------------- */
 
@@ -223,6 +226,14 @@
 
 #define WIRE_FIELDS_access(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 7)
 
+/* The shared file pointer of an open file. */
+#define WIRE_FIELDS_pointer(X)                                                                         \
+    X(u64, handle, U64)                                                                                \
+    X(capability, capability, 0) /* of the handle */                                                   \
+    X(u8, set, 1)              /* the value is the new one; else it is added */                        \
+    X(i64, value, 0)
+#define WIRE_FIELDS_pointer_reply(X) X(i64, before, 0)
+
 /* ---- cluster operations ------------------------------------------------- */
 
 #define WIRE_FIELDS_map_server(X)                                                                      \
@@ -292,6 +303,20 @@
     X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
 #define WIRE_FIELDS_object_remove(X) X(capability, capability, 0)
 
+/* A run of bytes of the file to be locked; longer than an extent may be. */
+#define WIRE_FIELDS_lock_range(X) X(u64, start, INT64_MAX) X(u64, end, INT64_MAX)
+#define WIRE_FIELDS_lock(X)                                                                            \
+    X(capability, capability, 0) /* to write, when the lock is exclusive */                            \
+    X(u64, map_version, U64)                                                                           \
+    X(u32, target, U32)        /* the one that holds chunk 0 */                                        \
+    X(u64, id, U64)            /* chosen by the client, not used by it before; not 0 */                \
+    X(u8, exclusive, 1)                                                                                \
+    X(u32, wait_ms, U32)       /* the answer may take so long */                                       \
+    X(list, ranges, LIMITS_LOCK_RANGES_MAX) /* lock_range; ascending, not overlapping */
+#define WIRE_FIELDS_lock_reply(X) X(u8, granted, 1) /* 0: not yet; ask again */
+
+#define WIRE_FIELDS_unlock(X) X(u64, id, U64) /* held, or asked for */
+
 /* ---- an open file on its way to another process --------------------------- */
 
 #define WIRE_FIELDS_handle_blob(X)                                                                     \
@@ -341,6 +366,8 @@
     M(statfs_reply)                                                                                    \
     M(layout_set)                                                                                      \
     M(access)                                                                                          \
+    M(pointer)                                                                                         \
+    M(pointer_reply)                                                                                   \
     M(address)                                                                                         \
     M(map_server)                                                                                      \
     M(map_target)                                                                                      \
@@ -361,6 +388,10 @@
     M(object_stat_reply)                                                                               \
     M(object_truncate)                                                                                 \
     M(object_remove)                                                                                   \
+    M(lock_range)                                                                                      \
+    M(lock)                                                                                            \
+    M(lock_reply)                                                                                      \
+    M(unlock)                                                                                          \
     M(handle_blob)
 
 #endif

@@ -10,7 +10,8 @@
  *  - A write that returned is seen by every later read of any client.
  *  - What weft_file_sync() covered survives the crash of every process and host.
  *  - Every request ends within the session's deadline, with a result or an error; a
- *    call that needs several, one after the other, may take as many deadlines.
+ *    call that needs several, one after the other, may take as many deadlines. Only a lock
+ *    that someone else holds is waited for as long as that one lives and holds it.
  *  - No metadata request is made by reading or writing an open file.
  *
  * Conventions
@@ -54,6 +55,7 @@ typedef struct weft_session weft_session_t; /* a client's view of one cluster */
 typedef struct weft_file weft_file_t;       /* an open file */
 typedef struct weft_dir weft_dir_t;         /* a directory being listed */
 typedef struct weft_op weft_op_t;           /* an operation under way */
+typedef struct weft_lock weft_lock_t;       /* a lock on bytes of a file */
 
 /* A run of bytes of a file. */
 struct weft_extent {
@@ -287,6 +289,57 @@ ssize_t weft_file_locate(const weft_file_t *file, uint64_t offset, uint64_t leng
  */
 ssize_t weft_file_export(weft_file_t *file, void *blob, size_t size);
 int weft_file_import(weft_session_t *session, const void *blob, size_t length, weft_file_t **file);
+
+/* ---- locks and shared pointers ---------------------------------------- */
+
+/*
+ * weft_file_lock(): locks the bytes of all `extents` at once, so that nobody waits
+ * with a part of what is asked for in hand; waits until the lock is granted. Two locks
+ * conflict when they have a byte in common and one of them is exclusive; who asked
+ * first gets it first. Locks are agreements among those who ask for them: reading and
+ * writing does not look at them. The file's first storage shard keeps them: no
+ * metadata request is made.
+ *  - An exclusive lock needs a file that is open for writing (-EBADF).
+ *  - Whoever holds a lock and asks for another may wait for others who do the same, for ever, or
+ *    for himself: ask for all in one call. More than 1,024 pieces are
+ *    joined over their smallest gaps, so a lock may cover more than it was asked for.
+ *  - A lock ends with the client's connection to the storage server: a client that died
+ *    blocks nobody. It does not outlive a restart of that server.
+ *  - Extents may overlap and be empty; none at all, or only empty ones, lock nothing,
+ *    and nobody is asked. What lies beyond the largest file offset is left out.
+ * -ENOLCK: this client has too many locks there already (some thousands).
+ * Ownership: *lock is the caller's until weft_file_unlock(), which must come before
+ * the file is closed.
+ */
+int weft_file_lock(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
+                   weft_lock_t **lock);
+/* weft_file_lock_async(): *lock is valid at once, but held only when weft_wait() of the
+ * operation returned 0; when that fails, the lock is freed. The extents are copied. A lock that was
+ * granted while nobody waits or tests keeps others from theirs all the same. */
+int weft_file_lock_async(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
+                         weft_lock_t **lock, weft_op_t **op);
+/*
+ * weft_file_unlock(): gives the lock back and frees it, also when it fails. What was written
+ * under it is seen by whoever gets the lock next.
+ * -ENOLCK: it had been lost while it was held (the connection to the lock's server broke, or
+ * that server was started anew), so what was done under it may have been interleaved with
+ * what others did.
+ */
+int weft_file_unlock(weft_lock_t *lock);
+/* weft_file_unlock_async(): the lock must not be used any more. */
+int weft_file_unlock_async(weft_lock_t *lock, weft_op_t **op);
+
+/*
+ * weft_file_pointer_add(), weft_file_pointer_set(): the shared pointer of an opening: a number
+ * that the metadata server keeps with it, for the process that opened the file and for all that
+ * imported it. It is 0 when the file is opened, and gone when it is closed. One metadata
+ * request each, which happens exactly once however often it had to be repeated, and is
+ * kept over a restart of the metadata server.
+ * weft_file_pointer_add() adds `add` and tells what the pointer was before (`before` may be NULL).
+ * -EINVAL: it would be negative; -EOVERFLOW: it would be beyond INT64_MAX. It is then unchanged.
+ */
+int weft_file_pointer_add(weft_file_t *file, int64_t add, int64_t *before);
+int weft_file_pointer_set(weft_file_t *file, int64_t value);
 
 /* ---- seeing what happens ---------------------------------------------- */
 

@@ -206,7 +206,8 @@ int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino
     struct opens_handle *handle = add(opens, client, ino, access, number);
     if (!handle)
         return -ENOMEM;
-    handle->file->dirty = true;
+    if (access & WIRE_ACCESS_WRITE)
+        handle->file->dirty = true;
     return 0;
 }
 
@@ -231,6 +232,11 @@ struct opens_handle *opens_find_request(struct opens_client *client, uint64_t re
 bool opens_known(const struct opens *opens, uint64_t number)
 {
     return number != 0 && number < opens->handle_next;
+}
+
+bool opens_is_earlier(const struct opens *opens, uint64_t number)
+{
+    return number != 0 && number < opens->handle_first;
 }
 
 void opens_close(struct opens *opens, struct opens_handle *handle)

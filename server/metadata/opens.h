@@ -62,6 +62,7 @@ struct opens_handle {
     struct list_link journal_link;
     bool added, closed; /* in the present transaction */
     bool closing;       /* its client has closed it; the store is to hear of it */
+    bool has_pointer;   /* a shared pointer, in the store, which ends with it */
 };
 
 struct opens {
@@ -97,6 +98,8 @@ struct opens_handle *opens_find(struct opens *opens, uint64_t number);
 struct opens_handle *opens_find_request(struct opens_client *client, uint64_t request_id);
 /* False for numbers that no server on this store has given out. */
 bool opens_known(const struct opens *opens, uint64_t number);
+/* Whether the number was given out before this server's start. */
+bool opens_is_earlier(const struct opens *opens, uint64_t number);
 void opens_close(struct opens *opens, struct opens_handle *handle);
 
 static inline uint64_t opens_number(const struct opens_handle *handle)

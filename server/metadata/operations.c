@@ -21,6 +21,7 @@ DECODER(truncate)
 DECODER(readdir)
 DECODER(layout_set)
 DECODER(access)
+DECODER(pointer)
 DECODER(server_register)
 DECODER(heartbeat)
 
@@ -61,6 +62,7 @@ static const struct operation operations[] = {
     CHANGING(setattr),
     CHANGING(layout_set),
     CHANGING(truncate),
+    CHANGING(pointer),
     {.number = WIRE_OP_open,
      .roles = ROLE_CLIENT,
      .kept = true,

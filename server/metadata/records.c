@@ -347,3 +347,76 @@ int records_writer_each(struct store_txn *txn, records_writer_fn *each, void *ar
     struct writer_walk walk = {.each = each, .arg = arg};
     return store_each(txn, STORE_WRITERS, (struct store_bytes){"", 0}, writer_step, &walk);
 }
+
+/* ---- shared pointers ---------------------------------------------------- */
+
+struct pointer_record {
+    uint64_t ino;       /*  0 */
+    int64_t value;      /*  8 */
+    int64_t used_ns;    /* 16 */
+    uint8_t client[16]; /* 24 */
+    uint32_t access;    /* 40 */
+    uint32_t reserved;  /* 44 */
+};
+static_assert(sizeof(struct pointer_record) == 48, "format");
+
+static int pointer_decode(uint64_t handle, struct store_bytes raw, struct pointer *pointer)
+{
+    struct pointer_record record;
+    if (raw.length != sizeof record)
+        return damaged("shared pointers", handle);
+    memcpy(&record, raw.data, sizeof record);
+    *pointer = (struct pointer){.handle = handle,
+                                .ino = record.ino,
+                                .value = record.value,
+                                .used_ns = record.used_ns,
+                                .access = record.access};
+    memcpy(pointer->client, record.client, sizeof pointer->client);
+    return record.value < 0 ? damaged("shared pointers", handle) : 0;
+}
+
+int records_pointer_get(struct store_txn *txn, uint64_t handle, struct pointer *pointer)
+{
+    struct ino_key key;
+    struct store_bytes raw;
+    int error = store_get(txn, STORE_POINTERS, key_of(&key, handle), &raw);
+    return error ? error : pointer_decode(handle, raw, pointer);
+}
+
+int records_pointer_put(struct store_txn *txn, const struct pointer *pointer)
+{
+    struct ino_key key;
+    struct pointer_record record = {.ino = pointer->ino,
+                                    .value = pointer->value,
+                                    .used_ns = pointer->used_ns,
+                                    .access = pointer->access};
+    memcpy(record.client, pointer->client, sizeof record.client);
+    return store_put(txn, STORE_POINTERS, key_of(&key, pointer->handle),
+                     (struct store_bytes){&record, sizeof record});
+}
+
+int records_pointer_delete(struct store_txn *txn, uint64_t handle)
+{
+    return records_unmark(txn, STORE_POINTERS, handle);
+}
+
+struct pointer_walk {
+    records_pointer_fn *each;
+    void *arg;
+};
+
+static int pointer_step(void *arg, struct store_bytes key, struct store_bytes value)
+{
+    struct pointer_walk *walk = arg;
+    struct pointer pointer;
+    if (key.length != 8)
+        return damaged("shared pointers", 0);
+    int error = pointer_decode(records_key_u64_of(key.data), value, &pointer);
+    return error ? error : walk->each(walk->arg, &pointer);
+}
+
+int records_pointer_each(struct store_txn *txn, records_pointer_fn *each, void *arg)
+{
+    struct pointer_walk walk = {.each = each, .arg = arg};
+    return store_each(txn, STORE_POINTERS, (struct store_bytes){"", 0}, pointer_step, &walk);
+}

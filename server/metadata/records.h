@@ -13,6 +13,7 @@
  *   writers    handle                        struct writer_record: a file that is open for writing
  *   answers    client (16 bytes), request    answers.c
  *   members    kind and name or number       members_records.c
+ *   pointers   handle                        struct pointer_record: a shared pointer that was used
  *
  * Integers in keys are big-endian, so that they sort; in values little-endian. All calls
  * return 0, -ENOENT where nothing is there, or another negative errno with a text.
@@ -89,6 +90,22 @@ int records_writer_put(struct store_txn *txn, const struct writer *writer);
 int records_writer_delete(struct store_txn *txn, uint64_t handle);
 typedef int records_writer_fn(void *arg, const struct writer *writer);
 int records_writer_each(struct store_txn *txn, records_writer_fn *each, void *arg);
+
+/* ---- shared pointers ---------------------------------------------------- */
+
+struct pointer {
+    uint64_t handle;
+    uint64_t ino;
+    int64_t value;
+    int64_t used_ns;
+    uint8_t client[16]; /* that has the handle */
+    uint32_t access;    /* WIRE_ACCESS_* of the handle; 0: neither that nor the client is known */
+};
+int records_pointer_get(struct store_txn *txn, uint64_t handle, struct pointer *pointer);
+int records_pointer_put(struct store_txn *txn, const struct pointer *pointer);
+int records_pointer_delete(struct store_txn *txn, uint64_t handle); /* 0 also when there is none */
+typedef int records_pointer_fn(void *arg, const struct pointer *pointer);
+int records_pointer_each(struct store_txn *txn, records_pointer_fn *each, void *arg);
 
 /* ---- keys, for the modules that have tables of their own ---------------- */
 

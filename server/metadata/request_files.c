@@ -139,6 +139,8 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
     struct opens_file *file = handle->file;
     bool writer = handle->access & WIRE_ACCESS_WRITE;
     int error = writer ? records_writer_delete(ns->txn, opens_number(handle)) : 0;
+    if (!error && handle->has_pointer)
+        error = records_pointer_delete(ns->txn, opens_number(handle));
     if (error)
         return error;
     if (writer && wrote)
@@ -168,7 +170,7 @@ static struct opens_handle *find_own(struct request *request)
 /* Whether the store must hear of the end of this handle. */
 static bool matters(const struct opens_handle *handle)
 {
-    return (handle->access & WIRE_ACCESS_WRITE) || handle->file->orphan;
+    return (handle->access & WIRE_ACCESS_WRITE) || handle->file->orphan || handle->has_pointer;
 }
 
 int request_close(struct request *request, struct ns *ns)
@@ -206,7 +208,8 @@ static int release_run(struct job *job, struct ns *ns)
 {
     struct release *release = list_item(job, struct release, job);
     struct opens_handle *handle = opens_find(ns->opens, release->handle);
-    return handle ? request_release(release->service, ns, handle, release->wrote) : 0;
+    return handle ? request_release(release->service, ns, handle, release->wrote)
+                  : records_pointer_delete(ns->txn, release->handle);
 }
 
 static void release_done(struct job *job, int status)
@@ -219,8 +222,10 @@ static void release_done(struct job *job, int status)
 
 void request_closed(struct request *request)
 {
+    const struct opens *opens = request->service->opens;
     struct opens_handle *handle = find_own(request);
-    if (!handle || handle->closing)
+    /* Of one that an earlier start gave out, only its shared pointer may be left. */
+    if (handle ? handle->closing : !opens_is_earlier(opens, request->body.close.handle))
         return;
     struct release *release = calloc(1, sizeof *release);
     if (!release) {
@@ -230,9 +235,10 @@ void request_closed(struct request *request)
     release->job =
         (struct job){.writes = release_writes, .run = release_run, .done = release_done, .lazy = true};
     release->service = request->service;
-    release->handle = opens_number(handle);
+    release->handle = request->body.close.handle;
     release->wrote = request->body.close.wrote;
-    handle->closing = true;
+    if (handle)
+        handle->closing = true;
     turn_submit(&request->service->turn, &release->job);
 }
 

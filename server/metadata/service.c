@@ -39,6 +39,8 @@ static int load(struct service *service, struct store_txn *txn)
         error = members_load(txn, identity.cluster, config->address, service->started_ns, &service->members);
     if (!error)
         error = leases_restore(service, txn);
+    if (!error)
+        error = request_pointers_restore(service, txn);
     return error;
 }
 

@@ -65,6 +65,7 @@ struct request {
         struct wire_readdir readdir;
         struct wire_layout_set layout_set;
         struct wire_access access;
+        struct wire_pointer pointer;
         struct wire_server_register server_register;
         struct wire_heartbeat heartbeat;
     } body;
@@ -112,7 +113,7 @@ void request_attr(const struct ns *ns, const struct inode *inode, struct wire_at
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability);
 
-/* ---- request_names.c, request_files.c, request_cluster.c: the operations --- */
+/* ---- request_names.c, _files.c, _pointer.c, _cluster.c: the operations ------- */
 
 int request_stat(struct request *request, struct ns *ns);
 int request_access(struct request *request, struct ns *ns);
@@ -138,6 +139,10 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
 int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
 int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode,
                         uint64_t handle, bool created);
+
+int request_pointer(struct request *request, struct ns *ns);
+/* The pointers of handles from before this start, after leases_restore(). */
+int request_pointers_restore(struct service *service, struct store_txn *txn);
 
 int request_statfs(struct request *request, struct ns *ns);
 int request_map_get(struct request *request, struct ns *ns);

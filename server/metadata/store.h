@@ -33,6 +33,7 @@ enum store_table {
     STORE_WRITERS,
     STORE_ANSWERS,
     STORE_MEMBERS,
+    STORE_POINTERS,
     STORE_TABLE_COUNT,
 };
 

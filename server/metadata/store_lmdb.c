@@ -26,7 +26,7 @@ static const char *const table_names[STORE_TABLE_COUNT] = {
     [STORE_SETTINGS] = "settings",   [STORE_INODES] = "inodes",       [STORE_DIRENTS] = "dirents",
     [STORE_SYMLINKS] = "symlinks",   [STORE_UNSETTLED] = "unsettled", [STORE_ORPHANS] = "orphans",
     [STORE_REMOVALS] = "removals",   [STORE_WRITERS] = "writers",     [STORE_ANSWERS] = "answers",
-    [STORE_MEMBERS] = "members",
+    [STORE_MEMBERS] = "members",     [STORE_POINTERS] = "pointers",
 };
 
 struct store_txn {

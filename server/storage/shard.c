@@ -32,6 +32,10 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_REQUESTS_PARKED] = "requests_parked",
     [SHARD_REQUESTS_REFUSED] = "requests_refused",
     [SHARD_REQUESTS_STALE] = "requests_stale",
+    [SHARD_LOCKS_GRANTED] = "locks_granted",
+    [SHARD_LOCKS_WAITED] = "locks_waited",
+    [SHARD_LOCKS_RELEASED] = "locks_released",
+    [SHARD_LOCKS_LOST] = "locks_lost",
 };
 
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount)
@@ -88,6 +92,7 @@ static void peer_down(void *arg, struct rpc_peer *peer)
         rpc_reply(parked->request, err_set(-ECONNRESET, "the client is gone"), NULL, 0, NULL, 0, NULL, NULL);
         free(parked);
     }
+    shard_locks_peer_down(shard, peer);
 }
 
 static void request_came(void *arg, struct rpc_request *request)
@@ -247,6 +252,8 @@ static int open_all(struct shard *shard)
     binding_apply(conf, shard->server->storage, shard->index);
     int error = stores_open(shard);
     if (!error)
+        error = shard_locks_open(shard);
+    if (!error)
         error = listen_address(shard, address);
     if (!error)
         error = rpc_open(&config, &shard->rpc);
@@ -275,6 +282,7 @@ static int close_all(struct shard *shard)
         rpc_close(shard->rpc);
     }
     shard->rpc = NULL;
+    shard_locks_close(shard);
     int error = stores_close(shard);
     map_unref(shard->map);
     shard->map = NULL;
@@ -284,8 +292,9 @@ static int close_all(struct shard *shard)
 static void run_loop(struct shard *shard)
 {
     while (!atomic_load(&shard->stop)) {
-        rpc_wait(shard->rpc, -1);
+        rpc_wait(shard->rpc, shard_locks_timeout_ms(shard));
         take_map(shard);
+        shard_locks_tick(shard);
     }
     uint64_t end = rpc_now_ns() + SHARD_STOP_MS * UINT64_C(1000000), now;
     while (shard->under_way && (now = rpc_now_ns()) < end)

@@ -26,6 +26,7 @@
 #include "conf.h"
 #include "counters.h"
 #include "list.h"
+#include "lock_table.h"
 #include "map.h"
 #include "rpc.h"
 #include "store.h"
@@ -61,6 +62,10 @@ enum shard_counter {
     SHARD_REQUESTS_PARKED,
     SHARD_REQUESTS_REFUSED,
     SHARD_REQUESTS_STALE,
+    SHARD_LOCKS_GRANTED,
+    SHARD_LOCKS_WAITED, /* were not granted at once */
+    SHARD_LOCKS_RELEASED,
+    SHARD_LOCKS_LOST, /* held when their client's connection ended */
     SHARD_COUNTERS,
 };
 
@@ -91,6 +96,7 @@ struct shard {
     uint64_t map_digest;   /* of the groups with targets of ours */
     uint64_t map_changed;  /* the version at which they last changed */
     struct list parked;    /* requests that wait for a map, or for the end */
+    struct shard_locks *locks;
     uint32_t under_way;    /* requests being served */
     /* The latest ones whose signatures were right: checking one takes longer than
      * a small request. Entries with a chunk size of 0 are empty. */
@@ -123,6 +129,7 @@ struct shard_io {
     struct wire_list extents; /* read and write */
     uint64_t bytes;           /* in all extents */
     uint64_t size;            /* object_truncate */
+    uint32_t lock_target;     /* lock */
     bool grow_only;
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
@@ -157,6 +164,8 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
 struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request);
 /* Answers with io->status, io->body and, from the buffer, `payload_length` bytes; frees. */
 void shard_io_end(struct shard_io *io, size_t payload_length);
+/* Frees it; its request is someone else's now. */
+void shard_io_leave(struct shard_io *io);
 /* Keeps the first error and its text. */
 void shard_io_fail(struct shard_io *io, int error);
 /* As shard_io_fail(), for an error of the store: logs it too. */
@@ -172,6 +181,8 @@ int shard_check_map(struct shard_io *io);
 /* Checks all extents, counts bytes and runs, and keeps up to `room` runs in io->runs.
  * Results as above. */
 int shard_check_extents(struct shard_io *io, uint32_t room);
+/* Whether this shard, with its target of that id, holds the file's first chunk. Results as above. */
+int shard_check_first(struct shard_io *io, uint32_t target);
 /* One run for each object that this shard may hold of the file. */
 int shard_find_objects(struct shard_io *io);
 struct store_object shard_object_of(const struct shard_io *io, const struct shard_run *run);
@@ -182,6 +193,19 @@ int shard_runs_make(struct shard_io *io);
 
 void shard_write(struct shard_io *io);
 void shard_read(struct shard_io *io);
+
+/* shard_lock.c: byte-range locks of the files whose first chunk is here */
+
+int shard_locks_open(struct shard *shard);
+/* After the rpc was closed. */
+void shard_locks_close(struct shard *shard);
+void shard_lock(struct shard_io *io);
+void shard_unlock(struct shard_io *io);
+/* The client has lost what it held. */
+void shard_locks_peer_down(struct shard *shard, struct rpc_peer *peer);
+/* When shard_locks_tick() has something to do; -1: not before something else happens. */
+int shard_locks_timeout_ms(const struct shard *shard);
+void shard_locks_tick(struct shard *shard);
 
 /* shard_object.c: the other operations */
 

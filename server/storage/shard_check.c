@@ -113,6 +113,13 @@ static int check_extent(struct shard_io *io, const struct wire_extent *extent, s
     return 0;
 }
 
+int shard_check_first(struct shard_io *io, uint32_t target)
+{
+    const struct wire_extent first = {.offset = 0, .length = 1, .target = target};
+    struct spot spot;
+    return check_extent(io, &first, &spot);
+}
+
 /* Lengthens the last run, or begins a new one. */
 static void add_to_runs(struct shard_io *io, struct shard_run *last, const struct spot *spot, uint32_t length,
                         uint32_t room)

@@ -46,6 +46,11 @@ static void io_free(struct shard_io *io)
         bufpool_put(shard->pool, buffer);
 }
 
+void shard_io_leave(struct shard_io *io)
+{
+    io_free(io);
+}
+
 static void io_sent(void *arg)
 {
     io_free(arg);
@@ -146,6 +151,7 @@ static int decode(struct shard_io *io, uint32_t *access)
         struct wire_object_stat stat;
         struct wire_object_truncate truncate;
         struct wire_object_remove remove;
+        struct wire_lock lock;
     } body;
     int error;
     *access = 0;
@@ -189,6 +195,13 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->map_version++;
         io->capability = body.remove.capability;
         return error;
+    case WIRE_OP_lock:
+        error = wire_decode_lock(request->body, request->body_length, &body.lock);
+        io->capability = body.lock.capability;
+        io->map_version = body.lock.map_version;
+        io->lock_target = body.lock.target;
+        *access = body.lock.exclusive ? WIRE_ACCESS_WRITE : 0;
+        return error;
     }
     return err_set(-EOPNOTSUPP, "a storage server knows no such request");
 }
@@ -215,6 +228,8 @@ static int check(struct shard_io *io)
         verdict = shard_check_map(io);
     if (!verdict && io->extents.count)
         verdict = shard_check_extents(io, SHARD_RUNS_FEW);
+    if (!verdict && io->request->operation == WIRE_OP_lock)
+        verdict = shard_check_first(io, io->lock_target);
     if (!verdict && io->request->operation != WIRE_OP_write && io->request->payload_length)
         verdict = err_set(-EBADMSG, "it comes with data, which it should not");
     if (!verdict && io->request->operation == WIRE_OP_write && io->bytes != io->request->payload_length)
@@ -232,6 +247,7 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         [WIRE_OP_object_stat] = shard_object_stat,
         [WIRE_OP_object_truncate] = shard_object_truncate,
         [WIRE_OP_object_remove] = shard_object_remove,
+        [WIRE_OP_lock] = shard_lock,
     };
     /* At the end new requests are left unanswered: the client asks again, and
      * the server that follows answers. */
@@ -245,6 +261,11 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         return;
     if (request->operation == WIRE_OP_counters) {
         shard_counters(io);
+        return;
+    }
+    /* It names a lock of the client's own, wherever that is: neither capability nor map matters. */
+    if (request->operation == WIRE_OP_unlock) {
+        shard_unlock(io);
         return;
     }
     int verdict = check(io);

@@ -6,8 +6,8 @@
  *
  * Threads: none of its own.
  */
-#ifndef METADATA_TABLE_H
-#define METADATA_TABLE_H
+#ifndef COMMON_TABLE_H
+#define COMMON_TABLE_H
 
 #include <stddef.h>
 #include <stdint.h>
