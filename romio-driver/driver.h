@@ -26,6 +26,7 @@
 #include <sys/uio.h>
 
 #include "compat.h"
+#include "hint_set.h"
 #include "host.h"
 #include "weft/weft.h"
 
@@ -36,9 +37,24 @@
 struct failure;
 struct view;
 
-/* What the driver keeps for an open file, as ADIO_File's fs_ptr. */
+/* The hints of a file, the same on all ranks. */
+struct driver_hints {
+    enum strategy collective_read; /* what all hints of strategies come to */
+    enum strategy collective_write;
+    bool has_cb_nodes;        /* some source asked for this many aggregators */
+    bool has_cb_config_list;  /* some source says where they may be */
+    bool has_progress_thread; /* weft_progress=thread; fixed at open */
+    bool is_durable_at_close; /* weft_durability=close */
+    bool is_explained;        /* weft_explain=true */
+    struct hint_set asked;    /* what the sources say */
+    struct hint_set told;     /* what is in effect, as MPI_File_get_info tells it */
+};
+
+/* What the driver keeps for an open file, as ADIO_File's fs_ptr. It is made with
+ * the first hints, before the open: `file` is NULL until then. */
 struct driver_file {
     weft_file_t *file;
+    struct driver_hints hints;
     bool can_read;                     /* not so when the user may only write the file */
     struct view *view;                 /* the file view's pieces, made when first needed */
     struct failure *two_phase_failure; /* where errors go during two-phase I/O; see collective.c */
@@ -93,11 +109,18 @@ int failure_before_start(struct driver_file *file);
 
 /* ---- hints.c ---------------------------------------------------------- */
 
+/* Collective. Of ranks that give different hints, rank 0's count. */
 void driver_set_info(ADIO_File fd, MPI_Info users_info, int *error_code);
 /* hints_layout(): the layout that the hints ask for; zero fields elsewhere. */
 void hints_layout(ADIO_File fd, struct weft_layout *layout);
-/* hints_publish(): puts the file's real layout into ROMIO's hints. */
+/* hints_file_mode(): the permission bits of a new file. */
+mode_t hints_file_mode(ADIO_File fd);
+/* hints_publish(): on every rank once the file is open, and when hints have
+ * changed: tells ROMIO and MPI_File_get_info what is in effect. */
 void hints_publish(ADIO_File fd);
+/* hints_report(): one line to standard error, of rank 0 of the file, once in the
+ * life of the process. */
+void hints_report(ADIO_File fd, const char *complaint);
 
 /* ---- open.c ----------------------------------------------------------- */
 

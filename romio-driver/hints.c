@@ -1,123 +1,370 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hints.c: what the user asks for by MPI_Info, and what comes of it.
+ * hints.c: from where hints come, and what comes of them.
  *
- * ROMIO reads and checks the hints; here are those that mean something else on
- * Weft, or need more to take effect:
- *
- *   striping_factor, striping_unit  the layout of a file that is made; read
- *                                   back, they are the file's real layout
- *   cb_nodes                        without a cb_config_list, the aggregators
- *                                   are spread over the hosts
- *   cb_buffer_size                  the buffer follows when it changes later
- *   romio_ds_read, romio_ds_write   there is no data sieving: "disable"
+ * hint_set.c knows what each hint means; here rank 0's environment and the
+ * MPI_Info of the call are brought to all ranks, ROMIO gets what it needs, and
+ * the info that MPI_File_get_info copies is filled with what is in effect. No
+ * hint that a user gives reaches ROMIO's own parser: it waits for ever where
+ * ranks give different ones.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "driver.h"
 #include "adio_cb_config_list.h"
-#include "hint_fns.h"
 
-#define ANY_RANKS "*:*" /* a cb_config_list that allows all ranks of all hosts */
+#define ENVIRONMENT "WEFT_HINTS"
+#define ANY_RANKS   "*:*" /* a cb_config_list that allows all ranks of all hosts */
 
-static bool info_has(MPI_Info info, const char *key)
+/* ---- reports ---------------------------------------------------------- */
+
+#define REPORTS_MAX 64u
+
+void hints_report(ADIO_File fd, const char *complaint)
 {
-    int length, found = 0;
-    if (info != MPI_INFO_NULL)
-        ADIOI_Info_get_valuelen(info, key, &length, &found);
-    return found;
-}
-
-static uint64_t info_number(MPI_Info info, const char *key)
-{
-    char text[MPI_MAX_INFO_VAL + 1];
-    int found;
-    ADIOI_Info_get(info, key, MPI_MAX_INFO_VAL, text, &found);
-    long long number = found ? strtoll(text, NULL, 10) : 0;
-    return number > 0 ? (uint64_t)number : 0;
-}
-
-static void info_set_number(MPI_Info info, const char *key, uint64_t number)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    ADIOI_Info_set(info, key, text);
-}
-
-/* ROMIO's default is one aggregator a host, however many the user asks for. */
-static void honour_cb_nodes(ADIO_File fd, MPI_Info users_info)
-{
-    if (!info_has(users_info, "cb_nodes") || info_has(users_info, "cb_config_list"))
+    static char *reported[REPORTS_MAX];
+    static unsigned count;
+    int rank;
+    MPI_Comm_rank(fd->comm, &rank);
+    if (rank != 0 || count == REPORTS_MAX)
         return;
-    ADIOI_Free(fd->hints->cb_config_list);
-    fd->hints->cb_config_list = ADIOI_Strdup(ANY_RANKS);
-    ADIOI_Info_set(fd->info, "cb_config_list", ANY_RANKS);
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(reported[i], complaint) == 0)
+            return;
+    reported[count++] = ADIOI_Strdup(complaint);
+    fprintf(stderr, "weft: %s\n", complaint);
+    if (count == REPORTS_MAX)
+        fprintf(stderr, "weft: no more is said of hints\n");
 }
+
+static void report(void *fd, const char *complaint)
+{
+    hints_report(fd, complaint);
+}
+
+/* ---- the sources, on their way to all ranks --------------------------- */
+
+/* Rank 0's environment as one text, then name and value of each hint of the
+ * info that is Weft's business; each ends with a NUL. */
+struct block {
+    char *bytes;
+    size_t length;
+    size_t info_at; /* where the info's part begins */
+};
+
+static void block_add(struct block *block, const char *text)
+{
+    size_t length = strlen(text) + 1;
+    block->bytes = ADIOI_Realloc(block->bytes, block->length + length);
+    memcpy(block->bytes + block->length, text, length);
+    block->length += length;
+}
+
+static bool is_ours(const char *name)
+{
+    return hint_set_put(NULL, HINT_FROM_INFO, name, "", NULL) != HINT_FOREIGN;
+}
+
+static void block_add_info(struct block *block, MPI_Info info)
+{
+    int count = 0;
+    if (info != MPI_INFO_NULL)
+        MPI_Info_get_nkeys(info, &count);
+    for (int i = 0; i < count; i++) {
+        char name[MPI_MAX_INFO_KEY + 1], value[MPI_MAX_INFO_VAL + 1];
+        int found;
+        MPI_Info_get_nthkey(info, i, name);
+        ADIOI_Info_get(info, name, MPI_MAX_INFO_VAL, value, &found);
+        if (found && is_ours(name)) {
+            block_add(block, name);
+            block_add(block, value);
+        }
+    }
+}
+
+/* block_next(): walks through the info's part; `at` starts as info_at. */
+static bool block_next(const struct block *block, size_t *at, const char **name, const char **value)
+{
+    if (*at >= block->length)
+        return false;
+    *name = block->bytes + *at;
+    *value = *name + strlen(*name) + 1;
+    *at += strlen(*name) + strlen(*value) + 2;
+    return true;
+}
+
+static const char *block_value(const struct block *block, const char *wanted)
+{
+    const char *name, *value;
+    for (size_t at = block->info_at; block_next(block, &at, &name, &value);)
+        if (strcmp(name, wanted) == 0)
+            return value;
+    return NULL;
+}
+
+/* The first hint that the one has and the other has not, or not so; HINT_COUNT
+ * stands for names that are none. INT_MAX: there is no difference. */
+static int difference(const struct block *one, const struct block *other)
+{
+    const char *name, *value;
+    for (size_t at = one->info_at; block_next(one, &at, &name, &value);) {
+        const char *others = block_value(other, name);
+        if (others == NULL || strcmp(value, others) != 0)
+            return (int)hint_find(name);
+    }
+    return INT_MAX;
+}
+
+/* Collective: tells of it when some rank's hints are not rank 0's. */
+static void report_difference(ADIO_File fd, const struct block *mine, const struct block *ranks_0)
+{
+    struct {
+        int hint;
+        int rank;
+    } first, own;
+    MPI_Comm_rank(fd->comm, &own.rank);
+    own.hint = difference(mine, ranks_0);
+    if (own.hint == INT_MAX)
+        own.hint = difference(ranks_0, mine);
+    MPI_Reduce(&own, &first, 1, MPI_2INT, MPI_MINLOC, 0, fd->comm);
+    if (own.rank != 0 || first.hint == INT_MAX)
+        return;
+    char complaint[HINT_COMPLAINT_BYTES];
+    snprintf(complaint, sizeof complaint,
+             "hint %s (info) is not the same on rank %d as on rank 0, whose hints count",
+             first.hint == HINT_COUNT ? "weft_..." : hint_rows[first.hint].name, first.rank);
+    hints_report(fd, complaint);
+}
+
+/*
+ * Collective: rank 0's block on all ranks. Empty, by one small exchange, when no
+ * rank has any hint; `environment` matters on rank 0 only.
+ */
+static struct block block_share(ADIO_File fd, const char *environment, MPI_Info info)
+{
+    struct block mine = {0}, shared = {0};
+    int rank, has_any, any;
+    uint64_t lengths[2];
+    MPI_Comm_rank(fd->comm, &rank);
+    if (rank == 0)
+        block_add(&mine, environment);
+    mine.info_at = mine.length;
+    block_add_info(&mine, info);
+    has_any = mine.length > mine.info_at || (rank == 0 && environment[0] != '\0');
+    MPI_Allreduce(&has_any, &any, 1, MPI_INT, MPI_MAX, fd->comm);
+    if (any) {
+        lengths[0] = mine.length;
+        lengths[1] = mine.info_at;
+        MPI_Bcast(lengths, sizeof lengths, MPI_BYTE, 0, fd->comm);
+        shared.length = lengths[0];
+        shared.info_at = lengths[1];
+        shared.bytes = ADIOI_Malloc(shared.length);
+        if (rank == 0)
+            memcpy(shared.bytes, mine.bytes, mine.length);
+        MPI_Bcast(shared.bytes, (int)shared.length, MPI_BYTE, 0, fd->comm);
+        report_difference(fd, &mine, &shared);
+    }
+    if (mine.bytes != NULL)
+        ADIOI_Free(mine.bytes);
+    return shared;
+}
+
+/* What has been fixed by the open is passed over later. */
+static void take_info(ADIO_File fd, const struct block *block, bool is_first)
+{
+    const char *name, *value;
+    char complaint[HINT_COMPLAINT_BYTES];
+    for (size_t at = block->info_at; block_next(block, &at, &name, &value);) {
+        enum hint_id id = hint_find(name);
+        if (!is_first && id < HINT_COUNT && hint_rows[id].when != HINT_AT_VIEW)
+            continue;
+        if (hint_set_put(&driver_file(fd)->hints.asked, HINT_FROM_INFO, name, value, complaint) >=
+            HINT_UNKNOWN)
+            hints_report(fd, complaint);
+    }
+}
+
+/* ---- what ROMIO is to know -------------------------------------------- */
+
+/* In the order of enum strategy. */
+static const int romio_choices[] = {ADIOI_HINT_AUTO, ADIOI_HINT_ENABLE, ADIOI_HINT_DISABLE};
 
 /* ROMIO looks at the hint at each call, but makes the buffer at open. */
-static void fit_collective_buffer(ADIO_File fd, int size_before)
+static void fit_collective_buffer(ADIO_File fd, int bytes)
 {
-    ADIOI_Hints *hints = fd->hints;
-    if (hints->cb_buffer_size <= 0) {
-        hints->cb_buffer_size =
-            size_before > 0 ? size_before : (int)strtol(ADIOI_CB_BUFFER_SIZE_DFLT, NULL, 10);
-        info_set_number(fd->info, "cb_buffer_size", (uint64_t)hints->cb_buffer_size);
-    }
-    if (fd->io_buf != NULL && hints->cb_buffer_size != size_before) {
+    bool has_changed = bytes != fd->hints->cb_buffer_size;
+    fd->hints->cb_buffer_size = bytes;
+    if (fd->io_buf != NULL && has_changed) {
         ADIOI_Free(fd->io_buf);
-        fd->io_buf = ADIOI_Malloc((size_t)hints->cb_buffer_size);
+        fd->io_buf = ADIOI_Malloc((size_t)bytes);
     }
 }
+
+static void interpret(ADIO_File fd)
+{
+    struct driver_hints *hints = &driver_file(fd)->hints;
+    const struct hint_value *values = hints->asked.values;
+    hints->collective_read = hint_set_collective(&hints->asked, false);
+    hints->collective_write = hint_set_collective(&hints->asked, true);
+    hints->has_cb_nodes = values[HINT_cb_nodes].is_set;
+    hints->has_cb_config_list = values[HINT_cb_config_list].is_set;
+    hints->has_progress_thread = values[HINT_weft_progress].number != 0;
+    hints->is_durable_at_close = values[HINT_weft_durability].number != 0;
+    hints->is_explained = values[HINT_weft_explain].number != 0;
+
+    fd->hints->cb_read = romio_choices[hints->collective_read];
+    fd->hints->cb_write = romio_choices[hints->collective_write];
+    fd->hints->ds_read = ADIOI_HINT_DISABLE;
+    fd->hints->ds_write = ADIOI_HINT_DISABLE;
+    fd->hints->deferred_open = 0; /* an open file is open on all ranks */
+    fit_collective_buffer(fd, (int)values[HINT_cb_buffer_size].number);
+}
+
+/* Before the open. ROMIO's own default is one aggregator a host, however many
+ * the user asks for. */
+static void choose_aggregators(ADIO_File fd)
+{
+    const struct driver_hints *hints = &driver_file(fd)->hints;
+    const struct hint_value *values = hints->asked.values;
+    int ranks;
+    MPI_Comm_size(fd->comm, &ranks);
+    fd->hints->cb_nodes = ranks;
+    if (hints->has_cb_nodes && values[HINT_cb_nodes].number < (uint64_t)ranks)
+        fd->hints->cb_nodes = (int)values[HINT_cb_nodes].number;
+    ADIOI_Free(fd->hints->cb_config_list);
+    fd->hints->cb_config_list = ADIOI_Strdup(hints->has_cb_config_list ? values[HINT_cb_config_list].text
+                                             : hints->has_cb_nodes     ? ANY_RANKS
+                                                                       : ADIOI_CB_CONFIG_LIST_DFLT);
+}
+
+/* ---- what MPI_File_get_info tells ------------------------------------- */
+
+static void tell_number(struct driver_hints *hints, enum hint_id id, uint64_t number)
+{
+    hint_set_number(&hints->told, id, hints->asked.values[id].source, number);
+}
+
+static void tell_layout(struct driver_file *file)
+{
+    struct hint_set *told = &file->hints.told;
+    struct weft_layout layout;
+    weft_file_layout(file->file, &layout);
+    hint_set_number(told, HINT_weft_chunk_size, HINT_FROM_FILE, layout.chunk_size);
+    hint_set_number(told, HINT_striping_unit, HINT_FROM_FILE, layout.chunk_size);
+    hint_set_number(told, HINT_weft_stripe_count, HINT_FROM_FILE, layout.stripe_count);
+    hint_set_number(told, HINT_striping_factor, HINT_FROM_FILE, layout.stripe_count);
+    hint_set_text(told, HINT_weft_pool, HINT_FROM_FILE, layout.pool);
+}
+
+/* Both names of a strategy tell the same. */
+static void tell_collective(struct driver_hints *hints)
+{
+    tell_number(hints, HINT_romio_cb_read, hints->collective_read);
+    tell_number(hints, HINT_romio_cb_write, hints->collective_write);
+    tell_number(hints, HINT_weft_collective,
+                hints->collective_read == hints->collective_write ? hints->collective_read : STRATEGY_AUTO);
+}
+
+/* What ROMIO says by itself and what means nothing here goes away. */
+static void forget_meaningless(MPI_Info info)
+{
+    static const char *const names[] = {
+#define HINT_NAME(name, text) #name,
+        HINT_TABLE_WITHOUT_MEANING(HINT_NAME)
+#undef HINT_NAME
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int length, found;
+        ADIOI_Info_get_valuelen(info, names[i], &length, &found);
+        if (found)
+            ADIOI_Info_delete(info, names[i]);
+    }
+}
+
+void hints_publish(ADIO_File fd)
+{
+    struct driver_file *file = driver_file(fd);
+    struct driver_hints *hints = &file->hints;
+    hints->told = hints->asked;
+    tell_collective(hints);
+    tell_number(hints, HINT_cb_nodes, (uint64_t)fd->hints->cb_nodes);
+    hint_set_text(&hints->told, HINT_cb_config_list, hints->asked.values[HINT_cb_config_list].source,
+                  fd->hints->cb_config_list);
+    if (file->file != NULL) {
+        tell_layout(file);
+        /* ROMIO cuts the aggregators' file domains at multiples of it. */
+        fd->hints->striping_unit = (int)hints->told.values[HINT_striping_unit].number;
+    }
+    for (enum hint_id id = 0; id < HINT_COUNT; id++)
+        if (hints->told.values[id].is_set)
+            ADIOI_Info_set(fd->info, hint_rows[id].name, hints->told.values[id].text);
+    forget_meaningless(fd->info);
+}
+
+/* ---- at open, and with a view ----------------------------------------- */
 
 void driver_set_info(ADIO_File fd, MPI_Info users_info, int *error_code)
 {
-    static char name[] = "driver_set_info";
-    bool is_first = !fd->hints->initialized;
-    int buffer_before = is_first ? 0 : fd->hints->cb_buffer_size;
-
-    ADIOI_GEN_SetInfo(fd, users_info, error_code);
+    bool is_first = fd->fs_ptr == NULL;
+    *error_code = MPI_SUCCESS;
     if (is_first) {
-        if (users_info != MPI_INFO_NULL)
-            ADIOI_Info_check_and_install_int(fd, users_info, "striping_factor", NULL, name, error_code);
-        honour_cb_nodes(fd, users_info);
+        fd->fs_ptr = ADIOI_Calloc(1, sizeof(struct driver_file));
+        hint_set_init(&driver_file(fd)->hints.asked);
+        ADIOI_GEN_SetInfo(fd, MPI_INFO_NULL, error_code); /* makes fd->info, and fills fd->hints */
+    } else {
+        view_forget(driver_file(fd)); /* a new view comes with this call */
     }
-    fit_collective_buffer(fd, buffer_before);
-    fd->hints->deferred_open = 0; /* an open file is open on all ranks */
-    fd->hints->ds_read = ADIOI_HINT_DISABLE;
-    ADIOI_Info_set(fd->info, "romio_ds_read", "disable");
-    if (info_has(fd->info, "ind_rd_buffer_size"))
-        ADIOI_Info_delete(fd->info, "ind_rd_buffer_size");
 
-    /* A new file view comes with this call, and may come with hints again. */
-    if (fd->fs_ptr != NULL) {
-        view_forget(driver_file(fd));
-        hints_publish(fd);
+    const char *environment = is_first ? getenv(ENVIRONMENT) : NULL;
+    struct block block = block_share(fd, environment != NULL ? environment : "", users_info);
+    if (block.length > 0) {
+        if (block.info_at > 0)
+            hint_set_parse(&driver_file(fd)->hints.asked, HINT_FROM_ENVIRONMENT, block.bytes, report, fd);
+        take_info(fd, &block, is_first);
+        ADIOI_Free(block.bytes);
+    } else if (!is_first) {
+        return;
     }
+    interpret(fd);
+    if (is_first)
+        choose_aggregators(fd);
+    hints_publish(fd);
 }
 
-/* A hint never makes a call fail: what no layout can have is passed over. */
 void hints_layout(ADIO_File fd, struct weft_layout *layout)
 {
-    uint64_t unit = info_number(fd->info, "striping_unit");
-    uint64_t factor = info_number(fd->info, "striping_factor");
+    const struct hint_set *asked = &driver_file(fd)->hints.asked;
     *layout = (struct weft_layout){0};
-    if (unit >= WEFT_CHUNK_BYTES_MIN && unit <= WEFT_CHUNK_BYTES_MAX)
-        layout->chunk_size = unit;
-    if (factor <= UINT32_MAX)
-        layout->stripe_count = (uint32_t)factor;
+    layout->chunk_size = hint_set_chunk_size(asked);
+    layout->stripe_count = hint_set_stripe_count(asked);
+    /* The parser lets no longer name pass. */
+    memcpy(layout->pool, asked->values[HINT_weft_pool].text, WEFT_POOL_BYTES_MAX);
 }
 
-/* ROMIO cuts the aggregators' file domains at multiples of striping_unit. */
-void hints_publish(ADIO_File fd)
+/* The process's mask, without the moment of another mask that umask(2) takes. */
+static mode_t mask(void)
 {
-    struct weft_layout layout;
-    weft_file_layout(driver_file(fd)->file, &layout);
-    fd->hints->striping_unit = (int)layout.chunk_size;
-    info_set_number(fd->info, "striping_unit", layout.chunk_size);
-    info_set_number(fd->info, "striping_factor", layout.stripe_count);
+    unsigned mask = 022;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "Umask: %o", &mask) == 1)
+            break;
+    if (status != NULL)
+        fclose(status);
+    return mask;
 }
+
+mode_t hints_file_mode(ADIO_File fd)
+{
+    const struct hint_value *perm = &driver_file(fd)->hints.asked.values[HINT_file_perm];
+    return perm->is_set ? (mode_t)perm->number : 0666 & ~mask();
+}
+
+/* ---- where aggregators are -------------------------------------------- */
 
 /* How many ranks before this one are on its host. */
 static int *places_on_hosts(ADIO_cb_name_array array)

@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 
 #include "driver.h"
 
@@ -19,20 +18,6 @@ struct answer {
     int64_t end; /* the file's size, when it is opened to append */
     int64_t blob_length;
 };
-
-/* The process's mask, without the moment of another mask that umask(2) takes. */
-static mode_t file_mode(void)
-{
-    unsigned mask = 022;
-    char line[128];
-    FILE *status = fopen("/proc/self/status", "re");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL)
-        if (sscanf(line, "Umask: %o", &mask) == 1)
-            break;
-    if (status != NULL)
-        fclose(status);
-    return 0666 & ~mask;
-}
 
 /*
  * Two-phase I/O reads where the ranks leave holes in what they write, so a file
@@ -48,7 +33,7 @@ static int open_file(ADIO_File fd, int access_mode, struct driver_file *file)
     if (error < 0)
         return error;
     int flags = (access_mode & ADIO_CREATE ? O_CREAT : 0) | (access_mode & ADIO_EXCL ? O_EXCL : 0);
-    mode_t mode = fd->perm == ADIO_PERM_NULL ? file_mode() : (mode_t)fd->perm;
+    mode_t mode = fd->perm == ADIO_PERM_NULL ? hints_file_mode(fd) : (mode_t)fd->perm;
     hints_layout(fd, &layout);
 
     file->can_read = true;
@@ -151,7 +136,6 @@ void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code)
     MPI_Comm_size(fd->comm, &ranks);
     fd->access_mode = access_mode;
     fd->fd_sys = -1;
-    fd->fs_ptr = ADIOI_Calloc(1, sizeof(struct driver_file));
     if (rank == 0)
         answer_make(fd, access_mode, ranks, &answer, &blob);
     if (ranks > 1)
