@@ -10,6 +10,7 @@
 #include "ompi_config.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "mpi.h"
 #include "opal/datatype/opal_convertor.h"
@@ -47,6 +48,25 @@ static bool is_called_on_progress;
 
 /* ---- hints ------------------------------------------------------------ */
 
+#define INTERNAL_PREFIX "__" /* of what Open MPI itself keeps among a file's hints */
+
+/* What the user gave and what has no effect must not be told as if it had. */
+static void forget_others(opal_info_t *told, MPI_Info hints)
+{
+    int count = 0;
+    opal_info_get_nkeys(told, &count);
+    for (int i = count - 1; i >= 0; i--) {
+        char key[MPI_MAX_INFO_KEY + 1];
+        int length, is_found;
+        if (opal_info_get_nthkey(told, i, key) != OPAL_SUCCESS ||
+            strncmp(key, INTERNAL_PREFIX, strlen(INTERNAL_PREFIX)) == 0)
+            continue;
+        PMPI_Info_get_valuelen(hints, key, &length, &is_found);
+        if (!is_found)
+            opal_info_delete(told, key);
+    }
+}
+
 /*
  * MPI_File_get_info of this Open MPI never asks a component: it tells what is
  * in the file handle. So the hints in effect are copied there.
@@ -58,6 +78,7 @@ static void publish_hints(ompi_file_t *file)
     int count;
     if (file->super.s_info == NULL || ROMIO_PREFIX(MPI_File_get_info)(data->romio_fh, &hints) != MPI_SUCCESS)
         return;
+    forget_others(file->super.s_info, hints);
     PMPI_Info_get_nkeys(hints, &count);
     for (int i = 0; i < count; i++) {
         char key[MPI_MAX_INFO_KEY + 1], value[MPI_MAX_INFO_VAL + 1];

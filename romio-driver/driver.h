@@ -118,6 +118,12 @@ mode_t hints_file_mode(ADIO_File fd);
 /* hints_publish(): on every rank once the file is open, and when hints have
  * changed: tells ROMIO and MPI_File_get_info what is in effect. */
 void hints_publish(ADIO_File fd);
+/* hints_refuse_pool(): nobody offers the pool that was asked for. */
+void hints_refuse_pool(ADIO_File fd, const char *why);
+/* hints_list_was_refused(): on rank 0, before the open: nobody could be an aggregator by
+ * the cb_config_list. Then hints_refuse_list() must be called on all ranks. */
+bool hints_list_was_refused(void);
+void hints_refuse_list(ADIO_File fd);
 /* hints_report(): one line to standard error, of rank 0 of the file, once in the
  * life of the process. */
 void hints_report(ADIO_File fd, const char *complaint);

@@ -23,13 +23,11 @@
 
 #define REPORTS_MAX 64u
 
-void hints_report(ADIO_File fd, const char *complaint)
+static void say_once(const char *complaint)
 {
     static char *reported[REPORTS_MAX];
     static unsigned count;
-    int rank;
-    MPI_Comm_rank(fd->comm, &rank);
-    if (rank != 0 || count == REPORTS_MAX)
+    if (count == REPORTS_MAX)
         return;
     for (unsigned i = 0; i < count; i++)
         if (strcmp(reported[i], complaint) == 0)
@@ -38,6 +36,14 @@ void hints_report(ADIO_File fd, const char *complaint)
     fprintf(stderr, "weft: %s\n", complaint);
     if (count == REPORTS_MAX)
         fprintf(stderr, "weft: no more is said of hints\n");
+}
+
+void hints_report(ADIO_File fd, const char *complaint)
+{
+    int rank;
+    MPI_Comm_rank(fd->comm, &rank);
+    if (rank == 0)
+        say_once(complaint);
 }
 
 static void report(void *fd, const char *complaint)
@@ -344,6 +350,16 @@ void hints_layout(ADIO_File fd, struct weft_layout *layout)
     memcpy(layout->pool, asked->values[HINT_weft_pool].text, WEFT_POOL_BYTES_MAX);
 }
 
+void hints_refuse_pool(ADIO_File fd, const char *why)
+{
+    struct hint_value *pool = &driver_file(fd)->hints.asked.values[HINT_weft_pool];
+    char complaint[HINT_COMPLAINT_BYTES];
+    snprintf(complaint, sizeof complaint, "hint weft_pool=%.31s (%s) has no effect; %s", pool->text,
+             hint_source_name(pool->source), why);
+    hints_report(fd, complaint);
+    *pool = (struct hint_value){0};
+}
+
 /* The process's mask, without the moment of another mask that umask(2) takes. */
 static mode_t mask(void)
 {
@@ -389,6 +405,33 @@ static int *places_on_hosts(ADIO_cb_name_array array)
 int __real_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
 int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
 
+static bool list_was_refused; /* the latest one */
+
+bool hints_list_was_refused(void)
+{
+    return list_was_refused;
+}
+
+void hints_refuse_list(ADIO_File fd)
+{
+    driver_file(fd)->hints.asked.values[HINT_cb_config_list] = (struct hint_value){0};
+    ADIOI_Free(fd->hints->cb_config_list);
+    fd->hints->cb_config_list = ADIOI_Strdup(ADIOI_CB_CONFIG_LIST_DFLT);
+    interpret(fd);
+}
+
+/* The user's own list, on rank 0. One that leaves nobody would make the open fail. */
+static int parse_list(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
+{
+    char preset[] = ADIOI_CB_CONFIG_LIST_DFLT;
+    int taken = __real_ADIOI_cb_config_list_parse(list, array, ranks, cb_nodes);
+    list_was_refused = taken <= 0;
+    if (!list_was_refused)
+        return taken;
+    say_once("hint cb_config_list has no effect; it allows no rank to be an aggregator");
+    return __real_ADIOI_cb_config_list_parse(preset, array, ranks, cb_nodes);
+}
+
 /*
  * Where all ranks may be aggregators, ROMIO would take the first ones, which
  * are often on one host. Here each host gives one rank, then each a second one.
@@ -396,7 +439,8 @@ int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int 
 int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
 {
     if (strcmp(list, ANY_RANKS) != 0)
-        return __real_ADIOI_cb_config_list_parse(list, array, ranks, cb_nodes);
+        return parse_list(list, array, ranks, cb_nodes);
+    list_was_refused = false;
     if (cb_nodes > array->namect)
         cb_nodes = array->namect;
     int *places = places_on_hosts(array);

@@ -15,9 +15,26 @@
 struct answer {
     struct failure failure;
     bool can_read;
-    int64_t end; /* the file's size, when it is opened to append */
+    bool is_list_refused; /* see hints_refuse_list() */
+    int64_t end;          /* the file's size, when it is opened to append */
     int64_t blob_length;
 };
+
+/* A hint never makes an open fail: when the pool that it names is refused, the
+ * directory's is taken. */
+static int open_in_pool(ADIO_File fd, weft_session_t *session, const char *path, int flags, mode_t mode,
+                        weft_file_t **file)
+{
+    struct weft_layout layout;
+    hints_layout(fd, &layout);
+    int error = weft_file_open(session, path, flags, mode, &layout, file);
+    if (error == -EINVAL && layout.pool[0] != '\0') {
+        hints_refuse_pool(fd, weft_error());
+        hints_layout(fd, &layout);
+        error = weft_file_open(session, path, flags, mode, &layout, file);
+    }
+    return error;
+}
 
 /*
  * Two-phase I/O reads where the ranks leave holes in what they write, so a file
@@ -26,7 +43,6 @@ struct answer {
 static int open_file(ADIO_File fd, int access_mode, struct driver_file *file)
 {
     weft_session_t *session;
-    struct weft_layout layout;
     char path[DRIVER_PATH_BYTES];
     driver_path(fd->filename, path);
     int error = session_get(&session);
@@ -34,15 +50,14 @@ static int open_file(ADIO_File fd, int access_mode, struct driver_file *file)
         return error;
     int flags = (access_mode & ADIO_CREATE ? O_CREAT : 0) | (access_mode & ADIO_EXCL ? O_EXCL : 0);
     mode_t mode = fd->perm == ADIO_PERM_NULL ? hints_file_mode(fd) : (mode_t)fd->perm;
-    hints_layout(fd, &layout);
 
     file->can_read = true;
     if (access_mode & ADIO_RDONLY)
-        return weft_file_open(session, path, flags | O_RDONLY, mode, &layout, &file->file);
-    error = weft_file_open(session, path, flags | O_RDWR, mode, &layout, &file->file);
+        return open_in_pool(fd, session, path, flags | O_RDONLY, mode, &file->file);
+    error = open_in_pool(fd, session, path, flags | O_RDWR, mode, &file->file);
     if (error == -EACCES && (access_mode & ADIO_WRONLY)) {
         file->can_read = false;
-        error = weft_file_open(session, path, flags | O_WRONLY, mode, &layout, &file->file);
+        error = open_in_pool(fd, session, path, flags | O_WRONLY, mode, &file->file);
     }
     return error;
 }
@@ -72,6 +87,7 @@ static void answer_make(ADIO_File fd, int access_mode, int ranks, struct answer 
     struct driver_file *file = driver_file(fd);
     int error = open_file(fd, access_mode, file);
     answer->can_read = file->can_read;
+    answer->is_list_refused = hints_list_was_refused();
     if (error == 0)
         error = end_of_file(file->file, access_mode, &answer->end);
     if (error == 0 && ranks > 1)
@@ -151,14 +167,26 @@ void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code)
     fd->is_open = 1;
     if (access_mode & ADIO_APPEND)
         fd->fp_ind = answer.end;
+    if (answer.is_list_refused)
+        hints_refuse_list(fd);
     hints_publish(fd);
+}
+
+/* What is deleted right behind the close need not last. */
+static bool wants_sync(ADIO_File fd)
+{
+    return driver_file(fd)->hints.is_durable_at_close &&
+           !(fd->access_mode & (ADIO_RDONLY | ADIO_DELETE_ON_CLOSE));
 }
 
 void driver_close(ADIO_File fd, int *error_code)
 {
     struct failure failure = {.class = MPI_SUCCESS};
+    int sync_code = MPI_SUCCESS;
+    if (wants_sync(fd))
+        driver_flush(fd, &sync_code);
     int error = close_handle(fd);
     if (error < 0)
         failure_set(&failure, error);
-    *error_code = failure_code(&failure);
+    *error_code = sync_code != MPI_SUCCESS ? sync_code : failure_code(&failure);
 }
