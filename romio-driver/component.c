@@ -9,6 +9,7 @@
  */
 #include "ompi_config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,8 @@
 
 #include WEFT_GLUE_HEADER
 
+#include "hint_set.h"
+
 /* Of driver.h, which wants the headers as ROMIO sees them. */
 bool driver_path_match(const char *path);
 int nonblocking_progress(void);
@@ -48,9 +51,8 @@ static bool is_called_on_progress;
 
 /* ---- hints ------------------------------------------------------------ */
 
-#define INTERNAL_PREFIX "__" /* of what Open MPI itself keeps among a file's hints */
-
-/* What the user gave and what has no effect must not be told as if it had. */
+/* What the user gave and what has no effect must not be told as if it had; Open MPI
+ * also keeps it under another name. */
 static void forget_others(opal_info_t *told, MPI_Info hints)
 {
     int count = 0;
@@ -58,8 +60,7 @@ static void forget_others(opal_info_t *told, MPI_Info hints)
     for (int i = count - 1; i >= 0; i--) {
         char key[MPI_MAX_INFO_KEY + 1];
         int length, is_found;
-        if (opal_info_get_nthkey(told, i, key) != OPAL_SUCCESS ||
-            strncmp(key, INTERNAL_PREFIX, strlen(INTERNAL_PREFIX)) == 0)
+        if (opal_info_get_nthkey(told, i, key) != OPAL_SUCCESS)
             continue;
         PMPI_Info_get_valuelen(hints, key, &length, &is_found);
         if (!is_found)
@@ -91,12 +92,60 @@ static void publish_hints(ompi_file_t *file)
     PMPI_Info_free(&hints);
 }
 
+/*
+ * Nor does MPI_File_set_info reach a component. It tells those who asked to hear of
+ * a hint, puts their answer into the handle, and takes hints away that nobody asked
+ * for. To let the value take effect would need all ranks at once, and this is called
+ * on those only that gave the hint; so it is reported, and the answer is what is in
+ * effect. (MPI_File_get_info still shows what the user gave, until the next view.)
+ */
+static char *hear_of_hint(opal_infosubscriber_t *object, char *key, char *value)
+{
+    static char told[MPI_MAX_INFO_VAL + 1];
+    static bool is_reported;
+    ompi_file_t *file = (ompi_file_t *)object;
+    glue_data_t *data = (glue_data_t *)file->f_io_selected_data;
+    enum hint_id id = hint_find(key);
+    MPI_Info hints;
+    int is_found, rank;
+    if (ROMIO_PREFIX(MPI_File_get_info)(data->romio_fh, &hints) != MPI_SUCCESS)
+        return NULL;
+    PMPI_Info_get(hints, key, MPI_MAX_INFO_VAL, told, &is_found);
+    PMPI_Info_free(&hints);
+    if (!is_found)
+        return NULL;
+    PMPI_Comm_rank(file->f_comm, &rank);
+    if (rank == 0 && !is_reported && id < HINT_COUNT && hint_rows[id].when == HINT_AT_VIEW &&
+        strcmp(value, told) != 0) {
+        fprintf(stderr,
+                "weft: hint %s (MPI_File_set_info) has no effect: Open MPI does not pass it on; give it to "
+                "MPI_File_open or MPI_File_set_view\n",
+                key);
+        is_reported = true;
+    }
+    return told;
+}
+
+static void ask_to_hear(ompi_file_t *file)
+{
+    for (enum hint_id id = 0; id < HINT_COUNT; id++) {
+        char key[MPI_MAX_INFO_KEY + 1], value[MPI_MAX_INFO_VAL + 1];
+        int is_found;
+        snprintf(key, sizeof key, "%s", hint_rows[id].name);
+        opal_info_get(file->super.s_info, key, MPI_MAX_INFO_VAL, value, &is_found);
+        if (is_found)
+            opal_infosubscribe_subscribe(&file->super, key, value, hear_of_hint);
+    }
+}
+
 static int open_file(struct ompi_communicator_t *comm, const char *path, int amode, struct opal_info_t *info,
                      ompi_file_t *file)
 {
     int result = GLUE(_file_open)(comm, path, amode, info, file);
-    if (result == MPI_SUCCESS)
+    if (result == MPI_SUCCESS && file->super.s_info != NULL) {
         publish_hints(file);
+        ask_to_hear(file);
+    }
     return result;
 }
 
