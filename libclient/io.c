@@ -73,6 +73,7 @@ static void transfer_release(struct weft_op *op)
     struct transfer *transfer = list_item(op, struct transfer, op);
     free(transfer->own_iov);
     free(transfer->own_extents);
+    gather_release(transfer);
     free(transfer);
 }
 
@@ -97,7 +98,8 @@ static int copy_lists(struct transfer *transfer, const struct iovec *iov, size_t
 }
 
 static int transfer_async(weft_file_t *file, bool write, const struct iovec *iov, size_t iov_count,
-                          const struct weft_extent *extents, size_t extent_count, weft_op_t **op)
+                          const struct weft_extent *extents, size_t extent_count,
+                          const struct weft_gather *gather, weft_op_t **op)
 {
     int result = file_check(file);
     if (result < 0)
@@ -108,6 +110,8 @@ static int transfer_async(weft_file_t *file, bool write, const struct iovec *iov
     if (!transfer)
         return err_set(-ENOMEM, "out of memory for a transfer");
     result = copy_lists(transfer, iov, iov_count, extents, extent_count);
+    if (result == 0 && gather)
+        result = gather_copy(transfer, gather);
     if (result == 0)
         result = transfer_start(transfer, file, write, transfer_release);
     if (result < 0) {
@@ -122,12 +126,21 @@ int weft_file_read_list_async(weft_file_t *file, const struct iovec *iov, size_t
                               const struct weft_extent *extents, size_t extent_count, weft_op_t **op)
 {
     return (int)client_result(__func__,
-                              transfer_async(file, false, iov, iov_count, extents, extent_count, op));
+                              transfer_async(file, false, iov, iov_count, extents, extent_count, NULL, op));
 }
 
 int weft_file_write_list_async(weft_file_t *file, const struct iovec *iov, size_t iov_count,
                                const struct weft_extent *extents, size_t extent_count, weft_op_t **op)
 {
     return (int)client_result(__func__,
-                              transfer_async(file, true, iov, iov_count, extents, extent_count, op));
+                              transfer_async(file, true, iov, iov_count, extents, extent_count, NULL, op));
+}
+
+int weft_file_write_gather_async(weft_file_t *file, const struct iovec *iov, size_t iov_count,
+                                 const struct weft_extent *extents, size_t extent_count,
+                                 const struct weft_gather *gather, weft_op_t **op)
+{
+    static const struct weft_gather nothing = {0};
+    return (int)client_result(__func__, transfer_async(file, true, iov, iov_count, extents, extent_count,
+                                                       gather ? gather : &nothing, op));
 }

@@ -418,3 +418,19 @@ int planner_round(struct planner *planner, struct planner_request **requests)
     *requests = planner->first;
     return result;
 }
+
+uint64_t planner_chunk_cut(const struct planner *planner, const struct planner_request *requests)
+{
+    uint64_t chunk_size = planner->table->layout.chunk_size, done = planner->extent_done;
+    size_t i = planner->extent_index;
+    for (; i < planner->extent_count && planner->extents[i].length == done; i++)
+        done = 0;
+    if (i == planner->extent_count)
+        return UINT64_MAX;
+    uint64_t next = (planner->extents[i].offset + done) / chunk_size;
+    for (; requests; requests = requests->next)
+        for (uint32_t e = 0; e < requests->extent_count; e++)
+            if (requests->extents[e].offset / chunk_size == next)
+                return next;
+    return UINT64_MAX;
+}

@@ -126,6 +126,9 @@ int planner_table_set(struct planner *planner, const struct planner_table *table
  * planner_request_free(); NULL when all is planned. -ENOMEM leaves none. */
 int planner_round(struct planner *planner, struct planner_request **requests);
 void planner_request_free(struct planner_request *request);
+/* The chunk that the latest round ended inside of and the next one goes on in; UINT64_MAX when it
+ * ended between chunks, or nothing is left. `requests` is that round. */
+uint64_t planner_chunk_cut(const struct planner *planner, const struct planner_request *requests);
 
 /* The bytes of the extents, in their order, in front of the first one that is at or
  * behind file offset `size`: what a read of a file of that size returns. */

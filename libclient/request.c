@@ -28,9 +28,21 @@ static ssize_t encode_extents(const struct planner_request *plan, struct wire_wr
     return wire_written(writer);
 }
 
-static ssize_t encode_request(const struct request *request, const struct wire_list *extents, size_t room)
+/* `chunks` is empty when nothing is gathered. */
+static ssize_t encode_request(const struct request *request, const struct wire_list *extents,
+                              const struct wire_list *chunks, size_t room)
 {
     const struct transfer *transfer = request->transfer;
+    if (chunks->count > 0) {
+        struct wire_write_gather wire = {
+            .capability = transfer->file->capability,
+            .map_version = transfer->table->map->version,
+            .gather = transfer->gather.id,
+            .chunks = *chunks,
+            .extents = *extents,
+        };
+        return wire_encode_write_gather(request->body, room, &wire);
+    }
     if (transfer->write) {
         struct wire_write wire = {
             .capability = transfer->file->capability,
@@ -47,34 +59,51 @@ static ssize_t encode_request(const struct request *request, const struct wire_l
     return wire_encode_read(request->body, room, &wire);
 }
 
+static ssize_t encode_lists(struct request *request, uint8_t *lists, size_t extents_room, size_t chunks_room,
+                            size_t body_room)
+{
+    struct wire_writer extent_writer = wire_writer_on(lists, extents_room);
+    struct wire_writer chunk_writer = wire_writer_on(lists + extents_room, chunks_room);
+    uint32_t chunk_count = 0;
+    ssize_t length = encode_extents(&request->plan, &extent_writer);
+    if (length >= 0 && chunks_room > 0)
+        length = gather_encode(request, &chunk_writer, &chunk_count);
+    if (length < 0)
+        return length;
+    struct wire_list extents = wire_list_of(&extent_writer, request->plan.extent_count);
+    struct wire_list chunks = wire_list_of(&chunk_writer, chunk_count);
+    request->call.rpc.operation = chunk_count > 0            ? WIRE_OP_write_gather
+                                  : request->transfer->write ? WIRE_OP_write
+                                                             : WIRE_OP_read;
+    return encode_request(request, &extents, &chunks, body_room);
+}
+
 /* Encodes the request's body and has the call point to it. */
 static int encode_body(struct request *request)
 {
-    uint8_t few[REQUEST_EXTENTS_FEW * REQUEST_EXTENT_BYTES], *list = few;
-    size_t list_room = sizeof few, body_room = sizeof request->body_few;
+    uint32_t count = request->plan.extent_count;
+    bool gathers = request->transfer->gather.chunk_count > 0;
+    uint8_t few[REQUEST_EXTENTS_FEW * REQUEST_EXTENT_BYTES], *lists = few;
+    size_t extents_room = sizeof few, chunks_room = 0, body_room = sizeof request->body_few;
 
-    if (request->plan.extent_count > REQUEST_EXTENTS_FEW) {
-        list_room = (size_t)request->plan.extent_count * REQUEST_EXTENT_BYTES;
-        body_room = REQUEST_FIXED_BYTES + list_room;
-        list = malloc(list_room);
+    if (count > REQUEST_EXTENTS_FEW || gathers) {
+        extents_room = (size_t)count * REQUEST_EXTENT_BYTES;
+        chunks_room = gathers ? (size_t)count * REQUEST_CHUNK_BYTES : 0;
+        body_room = REQUEST_FIXED_BYTES + extents_room + chunks_room;
+        lists = malloc(extents_room + chunks_room);
         uint8_t *body = malloc(body_room);
-        if (!list || !body) {
-            free(list);
+        if (!lists || !body) {
+            free(lists);
             free(body);
-            return err_set(-ENOMEM, "out of memory for a request of %u extents", request->plan.extent_count);
+            return err_set(-ENOMEM, "out of memory for a request of %u extents", count);
         }
         request->body = body;
     } else {
         request->body = request->body_few;
     }
-    struct wire_writer writer = wire_writer_on(list, list_room);
-    ssize_t length = encode_extents(&request->plan, &writer);
-    if (length >= 0) {
-        struct wire_list extents = wire_list_of(&writer, request->plan.extent_count);
-        length = encode_request(request, &extents, body_room);
-    }
-    if (list != few)
-        free(list);
+    ssize_t length = encode_lists(request, lists, extents_room, chunks_room, body_room);
+    if (lists != few)
+        free(lists);
     if (length < 0)
         return (int)length;
     request->call.rpc.body = request->body;
@@ -241,7 +270,7 @@ static int request_replan(struct request *request, struct planner_request **requ
     for (uint32_t i = 0; i < plan->extent_count; i++)
         extents[i] = (struct weft_extent){plan->extents[i].offset, plan->extents[i].length};
     result = planner_open(&planner, transfer->table, plan->pieces, plan->piece_count, extents,
-                          plan->extent_count, &transfer_limits, sizeof(struct request));
+                          plan->extent_count, transfer_limits(transfer), sizeof(struct request));
     if (result == 0) {
         result = plan_rest(&planner, requests);
         planner_close(&planner);
@@ -327,7 +356,6 @@ static void request_send(struct request *request)
         request_failed(request, result);
         return;
     }
-    call->rpc.operation = transfer->write ? WIRE_OP_write : WIRE_OP_read;
     if (transfer->write)
         fill_payload(request);
     else

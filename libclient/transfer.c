@@ -15,12 +15,22 @@
 /* Memory pieces of one round: a MiB of bookkeeping at most. */
 #define ROUND_PIECES_MAX 65536u
 
-const struct planner_limits transfer_limits = {
-    .bytes_max = LIMITS_IO_BYTES_MAX,
-    .extents_max = LIMITS_EXTENTS_MAX,
-    .pieces_max = ROUND_PIECES_MAX,
-    .alone_min = PIECE_ALONE_MIN,
-};
+const struct planner_limits *transfer_limits(const struct transfer *transfer)
+{
+    static const struct planner_limits usual = {
+        .bytes_max = LIMITS_IO_BYTES_MAX,
+        .extents_max = LIMITS_EXTENTS_MAX,
+        .pieces_max = ROUND_PIECES_MAX,
+        .alone_min = PIECE_ALONE_MIN,
+    };
+    /* A chunk's pieces are to come together. */
+    static const struct planner_limits gathered = {
+        .bytes_max = LIMITS_IO_BYTES_MAX,
+        .extents_max = LIMITS_EXTENTS_MAX,
+        .pieces_max = ROUND_PIECES_MAX,
+    };
+    return transfer->gather.chunk_count > 0 ? &gathered : &usual;
+}
 
 int transfer_table_update(struct transfer *transfer)
 {
@@ -57,6 +67,15 @@ static int round_start(struct transfer *transfer)
         round++;
     transfer->rounds++;
     session_count(transfer->op.session, CLIENT_COUNT_rounds, 1);
+    uint64_t cut_before = transfer->chunk_cut;
+    transfer->chunk_cut = UINT64_MAX;
+    if (transfer->gather.chunk_count > 0) {
+        transfer->chunk_cut = planner_chunk_cut(&transfer->planner, requests);
+        for (struct planner_request *at = requests; at; at = at->next) {
+            ((struct request *)at)->chunks_cut[0] = cut_before;
+            ((struct request *)at)->chunks_cut[1] = transfer->chunk_cut;
+        }
+    }
     request_start_all(transfer, requests, round, NULL);
     return 0;
 }
@@ -126,6 +145,7 @@ int transfer_start(struct transfer *transfer, weft_file_t *file, bool write,
     op_init(&transfer->op, session, release);
     transfer->file = file;
     transfer->write = write;
+    transfer->chunk_cut = UINT64_MAX;
     int result = file_allows(file, write ? WIRE_ACCESS_WRITE : WIRE_ACCESS_READ);
     if (result == 0)
         result = planner_check(transfer->iov, transfer->iov_count, transfer->extents, transfer->extent_count,
@@ -139,7 +159,7 @@ int transfer_start(struct transfer *transfer, weft_file_t *file, bool write,
     if (result == 0)
         result =
             planner_open(&transfer->planner, table, transfer->iov, transfer->iov_count, transfer->extents,
-                         transfer->extent_count, &transfer_limits, sizeof(struct request));
+                         transfer->extent_count, transfer_limits(transfer), sizeof(struct request));
     if (result == 0) {
         transfer->table = planner_table_ref(table);
         session_count(session, CLIENT_COUNT_transfers, 1);

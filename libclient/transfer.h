@@ -21,7 +21,8 @@
 /* Extents of a request whose message needs no memory of its own. */
 #define REQUEST_EXTENTS_FEW  8u
 #define REQUEST_EXTENT_BYTES 16u
-#define REQUEST_FIXED_BYTES  96u
+#define REQUEST_CHUNK_BYTES  13u
+#define REQUEST_FIXED_BYTES  112u
 
 struct transfer {
     struct weft_op op;
@@ -31,6 +32,8 @@ struct transfer {
     bool planning;
     struct iovec *own_iov; /* copies, for an asynchronous one */
     struct weft_extent *own_extents;
+    struct weft_gather gather; /* chunk_count 0: none; its numbers are ours */
+    uint64_t chunk_cut;        /* that the latest round ended inside of; UINT64_MAX: none */
     const struct iovec *iov;
     const struct weft_extent *extents;
     size_t iov_count, extent_count;
@@ -51,6 +54,7 @@ struct request {
     struct transfer *transfer;
     unsigned round;
     uint64_t map_version;         /* that it was planned by */
+    uint64_t chunks_cut[2];       /* of which other rounds have bytes, too; UINT64_MAX: none */
     struct bufpool_waiter waiter; /* for a buffer */
     void *packed;                 /* from the session's pool; NULL: the pieces themselves travel */
     uint8_t *body;
@@ -67,7 +71,7 @@ int transfer_start(struct transfer *transfer, weft_file_t *file, bool write,
 void transfer_advance(struct transfer *transfer);
 /* From here on the transfer is planned by the session's current map. */
 int transfer_table_update(struct transfer *transfer);
-extern const struct planner_limits transfer_limits;
+const struct planner_limits *transfer_limits(const struct transfer *transfer);
 
 /* request.c */
 
@@ -75,5 +79,14 @@ extern const struct planner_limits transfer_limits;
  * are, when these are sent again. */
 void request_start_all(struct transfer *transfer, struct planner_request *requests, unsigned round,
                        const struct request *earlier);
+
+/* gather.c */
+
+/* Keeps a copy of what the caller says. -EINVAL, -ENOMEM. */
+int gather_copy(struct transfer *transfer, const struct weft_gather *gather);
+void gather_release(struct transfer *transfer);
+/* The chunks of a request that are put together with other clients' pieces, encoded; *count of
+ * them. `room` is enough for one for each extent. */
+ssize_t gather_encode(const struct request *request, struct wire_writer *writer, uint32_t *count);
 
 #endif

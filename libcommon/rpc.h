@@ -57,6 +57,9 @@ struct rpc_service {
     /* A client connected (its first message comes after), or went away. */
     void (*peer_up)(void *arg, struct rpc_peer *peer);
     void (*peer_down)(void *arg, struct rpc_peer *peer);
+    /* A request finds no memory while unanswered ones hold it: whoever keeps some back, for
+     * whatever reason, should let go of them. */
+    void (*shortage)(void *arg);
     /* Bytes for the welcome (the metadata server's map); valid until the next call. */
     struct wire_bytes (*greeting)(void *arg);
 };

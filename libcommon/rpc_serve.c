@@ -161,6 +161,13 @@ static void request_unwrap(struct served *served)
     served->waiter.length = served->message.payload_length;
     served->waiter.ready = whole_fetch;
     served->in_line = true;
+    void *buffer = bufpool_try(rpc->bodies, served->waiter.length);
+    if (buffer) {
+        whole_fetch(&served->waiter, buffer);
+        return;
+    }
+    if (rpc->config.service->shortage)
+        rpc->config.service->shortage(rpc->config.arg);
     int error = bufpool_get(rpc->bodies, &served->waiter);
     if (error)
         rpc_reply(&served->request, error, NULL, 0, NULL, 0, NULL, NULL);

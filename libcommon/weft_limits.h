@@ -30,6 +30,7 @@
 #define LIMITS_CONTROL_FRAME_MAX (1u << 20)      /* handshake frames on the control socket */
 #define LIMITS_EXTENTS_MAX 8192u                 /* of one read or write request */
 #define LIMITS_IO_BYTES_MAX (4u << 20)           /* data bytes of one read or write request */
+#define LIMITS_GATHER_CHUNKS_MAX 1024u           /* chunks that one request lists as gathered */
 #define LIMITS_LIST_MAX 65536u
 #define LIMITS_LOCK_RANGES_MAX 1024u             /* of one lock */
 
@@ -43,6 +44,7 @@
 static_assert(LIMITS_IO_BYTES_MAX + LIMITS_BODY_MAX <= LIMITS_PAYLOAD_MAX,
               "a body and its data fit a message");
 static_assert(LIMITS_EXTENTS_MAX * 16u <= LIMITS_BODY_MAX / 2, "a full extent list fits a body");
+static_assert(LIMITS_GATHER_CHUNKS_MAX * 13u <= LIMITS_BODY_MAX / 4, "and a full list of chunks beside it");
 static_assert(LIMITS_BODY_INLINE_MAX < LIMITS_HEADER_MAX, "the envelope needs room");
 
 /* The fingerprint of this build's wire limits (FNV-1a over their values). */
@@ -50,7 +52,8 @@ static inline uint64_t limits_fingerprint(void)
 {
     const uint64_t values[] = {
         LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
-        LIMITS_PAYLOAD_MAX, LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX, WEFT_PATH_BYTES_MAX,
+        LIMITS_PAYLOAD_MAX, LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX, LIMITS_GATHER_CHUNKS_MAX,
+        WEFT_PATH_BYTES_MAX,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {

@@ -57,7 +57,8 @@
     X(54, object_truncate)                                                                             \
     X(55, object_remove)                                                                               \
     X(56, lock)                                                                                        \
-    X(57, unlock)
+    X(57, unlock)                                                                                      \
+    X(58, write_gather)
 
 /* ---- envelope: in front of every message on the transport -------------- */
 
@@ -282,6 +283,19 @@
     X(u64, map_version, U64)                                                                           \
     X(list, extents, LIMITS_EXTENTS_MAX) /* extent */
 
+/* A part of a collective write: the server puts the pieces of a chunk together, from whichever
+ * clients they come, before it writes them. */
+#define WIRE_FIELDS_write_gather(X)                                                                    \
+    X(capability, capability, 0)                                                                       \
+    X(u64, map_version, U64)                                                                           \
+    X(u64, gather, U64)        /* names the collective write among those of the file */                \
+    X(list, chunks, LIMITS_GATHER_CHUNKS_MAX) /* gather_chunk, in rising order */                      \
+    X(list, extents, LIMITS_EXTENTS_MAX) /* extent; in chunks that are not listed: as in write */
+#define WIRE_FIELDS_gather_chunk(X)                                                                    \
+    X(u64, chunk, U64)                                                                                 \
+    X(u32, bytes, U32)         /* that all clients together write in it */                             \
+    X(u8, hold, 1)             /* 0: write what is here at once, there is more to come */
+
 #define WIRE_FIELDS_read(X)                                                                            \
     X(capability, capability, 0)                                                                       \
     X(u64, map_version, U64)                                                                           \
@@ -381,6 +395,8 @@
     M(counter)                                                                                         \
     M(counters_reply)                                                                                  \
     M(write)                                                                                           \
+    M(write_gather)                                                                                    \
+    M(gather_chunk)                                                                                    \
     M(read)                                                                                            \
     M(read_reply)                                                                                      \
     M(sync)                                                                                            \

@@ -250,6 +250,26 @@ int weft_file_write_list_async(weft_file_t *file, const struct iovec *iov, size_
                                const struct weft_extent *extents, size_t extent_count, weft_op_t **op);
 int weft_file_sync_async(weft_file_t *file, weft_op_t **op);
 
+/*
+ * weft_file_write_gather_async(): the part that one process has of a write by several of
+ * them. Each tells how many bytes all of them together write in each chunk; a storage shard
+ * then keeps the small pieces of a chunk in memory until they are all there, and writes the
+ * chunk at once. The write ends when its bytes were written, as any other. When
+ * the others don't come within a tenth of a second, or memory is short, what is there is
+ * written: the numbers change how often the store is called, never the result.
+ * Worth it for pieces of less than some tens of KiB that interleave within chunks. The
+ * extents should rise. What `gather` points to is copied.
+ */
+struct weft_gather {
+    uint64_t id;           /* the same for all who take part, and for no other write under way */
+    uint64_t first_chunk;  /* index of the chunk that bytes[0] is about */
+    size_t chunk_count;
+    const uint64_t *bytes; /* of each chunk, by all together; 0: not gathered */
+};
+int weft_file_write_gather_async(weft_file_t *file, const struct iovec *iov, size_t iov_count,
+                                 const struct weft_extent *extents, size_t extent_count,
+                                 const struct weft_gather *gather, weft_op_t **op);
+
 /* weft_wait(): waits for the operation, frees it, and returns what the
  * blocking call would have returned. */
 ssize_t weft_wait(weft_op_t *op);

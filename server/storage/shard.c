@@ -36,6 +36,8 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_LOCKS_WAITED] = "locks_waited",
     [SHARD_LOCKS_RELEASED] = "locks_released",
     [SHARD_LOCKS_LOST] = "locks_lost",
+    [SHARD_CHUNKS_GATHERED] = "chunks_gathered",
+    [SHARD_GATHERS_LATE] = "gathers_late",
 };
 
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount)
@@ -226,7 +228,13 @@ struct start {
     char text[LIMITS_ERROR_TEXT_MAX + 1];
 };
 
-static const struct rpc_service service = {.request = request_came, .peer_down = peer_down};
+static void shortage(void *arg)
+{
+    shard_gathers_flush(arg);
+}
+
+static const struct rpc_service service = {
+    .request = request_came, .peer_down = peer_down, .shortage = shortage};
 
 /* Shard k listens on port + k, or on any port. */
 static int listen_address(const struct shard *shard, char address[LIMITS_ADDRESS_MAX + 1])
@@ -262,6 +270,8 @@ static int open_all(struct shard *shard)
     if (!error)
         error = rpc_watch(shard->rpc, shard->stores_fd, stores_progress, shard);
     if (!error)
+        error = shard_gathers_open(shard);
+    if (!error)
         error = rpc_listen(shard->rpc, address, shard->bound);
     return error;
 }
@@ -274,6 +284,7 @@ static int close_all(struct shard *shard)
                  shard->under_way);
         return -ETIMEDOUT;
     }
+    shard_gathers_close(shard);
     bufpool_close(shard->pool);
     shard->pool = NULL;
     if (shard->rpc) {
@@ -296,6 +307,7 @@ static void run_loop(struct shard *shard)
         take_map(shard);
         shard_locks_tick(shard);
     }
+    shard_gathers_flush(shard);
     uint64_t end = rpc_now_ns() + SHARD_STOP_MS * UINT64_C(1000000), now;
     while (shard->under_way && (now = rpc_now_ns()) < end)
         rpc_wait(shard->rpc, (int)((end - now) / 1000000) + 1);
@@ -336,7 +348,7 @@ int shard_start(struct shard *shard, struct server *server, uint32_t index)
     memset(shard, 0, sizeof *shard);
     shard->server = server;
     shard->index = index;
-    shard->stores_fd = -1;
+    shard->stores_fd = shard->gathers.timer_fd = -1;
     list_init(&shard->parked);
     for (unsigned i = 0; i < SHARD_COUNTERS; i++)
         shard->counters[i].name = counter_names[i];

@@ -66,6 +66,8 @@ enum shard_counter {
     SHARD_LOCKS_WAITED, /* were not granted at once */
     SHARD_LOCKS_RELEASED,
     SHARD_LOCKS_LOST, /* held when their client's connection ended */
+    SHARD_CHUNKS_GATHERED, /* put together from several requests before they were written */
+    SHARD_GATHERS_LATE,    /* written without what was still to come */
     SHARD_COUNTERS,
 };
 
@@ -75,6 +77,17 @@ enum { SHARD_CAPABILITIES = 16 };
 struct shard_log_limit {
     uint64_t logged_ns; /* the latest line; 0: none yet */
     uint32_t unlogged;  /* since then */
+};
+
+enum { SHARD_GATHER_BUCKETS = 256 };
+
+/* Chunks of collective writes that are being put together (shard_gather.c). */
+struct shard_gathers {
+    struct list buckets[SHARD_GATHER_BUCKETS];
+    struct list by_age;
+    uint32_t count;
+    int timer_fd; /* runs while there are any */
+    bool ticking;
 };
 
 struct shard {
@@ -98,6 +111,7 @@ struct shard {
     struct list parked;    /* requests that wait for a map, or for the end */
     struct shard_locks *locks;
     uint32_t under_way;    /* requests being served */
+    struct shard_gathers gathers;
     /* The latest ones whose signatures were right: checking one takes longer than
      * a small request. Entries with a chunk size of 0 are empty. */
     struct wire_capability verified[SHARD_CAPABILITIES];
@@ -105,12 +119,14 @@ struct shard {
     struct counter counters[SHARD_COUNTERS];
 };
 
-/* A piece of work for the store: extents that lie one behind the other in one object. */
+/* A piece of work for the store: extents that lie one behind the other in one object (and, of a
+ * gathered write, in one chunk). */
 struct shard_run {
     uint32_t target; /* index into the server's targets */
     uint32_t position;
     uint64_t offset; /* local */
     uint64_t length;
+    uint64_t chunk;       /* of its first byte */
     uint64_t data_offset; /* in the payload */
     uint32_t extent_count;
     size_t count; /* bytes read */
@@ -127,6 +143,9 @@ struct shard_io {
     struct layout layout;
     uint64_t map_version;
     struct wire_list extents; /* read and write */
+    struct wire_list chunks;  /* of a gathered write */
+    uint64_t gather;
+    bool by_chunk;            /* runs end at chunk bounds */
     uint64_t bytes;           /* in all extents */
     uint64_t size;            /* object_truncate */
     uint32_t lock_target;     /* lock */
@@ -183,6 +202,8 @@ int shard_check_map(struct shard_io *io);
 int shard_check_extents(struct shard_io *io, uint32_t room);
 /* Whether this shard, with its target of that id, holds the file's first chunk. Results as above. */
 int shard_check_first(struct shard_io *io, uint32_t target);
+/* The chunks of a gathered write are listed as they should be. */
+int shard_check_chunks(const struct shard_io *io);
 /* One run for each object that this shard may hold of the file. */
 int shard_find_objects(struct shard_io *io);
 struct store_object shard_object_of(const struct shard_io *io, const struct shard_run *run);
@@ -206,6 +227,19 @@ void shard_locks_peer_down(struct shard *shard, struct rpc_peer *peer);
 /* When shard_locks_tick() has something to do; -1: not before something else happens. */
 int shard_locks_timeout_ms(const struct shard *shard);
 void shard_locks_tick(struct shard *shard);
+/* Ends a write of which everything has been written, or failed. */
+void shard_write_end(struct shard_io *io);
+/* Writes one run; the request has one more `pending` while that lasts. */
+void shard_write_run(struct shard_io *io, struct shard_run *run, const uint8_t *data);
+
+/* shard_gather.c: chunks that several clients write together */
+
+int shard_gathers_open(struct shard *shard);
+void shard_gathers_close(struct shard *shard);
+/* Writes at once all that waits for more. */
+void shard_gathers_flush(struct shard *shard);
+/* Begins the write of all runs; those of chunks that are gathered wait for the others' pieces. */
+void shard_gather_runs(struct shard_io *io, const uint8_t *data);
 
 /* shard_object.c: the other operations */
 

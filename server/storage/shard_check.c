@@ -78,6 +78,7 @@ struct spot {
     uint32_t target;
     uint32_t position;
     uint64_t offset;
+    uint64_t chunk;
 };
 
 static int check_extent(struct shard_io *io, const struct wire_extent *extent, struct spot *spot)
@@ -109,6 +110,7 @@ static int check_extent(struct shard_io *io, const struct wire_extent *extent, s
         .target = (uint32_t)target,
         .position = place.position,
         .offset = layout_part_offset(layout, shard->server->shard_count, extent->offset),
+        .chunk = extent->offset / layout->chunk_size,
     };
     return 0;
 }
@@ -125,7 +127,7 @@ static void add_to_runs(struct shard_io *io, struct shard_run *last, const struc
                         uint32_t room)
 {
     if (io->run_count && last->target == spot->target && last->position == spot->position &&
-        last->offset + last->length == spot->offset) {
+        last->offset + last->length == spot->offset && (!io->by_chunk || last->chunk == spot->chunk)) {
         last->length += length;
         last->extent_count++;
     } else {
@@ -134,6 +136,7 @@ static void add_to_runs(struct shard_io *io, struct shard_run *last, const struc
             .position = spot->position,
             .offset = spot->offset,
             .length = length,
+            .chunk = spot->chunk,
             .data_offset = io->bytes,
             .extent_count = 1,
         };
@@ -164,6 +167,19 @@ int shard_check_extents(struct shard_io *io, uint32_t room)
             return err_set(-EMSGSIZE, "the extents have more than %u bytes", LIMITS_IO_BYTES_MAX);
     }
     return wire_read_all(&reader, "list of extents");
+}
+
+int shard_check_chunks(const struct shard_io *io)
+{
+    struct wire_reader reader = wire_list_reader(&io->chunks);
+    struct wire_gather_chunk before = {0}, chunk;
+    for (uint32_t i = 0; i < io->chunks.count; i++) {
+        wire_get_gather_chunk(&reader, &chunk);
+        if (!reader.bad && ((i > 0 && chunk.chunk <= before.chunk) || chunk.bytes == 0))
+            return err_set(-EINVAL, "the list of gathered chunks does not rise, or has an empty one");
+        before = chunk;
+    }
+    return wire_read_all(&reader, "list of gathered chunks");
 }
 
 int shard_runs_make(struct shard_io *io)

@@ -29,6 +29,8 @@ static void wait_for_buffer(struct shard_io *io, void (*ready)(struct bufpool_wa
         return;
     }
     shard_counter_add(io->shard, SHARD_BUFFER_WAITS, 1);
+    /* What waits for others' pieces must not keep those from coming. */
+    shard_gathers_flush(io->shard);
     int error = bufpool_get(io->shard->pool, &io->waiter);
     if (error) {
         shard_io_fail(io, error);
@@ -38,7 +40,7 @@ static void wait_for_buffer(struct shard_io *io, void (*ready)(struct bufpool_wa
 
 /* ---- write -------------------------------------------------------------- */
 
-static void write_end(struct shard_io *io)
+void shard_write_end(struct shard_io *io)
 {
     if (!io->status) {
         shard_counter_add(io->shard, SHARD_BYTES_WRITTEN, io->bytes);
@@ -53,12 +55,25 @@ static void write_done(struct store_op *op, ssize_t status)
     if (status < 0)
         shard_io_store_failed(io, (int)status);
     if (--io->pending == 0)
-        write_end(io);
+        shard_write_end(io);
+}
+
+void shard_write_run(struct shard_io *io, struct shard_run *run, const uint8_t *data)
+{
+    struct store *store = io->shard->stores[run->target];
+    struct store_object object = shard_object_of(io, run);
+    run->op = (struct store_op){.done = write_done, .arg = io};
+    int result =
+        store->type->write(store, &object, run->offset, data + run->data_offset, run->length, &run->op);
+    shard_counter_add(io->shard, SHARD_STORE_WRITES, 1);
+    if (result == STORE_PENDING)
+        io->pending++;
+    else if (result)
+        shard_io_store_failed(io, result);
 }
 
 static void write_runs(struct shard_io *io, const uint8_t *data)
 {
-    struct shard *shard = io->shard;
     int error = runs_make(io);
     if (error) {
         shard_io_fail(io, error);
@@ -66,21 +81,13 @@ static void write_runs(struct shard_io *io, const uint8_t *data)
         return;
     }
     io->pending = 1;
-    for (uint32_t i = 0; i < io->run_count && !io->status; i++) {
-        struct shard_run *run = &io->runs[i];
-        struct store *store = shard->stores[run->target];
-        struct store_object object = shard_object_of(io, run);
-        run->op = (struct store_op){.done = write_done, .arg = io};
-        int result =
-            store->type->write(store, &object, run->offset, data + run->data_offset, run->length, &run->op);
-        shard_counter_add(shard, SHARD_STORE_WRITES, 1);
-        if (result == STORE_PENDING)
-            io->pending++;
-        else if (result)
-            shard_io_store_failed(io, result);
-    }
+    if (io->chunks.count)
+        shard_gather_runs(io, data);
+    else
+        for (uint32_t i = 0; i < io->run_count && !io->status; i++)
+            shard_write_run(io, &io->runs[i], data);
     if (--io->pending == 0)
-        write_end(io);
+        shard_write_end(io);
 }
 
 static void write_received(struct rpc_request *request, int status)

@@ -146,6 +146,7 @@ static int decode(struct shard_io *io, uint32_t *access)
     const struct rpc_request *request = io->request;
     union {
         struct wire_write write;
+        struct wire_write_gather gather;
         struct wire_read read;
         struct wire_sync sync;
         struct wire_object_stat stat;
@@ -162,6 +163,16 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->capability = body.write.capability;
         io->map_version = body.write.map_version;
         io->extents = body.write.extents;
+        *access = WIRE_ACCESS_WRITE;
+        return error;
+    case WIRE_OP_write_gather:
+        error = wire_decode_write_gather(request->body, request->body_length, &body.gather);
+        io->capability = body.gather.capability;
+        io->map_version = body.gather.map_version;
+        io->extents = body.gather.extents;
+        io->chunks = body.gather.chunks;
+        io->gather = body.gather.gather;
+        io->by_chunk = true;
         *access = WIRE_ACCESS_WRITE;
         return error;
     case WIRE_OP_read:
@@ -215,6 +226,11 @@ static int check_role(const struct shard_io *io)
     return 0;
 }
 
+static bool is_write(const struct shard_io *io)
+{
+    return io->request->operation == WIRE_OP_write || io->request->operation == WIRE_OP_write_gather;
+}
+
 /* As shard_check_extents(). */
 static int check(struct shard_io *io)
 {
@@ -230,9 +246,11 @@ static int check(struct shard_io *io)
         verdict = shard_check_extents(io, SHARD_RUNS_FEW);
     if (!verdict && io->request->operation == WIRE_OP_lock)
         verdict = shard_check_first(io, io->lock_target);
-    if (!verdict && io->request->operation != WIRE_OP_write && io->request->payload_length)
+    if (!verdict && io->chunks.count)
+        verdict = shard_check_chunks(io);
+    if (!verdict && !is_write(io) && io->request->payload_length)
         verdict = err_set(-EBADMSG, "it comes with data, which it should not");
-    if (!verdict && io->request->operation == WIRE_OP_write && io->bytes != io->request->payload_length)
+    if (!verdict && is_write(io) && io->bytes != io->request->payload_length)
         verdict = err_set(-EBADMSG, "its extents have %" PRIu64 " bytes, its payload %" PRIu64, io->bytes,
                           io->request->payload_length);
     return verdict;
@@ -242,6 +260,7 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
 {
     static void (*const handlers[])(struct shard_io * io) = {
         [WIRE_OP_write] = shard_write,
+        [WIRE_OP_write_gather] = shard_write,
         [WIRE_OP_read] = shard_read,
         [WIRE_OP_sync] = shard_sync,
         [WIRE_OP_object_stat] = shard_object_stat,

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes by several clients together, with real servers: the bytes are those of ordinary
+ * writes, whatever the numbers say; a chunk costs the stores one write; nobody waits
+ * for pieces that have come, however many rounds it takes to send them.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cluster.h"
+#include "weft/weft.h"
+
+enum { CHUNK = 65536, SERVERS = 3, CLIENTS = 4, EXTENTS_MAX = 1 << 16 };
+
+static struct cluster cluster;
+static weft_session_t *sessions[CLIENTS];
+
+#define ok(call)                                                    \
+    do {                                                            \
+        long result_ = (long)(call);                                \
+        if (result_ < 0)                                            \
+            fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
+    } while (0)
+
+static int setup(void **state)
+{
+    (void)state;
+    cluster_open(&cluster, &(struct cluster_options){.servers = SERVERS, .chunk_size = CHUNK});
+    for (unsigned i = 0; i < CLIENTS; i++)
+        ok(weft_connect(NULL, &sessions[i]));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        weft_disconnect(sessions[i]);
+    cluster_close(&cluster);
+    return 0;
+}
+
+struct wanted {
+    const char *name;
+    uint64_t value;
+};
+
+static void pick(void *arg, const char *server, const char *name, uint64_t value)
+{
+    struct wanted *wanted = arg;
+    (void)server;
+    if (strcmp(name, wanted->name) == 0)
+        wanted->value += value;
+}
+
+static uint64_t of_servers(const char *name)
+{
+    struct wanted wanted = {.name = name};
+    ok(weft_server_counters(sessions[0], pick, &wanted));
+    return wanted.value;
+}
+
+/* One client's part of a write. */
+struct part {
+    pthread_t thread;
+    weft_file_t *file;
+    struct weft_extent *extents;
+    size_t count;
+    uint8_t *data;
+    size_t length;
+    const struct weft_gather *gather;
+    ssize_t result;
+};
+
+static struct part parts[CLIENTS];
+
+static void *write_part(void *arg)
+{
+    struct part *part = arg;
+    struct iovec iov = {.iov_base = part->data, .iov_len = part->length};
+    weft_op_t *op;
+    int error = weft_file_write_gather_async(part->file, &iov, 1, part->extents, part->count, part->gather, &op);
+    part->result = error < 0 ? error : weft_wait(op);
+    return NULL;
+}
+
+static void parts_open(const char *path)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        struct part *part = &parts[i];
+        part->extents = calloc(EXTENTS_MAX, sizeof *part->extents);
+        part->data = malloc(64u << 20);
+        assert_non_null(part->extents);
+        assert_non_null(part->data);
+        part->count = part->length = 0;
+        ok(weft_file_open(sessions[i], path, O_CREAT | O_RDWR, 0644, NULL, &part->file));
+    }
+}
+
+static void parts_close(void)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        ok(weft_file_close(parts[i].file));
+        free(parts[i].extents);
+        free(parts[i].data);
+    }
+}
+
+static void add(struct part *part, uint64_t offset, uint64_t length, uint8_t *model)
+{
+    assert_true(part->count < EXTENTS_MAX);
+    part->extents[part->count++] = (struct weft_extent){offset, length};
+    for (uint64_t i = 0; i < length; i++)
+        model[offset + i] = part->data[part->length++] = (uint8_t)((offset + i) * 2654435761u >> 11 | 1);
+}
+
+static void count_chunks(uint64_t *bytes)
+{
+    for (unsigned p = 0; p < CLIENTS; p++)
+        for (size_t i = 0; i < parts[p].count; i++)
+            for (uint64_t at = parts[p].extents[i].offset, end = at + parts[p].extents[i].length; at < end;) {
+                uint64_t next = (at / CHUNK + 1) * CHUNK < end ? (at / CHUNK + 1) * CHUNK : end;
+                bytes[at / CHUNK] += next - at;
+                at = next;
+            }
+}
+
+static void write_all(const struct weft_gather *gather)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        parts[i].gather = gather;
+        assert_int_equal(pthread_create(&parts[i].thread, NULL, write_part, &parts[i]), 0);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pthread_join(parts[i].thread, NULL);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        assert_int_equal(parts[i].result, parts[i].length);
+}
+
+static void check_file(const uint8_t *model, size_t size)
+{
+    uint8_t *found = calloc(1, size);
+    uint64_t end;
+    assert_non_null(found);
+    ok(weft_file_size(parts[0].file, &end));
+    assert_true(end <= size);
+    assert_int_equal(weft_file_read(parts[0].file, found, size, 0), end);
+    assert_memory_equal(found, model, size);
+    free(found);
+}
+
+/* ---- tests -------------------------------------------------------------- */
+
+/* 12 MiB in pieces of 1,000 bytes, client after client: more than a request holds. */
+static void test_interleaved_pieces_cost_one_write_a_chunk(void **state)
+{
+    enum { CHUNKS = 192, SIZE = CHUNKS * CHUNK, PIECE = 1000 };
+    uint64_t bytes[CHUNKS] = {0}, writes = of_servers("store_writes");
+    uint8_t *model = calloc(1, SIZE);
+    (void)state;
+    assert_non_null(model);
+    parts_open("/interleaved");
+    for (uint64_t at = 0; at < SIZE; at += PIECE)
+        add(&parts[at / PIECE % CLIENTS], at, at + PIECE < SIZE ? PIECE : SIZE - at, model);
+    count_chunks(bytes);
+    write_all(&(struct weft_gather){.id = 1, .chunk_count = CHUNKS, .bytes = bytes});
+    check_file(model, SIZE);
+    assert_int_equal(of_servers("gathers_late"), 0);
+    assert_int_equal(of_servers("store_writes") - writes, CHUNKS);
+    parts_close();
+    free(model);
+}
+
+/* So many pieces that chunks are cut between requests: they count, and are not waited for. */
+static void test_chunks_cut_between_rounds(void **state)
+{
+    enum { CHUNKS = 16, SIZE = CHUNKS * CHUNK, PIECE = 6 };
+    uint64_t bytes[CHUNKS] = {0}, writes = of_servers("store_writes");
+    uint8_t *model = calloc(1, SIZE);
+    (void)state;
+    assert_non_null(model);
+    parts_open("/cut");
+    for (uint64_t at = 0; at < SIZE; at += PIECE)
+        add(&parts[at / PIECE % CLIENTS], at, at + PIECE < SIZE ? PIECE : SIZE - at, model);
+    count_chunks(bytes);
+    write_all(&(struct weft_gather){.id = 2, .chunk_count = CHUNKS, .bytes = bytes});
+    check_file(model, SIZE);
+    assert_int_equal(of_servers("gathers_late"), 0);
+    assert_true(of_servers("store_writes") - writes < SIZE / PIECE / 2);
+    parts_close();
+    free(model);
+}
+
+/* Random pieces with holes, and numbers that are right, too small, too large, or left out. */
+static void test_numbers_never_change_the_bytes(void **state)
+{
+    enum { CHUNKS = 24, SIZE = CHUNKS * CHUNK, ROUNDS = 12 };
+    (void)state;
+    for (unsigned seed = 1; seed <= ROUNDS; seed++) {
+        uint64_t bytes[CHUNKS] = {0}, at = 0;
+        uint8_t *model = calloc(1, SIZE);
+        char path[32];
+        assert_non_null(model);
+        srand(seed);
+        snprintf(path, sizeof path, "/random%u", seed);
+        parts_open(path);
+        while (at < SIZE) {
+            uint64_t length = 1 + (uint64_t)rand() % (rand() % 8 ? 3000 : 100000);
+            if (length > SIZE - at)
+                length = SIZE - at;
+            if (rand() % 5)
+                add(&parts[rand() % CLIENTS], at, length, model);
+            at += length;
+        }
+        count_chunks(bytes);
+        for (unsigned c = 0; seed % 3 == 0 && c < CHUNKS; c++)
+            bytes[c] = rand() % 4 ? bytes[c] : (uint64_t)rand() % (2 * CHUNK);
+        write_all(&(struct weft_gather){.id = seed + 10,
+                                        .first_chunk = seed % 2,
+                                        .chunk_count = CHUNKS - 2,
+                                        .bytes = bytes + seed % 2});
+        check_file(model, SIZE);
+        parts_close();
+        free(model);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_interleaved_pieces_cost_one_write_a_chunk),
+        TEST(test_chunks_cut_between_rounds),
+        TEST(test_numbers_never_change_the_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
