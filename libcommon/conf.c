@@ -35,6 +35,7 @@ static struct conf *conf_new(void)
     conf->memory_bytes = UINT64_C(64) << 20;
     conf->credit_bytes = UINT64_C(8) << 20;
     conf->credit_requests = 64;
+    conf->gather_ms = 100;
     conf->connections_max = 4096;
     conf->metadata_bytes_max = UINT64_C(16) << 30;
     conf->log_level = LOG_LEVEL_INFO;
@@ -294,7 +295,8 @@ static int read_limits(const struct conf_source *source, const config_setting_t 
 {
     static const char *const known[] = {"deadline_ms",     "heartbeat_ms",       "lease_ms",
                                         "memory_bytes",    "credit_bytes",       "credit_requests",
-                                        "connections_max", "metadata_bytes_max", NULL};
+                                        "connections_max", "metadata_bytes_max", "gather_ms",
+                                        NULL};
     enum { DAY_MS = 24 * 60 * 60 * 1000 };
     const struct {
         const char *name;
@@ -304,6 +306,7 @@ static int read_limits(const struct conf_source *source, const config_setting_t 
         {"deadline_ms", 100, DAY_MS, &conf->deadline_ms},
         {"heartbeat_ms", 10, DAY_MS, &conf->heartbeat_ms},
         {"lease_ms", 20, DAY_MS, &conf->lease_ms},
+        {"gather_ms", 0, DAY_MS, &conf->gather_ms},
         {"credit_requests", 1, 65536, &conf->credit_requests},
         {"connections_max", 1, 1u << 20, &conf->connections_max},
     };

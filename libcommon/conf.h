@@ -55,6 +55,7 @@ struct conf {
     uint32_t deadline_ms;         /* of one client request, retries included (default 30000) */
     uint32_t heartbeat_ms;        /* storage server to metadata server (1000) */
     uint32_t lease_ms;            /* a server or client silent for so long is taken for gone (10000) */
+    uint32_t gather_ms;           /* how long a piece of a collective write waits for the others (100) */
     uint64_t memory_bytes;        /* payload buffers of one storage shard (64M) */
     uint64_t credit_bytes;        /* in flight per connection and shard (8M) */
     uint32_t credit_requests;     /* likewise (64) */

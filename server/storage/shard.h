@@ -86,6 +86,7 @@ struct shard_gathers {
     struct list buckets[SHARD_GATHER_BUCKETS];
     struct list by_age;
     uint32_t count;
+    uint32_t wait_ms;
     int timer_fd; /* runs while there are any */
     bool ticking;
 };

@@ -81,7 +81,7 @@ static void write_runs(struct shard_io *io, const uint8_t *data)
         return;
     }
     io->pending = 1;
-    if (io->chunks.count)
+    if (io->chunks.count && io->shard->gathers.wait_ms)
         shard_gather_runs(io, data);
     else
         for (uint32_t i = 0; i < io->run_count && !io->status; i++)

@@ -9,7 +9,7 @@
  * written: what a crash could lose was never acknowledged.
  *
  * That they will be complete is a client's word. When it does not come true within
- * GATHER_WAIT_MS, or buffers run short, what is there is written, and what comes later is
+ * the configuration's gather_ms, or buffers run short, what is there is written, and what comes later is
  * written at once: gathering changes how often the store is called, never the result.
  */
 #include <errno.h>
@@ -21,10 +21,7 @@
 #include "err.h"
 #include "shard.h"
 
-/* Clients of one collective call come within the time that the scheduler needs for all of them; a
- * dead one must not hold up the others for long. */
-#define GATHER_WAIT_MS 100u
-/* After it, what still comes would be gathered anew. */
+/* So much later, what still comes is gathered anew. */
 #define GATHER_FORGET_MS 10000u
 /* Memory of those that are only remembered; beyond it, chunks are not gathered. */
 #define GATHERS_MAX 16384u
@@ -88,8 +85,9 @@ static void tick(struct shard_gathers *gathers, bool on)
 {
     if (gathers->ticking == on)
         return;
-    long ns = on ? GATHER_WAIT_MS / 4 * 1000000L : 0;
-    struct itimerspec every = {.it_interval.tv_nsec = ns, .it_value.tv_nsec = ns};
+    uint64_t ns = on ? gathers->wait_ms * UINT64_C(1000000) / 4 : 0;
+    struct timespec time = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    struct itimerspec every = {.it_interval = time, .it_value = time};
     timerfd_settime(gathers->timer_fd, 0, &every, NULL);
     gathers->ticking = on;
 }
@@ -298,11 +296,11 @@ static void look(struct shard_gathers *gathers)
     {
         struct gather *gather = list_item(link, struct gather, by_age);
         uint64_t age_ms = (now - gather->begun_ns) / 1000000;
-        if (age_ms < GATHER_WAIT_MS)
+        if (age_ms < gathers->wait_ms)
             break;
         if (!gather->late) {
             gather_give_up(gather);
-        } else if (gather->pending == 0 && age_ms > GATHER_FORGET_MS) {
+        } else if (gather->pending == 0 && age_ms > gathers->wait_ms + GATHER_FORGET_MS) {
             gather_forget(gather);
             gather_free(gather);
         }
@@ -323,6 +321,7 @@ int shard_gathers_open(struct shard *shard)
     for (uint32_t i = 0; i < SHARD_GATHER_BUCKETS; i++)
         list_init(&gathers->buckets[i]);
     list_init(&gathers->by_age);
+    gathers->wait_ms = shard->server->conf->gather_ms;
     gathers->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (gathers->timer_fd < 0)
         return err_sys("timerfd_create");

@@ -22,7 +22,7 @@ static struct peer peer;
 static int setup(void **state)
 {
     (void)state;
-    peer_open(&peer, "memory_bytes = \"8M\"; credit_bytes = \"200M\";");
+    peer_open(&peer, "memory_bytes = \"8M\"; credit_bytes = \"200M\"; gather_ms = 1500;");
     peer_start(&peer);
     return 0;
 }

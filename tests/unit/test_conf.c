@@ -119,7 +119,7 @@ static void the_documented_example_is_read(void **state)
         "            { name = \"s1\"; listen = \"[::1]:0\";\n"
         "              targets = ( { id = 4294967295; dir = \"s0/t0\"; } ); } );\n"
         "layout = { chunk_size = \"64K\"; stripe_count = 3; };\n"
-        "limits = { deadline_ms = 500; heartbeat_ms = 50; lease_ms = 100; memory_bytes = \"32M\";\n"
+        "limits = { deadline_ms = 500; heartbeat_ms = 50; lease_ms = 100; gather_ms = 7; memory_bytes = \"32M\";\n"
         "           credit_bytes = 1048576; credit_requests = 2; connections_max = 9;\n"
         "           metadata_bytes_max = \"2G\"; };\n"
         "log = { level = \"debug\"; };\n"
@@ -150,6 +150,7 @@ static void the_documented_example_is_read(void **state)
     assert_int_equal(conf->deadline_ms, 500);
     assert_int_equal(conf->heartbeat_ms, 50);
     assert_int_equal(conf->lease_ms, 100);
+    assert_int_equal(conf->gather_ms, 7);
     assert_int_equal(conf->memory_bytes, 32 << 20);
     assert_int_equal(conf->credit_bytes, 1 << 20);
     assert_int_equal(conf->credit_requests, 2);
@@ -174,6 +175,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(conf->deadline_ms, 30000);
     assert_int_equal(conf->heartbeat_ms, 1000);
     assert_int_equal(conf->lease_ms, 10000);
+    assert_int_equal(conf->gather_ms, 100);
     assert_int_equal(conf->memory_bytes, 64 << 20);
     assert_int_equal(conf->credit_bytes, 8 << 20);
     assert_int_equal(conf->credit_requests, 64);
