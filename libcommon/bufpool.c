@@ -248,6 +248,11 @@ int bufpool_get(struct bufpool *pool, struct bufpool_waiter *waiter)
     return 0;
 }
 
+bool bufpool_is_short(const struct bufpool *pool)
+{
+    return pool->first;
+}
+
 void *bufpool_try(struct bufpool *pool, size_t length)
 {
     if (pool->first || length > pool->buffer_max)

@@ -9,6 +9,7 @@
 #ifndef COMMON_BUFPOOL_H
 #define COMMON_BUFPOOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,8 @@ void bufpool_close(struct bufpool *pool); /* every buffer must be back */
 int bufpool_get(struct bufpool *pool, struct bufpool_waiter *waiter);
 /* A buffer, or NULL when none is free now (those in line come first). */
 void *bufpool_try(struct bufpool *pool, size_t length);
+/* Somebody stands in line. */
+bool bufpool_is_short(const struct bufpool *pool);
 void bufpool_put(struct bufpool *pool, void *buffer);
 void bufpool_leave(struct bufpool *pool, struct bufpool_waiter *waiter);
 

@@ -178,6 +178,9 @@ const struct rpc_identity *rpc_peer_identity(const struct rpc_peer *peer);
 void rpc_peer_arg_set(struct rpc_peer *peer, void *arg);
 void *rpc_peer_arg(const struct rpc_peer *peer);
 
+/* Requests wait for memory that unanswered ones hold; see shortage() above. */
+bool rpc_is_short(const struct rpc *rpc);
+
 /* Fetches the payload into `buffer` (request->payload_length bytes); `done`
  * runs with 0 or a negative errno, never from inside. The request must still be
  * answered in both cases. Not needed when the payload is to be ignored. */

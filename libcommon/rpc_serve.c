@@ -173,6 +173,11 @@ static void request_unwrap(struct served *served)
         rpc_reply(&served->request, error, NULL, 0, NULL, 0, NULL, NULL);
 }
 
+bool rpc_is_short(const struct rpc *rpc)
+{
+    return bufpool_is_short(rpc->bodies);
+}
+
 void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelope,
                       const struct transport_message *message)
 {

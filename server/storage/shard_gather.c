@@ -402,4 +402,7 @@ void shard_gather_runs(struct shard_io *io, const uint8_t *data)
         else
             shard_write_run(io, run, data);
     }
+    /* Those in line may be the ones that are waited for. */
+    if (bufpool_is_short(io->shard->pool) || rpc_is_short(io->shard->rpc))
+        shard_gathers_flush(io->shard);
 }

@@ -88,7 +88,8 @@ static void *write_part(void *arg)
     struct part *part = arg;
     struct iovec iov = {.iov_base = part->data, .iov_len = part->length};
     weft_op_t *op;
-    int error = weft_file_write_gather_async(part->file, &iov, 1, part->extents, part->count, part->gather, &op);
+    int error = weft_file_write_gather_async(part->file, &iov, 1, part->extents, part->count, part->gather,
+                                             &op);
     part->result = error < 0 ? error : weft_wait(op);
     return NULL;
 }

@@ -119,9 +119,9 @@ static void the_documented_example_is_read(void **state)
         "            { name = \"s1\"; listen = \"[::1]:0\";\n"
         "              targets = ( { id = 4294967295; dir = \"s0/t0\"; } ); } );\n"
         "layout = { chunk_size = \"64K\"; stripe_count = 3; };\n"
-        "limits = { deadline_ms = 500; heartbeat_ms = 50; lease_ms = 100; gather_ms = 7; memory_bytes = \"32M\";\n"
-        "           credit_bytes = 1048576; credit_requests = 2; connections_max = 9;\n"
-        "           metadata_bytes_max = \"2G\"; };\n"
+        "limits = { deadline_ms = 500; heartbeat_ms = 50; lease_ms = 100; gather_ms = 7;\n"
+        "           memory_bytes = \"32M\"; credit_bytes = 1048576; credit_requests = 2;\n"
+        "           connections_max = 9; metadata_bytes_max = \"2G\"; };\n"
         "log = { level = \"debug\"; };\n"
         "transport = \"libfabric\";\n";
     assert_int_equal(load(text, &conf), 0);
