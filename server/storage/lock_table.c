@@ -24,9 +24,9 @@ struct lock_table {
 
 /* ---- comparing ---------------------------------------------------------- */
 
-/* The first range at or after `from` that ends behind `offset`. What was passed over is passed over in
- * growing steps, so that sets that lie apart cost little however many ranges they have. */
-static uint32_t skip_to(const struct lock *lock, uint32_t from, uint64_t offset)
+/* The first range at or after `from` that ends behind `offset`: one of the next few, or far away. Steps grow
+ * then, so that sets that lie apart cost little however many ranges they have. */
+static uint32_t skip_far(const struct lock *lock, uint32_t from, uint64_t offset)
 {
     uint32_t step = 1, low = from, high = from;
     while (high < lock->range_count && lock->ranges[high].end <= offset) {
@@ -44,13 +44,22 @@ static uint32_t skip_to(const struct lock *lock, uint32_t from, uint64_t offset)
     return low;
 }
 
+static inline uint32_t skip_to(const struct lock *lock, uint32_t from, uint64_t offset)
+{
+    enum { NEAR = 4 };
+    for (uint32_t i = from; i < from + NEAR; i++) {
+        if (i == lock->range_count || lock->ranges[i].end > offset)
+            return i;
+    }
+    return skip_far(lock, from + NEAR, offset);
+}
+
 static bool overlap(const struct lock *a, const struct lock *b)
 {
     if (a->ranges[0].start >= b->ranges[b->range_count - 1].end ||
         b->ranges[0].start >= a->ranges[a->range_count - 1].end)
         return false;
-    uint32_t i = 0, k = 0;
-    for (;;) {
+    for (uint32_t i = 0, k = 0;;) {
         i = skip_to(a, i, b->ranges[k].start);
         if (i == a->range_count)
             return false;
@@ -270,17 +279,15 @@ void lock_table_remove(struct lock_table *table, struct lock *lock)
 uint32_t lock_table_remove_owner(struct lock_table *table, struct lock_owner *owner)
 {
     uint32_t held = 0;
-    /* What waits goes first: it need not be granted on the way. */
+    struct list_link *first;
+    /* What waits must not be granted on the way. */
     list_each(&owner->locks, at, after)
     {
         struct lock *lock = list_item(at, struct lock, in_owner);
-        if (!lock->held)
-            lock_table_remove(table, lock);
+        held += lock->held;
+        list_remove(&lock->in_blocker);
     }
-    struct list_link *first;
-    while ((first = list_first(&owner->locks))) {
+    while ((first = list_first(&owner->locks)))
         lock_table_remove(table, list_item(first, struct lock, in_owner));
-        held++;
-    }
     return held;
 }
