@@ -44,7 +44,8 @@ static int find(const struct request *request, struct ns *ns, struct opens_handl
     }
     uint64_t ino = handle ? opens_ino(handle->file) : pointer->ino;
     if (ino != body->capability.ino)
-        return err_set(-EBADF, "the handle %#" PRIx64 " is of another file than its capability", body->handle);
+        return err_set(-EBADF, "the handle %#" PRIx64 " is of another file than its capability",
+                       body->handle);
     return 0;
 }
 

@@ -194,8 +194,8 @@ static int check(const struct lock_owner *owner, const struct lock_range *ranges
     if (owner->lock_count >= LOCK_OWNER_LOCKS_MAX ||
         range_count > LOCK_OWNER_RANGES_MAX - owner->range_count)
         return err_set(-ENOLCK,
-                       "one client may have %u locks with %u ranges in all at one storage shard, and this one "
-                       "has %" PRIu32 " with %" PRIu32,
+                       "one client may have %u locks with %u ranges in all at one storage shard, and this "
+                       "one has %" PRIu32 " with %" PRIu32,
                        LOCK_OWNER_LOCKS_MAX, LOCK_OWNER_RANGES_MAX, owner->lock_count, owner->range_count);
     return 0;
 }

@@ -50,8 +50,10 @@ static void answer(struct rpc_request *request, bool granted)
     uint8_t body[REPLY_BYTES];
     struct wire_lock_reply reply = {.granted = granted};
     ssize_t length = wire_encode_lock_reply(body, sizeof body, &reply);
-    rpc_reply(request, length < 0 ? (int)length : 0, length < 0 ? NULL : body, length < 0 ? 0 : (size_t)length,
-              NULL, 0, NULL, NULL);
+    if (length < 0)
+        rpc_reply(request, (int)length, NULL, 0, NULL, 0, NULL, NULL);
+    else
+        rpc_reply(request, 0, body, (size_t)length, NULL, 0, NULL, NULL);
 }
 
 static void waiting_end(struct waiting *waiting)

@@ -114,6 +114,215 @@ static bool granted_within(struct asked *asked, unsigned ms)
     return false;
 }
 
+struct wanted {
+    const char *name;
+    uint64_t value;
+};
+
+static void pick(void *arg, const char *server, const char *name, uint64_t value)
+{
+    struct wanted *wanted = arg;
+    (void)server;
+    if (strcmp(name, wanted->name) == 0)
+        wanted->value += value;
+}
+
+static uint64_t counter(weft_session_t *of, const char *name)
+{
+    struct wanted wanted = {.name = name};
+    ok(weft_counters(of, pick, &wanted));
+    return wanted.value;
+}
+
+static uint64_t server_counter(const char *name)
+{
+    struct wanted wanted = {.name = name};
+    ok(weft_server_counters(session, pick, &wanted));
+    return wanted.value;
+}
+
+/* The storage server that keeps the file's locks. */
+static int keeper_of(weft_file_t *file)
+{
+    struct weft_location place;
+    int server = -1;
+    assert_int_equal(weft_file_locate(file, 0, 1, &place, 1), 1);
+    assert_int_equal(sscanf(place.server, "s%d", &server), 1);
+    return server;
+}
+
+/* Ends all of this process's connections to a server, as a broken network would; returns how many. */
+static unsigned cut_connections(int server)
+{
+    unsigned first = server == CLUSTER_METADATA ? cluster.metadata_port
+                                                : cluster.storage_port + (unsigned)server * SHARDS;
+    unsigned last = first + (server == CLUSTER_METADATA ? 0 : SHARDS - 1), count = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in address;
+        socklen_t length = sizeof address;
+        if (getpeername(fd, (struct sockaddr *)&address, &length) < 0 || address.sin_family != AF_INET)
+            continue;
+        unsigned port = ntohs(address.sin_port);
+        if (port >= first && port <= last && shutdown(fd, SHUT_RDWR) == 0)
+            count++;
+    }
+    return count;
+}
+
+/* ---- other processes -------------------------------------------------------------- */
+
+struct worker {
+    pid_t pid;
+    FILE *out; /* what it says */
+};
+
+static char blob_path[128];
+
+/* For workers to import. */
+static void export_file(weft_file_t *file)
+{
+    uint8_t blob[8192];
+    ssize_t length = weft_file_export(file, blob, sizeof blob);
+    ok(length);
+    assert_true((size_t)length <= sizeof blob);
+    snprintf(blob_path, sizeof blob_path, "%s/blob", cluster.dir);
+    FILE *out = fopen(blob_path, "w");
+    assert_int_equal(fwrite(blob, 1, (size_t)length, out), length);
+    fclose(out);
+}
+
+static struct worker worker_start(const char *task, unsigned count)
+{
+    struct worker worker;
+    int ends[2];
+    char number[16];
+    snprintf(number, sizeof number, "%u", count);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    worker.pid = fork();
+    assert_true(worker.pid >= 0);
+    if (worker.pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(ends[1], STDOUT_FILENO);
+        execl(own_path, own_path, "worker", task, blob_path, number, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    worker.out = fdopen(ends[0], "r");
+    return worker;
+}
+
+static void worker_expect(struct worker *worker, const char *line)
+{
+    char said[256] = "";
+    assert_non_null(fgets(said, sizeof said, worker->out));
+    said[strcspn(said, "\n")] = '\0';
+    assert_string_equal(said, line);
+}
+
+static void worker_end(struct worker *worker)
+{
+    int status;
+    fclose(worker->out);
+    assert_int_equal(waitpid(worker->pid, &status, 0), worker->pid);
+    assert_int_equal(status, 0);
+}
+
+static void worker_kill(struct worker *worker)
+{
+    int status;
+    assert_int_equal(kill(worker->pid, SIGKILL), 0);
+    assert_int_equal(waitpid(worker->pid, &status, 0), worker->pid);
+    fclose(worker->out);
+}
+
+/* In a worker: there is no test to fail. */
+#define must(call)                                                                   \
+    do {                                                                             \
+        long result_ = (long)(call);                                                 \
+        if (result_ < 0) {                                                           \
+            fprintf(stderr, "worker: %s = %ld: %s\n", #call, result_, weft_error()); \
+            exit(1);                                                                 \
+        }                                                                            \
+    } while (0)
+
+enum { RECORDS = 8, SPREAD = CHUNK / 2 + 24 }; /* on both servers, some across a chunk's bound */
+
+/* Adds 1 to some of the records at a time; or looks that the first and the last, which always change
+ * together, are the same. */
+static void task_records(weft_file_t *file, unsigned count)
+{
+    unsigned seed = (unsigned)getpid();
+    for (unsigned n = 0; n < count; n++) {
+        struct weft_extent extents[RECORDS];
+        uint64_t values[RECORDS];
+        unsigned chosen = 0, mask = (unsigned)rand_r(&seed) | 1 | 1u << (RECORDS - 1);
+        bool change = n % 4 != 0;
+        if (!change)
+            mask = 1 | 1u << (RECORDS - 1);
+        for (unsigned i = 0; i < RECORDS; i++) {
+            if (mask & 1u << i)
+                extents[chosen++] = (struct weft_extent){.offset = (uint64_t)i * SPREAD, .length = 8};
+        }
+        const struct iovec iov = {.iov_base = values, .iov_len = chosen * 8};
+        weft_lock_t *lock;
+        must(weft_file_lock(file, extents, chosen, change, &lock));
+        memset(values, 0, sizeof values);
+        must(weft_file_read_list(file, &iov, 1, extents, chosen));
+        if (values[0] != values[chosen - 1]) {
+            fprintf(stderr, "worker: %lu and %lu under a lock\n", values[0], values[chosen - 1]);
+            exit(1);
+        }
+        for (unsigned i = 0; i < chosen; i++)
+            values[i]++;
+        if (change)
+            must(weft_file_write_list(file, &iov, 1, extents, chosen));
+        must(weft_file_unlock(lock));
+    }
+}
+
+static void task_hold(weft_file_t *file, unsigned bytes)
+{
+    const struct weft_extent extent = {.length = bytes};
+    weft_lock_t *lock, *none;
+    weft_op_t *op;
+    must(weft_file_lock(file, &extent, 1, true, &lock));
+    /* And one more in the line, behind itself. */
+    must(weft_file_lock_async(file, &extent, 1, true, &none, &op));
+    printf("held\n");
+    fflush(stdout);
+    for (;;)
+        weft_test(op);
+}
+
+static void task_pointer(weft_file_t *file, unsigned count)
+{
+    for (unsigned n = 0; n < count; n++) {
+        int64_t before;
+        must(weft_file_pointer_add(file, 1, &before));
+        printf("%lld\n", (long long)before);
+    }
+}
+
+static int worker_main(const char *task, const char *blob_file, unsigned count)
+{
+    static uint8_t blob[8192];
+    weft_session_t *own;
+    weft_file_t *file;
+    FILE *in = fopen(blob_file, "r");
+    size_t length = in ? fread(blob, 1, sizeof blob, in) : 0;
+    must(weft_connect(NULL, &own));
+    must(weft_file_import(own, blob, length, &file));
+    if (strcmp(task, "records") == 0)
+        task_records(file, count);
+    else if (strcmp(task, "hold") == 0)
+        task_hold(file, count);
+    else
+        task_pointer(file, count);
+    must(weft_file_close(file));
+    weft_disconnect(own);
+    return 0;
+}
+
 /* ---- who comes first -------------------------------------------------------------- */
 
 static void test_order(void **state)
@@ -141,6 +350,237 @@ static void test_order(void **state)
     ok(weft_file_close(a));
     ok(weft_file_close(b));
     ok(weft_file_close(c));
+}
+
+/* ---- what a lock covers ------------------------------------------------------------ */
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    enum { MANY = 5000 };
+    static struct weft_extent many[MANY];
+    weft_file_t *a = open_file(session, "/ranges", O_RDWR | O_CREAT);
+    weft_file_t *b = open_file(other, "/ranges", O_RDWR);
+    weft_lock_t *lock, *none;
+    /* Every second kilobyte, in more pieces than a request has room for. */
+    for (unsigned i = 0; i < MANY; i++)
+        many[i] = (struct weft_extent){.offset = (uint64_t)(i * 7 % MANY) * 2048, .length = 1024};
+    ok(weft_file_lock(a, many, MANY, true, &lock));
+    struct asked first = ask_one(b, 0, 1, false), last = ask_one(b, (MANY - 1) * 2048 + 1023, 1, false);
+    weft_lock_t *behind = lock_one(b, (MANY - 1) * 2048 + 1024, UINT64_MAX, true);
+    assert_false(granted_within(&first, 50));
+    assert_false(granted_within(&last, 50));
+    ok(weft_file_unlock(lock));
+    ok(weft_wait(first.op));
+    ok(weft_wait(last.op));
+    ok(weft_file_unlock(first.lock));
+    ok(weft_file_unlock(last.lock));
+    ok(weft_file_unlock(behind));
+
+    /* What covers nothing asks nobody. */
+    uint64_t requests = counter(session, "storage_requests");
+    ok(weft_file_lock(a, NULL, 0, true, &lock));
+    ok(weft_file_lock(a, &(struct weft_extent){.offset = 5}, 1, true, &none));
+    ok(weft_file_unlock(lock));
+    ok(weft_file_unlock(none));
+    assert_int_equal(counter(session, "storage_requests"), requests);
+
+    /* Locks of files, and of those only, are apart. */
+    weft_file_t *c = open_file(third, "/ranges2", O_RDWR | O_CREAT);
+    lock = lock_one(a, 0, UINT64_MAX, true);
+    ok(weft_file_unlock(lock_one(c, 0, UINT64_MAX, true)));
+    ok(weft_file_unlock(lock));
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
+    ok(weft_file_close(c));
+}
+
+static void test_argument_errors(void **state)
+{
+    (void)state;
+    const struct weft_extent extent = {.length = 1};
+    weft_file_t *file = open_file(session, "/errors", O_RDONLY | O_CREAT);
+    weft_lock_t *lock;
+    weft_op_t *op;
+    assert_int_equal(weft_file_lock(file, &extent, 1, true, &lock), -EBADF);
+    assert_non_null(strstr(weft_error(), "/errors"));
+    assert_int_equal(weft_file_lock(NULL, &extent, 1, true, &lock), -EINVAL);
+    assert_int_equal(weft_file_lock(file, NULL, 1, false, &lock), -EINVAL);
+    assert_int_equal(weft_file_lock(file, &extent, 1, false, NULL), -EINVAL);
+    assert_int_equal(weft_file_unlock(NULL), -EINVAL);
+    ok(weft_file_lock_async(file, &extent, 1, false, &lock, &op));
+    ok(weft_wait(op));
+    assert_int_equal(weft_file_unlock_async(lock, NULL), -EINVAL);
+    ok(weft_file_unlock_async(lock, &op));
+    ok(weft_wait(op));
+    ok(weft_file_close(file));
+}
+
+/* One process asks for more locks than its credit has room for: all are granted in the end, and what is not
+ * a lock passes meanwhile. */
+static void test_more_than_credit(void **state)
+{
+    (void)state;
+    enum { ASKED = 300 };
+    static struct asked asked[ASKED];
+    weft_file_t *a = open_file(session, "/many", O_RDWR | O_CREAT), *b = open_file(other, "/many", O_RDWR);
+    weft_lock_t *lock = lock_one(a, 0, 100, true);
+    char byte = 'x';
+    for (unsigned i = 0; i < ASKED; i++)
+        asked[i] = ask_one(b, i % 100, 1 + i % 3, i % 5 == 0);
+    assert_false(granted_within(&asked[0], 100));
+    ok(weft_file_write(b, &byte, 1, 0));
+    ok(weft_file_unlock(lock));
+    for (unsigned i = 0; i < ASKED; i++) {
+        ok(weft_wait(asked[i].op));
+        ok(weft_file_unlock(asked[i].lock));
+    }
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
+}
+
+/* ---- many processes ---------------------------------------------------------------- */
+
+static void test_processes(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 150 };
+    struct worker workers[WORKERS];
+    uint64_t first, last, requests = counter(session, "metadata_requests");
+    weft_file_t *file = open_file(session, "/records", O_RDWR | O_CREAT);
+    ok(weft_file_allocate(file, 0, RECORDS * SPREAD));
+    export_file(file);
+    for (unsigned i = 0; i < WORKERS; i++)
+        workers[i] = worker_start("records", ROUNDS);
+    for (unsigned i = 0; i < WORKERS; i++)
+        worker_end(&workers[i]);
+    assert_int_equal(weft_file_read(file, &first, 8, 0), 8);
+    assert_int_equal(weft_file_read(file, &last, 8, (RECORDS - 1) * SPREAD), 8);
+    assert_int_equal(first, WORKERS * (ROUNDS - (ROUNDS + 3) / 4));
+    assert_int_equal(last, first);
+    assert_int_equal(counter(session, "metadata_requests"), requests + 2); /* open and allocate */
+    ok(weft_file_close(file));
+}
+
+/* ---- what breaks --------------------------------------------------------------------- */
+
+static void test_killed_holder(void **state)
+{
+    (void)state;
+    weft_file_t *file = open_file(session, "/killed", O_RDWR | O_CREAT);
+    uint64_t lost = server_counter("locks_lost");
+    export_file(file);
+    struct worker worker = worker_start("hold", 100);
+    worker_expect(&worker, "held");
+    struct asked asked = ask_one(file, 50, 100, true);
+    assert_false(granted_within(&asked, 100));
+    double begin = cluster_now();
+    worker_kill(&worker);
+    ok(weft_wait(asked.op));
+    assert_true(cluster_now() - begin < DEADLINE_MS / 2e3);
+    ok(weft_file_unlock(asked.lock));
+    assert_int_equal(server_counter("locks_lost"), lost + 1);
+    ok(weft_file_close(file));
+}
+
+static void test_killed_server(void **state)
+{
+    (void)state;
+    weft_file_t *a = open_file(session, "/restarted", O_RDWR | O_CREAT);
+    weft_file_t *b = open_file(other, "/restarted", O_RDWR);
+    int server = keeper_of(a);
+    weft_lock_t *lock = lock_one(a, 0, 100, true);
+    struct asked waits = ask_one(b, 0, 100, true);
+    assert_false(granted_within(&waits, 100));
+    cluster_kill(&cluster, server);
+    cluster_start(&cluster, server);
+    /* Whoever waited asks the new one by itself. */
+    ok(weft_wait(waits.op));
+    assert_int_equal(weft_file_unlock(lock), -ENOLCK);
+    assert_non_null(strstr(weft_error(), "lost"));
+    assert_non_null(strstr(weft_error(), "/restarted"));
+    assert_true(counter(session, "locks_lost") > 0);
+    /* The loser has taken nothing from the one who has it now. */
+    struct asked again = ask_one(a, 99, 1, false);
+    assert_false(granted_within(&again, 100));
+    ok(weft_file_unlock(waits.lock));
+    ok(weft_wait(again.op));
+    ok(weft_file_unlock(again.lock));
+    cluster_wait_up(&cluster, SERVERS);
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
+}
+
+static void test_cut_connection(void **state)
+{
+    (void)state;
+    weft_file_t *a = open_file(session, "/cut", O_RDWR | O_CREAT), *b = open_file(other, "/cut", O_RDWR);
+    weft_lock_t *lock = lock_one(a, 0, 100, true);
+    assert_true(cut_connections(keeper_of(a)) > 0);
+    pause_ms(300); /* until the server has noticed */
+    weft_lock_t *stolen = lock_one(b, 0, 100, true);
+    assert_int_equal(weft_file_unlock(lock), -ENOLCK);
+    /* Those who wait ask again over a new connection, and come next. The holder's is cut, too. */
+    struct asked waits = ask_one(a, 0, 100, false);
+    assert_false(granted_within(&waits, 100));
+    assert_true(cut_connections(keeper_of(a)) > 0);
+    ok(weft_wait(waits.op));
+    assert_int_equal(weft_file_unlock(stolen), -ENOLCK);
+    ok(weft_file_unlock(waits.lock));
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
+}
+
+static void test_long_wait(void **state)
+{
+    (void)state;
+    weft_file_t *a = open_file(session, "/long", O_RDWR | O_CREAT), *b = open_file(other, "/long", O_RDWR);
+    weft_file_t *c = open_file(third, "/long", O_RDWR);
+    weft_lock_t *lock = lock_one(a, 0, 100, true);
+    uint64_t waits = counter(other, "lock_waits"), metadata = counter(other, "metadata_requests");
+    uint64_t asked_map = server_counter("served_map_get");
+    struct asked second = ask_one(b, 0, 100, true);
+    assert_false(granted_within(&second, 100));
+    struct asked other_one = ask_one(c, 0, 100, true);
+    assert_false(granted_within(&other_one, 100));
+    assert_false(granted_within(&second, DEADLINE_MS + 1000));
+    assert_false(granted_within(&other_one, 100));
+    assert_true(counter(other, "lock_waits") >= waits + 2);
+    ok(weft_file_unlock(lock));
+    ok(weft_wait(second.op)); /* still in front of the other */
+    assert_false(granted_within(&other_one, 100));
+    ok(weft_file_unlock(second.lock));
+    ok(weft_wait(other_one.op));
+    ok(weft_file_unlock(other_one.lock));
+    assert_int_equal(counter(other, "metadata_requests"), metadata);
+    assert_int_equal(server_counter("served_map_get"), asked_map);
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
+    ok(weft_file_close(c));
+}
+
+/* A server that does not answer is noticed within the deadline, as with any other request. */
+static void test_silent_server(void **state)
+{
+    (void)state;
+    weft_file_t *a = open_file(session, "/silent", O_RDWR | O_CREAT);
+    weft_file_t *b = open_file(other, "/silent", O_RDWR);
+    weft_lock_t *lock = lock_one(a, 0, 100, true), *none;
+    int server = keeper_of(a);
+    const struct weft_extent extent = {.length = 1};
+    cluster_signal(&cluster, server, SIGSTOP);
+    double begin = cluster_now();
+    int result = weft_file_lock(b, &extent, 1, true, &none);
+    double took = cluster_now() - begin;
+    cluster_signal(&cluster, server, SIGCONT);
+    assert_int_equal(result, -ETIMEDOUT);
+    assert_true(took < DEADLINE_MS * 1.5e-3);
+    cluster_wait_up(&cluster, SERVERS);
+    /* What was given up does not stand in anyone's way. */
+    ok(weft_file_unlock(lock));
+    ok(weft_file_unlock(lock_one(a, 0, 100, true)));
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
 }
 
 /* ---- pointers --------------------------------------------------------------------- */
@@ -175,15 +615,132 @@ static void test_pointer(void **state)
     ok(weft_file_close(a));
 }
 
+/* Notes what the workers say: every number once. */
+static void collect(struct worker *workers, unsigned each, uint8_t *seen, uint64_t total)
+{
+    for (unsigned i = 0; i < WORKERS; i++) {
+        char line[64];
+        unsigned lines = 0;
+        for (; fgets(line, sizeof line, workers[i].out); lines++) {
+            uint64_t value = strtoull(line, NULL, 10);
+            assert_true(value < total);
+            assert_int_equal(seen[value], 0);
+            seen[value] = 1;
+        }
+        assert_int_equal(lines, each);
+        worker_end(&workers[i]);
+    }
+}
+
+static void test_pointer_restarts(void **state)
+{
+    (void)state;
+    enum { EACH = 400, TOTAL = WORKERS * EACH };
+    static uint8_t seen[TOTAL];
+    static const int flags[] = {O_RDWR | O_CREAT, O_RDONLY};
+    struct worker workers[WORKERS];
+    for (unsigned round = 0; round < 2; round++) {
+        int64_t before;
+        weft_file_t *file = open_file(session, "/restarts", flags[round]);
+        memset(seen, 0, sizeof seen);
+        export_file(file);
+        for (unsigned i = 0; i < WORKERS; i++)
+            workers[i] = worker_start("pointer", EACH);
+        for (unsigned i = 0; i < 2; i++) {
+            pause_ms(150);
+            cluster_kill(&cluster, CLUSTER_METADATA);
+            cluster_start(&cluster, CLUSTER_METADATA);
+        }
+        collect(workers, EACH, seen, TOTAL);
+        ok(weft_file_pointer_add(file, 0, &before));
+        assert_int_equal(before, TOTAL);
+        ok(weft_file_close(file));
+        file = open_file(session, "/restarts", flags[round]);
+        ok(weft_file_pointer_add(file, 0, &before));
+        assert_int_equal(before, 0);
+        ok(weft_file_close(file));
+    }
+    cluster_wait_up(&cluster, SERVERS);
+}
+
+/* A pointer that is used for the first time after a restart of the metadata server. */
+static void test_pointer_first_used_late(void **state)
+{
+    (void)state;
+    int64_t before;
+    weft_file_t *reader = open_file(session, "/late", O_RDONLY | O_CREAT);
+    weft_file_t *writer = open_file(session, "/late", O_RDWR);
+    cluster_kill(&cluster, CLUSTER_METADATA);
+    cluster_start(&cluster, CLUSTER_METADATA);
+    ok(weft_file_pointer_add(reader, 3, NULL));
+    ok(weft_file_pointer_add(writer, 4, NULL));
+    cluster_kill(&cluster, CLUSTER_METADATA);
+    cluster_start(&cluster, CLUSTER_METADATA);
+    ok(weft_file_pointer_add(reader, 1, &before));
+    assert_int_equal(before, 3);
+    ok(weft_file_pointer_add(writer, 1, &before));
+    assert_int_equal(before, 4);
+    ok(weft_file_close(reader));
+    ok(weft_file_close(writer));
+    cluster_wait_up(&cluster, SERVERS);
+}
+
+enum { CUTS = 12 };
+
+/* Rarely enough that a busy machine gets to make a connection between two cuts. */
+static void *cut_often(void *arg)
+{
+    atomic_bool *end = arg;
+    for (unsigned cut = 0; cut < CUTS; cut++) {
+        pause_ms(200 + 7 * cut);
+        cut_connections(CLUSTER_METADATA);
+    }
+    atomic_store(end, true);
+    return NULL;
+}
+
+static void test_pointer_cut(void **state)
+{
+    (void)state;
+    atomic_bool end = false;
+    pthread_t thread;
+    weft_file_t *file = open_file(session, "/cut pointer", O_RDWR | O_CREAT);
+    uint64_t resent = counter(session, "requests_resent");
+    ok(weft_file_pointer_add(file, 0, NULL));
+    assert_int_equal(pthread_create(&thread, NULL, cut_often, &end), 0);
+    for (int64_t n = 0; !atomic_load(&end); n++) {
+        int64_t before;
+        ok(weft_file_pointer_add(file, 1, &before));
+        assert_int_equal(before, n);
+    }
+    pthread_join(thread, NULL);
+    assert_true(counter(session, "requests_resent") >= resent + CUTS / 2);
+    ok(weft_file_close(file));
+}
+
 /* Usage: test_locks [PATTERN]: only the tests whose name matches. */
 int main(int argc, char **argv)
 {
+    if (argc == 5 && strcmp(argv[1], "worker") == 0)
+        return worker_main(argv[2], argv[3], (unsigned)strtoul(argv[4], NULL, 10));
     own_path = argv[0];
     if (argc == 2)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_argument_errors),
+        cmocka_unit_test(test_more_than_credit),
+        cmocka_unit_test(test_processes),
+        cmocka_unit_test(test_killed_holder),
+        cmocka_unit_test(test_killed_server),
+        cmocka_unit_test(test_cut_connection),
+        cmocka_unit_test(test_long_wait),
+        cmocka_unit_test(test_silent_server),
         cmocka_unit_test(test_pointer),
+        cmocka_unit_test(test_pointer_restarts),
+        cmocka_unit_test(test_pointer_first_used_late),
+        cmocka_unit_test(test_pointer_cut),
     };
     return cmocka_run_group_tests_name("locks", tests, setup, teardown);
 }

@@ -273,8 +273,8 @@ static void model_ask(void)
     model[model_count]->ino = 1 + random_below(2);
     model[model_count]->owner = of;
     model[model_count]->exclusive = random_below(2);
-    struct lock *lock = ask_ranges(&owners[of], model[model_count]->ino, model[model_count]->exclusive, ranges,
-                                   count);
+    struct lock *lock =
+        ask_ranges(&owners[of], model[model_count]->ino, model[model_count]->exclusive, ranges, count);
     lock->arg = &model[model_count]->granted;
     model[model_count]->lock = lock;
     model[model_count]->held = lock->held;
