@@ -97,6 +97,8 @@ struct weft_session {
     bool led;              /* a thread drives the rpc (op.c) */
     bool asleep;           /* that thread sleeps */
     struct list followers; /* threads that wait for it */
+    uint64_t ended;        /* operations that have ended so far */
+    struct op_waiter *driver; /* the thread in weft_drive(), when another one leads */
 
     struct counter counters[CLIENT_COUNT_END];
 };
@@ -142,7 +144,7 @@ int client_about(int error, const char *path);
 /* An operation: submitted, driven by callbacks, completed once, waited for once. */
 struct weft_op {
     weft_session_t *session;
-    bool done;
+    atomic_bool done; /* set with the lock held, may be read without it */
     ssize_t result;
     char *text;               /* of the error; NULL when there was no memory for it */
     struct op_waiter *waiter; /* the thread that sleeps for it */

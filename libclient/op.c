@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "err.h"
 
@@ -36,22 +37,29 @@ void op_fail(struct weft_op *op, int error)
 
 void op_complete(struct weft_op *op, ssize_t result)
 {
+    weft_session_t *session = op->session;
     if (op->result == 0)
         op->result = result;
-    op->done = true;
+    atomic_store_explicit(&op->done, true, memory_order_release);
     if (op->waiter)
         pthread_cond_signal(&op->waiter->wake);
+    session->ended++;
+    if (session->driver)
+        pthread_cond_signal(&session->driver->wake);
 }
 
 /* ---- waiting --------------------------------------------------------------- */
 
-/* Sleeps until the rpc has something to do; the lock is free meanwhile. */
-static void leader_sleep(weft_session_t *session)
+/* Sleeps until the rpc has something to do, or for as long as `limit_ms` (-1: no limit); the
+ * lock is free meanwhile. */
+static void leader_sleep(weft_session_t *session, int limit_ms)
 {
     int timeout_ms;
     int fd = rpc_sleep_begin(session->rpc, &timeout_ms);
     if (fd < 0)
         return;
+    if (limit_ms >= 0 && (timeout_ms < 0 || timeout_ms > limit_ms))
+        timeout_ms = limit_ms;
     session->asleep = true;
     pthread_mutex_unlock(&session->lock);
     struct pollfd readable = {.fd = fd, .events = POLLIN};
@@ -77,7 +85,7 @@ static void lead(weft_session_t *session, const struct weft_op *op)
             idle_since = rpc_now_ns();
         } else if (rpc_now_ns() - idle_since > YIELD_NS) {
             idle_since = 0;
-            leader_sleep(session);
+            leader_sleep(session, -1);
             continue;
         }
         pthread_mutex_unlock(&session->lock);
@@ -152,7 +160,8 @@ static bool test(struct weft_op *op)
 bool weft_test(weft_op_t *op)
 {
     /* Wrong use ends in weft_wait(), which can tell. */
-    if (!op || session_check(op->session) < 0 || test(op))
+    if (!op || session_check(op->session) < 0 || atomic_load_explicit(&op->done, memory_order_acquire) ||
+        test(op))
         return true;
     /* Callers poll: whoever is to answer may need this core. */
     sched_yield();
@@ -165,6 +174,85 @@ ssize_t weft_wait(weft_op_t *op)
         return client_result(__func__, err_set(-EINVAL, "the operation is NULL"));
     int result = session_check(op->session);
     return client_result(__func__, result < 0 ? result : op_wait(op));
+}
+
+/* ---- progress for others ----------------------------------------------------- */
+
+static void deadline_in(struct timespec *deadline, int timeout_ms)
+{
+    clock_gettime(CLOCK_MONOTONIC, deadline);
+    deadline->tv_sec += timeout_ms / 1000;
+    deadline->tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (deadline->tv_nsec >= 1000000000L) {
+        deadline->tv_sec++;
+        deadline->tv_nsec -= 1000000000L;
+    }
+}
+
+/* Another thread leads: sleeps until that ends, or an operation does. */
+static void drive_behind(weft_session_t *session, uint64_t ended, int timeout_ms)
+{
+    struct op_waiter waiter;
+    struct timespec deadline;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&waiter.wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    deadline_in(&deadline, timeout_ms);
+    list_push_back(&session->followers, &waiter.link);
+    session->driver = &waiter;
+    int error = 0;
+    while (session->led && session->ended == ended && error == 0)
+        error = pthread_cond_timedwait(&waiter.wake, &session->lock, &deadline);
+    session->driver = NULL;
+    list_remove(&waiter.link);
+    pthread_cond_destroy(&waiter.wake);
+}
+
+/* Leads until something happened, with one sleep at most. */
+static void drive_once(weft_session_t *session, uint64_t ended, int timeout_ms)
+{
+    uint64_t idle_since = rpc_now_ns();
+    bool slept = false;
+    session->led = true;
+    for (;;) {
+        unsigned happened = rpc_progress(session->rpc);
+        session_settle(session);
+        if (happened || session->ended != ended || slept)
+            break;
+        if (rpc_now_ns() - idle_since > YIELD_NS) {
+            leader_sleep(session, timeout_ms);
+            slept = true;
+            continue;
+        }
+        pthread_mutex_unlock(&session->lock);
+        sched_yield();
+        session_lock(session);
+    }
+    session->led = false;
+}
+
+int weft_drive(weft_session_t *session, int timeout_ms, uint64_t *ended)
+{
+    int result = session_check(session);
+    if (result == 0 && (timeout_ms < 0 || !ended))
+        result = err_set(-EINVAL, timeout_ms < 0 ? "the timeout is negative" : "there is no counter (NULL)");
+    if (result < 0)
+        return (int)client_result(__func__, result);
+    session_lock(session);
+    if (session->driver) {
+        result = err_set(-EBUSY, "another thread drives the session");
+    } else if (session->ended == *ended) {
+        if (session->led)
+            drive_behind(session, *ended, timeout_ms);
+        else
+            drive_once(session, *ended, timeout_ms);
+        hand_over(session);
+    }
+    *ended = session->ended;
+    session_unlock(session);
+    return (int)client_result(__func__, result);
 }
 
 /* ---- one call to one server ------------------------------------------------- */

@@ -276,6 +276,15 @@ ssize_t weft_wait(weft_op_t *op);
 /* weft_test(): makes progress without waiting; true when weft_wait() would
  * return at once. */
 bool weft_test(weft_op_t *op);
+/*
+ * weft_drive(): for a thread that keeps operations going while others compute.
+ * Sleeps until there is progress to make, for timeout_ms at most, makes it, and
+ * sets *ended to the number of operations of the session that have ended so far.
+ * Returns at once when that is not what *ended was before. A thread that waits
+ * for an operation meanwhile goes before. One thread at a time may be in this
+ * call: -EBUSY.
+ */
+int weft_drive(weft_session_t *session, int timeout_ms, uint64_t *ended);
 
 /* weft_file_sync(): when it returns 0, all that was written to the file by
  * anyone before the call, and the file's size, survive a crash of everything. */
