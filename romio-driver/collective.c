@@ -8,7 +8,8 @@
  *    list I/O;
  *  - where the ranks leave holes it reads before it writes, which a file that
  *    the user may only write does not allow.
- * Ranks that don't interleave gain nothing by it, and go on by themselves.
+ * Ranks that don't interleave gain nothing by it, and go on by themselves. In
+ * atomic mode each access has a lock of its own, so each rank makes its own.
  */
 #include <limits.h>
 
@@ -48,7 +49,7 @@ static bool is_too_large(const struct reach *reaches, int ranks)
 static bool wants_two_phase(ADIO_File fd, int hint, romio_count_t count, MPI_Datatype datatype,
                             int file_ptr_type, ADIO_Offset offset)
 {
-    if (hint == ADIOI_HINT_DISABLE)
+    if (hint == ADIOI_HINT_DISABLE || driver_file(fd)->is_atomic)
         return false;
     struct reach mine = {0};
     MPI_Count size;

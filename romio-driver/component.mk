@@ -16,7 +16,9 @@ component = $(OUT)/mca_io_weft.so
 # The makefile that ROMIO's configure made knows which of its files belong to
 # a build inside Open MPI. large_count.c is left out: it cuts sizes to an int.
 include $(OUT)/romio-sources.mk
-romio_sources := $(filter-out mpi-io/glue/large_count.c,$(romio_sources))
+# The others are those that the driver has in their place, in calls.c.
+romio_sources := $(filter-out mpi-io/glue/large_count.c mpi-io/get_atom.c mpi-io/set_atom.c \
+	mpi-io/read_ord.c mpi-io/read_ordb.c mpi-io/write_ord.c mpi-io/write_ordb.c,$(romio_sources))
 
 # Of the glue only the component itself is replaced, by component.c here.
 glue_sources := $(filter-out %_component.c,$(notdir $(wildcard $(GLUE)/*.c)))
@@ -29,7 +31,8 @@ driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
 # Calls of these functions inside ROMIO reach the driver first; this is what
 # lets ROMIO's source stay as it is.
 wrapped = ADIO_ResolveFileType ADIOI_Datatype_iscontig ADIOI_cb_config_list_parse \
-	ADIOI_Flatten_datatype ADIOI_Flatten_and_find
+	ADIOI_Flatten_datatype ADIOI_Flatten_and_find ADIO_Get_shared_fp ADIO_Set_shared_fp \
+	ADIOI_Shfp_fname ADIO_Set_view
 
 romio_features := $(shell $(DRIVER)/romio-features $(ROMIO))
 romio_includes = -I$(ROMIO)/include -I$(ROMIO)/adio/include -I$(ROMIO)/mpi-io

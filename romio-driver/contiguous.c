@@ -53,14 +53,25 @@ static void clear_rest(ADIO_File fd, void *buffer, int64_t length, ssize_t resul
         memset((char *)buffer + result, 0, (size_t)(length - result));
 }
 
+static ssize_t move(struct driver_file *file, void *buffer, int64_t length, ADIO_Offset offset, bool is_write)
+{
+    if (length == 0 || is_pointless(file))
+        return 0;
+    struct weft_extent extent = {.offset = (uint64_t)offset, .length = (uint64_t)length};
+    weft_lock_t *lock;
+    int64_t moved = atomic_lock(file, &extent, 1, is_write, &lock);
+    if (moved == 0)
+        moved = is_write ? weft_file_write(file->file, buffer, (size_t)length, (uint64_t)offset)
+                         : weft_file_read(file->file, buffer, (size_t)length, (uint64_t)offset);
+    return atomic_unlock(lock, moved);
+}
+
 void driver_read_contig(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
                         int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
     struct driver_file *file = driver_file(fd);
     int64_t length = run_length(fd, count, datatype, file_ptr_type, &offset);
-    ssize_t result = 0;
-    if (length > 0 && !is_pointless(file))
-        result = weft_file_read(file->file, buffer, (size_t)length, (uint64_t)offset);
+    ssize_t result = move(file, buffer, length, offset, false);
     clear_rest(fd, buffer, length, result);
     finish(fd, result, file_ptr_type, offset, status, error_code);
 }
@@ -70,8 +81,6 @@ void driver_write_contig(ADIO_File fd, const void *buffer, romio_count_t count, 
 {
     struct driver_file *file = driver_file(fd);
     int64_t length = run_length(fd, count, datatype, file_ptr_type, &offset);
-    ssize_t result = 0;
-    if (length > 0 && !is_pointless(file))
-        result = weft_file_write(file->file, buffer, (size_t)length, (uint64_t)offset);
+    ssize_t result = move(file, (void *)buffer, length, offset, true);
     finish(fd, result, file_ptr_type, offset, status, error_code);
 }

@@ -11,6 +11,24 @@ static int refuse(const char *text)
     return failure_code(&failure);
 }
 
+typedef int size_fn(weft_file_t *file, uint64_t size);
+
+/* In atomic mode a new size is like a write to all of the file. */
+static int change_size(struct driver_file *file, size_fn *change, uint64_t size)
+{
+    const struct weft_extent whole = {.offset = 0, .length = INT64_MAX};
+    weft_lock_t *lock;
+    int result = atomic_lock(file, &whole, 1, true, &lock);
+    if (result == 0)
+        result = change(file->file, size);
+    return (int)atomic_unlock(lock, result);
+}
+
+static int allocate(weft_file_t *file, uint64_t size)
+{
+    return weft_file_allocate(file, 0, size);
+}
+
 void driver_fcntl(ADIO_File fd, int flag, ADIO_Fcntl_t *arguments, int *error_code)
 {
     struct driver_file *file = driver_file(fd);
@@ -21,16 +39,7 @@ void driver_fcntl(ADIO_File fd, int flag, ADIO_Fcntl_t *arguments, int *error_co
         arguments->fsize = (ADIO_Offset)size;
         break;
     case ADIO_FCNTL_SET_DISKSPACE: /* rank 0 alone calls this */
-        *error_code = failure_report(file, weft_file_allocate(file->file, 0, (uint64_t)arguments->diskspace));
-        break;
-    case ADIO_FCNTL_SET_ATOMICITY:
-        if (arguments->atomicity) {
-            *error_code = refuse("MPI_File_set_atomicity: Weft has no atomic mode yet; separate conflicting "
-                                 "accesses by MPI_File_sync and a barrier");
-        } else {
-            fd->atomicity = 0;
-            *error_code = MPI_SUCCESS;
-        }
+        *error_code = failure_report(file, change_size(file, allocate, (uint64_t)arguments->diskspace));
         break;
     default:
         *error_code = refuse("this file operation is unknown to the Weft driver");
@@ -38,17 +47,17 @@ void driver_fcntl(ADIO_File fd, int flag, ADIO_Fcntl_t *arguments, int *error_co
     }
 }
 
-/* What rank 0 did for all, when all came to this point. */
-typedef int all_fn(weft_file_t *file, uint64_t argument);
+/* What rank 0 does for all, when all have come to this point. */
+typedef int once_fn(struct driver_file *file, uint64_t argument);
 
-static void once_for_all(ADIO_File fd, all_fn *act, uint64_t argument, int *error_code)
+static void once_for_all(ADIO_File fd, once_fn *act, uint64_t argument, int *error_code)
 {
     struct failure failure = {.class = MPI_SUCCESS};
     int rank;
     MPI_Comm_rank(fd->comm, &rank);
     MPI_Barrier(fd->comm);
     if (rank == 0) {
-        int error = act(driver_file(fd)->file, argument);
+        int error = act(driver_file(fd), argument);
         if (error < 0)
             failure_set(&failure, error);
     }
@@ -56,10 +65,15 @@ static void once_for_all(ADIO_File fd, all_fn *act, uint64_t argument, int *erro
     *error_code = failure_code(&failure);
 }
 
-static int sync_file(weft_file_t *file, uint64_t unused)
+static int sync_file(struct driver_file *file, uint64_t unused)
 {
     (void)unused;
-    return weft_file_sync(file);
+    return weft_file_sync(file->file);
+}
+
+static int resize_file(struct driver_file *file, uint64_t size)
+{
+    return change_size(file, weft_file_truncate, size);
 }
 
 /*
@@ -73,7 +87,7 @@ void driver_flush(ADIO_File fd, int *error_code)
 
 void driver_resize(ADIO_File fd, ADIO_Offset size, int *error_code)
 {
-    once_for_all(fd, weft_file_truncate, (uint64_t)size, error_code);
+    once_for_all(fd, resize_file, (uint64_t)size, error_code);
 }
 
 void driver_delete(const char *given, int *error_code)
@@ -97,11 +111,11 @@ int driver_feature(ADIO_File fd, int flag)
     case ADIO_SCALABLE_OPEN:   /* one rank opens for all */
     case ADIO_SCALABLE_RESIZE: /* one rank resizes for all */
     case ADIO_TWO_PHASE:
+    case ADIO_SHARED_FP:
+    case ADIO_ATOMIC_MODE:
         return 1;
     case ADIO_LOCKS: /* of fcntl(2): never */
     case ADIO_DATA_SIEVING_WRITES:
-    case ADIO_SHARED_FP:
-    case ADIO_ATOMIC_MODE:
     case ADIO_UNLINK_AFTER_CLOSE:
     default:
         return 0;

@@ -56,6 +56,8 @@ struct driver_file {
     weft_file_t *file;
     struct driver_hints hints;
     bool can_read;                     /* not so when the user may only write the file */
+    bool is_atomic;                    /* MPI_File_set_atomicity; fd->atomicity stays 0: see atomic.c */
+    bool moved_shared_pointer;         /* this rank did, since the view was set */
     struct view *view;                 /* the file view's pieces, made when first needed */
     struct failure *two_phase_failure; /* where errors go during two-phase I/O; see collective.c */
 };
@@ -186,6 +188,10 @@ bool access_begin(struct access *access, ADIO_File fd, const void *buffer, romio
  * for an access that outlives the call that began it. */
 void access_keep(struct access *access);
 void access_end(struct access *access);
+/* access_extents(): the runs of the file that the access has before it, in a list of bounded
+ * length: where it would be longer, neighbours are one run with the gap between them. To be
+ * given to ADIOI_Free(). */
+struct weft_extent *access_extents(const struct access *access, size_t *count);
 /* access_offset_after(): the file offset of the byte that follows the first
  * `bytes` bytes of the access in this view. */
 int64_t access_offset_after(const struct access *access, int64_t bytes);
@@ -238,9 +244,40 @@ void driver_iread_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_D
 void driver_iwrite_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                            int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
 
-/* nonblocking_progress(): moves all operations on, without waiting; returns how
- * many are complete now. */
+/* nonblocking_progress(): moves all operations on, without waiting, and tells MPI
+ * which requests are complete; returns how many are complete now. For MPI's progress. */
 int nonblocking_progress(void);
+/* nonblocking_advance(): moves all operations on, without waiting and without calling
+ * MPI; from any thread. True while there are some that are not at their end. */
+bool nonblocking_advance(void);
+bool nonblocking_is_any(void);
+/* nonblocking_finish(): waits until all operations of a file are at their end. */
+void nonblocking_finish(const weft_file_t *file);
+
+/* ---- progress.c ------------------------------------------------------- */
+
+/* progress_begin(): nonblocking I/O has begun that a thread is to keep going. */
+void progress_begin(void);
+/* progress_step_back(): MPI makes progress by itself just now. */
+void progress_step_back(void);
+/* progress_end(): ends the thread, before the session ends. */
+void progress_end(void);
+
+/* ---- atomic.c --------------------------------------------------------- */
+
+/*
+ * atomic_lock(), atomic_unlock(): around an access in atomic mode; nothing happens
+ * in any other. atomic_unlock() gives the result of the whole: `result`, or, when that
+ * is no error, the one of a lock that was lost.
+ */
+int atomic_lock(struct driver_file *file, const struct weft_extent *extents, size_t count, bool is_exclusive,
+                weft_lock_t **lock);
+int64_t atomic_unlock(weft_lock_t *lock, int64_t result);
+
+/* ---- shared.c --------------------------------------------------------- */
+
+/* shared_pointer_add(): moves the shared file pointer by so many etypes; `before` is where it was. */
+int shared_pointer_add(ADIO_File fd, int64_t add, int64_t *before);
 
 /* ---- control.c -------------------------------------------------------- */
 

@@ -58,9 +58,10 @@
       "one sync for all ranks, and fails when that fails.")                                               \
     X(weft_readahead, CHOICE, 0, 0, "off", "off", VIEW, TEXT,                                             \
       "Reading before the program asks. The client keeps no cache, so off is the only value.")            \
-    X(weft_progress, CHOICE, 0, 1, "calls|thread", "calls", OPEN, TEXT,                                   \
-      "Who moves nonblocking operations on while the program computes. With calls, every MPI call that "  \
-      "makes progress does. With thread, a thread of the library does, which wants some time of a core.") \
+    X(weft_progress, CHOICE, 0, 1, "calls|thread", "thread", OPEN, TEXT,                                  \
+      "Who moves nonblocking operations on while the program computes. With thread, a thread of the "     \
+      "library does while no MPI call makes progress; it sleeps when there is nothing to do. With "       \
+      "calls, only MPI calls do.")                                                                        \
     X(weft_explain, BOOLEAN, 0, 1, "", "false", VIEW, TEXT,                                               \
       "With true, rank 0 prints to standard error at MPI_File_close what was in effect and why, and "     \
       "what it cost: the layout, each hint with its source, and for each class of calls their number, "   \

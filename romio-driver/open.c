@@ -131,6 +131,8 @@ static int close_handle(ADIO_File fd)
     int rank, ranks, error = 0;
     MPI_Comm_rank(fd->comm, &rank);
     MPI_Comm_size(fd->comm, &ranks);
+    if (file->file != NULL)
+        nonblocking_finish(file->file);
     if (rank != 0 && file->file != NULL)
         error = weft_file_close(file->file);
     if (ranks > 1)

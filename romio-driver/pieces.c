@@ -14,6 +14,7 @@
 
 #define PIECES_PER_BATCH_MIN 64u /* a power of two times this is the other */
 #define PIECES_PER_BATCH_MAX 65536u
+#define LOCK_EXTENTS_MAX     4096u
 
 /* The pieces of the file view, the empty ones left out and neighbours joined. */
 struct view {
@@ -261,6 +262,44 @@ int64_t access_offset_after(const struct access *access, int64_t bytes)
     struct pieces pieces;
     view_seek(access->view, access->displacement, position, &pieces);
     return pieces_at(&pieces);
+}
+
+/* Makes one of each two neighbours. Views are sorted, but reads may go back. */
+static size_t halve(struct weft_extent *extents, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        struct weft_extent a = extents[2 * i], b = extents[2 * i + 1];
+        uint64_t a_end = a.offset + a.length, b_end = b.offset + b.length;
+        uint64_t start = a.offset < b.offset ? a.offset : b.offset;
+        extents[i] = (struct weft_extent){.offset = start, .length = (a_end > b_end ? a_end : b_end) - start};
+    }
+    if (count % 2 != 0)
+        extents[count / 2] = extents[count - 1];
+    return (count + 1) / 2;
+}
+
+struct weft_extent *access_extents(const struct access *access, size_t *count)
+{
+    struct weft_extent *extents = ADIOI_Malloc(LOCK_EXTENTS_MAX * sizeof *extents);
+    struct pieces file = access->file;
+    *count = 0;
+    for (int64_t left = access->left; left > 0;) {
+        int64_t length = pieces_run(&file);
+        if (length > left)
+            length = left;
+        uint64_t offset = (uint64_t)pieces_at(&file);
+        struct weft_extent *last = *count > 0 ? &extents[*count - 1] : NULL;
+        if (last != NULL && last->offset + last->length == offset) {
+            last->length += (uint64_t)length;
+        } else {
+            if (*count == LOCK_EXTENTS_MAX)
+                *count = halve(extents, *count);
+            extents[(*count)++] = (struct weft_extent){.offset = offset, .length = (uint64_t)length};
+        }
+        file.inside += length;
+        left -= length;
+    }
+    return extents;
 }
 
 /* ---- lists for the library -------------------------------------------- */

@@ -20,6 +20,7 @@ static int end_session(MPI_Comm comm, int keyval, void *value, void *extra)
     (void)comm;
     (void)value;
     (void)extra;
+    progress_end();
     pthread_mutex_lock(&the_session_lock);
     weft_disconnect(the_session);
     the_session = NULL;

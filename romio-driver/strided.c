@@ -32,16 +32,32 @@ static int64_t move(weft_file_t *file, struct access *access, list_fn *list)
     return moved;
 }
 
+/* The same under a lock in atomic mode. */
+static int64_t move_locked(struct driver_file *file, struct access *access, bool is_write)
+{
+    list_fn *list = is_write ? write_list : read_list;
+    if (!file->is_atomic)
+        return move(file->file, access, list);
+    weft_lock_t *lock;
+    size_t count;
+    struct weft_extent *extents = access_extents(access, &count);
+    int64_t moved = atomic_lock(file, extents, count, is_write, &lock);
+    ADIOI_Free(extents);
+    if (moved == 0)
+        moved = move(file->file, access, list);
+    return atomic_unlock(lock, moved);
+}
+
 static void access_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                            int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code,
-                           list_fn *list)
+                           bool is_write)
 {
     struct driver_file *file = driver_file(fd);
     struct access access;
     int64_t moved = 0;
     if (access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {
         if (access.bytes > 0)
-            moved = move(file->file, &access, list);
+            moved = move_locked(file, &access, is_write);
         *error_code = failure_report(file, moved);
         if (moved > 0 && file_ptr_type == ADIO_INDIVIDUAL)
             fd->fp_ind = access_offset_after(&access, moved);
@@ -57,11 +73,11 @@ static void access_strided(ADIO_File fd, const void *buffer, romio_count_t count
 void driver_read_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
                          int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
-    access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, read_list);
+    access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, false);
 }
 
 void driver_write_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                           int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
-    access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, write_list);
+    access_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, true);
 }
