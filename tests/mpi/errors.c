@@ -71,33 +71,6 @@ static void wrong_mode(struct test *test)
     MPI(MPI_File_close(&file));
 }
 
-/* Until there is an atomic mode, asking for it must not seem to succeed. */
-static void atomicity(struct test *test)
-{
-    int flag = -1;
-    MPI_File file;
-    if (!test->is_weft)
-        SKIP("others have it");
-    MPI(open_world(test, "file", MPI_MODE_RDWR | MPI_MODE_CREATE, &file));
-    EXPECT_CLASS(MPI_File_set_atomicity(file, 1), MPI_ERR_UNSUPPORTED_OPERATION, "atomic");
-    MPI(MPI_File_set_atomicity(file, 0));
-    MPI(MPI_File_get_atomicity(file, &flag));
-    EXPECT_EQUAL(0, flag);
-    MPI(MPI_File_close(&file));
-}
-
-static void shared_pointer(struct test *test)
-{
-    int byte = 0;
-    MPI_File file;
-    if (!test->is_weft)
-        SKIP("others have it");
-    MPI(open_world(test, "file", MPI_MODE_RDWR | MPI_MODE_CREATE, &file));
-    EXPECT_CLASS(MPI_File_write_shared(file, &byte, 1, MPI_INT, MPI_STATUS_IGNORE),
-                 MPI_ERR_UNSUPPORTED_OPERATION, NULL);
-    MPI(MPI_File_close(&file));
-}
-
 /* Errors without end need no memory without end, and keep their words. */
 static void many_errors(struct test *test)
 {
@@ -124,8 +97,7 @@ static void many_errors(struct test *test)
 
 static const struct test_case cases[] = {
     {"missing-file", missing_file}, {"existing-file", existing_file}, {"a-folder", a_folder},
-    {"wrong-mode", wrong_mode},     {"atomicity", atomicity},         {"shared-pointer", shared_pointer},
-    {"many-errors", many_errors},
+    {"wrong-mode", wrong_mode},     {"many-errors", many_errors},
 };
 
 TEST_MAIN("errors", cases)

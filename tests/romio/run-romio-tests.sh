@@ -81,8 +81,6 @@ s/atoi(value) != default_striping_factor)/atoi(value) < default_striping_factor)
 /romio_ds_read/,/automatic/s/if (strcmp("automatic", value))/if (strcmp("automatic", value) \&\& strcmp("disable", value))/
 END
         ;;
-    # Among many other things, turns atomic mode on and off again.
-    misc) echo '/MPI_File_set_atomicity(fh, 1)/,/MPI_File_set_atomicity(fh, 0)/d' ;;
     esac
 }
 
@@ -135,10 +133,6 @@ run_both()
     unset TEST_READ_COMMAND
     run_program "$name" "$ranks" "$style" "$scratch/local/$name" "$scratch/$name.local.out" --mca io romio321 || locally=fails
     rm -rf "$scratch/local" && mkdir "$scratch/local"
-    case $name in
-    atomicity) printf 'skip romio: %s (%s locally; Weft has no atomic mode yet)\n' "$name" $locally; return ;;
-    shared_fp | ordered_fp) printf 'skip romio: %s (%s locally; Weft has no shared file pointers yet)\n' "$name" $locally; return ;;
-    esac
     export TEST_READ_COMMAND="weft cat $folder/$name"
     if run_program "$name" "$ranks" "$style" "$folder/$name" "$scratch/$name.weft.out"; then
         # What it found must be the same, too.
