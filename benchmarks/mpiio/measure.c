@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "bench.h"
 
@@ -25,6 +26,7 @@ struct run {
 
 struct times {
     double open, transfer, close;
+    double cpu; /* of all ranks, during the transfer */
 };
 
 /* A benchmark that meets an error has nothing more to say. */
@@ -86,6 +88,14 @@ static double since(double start)
     return most;
 }
 
+static double cpu_used(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
 /* Ranks with fewer calls take part in collective ones with nothing. */
 static size_t calls_in_all(const struct run *run, const struct part *part)
 {
@@ -111,12 +121,15 @@ static struct times phase(const struct run *run, const struct part *part, bool w
              run, "setting the view of");
 
     MPI_Barrier(MPI_COMM_WORLD);
+    double cpu = cpu_used();
     start = MPI_Wtime();
     for (size_t i = 0; i < calls; i++) {
         transfer_call(run, file, part, write, i, memory);
         memory += i < part->call_count ? part->calls[i].bytes : 0;
     }
     times.transfer = since(start);
+    cpu = cpu_used() - cpu;
+    MPI_Allreduce(&cpu, &times.cpu, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
 
     MPI_Barrier(MPI_COMM_WORLD);
     start = MPI_Wtime();
@@ -130,7 +143,7 @@ static struct times phase(const struct run *run, const struct part *part, bool w
 void measure_header(void)
 {
     puts("pattern,target,direction,ranks,bytes,calls,open_s,transfer_s,close_s,requests,store_operations,"
-         "wire_bytes");
+         "wire_bytes,ranks_cpu_s");
 }
 
 static void line(const struct run *run, const struct part *part, bool write, const struct times *times,
@@ -144,10 +157,11 @@ static void line(const struct run *run, const struct part *part, bool write, con
     printf("%s,%s,%s,%d,%" PRId64 ",%" PRId64 ",%.6f,%.6f,%.6f", run->pattern->name, run->target->label,
            write ? "write" : "read", run->ranks, bytes, calls, times->open, times->transfer, times->close);
     if (run->on_weft)
-        printf(",%" PRId64 ",%" PRId64 ",%" PRId64 "\n", after->requests - before->requests,
+        printf(",%" PRId64 ",%" PRId64 ",%" PRId64, after->requests - before->requests,
                after->store - before->store, after->wire_bytes - before->wire_bytes);
     else
-        printf(",,,\n");
+        printf(",,,");
+    printf(",%.6f\n", times->cpu);
     fflush(stdout);
 }
 
