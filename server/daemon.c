@@ -104,10 +104,12 @@ static void on_signal(int number)
 
 static void signals_open(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, inherited;
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    /* Whoever started us with SIGHUP ignored, as nohup and weft up do, means us to go on. */
+    if (sigaction(SIGHUP, NULL, &inherited) || inherited.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
     /* Whoever presses Ctrl-C twice does not want to wait. */
     action.sa_flags |= (int)SA_RESETHAND;
     sigaction(SIGINT, &action, NULL);

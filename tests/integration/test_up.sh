@@ -207,3 +207,24 @@ else
     expect 0 "${as_nobody[@]}" down --dir "$plain"
     same "" "$(servers_of "$plain")"
 fi
+
+echo "16. the terminal's end does not end the servers, which share the shell's session"
+# Linux makes a scheduling group of each session: see docs/performance.md.
+session_of() { sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 4; }
+group_of() { sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 3; }
+expect 0 weft up --dir "$dir"
+pid=$(cat "$dir/run/s0.pid")
+same "$(session_of $$)" "$(session_of "$pid")"
+same "$pid" "$(group_of "$pid")"
+kill -HUP "$pid"
+sleep 1
+same "$pid" "$(cat "$dir/run/s0.pid")"
+kill -0 "$pid" || fail "SIGHUP ended a server"
+expect 0 weft down --dir "$dir"
+if command -v script >/dev/null; then
+    expect 0 script -qec "'$build/tools/weft' up --dir '$dir'" /dev/null
+    sleep 1
+    expect 0 weft status --dir "$dir"
+    says "3 of 3 storage servers up"
+    expect 0 weft down --dir "$dir"
+fi
