@@ -268,6 +268,7 @@ struct weft_file {
     struct wire_capability capability;
     struct layout layout;
     char pool[WEFT_POOL_BYTES_MAX + 1];
+    char *hints; /* of its directory */
     struct planner_table *table; /* guarded by the session's lock */
     bool wrote;                  /* likewise: something may have been written through it */
 };

@@ -51,16 +51,19 @@ static void file_free(weft_file_t *file)
         return;
     planner_table_unref(file->table);
     free(file->path);
+    free(file->hints);
     free(file);
 }
 
 static weft_file_t *file_new(weft_session_t *session, const char *path,
-                             const struct wire_capability *capability, const char *pool)
+                             const struct wire_capability *capability, const char *pool, const char *hints)
 {
     weft_file_t *file = calloc(1, sizeof *file);
-    if (file)
+    if (file) {
         file->path = strdup(path);
-    if (!file || !file->path) {
+        file->hints = strdup(hints);
+    }
+    if (!file || !file->path || !file->hints) {
         file_free(file);
         err_set(-ENOMEM, "out of memory for an open file");
         return NULL;
@@ -117,7 +120,7 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     int result = wire_decode_open_reply(call->reply, call->reply_length, &reply);
     if (result < 0)
         return result;
-    weft_file_t *file = file_new(session, path, &reply.capability, reply.attr.pool);
+    weft_file_t *file = file_new(session, path, &reply.capability, reply.attr.pool, reply.hints);
     if (!file)
         return -ENOMEM;
     file->handle = reply.handle;
@@ -217,11 +220,12 @@ static ssize_t blob_make(weft_file_t *file, const struct map *map, uint8_t **out
         .access = file->access,
         .path = file->path,
         .pool = file->pool,
+        .hints = file->hints,
         .capability = file->capability,
     };
     memcpy(wire.cluster.bytes, map->cluster, sizeof map->cluster);
     size_t map_size = map_encoded_size(map);
-    size_t room = map_size + strlen(file->path) + sizeof file->pool + 256;
+    size_t room = map_size + strlen(file->path) + strlen(file->hints) + sizeof file->pool + 256;
     uint8_t *encoded = malloc(map_size), *blob = malloc(room);
     ssize_t length = -ENOMEM;
     if (!encoded || !blob) {
@@ -319,7 +323,7 @@ static int file_import(weft_session_t *session, const void *blob, size_t length,
                        wire.path);
     if (result < 0)
         return result;
-    weft_file_t *file = file_new(session, wire.path, &wire.capability, wire.pool);
+    weft_file_t *file = file_new(session, wire.path, &wire.capability, wire.pool, wire.hints);
     if (!file)
         return -ENOMEM;
     file->handle = wire.handle;
@@ -345,6 +349,11 @@ void weft_file_layout(const weft_file_t *file, struct weft_layout *layout)
         .seed = file->layout.seed,
     };
     memcpy(layout->pool, file->pool, sizeof layout->pool);
+}
+
+const char *weft_file_hints(const weft_file_t *file)
+{
+    return file->hints;
 }
 
 static int file_stat(weft_file_t *file, struct weft_attr *attr)

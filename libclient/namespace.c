@@ -216,3 +216,57 @@ int weft_layout_set(weft_session_t *session, const char *path, const struct weft
 {
     return (int)client_result(__func__, set_layout(session, path, layout));
 }
+
+/* ---- hints of a directory ------------------------------------------------------- */
+
+static int set_hints(weft_session_t *session, const char *path, const char *text)
+{
+    struct wire_hints_set set = {.hints = text};
+    uint8_t body[BODY_PATH + WEFT_HINTS_BYTES_MAX];
+    int result = client_path(path, &set.path);
+    if (result < 0)
+        return result;
+    if (!text)
+        return err_set(-EINVAL, "there are no hints (NULL); \"\" takes them away");
+    size_t length = strlen(text);
+    if (length > WEFT_HINTS_BYTES_MAX)
+        return err_set(-EINVAL, "hints of %zu bytes are too long; a directory keeps at most %u", length,
+                       WEFT_HINTS_BYTES_MAX);
+    return tell(session, WIRE_OP_hints_set, set.path, body, wire_encode_hints_set(body, sizeof body, &set));
+}
+
+int weft_hints_set(weft_session_t *session, const char *path, const char *text)
+{
+    return (int)client_result(__func__, set_hints(session, path, text));
+}
+
+static ssize_t get_hints(weft_session_t *session, const char *path, char *text, size_t size)
+{
+    struct wire_hints_get get;
+    struct wire_hints_get_reply reply;
+    uint8_t body[BODY_PATH];
+    struct op_call call;
+    ssize_t result = client_path(path, &get.path);
+    if (result < 0)
+        return result;
+    if (size > 0 && !text)
+        return err_set(-EINVAL, "there is no place for the hints (NULL)");
+    result = op_call_metadata(&call, session, WIRE_OP_hints_get, body,
+                              wire_encode_hints_get(body, sizeof body, &get));
+    if (result == 0)
+        result = wire_decode_hints_get_reply(call.reply, call.reply_length, &reply);
+    if (result == 0) {
+        result = (ssize_t)strlen(reply.hints);
+        if ((size_t)result < size)
+            memcpy(text, reply.hints, (size_t)result + 1);
+        else
+            result = err_set(-ERANGE, "hints of %zd bytes do not fit %zu", result, size);
+    }
+    op_call_free(&call);
+    return result < 0 ? client_about((int)result, get.path) : result;
+}
+
+ssize_t weft_hints_get(weft_session_t *session, const char *path, char *text, size_t size)
+{
+    return client_result(__func__, get_hints(session, path, text, size));
+}

@@ -46,6 +46,8 @@
     X(15, layout_set)                                                                                  \
     X(16, access)                                                                                      \
     X(17, pointer)                                                                                     \
+    X(18, hints_set)                                                                                   \
+    X(19, hints_get)                                                                                   \
     X(30, map_get)                                                                                     \
     X(31, server_register)                                                                             \
     X(32, heartbeat)                                                                                   \
@@ -168,7 +170,8 @@
     X(u8, created, 1)                                                                                  \
     X(attr, attr, 0)                                                                                   \
     X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)   /* when newer than the client's, it asks for the map */
+    X(u64, map_version, U64)   /* when newer than the client's, it asks for the map */               \
+    X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */
 
 #define WIRE_FIELDS_close(X)                                                                           \
     X(u64, handle, U64)                                                                                \
@@ -224,6 +227,12 @@
     X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
     X(layout, layout, 0)                                                                               \
     X(str, pool, WEFT_POOL_BYTES_MAX)
+
+#define WIRE_FIELDS_hints_set(X)                                                                       \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(str, hints, WEFT_HINTS_BYTES_MAX) /* "": none */
+#define WIRE_FIELDS_hints_get(X) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_hints_get_reply(X) X(str, hints, WEFT_HINTS_BYTES_MAX)
 
 #define WIRE_FIELDS_access(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 7)
 
@@ -340,6 +349,7 @@
     X(u32, access, 3)          /* WIRE_ACCESS_*: what the file was opened for */                       \
     X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
     X(str, pool, WEFT_POOL_BYTES_MAX)                                                                  \
+    X(str, hints, WEFT_HINTS_BYTES_MAX)                                                                \
     X(capability, capability, 0)                                                                       \
     X(bytes, map, LIMITS_BODY_MAX / 2)                                                                 \
     X(mac, mac, 0)             /* of all that stands before it, with the cluster key */
@@ -379,6 +389,9 @@
     M(readdir_reply)                                                                                   \
     M(statfs_reply)                                                                                    \
     M(layout_set)                                                                                      \
+    M(hints_set)                                                                                       \
+    M(hints_get)                                                                                       \
+    M(hints_get_reply)                                                                                 \
     M(access)                                                                                          \
     M(pointer)                                                                                         \
     M(pointer_reply)                                                                                   \

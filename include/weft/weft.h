@@ -48,6 +48,7 @@ extern "C" {
 #define WEFT_NAME_BYTES_MAX 255u    /* one path component */
 #define WEFT_PATH_BYTES_MAX 4095u   /* a whole path, without the final NUL */
 #define WEFT_POOL_BYTES_MAX 31u     /* a pool's name */
+#define WEFT_HINTS_BYTES_MAX 1023u  /* a directory's hints */
 #define WEFT_CHUNK_BYTES_MIN 4096u
 #define WEFT_CHUNK_BYTES_MAX (1u << 30)
 
@@ -186,6 +187,18 @@ int weft_statfs(weft_session_t *session, struct weft_statfs *out);
 int weft_layout_set(weft_session_t *session, const char *path, const struct weft_layout *layout);
 
 /*
+ * weft_hints_set(): the hints of MPI-IO for files in this directory, as
+ * "name=value;name=value", in printable ASCII and at most WEFT_HINTS_BYTES_MAX
+ * bytes; "" for none. Directories made in it from now on begin with them too. What
+ * they mean is up to who opens a file: see weft-hints(7). The owner may set them.
+ * weft_hints_get(): places them and a NUL in `text`, and returns their length; -ERANGE
+ * when `size` is not enough (WEFT_HINTS_BYTES_MAX + 1 always is).
+ * Errors: -ENOTDIR, -EPERM, -EINVAL (other bytes, or too many).
+ */
+int weft_hints_set(weft_session_t *session, const char *path, const char *text);
+ssize_t weft_hints_get(weft_session_t *session, const char *path, char *text, size_t size);
+
+/*
  * weft_dir_open() ... weft_dir_close(): list a directory, in the order of the
  * names' bytes, with attributes, without "." and "..". Entries come in batches:
  * an entry added or removed meanwhile may or may not be seen, every other one
@@ -298,6 +311,11 @@ int weft_file_allocate(weft_file_t *file, uint64_t offset, uint64_t length);
 int weft_file_size(weft_file_t *file, uint64_t *size);
 int weft_file_stat(weft_file_t *file, struct weft_attr *attr);
 void weft_file_layout(const weft_file_t *file, struct weft_layout *layout);
+
+/* weft_file_hints(): the hints of the directory that the file was opened in, as they
+ * were then; "" for none. They came with the open: nothing is sent. Valid
+ * until the file is closed. */
+const char *weft_file_hints(const weft_file_t *file);
 
 /*
  * weft_file_locate(): tells which server holds which bytes of an extent, chunk

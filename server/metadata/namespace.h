@@ -105,10 +105,11 @@ struct ns_open {
     uint32_t mode;
     struct layout layout; /* zero fields: the directory's default */
     const char *pool;     /* "": the directory's default */
+    uint64_t dir;         /* ns_open() tells: the directory that holds the file */
 };
 /* Finds the file, or makes it, and checks the caller's permissions. Opening for writing and
  * truncating are left to the caller. */
-int ns_open(struct ns *ns, const struct ns_open *open, struct inode *inode, bool *created);
+int ns_open(struct ns *ns, struct ns_open *open, struct inode *inode, bool *created);
 /* What a new file in this directory gets; fills in and checks `layout`. */
 int ns_layout_choose(const struct ns *ns, const struct inode *dir, struct layout *layout, const char **pool);
 
@@ -120,6 +121,7 @@ int ns_rmdir(struct ns *ns, const char *path);
 int ns_drop(struct ns *ns, struct inode *inode);
 /* Ends an inode without names and users: its record goes, its objects are put in line to be removed. */
 int ns_destroy(struct ns *ns, const struct inode *inode);
+int ns_destroy_dir(struct ns *ns, uint64_t ino);
 /* Whether the caller may take this entry out of this directory: write permission and the sticky bit. */
 int ns_may_delete(const struct ns *ns, const struct inode *dir, const struct inode *inode, const char *path);
 
@@ -131,6 +133,10 @@ int ns_rename(struct ns *ns, const char *from, const char *to);
 
 int ns_setattr(struct ns *ns, const struct wire_setattr *request);
 int ns_layout_set(struct ns *ns, const char *path, const struct layout *layout, const char *pool);
+/* `hints` "" takes them away. Reading them needs what stat needs; `hints` has room for
+ * WEFT_HINTS_BYTES_MAX + 1 bytes. */
+int ns_hints_set(struct ns *ns, const char *path, const char *hints);
+int ns_hints_get(struct ns *ns, const char *path, char *hints);
 /* A directory's default layout as it works now: the configuration's values filled in. */
 void ns_layout_effective(const struct ns *ns, const struct inode *dir, struct layout *layout);
 

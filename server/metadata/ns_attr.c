@@ -111,6 +111,50 @@ int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout, 
     return records_inode_put(ns->txn, dir);
 }
 
+/* What is shown on terminals and put into messages must be nothing but text. */
+static int hints_check(const char *hints)
+{
+    for (const char *at = hints; *at; at++) {
+        if (*at < ' ' || *at > '~')
+            return err_set(-EINVAL, "hints must be printable ASCII; byte %zu is 0x%02x", (size_t)(at - hints),
+                           (unsigned char)*at);
+    }
+    return 0;
+}
+
+static int hints_dir(struct ns *ns, const char *text, struct path *path)
+{
+    int error = path_resolve_existing(ns, text, PATH_FOLLOW, path);
+    if (error)
+        return error;
+    if (!inode_is_dir(&path->inode))
+        return err_set(-ENOTDIR, "%s: not a directory; hints are kept for the files of a directory", text);
+    return 0;
+}
+
+int ns_hints_set(struct ns *ns, const char *text, const char *hints)
+{
+    struct path path;
+    int error = hints_dir(ns, text, &path);
+    if (error)
+        return error;
+    if (!path_owns(ns, &path.inode))
+        return not_the_owner(text, "hints");
+    error = hints_check(hints);
+    if (error)
+        return error;
+    path.inode.ctime_ns = ns->now_ns;
+    error = records_hints_put(ns->txn, path.inode.ino, hints);
+    return error ? error : records_inode_put(ns->txn, &path.inode);
+}
+
+int ns_hints_get(struct ns *ns, const char *text, char *hints)
+{
+    struct path path;
+    int error = hints_dir(ns, text, &path);
+    return error ? error : records_hints_get(ns->txn, path.inode.ino, hints);
+}
+
 void ns_layout_effective(const struct ns *ns, const struct inode *dir, struct layout *layout)
 {
     uint32_t stripe_count = dir->layout.stripe_count ? dir->layout.stripe_count : ns->stripe_count;

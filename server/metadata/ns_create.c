@@ -55,6 +55,14 @@ static int enter(struct ns *ns, struct path *path, const struct inode *inode)
     return error;
 }
 
+/* A new directory begins with what files in its parent get. */
+static int inherit_hints(struct ns *ns, const struct path *path, uint64_t ino)
+{
+    char hints[WEFT_HINTS_BYTES_MAX + 1];
+    int error = records_hints_get(ns->txn, path->parent.ino, hints);
+    return error || !*hints ? error : records_hints_put(ns->txn, ino, hints);
+}
+
 int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
 {
     struct path path;
@@ -75,6 +83,8 @@ int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
     inode.layout = path.parent.layout;
     memcpy(inode.pool, path.parent.pool, sizeof inode.pool);
     error = records_ino_next(ns->txn, &inode.ino);
+    if (!error)
+        error = inherit_hints(ns, &path, inode.ino);
     if (error)
         return error;
     path.parent.nlink++;
@@ -193,7 +203,7 @@ static int may_open(const struct ns *ns, const struct ns_open *open, const struc
     return path_require(ns, inode, wanted, open->path);
 }
 
-int ns_open(struct ns *ns, const struct ns_open *open, struct inode *inode, bool *created)
+int ns_open(struct ns *ns, struct ns_open *open, struct inode *inode, bool *created)
 {
     struct path path;
     uint32_t flags = open->flags;
@@ -205,6 +215,7 @@ int ns_open(struct ns *ns, const struct ns_open *open, struct inode *inode, bool
     int error = path_resolve(ns, open->path, how, &path);
     if (error)
         return error;
+    open->dir = path.parent.ino;
     if (path.exists) {
         error = may_open(ns, open, &path);
         if (!error)

@@ -32,6 +32,12 @@ int ns_destroy(struct ns *ns, const struct inode *inode)
     return error;
 }
 
+int ns_destroy_dir(struct ns *ns, uint64_t ino)
+{
+    int error = records_inode_delete(ns->txn, ino);
+    return error ? error : records_hints_put(ns->txn, ino, "");
+}
+
 int ns_drop(struct ns *ns, struct inode *inode)
 {
     inode->nlink--;
@@ -99,5 +105,5 @@ int ns_rmdir(struct ns *ns, const char *text)
         return err_set(-ENOTEMPTY, "%s: the directory is not empty", text);
     path.parent.nlink--;
     error = leave(ns, &path);
-    return error ? error : records_inode_delete(ns->txn, path.inode.ino);
+    return error ? error : ns_destroy_dir(ns, path.inode.ino);
 }

@@ -20,6 +20,8 @@ DECODER(setattr)
 DECODER(truncate)
 DECODER(readdir)
 DECODER(layout_set)
+DECODER(hints_set)
+DECODER(hints_get)
 DECODER(access)
 DECODER(pointer)
 DECODER(server_register)
@@ -53,6 +55,7 @@ static const struct operation operations[] = {
     LOOKING(access),
     LOOKING(readlink),
     LOOKING(readdir),
+    LOOKING(hints_get),
     CHANGING(mkdir),
     CHANGING(rmdir),
     CHANGING(unlink),
@@ -61,6 +64,7 @@ static const struct operation operations[] = {
     CHANGING(link),
     CHANGING(setattr),
     CHANGING(layout_set),
+    CHANGING(hints_set),
     CHANGING(truncate),
     CHANGING(pointer),
     {.number = WIRE_OP_open,

@@ -107,6 +107,29 @@ int records_symlink_delete(struct store_txn *txn, uint64_t ino)
     return store_delete(txn, STORE_SYMLINKS, key_of(&key, ino));
 }
 
+int records_hints_get(struct store_txn *txn, uint64_t ino, char *hints)
+{
+    struct ino_key key;
+    struct store_bytes raw;
+    int error = store_get(txn, STORE_HINTS, key_of(&key, ino), &raw);
+    hints[0] = 0;
+    if (error)
+        return error == -ENOENT ? 0 : error;
+    if (raw.length == 0 || raw.length > WEFT_HINTS_BYTES_MAX || memchr(raw.data, 0, raw.length))
+        return damaged("hints", ino);
+    memcpy(hints, raw.data, raw.length);
+    hints[raw.length] = 0;
+    return 0;
+}
+
+int records_hints_put(struct store_txn *txn, uint64_t ino, const char *hints)
+{
+    struct ino_key key;
+    if (*hints == 0)
+        return records_unmark(txn, STORE_HINTS, ino);
+    return store_put(txn, STORE_HINTS, key_of(&key, ino), text_key(hints));
+}
+
 /* ---- directory entries -------------------------------------------------- */
 
 struct dirent_key {

@@ -13,6 +13,7 @@
  *   writers    handle                        struct writer_record: a file that is open for writing
  *   answers    client (16 bytes), request    answers.c
  *   members    kind and name or number       members_records.c
+ *   hints      ino of a directory            its hints, a text; nothing when it has none
  *   pointers   handle                        struct pointer_record: a shared pointer that was used
  *
  * Integers in keys are big-endian, so that they sort; in values little-endian. All calls
@@ -46,6 +47,10 @@ int records_inode_delete(struct store_txn *txn, uint64_t ino);
 int records_symlink_get(struct store_txn *txn, uint64_t ino, char *target);
 int records_symlink_put(struct store_txn *txn, uint64_t ino, const char *target);
 int records_symlink_delete(struct store_txn *txn, uint64_t ino);
+
+/* The directory's hints and a NUL in `hints` (WEFT_HINTS_BYTES_MAX + 1 bytes); "" when it has none. */
+int records_hints_get(struct store_txn *txn, uint64_t ino, char *hints);
+int records_hints_put(struct store_txn *txn, uint64_t ino, const char *hints); /* "" takes them away */
 
 /* ---- directory entries -------------------------------------------------- */
 

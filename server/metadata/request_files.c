@@ -30,11 +30,16 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
                         uint64_t handle, bool created)
 {
     struct service *service = request->service;
+    char hints[WEFT_HINTS_BYTES_MAX + 1];
     struct wire_open_reply reply = {
         .handle = handle,
         .created = created,
         .map_version = members_map(service->members)->version,
+        .hints = hints,
     };
+    int error = records_hints_get(ns->txn, request->dir, hints);
+    if (error)
+        return error;
     request_attr(ns, inode, &reply.attr);
     request_capability(service, inode, access_of(request->body.open.flags), &reply.capability);
     return request_answer(request, service->scratch,
@@ -110,6 +115,7 @@ int request_open(struct request *request, struct ns *ns)
     struct inode inode;
     bool created;
     int error = ns_open(ns, &open, &inode, &created);
+    request->dir = open.dir;
     return error ? error : open_inode(request, ns, &inode, created);
 }
 

@@ -134,6 +134,22 @@ int request_setattr(struct request *request, struct ns *ns)
     return ns_setattr(ns, &request->body.setattr);
 }
 
+int request_hints_set(struct request *request, struct ns *ns)
+{
+    return ns_hints_set(ns, request->body.hints_set.path, request->body.hints_set.hints);
+}
+
+int request_hints_get(struct request *request, struct ns *ns)
+{
+    char hints[WEFT_HINTS_BYTES_MAX + 1];
+    struct wire_hints_get_reply reply = {.hints = hints};
+    uint8_t *scratch = request->service->scratch;
+    int error = ns_hints_get(ns, request->body.hints_get.path, hints);
+    if (error)
+        return error;
+    return request_answer(request, scratch, wire_encode_hints_get_reply(scratch, LIMITS_BODY_MAX, &reply));
+}
+
 int request_layout_set(struct request *request, struct ns *ns)
 {
     const struct wire_layout_set *set = &request->body.layout_set;

@@ -64,6 +64,8 @@ struct request {
         struct wire_truncate truncate;
         struct wire_readdir readdir;
         struct wire_layout_set layout_set;
+        struct wire_hints_set hints_set;
+        struct wire_hints_get hints_get;
         struct wire_access access;
         struct wire_pointer pointer;
         struct wire_server_register server_register;
@@ -72,6 +74,8 @@ struct request {
 
     int refusal; /* negative: it made no sense, and this is the answer */
     char *refusal_text;
+
+    uint64_t dir; /* of an open: the directory that holds the file */
 
     /* what run() made; given back before it runs again */
     uint8_t *reply;
@@ -127,6 +131,8 @@ int request_symlink(struct request *request, struct ns *ns);
 int request_link(struct request *request, struct ns *ns);
 int request_setattr(struct request *request, struct ns *ns);
 int request_layout_set(struct request *request, struct ns *ns);
+int request_hints_set(struct request *request, struct ns *ns);
+int request_hints_get(struct request *request, struct ns *ns);
 
 int request_open(struct request *request, struct ns *ns);
 bool request_open_writes(const struct request *request);

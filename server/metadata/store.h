@@ -34,6 +34,7 @@ enum store_table {
     STORE_ANSWERS,
     STORE_MEMBERS,
     STORE_POINTERS,
+    STORE_HINTS,
     STORE_TABLE_COUNT,
 };
 

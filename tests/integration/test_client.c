@@ -211,6 +211,60 @@ static void test_layouts(void **state)
     ok(weft_rmdir(session, "/layouts"));
 }
 
+/* They come with the open, from the directory where the file is, and go with the handle. */
+static void test_hints(void **state)
+{
+    (void)state;
+    char text[WEFT_HINTS_BYTES_MAX + 1], too_long[WEFT_HINTS_BYTES_MAX + 2];
+    uint8_t blob[65536];
+    ok(weft_mkdir(session, "/hints", 0755));
+    assert_int_equal(weft_hints_get(session, "/hints", text, sizeof text), 0);
+    assert_string_equal(text, "");
+    ok(weft_hints_set(session, "/hints", "weft_explain=true;cb_nodes=2"));
+    ok(weft_mkdir(session, "/hints/inner", 0755));
+    assert_int_equal(weft_hints_get(other, "/hints/inner", text, sizeof text), 28);
+    assert_string_equal(text, "weft_explain=true;cb_nodes=2");
+    assert_int_equal(weft_hints_get(other, "/hints/inner", text, 28), -ERANGE);
+
+    uint64_t requests = counter(session, "metadata_requests");
+    weft_file_t *file = open_file(session, "/hints/inner/a", O_RDWR | O_CREAT);
+    assert_string_equal(weft_file_hints(file), "weft_explain=true;cb_nodes=2");
+    ssize_t length = weft_file_export(file, blob, sizeof blob);
+    ok(length);
+    weft_file_t *copy;
+    ok(weft_file_import(other, blob, (size_t)length, &copy));
+    assert_string_equal(weft_file_hints(copy), "weft_explain=true;cb_nodes=2");
+    assert_int_equal(counter(session, "metadata_requests"), requests + 1);
+    ok(weft_file_close(copy));
+    /* What is truncated at open is answered on another way. */
+    ok(weft_file_write(file, "x", 1, 0));
+    ok(weft_file_close(file));
+    ok(weft_hints_set(session, "/hints/inner", "cb_nodes=3"));
+    file = open_file(session, "/hints/inner/a", O_RDWR | O_TRUNC);
+    assert_string_equal(weft_file_hints(file), "cb_nodes=3");
+    ok(weft_file_close(file));
+    /* By another name it is in another directory. */
+    ok(weft_symlink(session, "hints/inner/a", "/elsewhere"));
+    file = open_file(session, "/elsewhere", O_RDONLY);
+    assert_string_equal(weft_file_hints(file), "cb_nodes=3");
+    ok(weft_file_close(file));
+    ok(weft_link(session, "/hints/inner/a", "/second"));
+    file = open_file(session, "/second", O_RDONLY);
+    assert_string_equal(weft_file_hints(file), "");
+    ok(weft_file_close(file));
+
+    memset(too_long, 'x', sizeof too_long - 1);
+    too_long[sizeof too_long - 1] = 0;
+    assert_int_equal(weft_hints_set(session, "/hints", too_long), -EINVAL);
+    assert_int_equal(weft_hints_set(session, "/hints", NULL), -EINVAL);
+    assert_int_equal(weft_hints_set(session, "/hints/inner/a", "a=b"), -ENOTDIR);
+    ok(weft_unlink(session, "/second"));
+    ok(weft_unlink(session, "/elsewhere"));
+    ok(weft_unlink(session, "/hints/inner/a"));
+    ok(weft_rmdir(session, "/hints/inner"));
+    ok(weft_rmdir(session, "/hints"));
+}
+
 /* More entries than one batch has, with a file whose size only its storage servers know. */
 static void test_directory(void **state)
 {
@@ -839,6 +893,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_hints),
         cmocka_unit_test(test_directory),
         cmocka_unit_test(test_contiguous),
         cmocka_unit_test(test_copies),

@@ -320,6 +320,77 @@ static void default_layouts_are_inherited(void **state)
     refuses(ns_layout_set(ns, "/d", &(struct layout){.stripe_count = 3}, ""), -EPERM);
 }
 
+/* The directory's hints, whoever asks. */
+static const char *hints_of(const char *path)
+{
+    static char hints[WEFT_HINTS_BYTES_MAX + 1];
+    world_begin(&world, uid, gid);
+    assert_ok(ns_hints_get(ns, path, hints));
+    world_commit(&world);
+    return hints;
+}
+
+static void hints_are_inherited(void **state)
+{
+    char longest[WEFT_HINTS_BYTES_MAX + 1];
+    (void)state;
+    does(ns_mkdir(ns, "/d", 0755));
+    assert_string_equal(hints_of("/d"), "");
+    does(ns_hints_set(ns, "/d", "a=1;b=2"));
+    does(ns_mkdir(ns, "/d/e", 0755));
+    does(ns_hints_set(ns, "/d", "a=3"));
+    assert_string_equal(hints_of("/d"), "a=3");
+    assert_string_equal(hints_of("/d/e"), "a=1;b=2");
+    assert_string_equal(hints_of("/"), "");
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = 0;
+    does(ns_hints_set(ns, "/d", longest));
+    assert_string_equal(hints_of("/d"), longest);
+    does(ns_hints_set(ns, "/d", ""));
+    assert_string_equal(hints_of("/d"), "");
+    does(ns_hints_set(ns, "/d", "")); /* once more */
+}
+
+static void hints_refuse(void **state)
+{
+    char hints[WEFT_HINTS_BYTES_MAX + 1];
+    (void)state;
+    does(ns_mkdir(ns, "/d", 0700));
+    does(touch("/f", 0644));
+    refuses(ns_hints_set(ns, "/f", "a=1"), -ENOTDIR);
+    refuses(ns_hints_get(ns, "/f", hints), -ENOTDIR);
+    refuses(ns_hints_set(ns, "/x", "a=1"), -ENOENT);
+    refuses(ns_hints_set(ns, "/d", "a=1\nb=2"), -EINVAL);
+    refuses(ns_hints_set(ns, "/d", "a=\x1b[2J"), -EINVAL);
+    refuses(ns_hints_set(ns, "/d", "a=\xc3\xa4"), -EINVAL);
+    become(ANN, STAFF);
+    refuses(ns_hints_set(ns, "/d", "a=1"), -EPERM);
+}
+
+static uint64_t kept_hints(void)
+{
+    uint64_t count;
+    world_begin(&world, uid, gid);
+    assert_ok(store_count(world.txn, STORE_HINTS, &count));
+    world_commit(&world);
+    return count;
+}
+
+/* Not even another directory that would get the same number could find them. */
+static void hints_go_with_the_directory(void **state)
+{
+    (void)state;
+    does(ns_mkdir(ns, "/d", 0755));
+    does(ns_mkdir(ns, "/e", 0755));
+    does(ns_mkdir(ns, "/f", 0755));
+    does(ns_hints_set(ns, "/d", "a=1"));
+    does(ns_hints_set(ns, "/e", "a=1"));
+    assert_int_equal(kept_hints(), 2);
+    does(ns_rmdir(ns, "/d"));
+    does(ns_rename(ns, "/f", "/e")); /* in place of it */
+    assert_int_equal(kept_hints(), 0);
+}
+
 /* ---- symlink, link ------------------------------------------------------ */
 
 static void symlink_refuses(void **state)
@@ -396,6 +467,9 @@ int main(void)
         T(open_follows_a_dangling_link_to_create),
         T(open_needs_a_place_for_the_file),
         T(default_layouts_are_inherited),
+        T(hints_are_inherited),
+        T(hints_refuse),
+        T(hints_go_with_the_directory),
         T(symlink_refuses),
         T(link_gives_a_second_name),
         T(link_refuses),
