@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "driver.h"
 
@@ -54,11 +55,15 @@ bool driver_path_match(const char *path)
 }
 
 /* ROMIO takes the prefix off a path before it calls the driver. A path that is
- * ours by ROMIO_FSTYPE_FORCE alone may be relative: then it begins at the root. */
+ * ours by ROMIO_FSTYPE_FORCE alone may be relative: then it begins in the folder
+ * that the variable names behind its prefix, or at the root. */
 void driver_path(const char *given, char path[DRIVER_PATH_BYTES])
 {
-    const char *root = given[0] == '/' || getenv("ROMIO_FSTYPE_FORCE") == NULL ? "" : "/";
-    snprintf(path, DRIVER_PATH_BYTES, WEFT_PATH_PREFIX "%s%s", root, given);
+    const char *forced = getenv("ROMIO_FSTYPE_FORCE");
+    if (given[0] == '/' || forced == NULL || !weft_path_match(forced))
+        snprintf(path, DRIVER_PATH_BYTES, WEFT_PATH_PREFIX "%s", given);
+    else
+        snprintf(path, DRIVER_PATH_BYTES, WEFT_PATH_PREFIX "%s/%s", forced + strlen(WEFT_PATH_PREFIX), given);
 }
 
 romio_resolved_t __real_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system,

@@ -3,7 +3,7 @@
  * selection.c: the Weft component takes what is Weft's, and nothing else.
  *
  * The runner gives a local folder in TEST_LOCAL_FOLDER, and runs the program
- * again with ROMIO_FSTYPE_FORCE=weft: for the cases "forced".
+ * again with ROMIO_FSTYPE_FORCE, with and without a folder, for the case "forced".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,21 +59,25 @@ static void local_file(struct test *test)
     }
 }
 
-/* Programs with names of their own: relative ones are in the root. */
+/* Programs with names of their own: relative ones are in the folder that the
+ * variable names, or in the root. */
 static void forced(struct test *test)
 {
+    const char *prefix = getenv("ROMIO_FSTYPE_FORCE");
+    char path[1024];
     int value = test->rank, read = -1;
     struct stat stat_buffer;
     MPI_File file;
-    if (getenv("ROMIO_FSTYPE_FORCE") == NULL)
+    if (prefix == NULL)
         SKIP("for a run with ROMIO_FSTYPE_FORCE");
+    snprintf(path, sizeof path, "%s/forced.out", prefix);
     MPI(MPI_File_open(MPI_COMM_WORLD, "forced.out", MPI_MODE_CREATE | MPI_MODE_RDWR, MPI_INFO_NULL, &file));
     EXPECT(is_on_weft(file));
     MPI(MPI_File_write_at_all(file, test->rank * 4, &value, 1, MPI_INT, MPI_STATUS_IGNORE));
     MPI(MPI_File_close(&file));
     EXPECT(stat("forced.out", &stat_buffer) != 0, "it is a local file");
 
-    MPI(MPI_File_open(MPI_COMM_WORLD, "weft:/forced.out", MPI_MODE_RDONLY, MPI_INFO_NULL, &file));
+    MPI(MPI_File_open(MPI_COMM_WORLD, path, MPI_MODE_RDONLY, MPI_INFO_NULL, &file));
     MPI(MPI_File_read_at_all(file, test->rank * 4, &read, 1, MPI_INT, MPI_STATUS_IGNORE));
     EXPECT_EQUAL(test->rank, read);
     MPI(MPI_File_close(&file));
