@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * posix_view.c: lets a program that was made for local files see the files of
+ * one folder in the cluster. It is preloaded.
+ *
+ * PnetCDF does its I/O by MPI, but it asks access() whether a file exists and
+ * read() for its first bytes, by the path without the prefix; its checkers read
+ * whole files. For paths with the prefix, and those below the folder that
+ * POSIX_VIEW names, such calls are answered by libweft here:
+ *   open() for reading, read(), pread(), lseek(), fstat(), close(),
+ *   access(), stat(), truncate(), unlink(), fopen() and what uses the stream
+ * All other calls and paths go to the system. open() for writing fails with
+ * EROFS: a program writes to such a file by MPI, or to a stream.
+ *
+ * The descriptor is that of an empty memory file with the right size, so that
+ * lseek() and fstat() need no help.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "weft/weft.h"
+
+#define DESCRIPTORS_MAX 4096
+
+/* The system's own function of that name. */
+#define SYSTEM(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static weft_session_t *session;
+static weft_file_t *files[DESCRIPTORS_MAX]; /* by descriptor */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The path in the cluster, or false for a path that is not ours. */
+static bool seen_path(const char *path, char seen[PATH_MAX])
+{
+    const char *folder = getenv("POSIX_VIEW");
+    if (path == NULL || folder == NULL)
+        return false;
+    size_t length = strlen(folder);
+    if (weft_path_match(path))
+        snprintf(seen, PATH_MAX, "%s", path);
+    else if (strncmp(path, folder, length) == 0 && path[length] == '/')
+        snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s", path);
+    else
+        return false;
+    return true;
+}
+
+/* 0, or -1 with errno, as the calls here return it. */
+static int result_of(int error)
+{
+    if (error >= 0)
+        return 0;
+    errno = -error;
+    return -1;
+}
+
+static int connect_once(void)
+{
+    int error = 0;
+    pthread_mutex_lock(&lock);
+    if (session == NULL)
+        error = weft_connect(NULL, &session);
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+static weft_file_t *file_of(int fd)
+{
+    return fd >= 0 && fd < DESCRIPTORS_MAX ? files[fd] : NULL;
+}
+
+static int open_seen(const char *path, int flags)
+{
+    weft_file_t *file;
+    uint64_t size;
+    if ((flags & O_ACCMODE) != O_RDONLY)
+        return result_of(-EROFS);
+    int error = connect_once();
+    if (error == 0)
+        error = weft_file_open(session, path, O_RDONLY, 0, NULL, &file);
+    if (error != 0)
+        return result_of(error);
+    error = weft_file_size(file, &size);
+    if (error != 0)
+        goto close_file;
+    int fd = memfd_create("weft", MFD_CLOEXEC);
+    if (fd < 0 || fd >= DESCRIPTORS_MAX || ftruncate(fd, (off_t)size) != 0) {
+        error = fd < DESCRIPTORS_MAX ? -errno : -EMFILE;
+        goto close_fd;
+    }
+    files[fd] = file;
+    return fd;
+close_fd:
+    if (fd >= 0)
+        SYSTEM(close)(fd);
+close_file:
+    weft_file_close(file);
+    return result_of(error);
+}
+
+#define OPEN(name)                                                                                           \
+    int name(const char *path, int flags, ...)                                                               \
+    {                                                                                                        \
+        char seen[PATH_MAX];                                                                                 \
+        mode_t mode = 0;                                                                                     \
+        if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {                                                        \
+            va_list rest;                                                                                    \
+            va_start(rest, flags);                                                                           \
+            mode = va_arg(rest, mode_t);                                                                     \
+            va_end(rest);                                                                                    \
+        }                                                                                                    \
+        return seen_path(path, seen) ? open_seen(seen, flags) : SYSTEM(name)(path, flags, mode);             \
+    }
+OPEN(open)
+OPEN(open64)
+
+#define PREAD(name)                                                                                          \
+    ssize_t name(int fd, void *buffer, size_t length, off_t offset)                                          \
+    {                                                                                                        \
+        weft_file_t *file = file_of(fd);                                                                     \
+        if (file == NULL)                                                                                    \
+            return SYSTEM(name)(fd, buffer, length, offset);                                                 \
+        ssize_t result = weft_file_read(file, buffer, length, (uint64_t)offset);                             \
+        return result >= 0 ? result : result_of((int)result);                                                \
+    }
+PREAD(pread)
+PREAD(pread64)
+
+ssize_t read(int fd, void *buffer, size_t length)
+{
+    if (file_of(fd) == NULL)
+        return SYSTEM(read)(fd, buffer, length);
+    off_t offset = lseek(fd, 0, SEEK_CUR);
+    ssize_t result = pread(fd, buffer, length, offset);
+    if (result > 0)
+        lseek(fd, offset + result, SEEK_SET);
+    return result;
+}
+
+int close(int fd)
+{
+    weft_file_t *file = file_of(fd);
+    if (file != NULL) {
+        files[fd] = NULL;
+        weft_file_close(file);
+    }
+    return SYSTEM(close)(fd);
+}
+
+int access(const char *path, int mode)
+{
+    char seen[PATH_MAX];
+    if (!seen_path(path, seen))
+        return SYSTEM(access)(path, mode);
+    int error = connect_once();
+    return result_of(error != 0 ? error : weft_access(session, seen, mode));
+}
+
+#define TRUNCATE(name)                                                                                       \
+    int name(const char *path, off_t size)                                                                   \
+    {                                                                                                        \
+        char seen[PATH_MAX];                                                                                 \
+        if (!seen_path(path, seen))                                                                          \
+            return SYSTEM(name)(path, size);                                                                 \
+        int error = connect_once();                                                                          \
+        return result_of(error != 0 ? error : weft_truncate(session, seen, (uint64_t)size));                 \
+    }
+TRUNCATE(truncate)
+TRUNCATE(truncate64)
+
+int unlink(const char *path)
+{
+    char seen[PATH_MAX];
+    if (!seen_path(path, seen))
+        return SYSTEM(unlink)(path);
+    int error = connect_once();
+    return result_of(error != 0 ? error : weft_unlink(session, seen));
+}
+
+int stat(const char *path, struct stat *out)
+{
+    char seen[PATH_MAX];
+    if (!seen_path(path, seen))
+        return SYSTEM(stat)(path, out);
+    int fd = open_seen(seen, O_RDONLY);
+    if (fd < 0)
+        return -1;
+    int result = fstat(fd, out);
+    close(fd);
+    return result;
+}
+
+/* ---- streams ---------------------------------------------------------- */
+
+struct stream {
+    weft_file_t *file;
+    off64_t position;
+};
+
+static ssize_t stream_read(void *cookie, char *buffer, size_t length)
+{
+    struct stream *stream = cookie;
+    ssize_t result = weft_file_read(stream->file, buffer, length, (uint64_t)stream->position);
+    if (result < 0)
+        return result_of((int)result);
+    stream->position += result;
+    return result;
+}
+
+static ssize_t stream_write(void *cookie, const char *buffer, size_t length)
+{
+    struct stream *stream = cookie;
+    ssize_t result = weft_file_write(stream->file, buffer, length, (uint64_t)stream->position);
+    if (result < 0)
+        return result_of((int)result), 0; /* 0 is how it tells of an error */
+    stream->position += result;
+    return result;
+}
+
+static int stream_seek(void *cookie, off64_t *offset, int whence)
+{
+    struct stream *stream = cookie;
+    uint64_t size = 0;
+    int error = whence == SEEK_END ? weft_file_size(stream->file, &size) : 0;
+    if (error != 0)
+        return result_of(error);
+    off64_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? stream->position : (off64_t)size;
+    if (base + *offset < 0)
+        return result_of(-EINVAL);
+    stream->position = *offset += base;
+    return 0;
+}
+
+static int stream_close(void *cookie)
+{
+    struct stream *stream = cookie;
+    int error = weft_file_close(stream->file);
+    free(stream);
+    return result_of(error);
+}
+
+static FILE *stream_open(const char *path, const char *mode)
+{
+    static const cookie_io_functions_t functions = {
+        .read = stream_read, .write = stream_write, .seek = stream_seek, .close = stream_close};
+    bool is_updated = strchr(mode, '+') != NULL;
+    int flags = mode[0] == 'r' ? (is_updated ? O_RDWR : O_RDONLY) : O_RDWR | O_CREAT;
+    if (mode[0] == 'w')
+        flags |= O_TRUNC;
+    struct stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return NULL;
+    uint64_t size = 0;
+    int error = connect_once();
+    if (error == 0)
+        error = weft_file_open(session, path, flags, 0666, NULL, &stream->file);
+    if (error == 0 && mode[0] == 'a' && (error = weft_file_size(stream->file, &size)) != 0)
+        weft_file_close(stream->file);
+    if (error != 0) {
+        free(stream);
+        errno = -error;
+        return NULL;
+    }
+    stream->position = (off64_t)size;
+    return fopencookie(stream, mode, functions);
+}
+
+#define FOPEN(name)                                                                                          \
+    FILE *name(const char *path, const char *mode)                                                           \
+    {                                                                                                        \
+        char seen[PATH_MAX];                                                                                 \
+        return seen_path(path, seen) ? stream_open(seen, mode) : SYSTEM(name)(path, mode);                   \
+    }
+FOPEN(fopen)
+FOPEN(fopen64)
