@@ -142,7 +142,7 @@ void shard_locks_peer_down(struct shard *shard, struct rpc_peer *peer)
     }
     uint32_t held = lock_table_remove_owner(shard->locks->table, owner);
     if (held)
-        log_info("shard %" PRIu32 ": %s is gone, and with it the %" PRIu32 " locks that it held",
+        log_info("shard %" PRIu32 ": %s is gone; locks that it held: %" PRIu32,
                  shard->index, rpc_peer_identity(peer)->name, held);
     shard_counter_add(shard, SHARD_LOCKS_LOST, held);
     rpc_peer_arg_set(peer, NULL);
