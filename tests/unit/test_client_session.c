@@ -199,6 +199,7 @@ static void test_export_import(void **state)
     assert_int_equal(layout.chunk_size, 65536);
     assert_int_equal(layout.seed, 5);
     assert_string_equal(layout.pool, "main");
+    assert_string_equal(weft_file_hints(copy), "weft_collective=direct");
     char byte = 0;
     assert_int_equal(weft_file_read(copy, &byte, 1, 0), -EBADF); /* it was opened for writing */
     assert_non_null(strstr(weft_error(), "/run7/state"));

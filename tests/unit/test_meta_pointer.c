@@ -93,7 +93,8 @@ static int64_t move_as(struct lab_client *client, uint64_t id, const struct lab_
 {
     struct wire_pointer_reply reply;
     struct lab_answer *answer =
-        submit_as(client, id, pointer, .handle = file->handle, .capability = file->capability, .value = value);
+        submit_as(client, id, pointer, .handle = file->handle, .capability = file->capability,
+                  .value = value);
     lab_run();
     decode_answer(answer, pointer_reply, &reply);
     lab_answer_free(answer);

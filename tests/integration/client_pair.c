@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client_pair.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct cluster cluster;
+weft_session_t *session, *other;
+
+int pair_setup(void **state)
+{
+    (void)state;
+    cluster_open(&cluster, &(struct cluster_options){
+                               .servers = SERVERS, .shards = SHARDS, .targets = 2, .chunk_size = CHUNK});
+    ok(weft_connect(NULL, &session));
+    ok(weft_connect(cluster.conf, &other));
+    return 0;
+}
+
+int pair_teardown(void **state)
+{
+    (void)state;
+    weft_disconnect(session);
+    weft_disconnect(other);
+    cluster_close(&cluster);
+    return 0;
+}
+
+void pick(void *arg, const char *server, const char *name, uint64_t value)
+{
+    struct wanted *wanted = arg;
+    (void)server;
+    if (strcmp(name, wanted->name) == 0)
+        wanted->value += value;
+}
+
+uint64_t counter(weft_session_t *of, const char *name)
+{
+    struct wanted wanted = {.name = name};
+    ok(weft_counters(of, pick, &wanted));
+    return wanted.value;
+}
+
+weft_file_t *open_file(weft_session_t *of, const char *path, int flags)
+{
+    weft_file_t *file;
+    ok(weft_file_open(of, path, flags, 0644, NULL, &file));
+    return file;
+}

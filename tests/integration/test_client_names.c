@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names, attributes, layouts, hints and directories in the client library, with real servers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client_pair.h"
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct weft_attr attr;
+    char target[64];
+    ok(weft_mkdir(session, "weft:/names", 0755));
+    assert_int_equal(weft_mkdir(session, "/names", 0755), -EEXIST);
+    assert_non_null(strstr(weft_error(), "/names"));
+    ok(weft_stat(other, "/names", 0, &attr));
+    assert_true(S_ISDIR(attr.mode));
+    assert_int_equal(attr.mode & 0777, 0755);
+
+    weft_file_close(open_file(session, "/names/a", O_WRONLY | O_CREAT | O_EXCL));
+    weft_file_t *file;
+    assert_int_equal(weft_file_open(session, "/names/a", O_WRONLY | O_CREAT | O_EXCL, 0644, NULL, &file),
+                     -EEXIST);
+    assert_int_equal(weft_file_open(session, "/names/none", O_RDONLY, 0, NULL, &file), -ENOENT);
+    assert_int_equal(weft_file_open(session, "/names", O_RDWR, 0, NULL, &file), -EISDIR);
+    ok(weft_access(other, "/names/a", R_OK | W_OK));
+    assert_int_equal(weft_access(other, "/names/none", F_OK), -ENOENT);
+
+    ok(weft_link(session, "/names/a", "/names/b"));
+    ok(weft_stat(other, "/names/b", 0, &attr));
+    assert_int_equal(attr.nlink, 2);
+    ok(weft_symlink(session, "a", "/names/s"));
+    assert_int_equal(weft_readlink(other, "/names/s", target, sizeof target), 1);
+    assert_int_equal(target[0], 'a');
+    assert_int_equal(weft_readlink(other, "/names/a", target, sizeof target), -EINVAL);
+    ok(weft_stat(other, "/names/s", 0, &attr));
+    assert_true(S_ISREG(attr.mode));
+    ok(weft_stat(other, "/names/s", WEFT_STAT_NOFOLLOW, &attr));
+    assert_true(S_ISLNK(attr.mode));
+
+    ok(weft_rename(other, "/names/b", "/names/c"));
+    assert_int_equal(weft_stat(session, "/names/b", 0, &attr), -ENOENT);
+    ok(weft_mkdir(session, "/names/d", 0700));
+    assert_int_equal(weft_rename(session, "/names", "/names/d/e"), -EINVAL);
+    assert_int_equal(weft_rmdir(session, "/names"), -ENOTEMPTY);
+    assert_int_equal(weft_unlink(session, "/names/d"), -EISDIR);
+    ok(weft_rmdir(session, "/names/d"));
+    ok(weft_unlink(session, "/names/a"));
+    ok(weft_unlink(session, "/names/c"));
+    ok(weft_unlink(session, "/names/s"));
+    ok(weft_rmdir(other, "/names"));
+}
+
+static void test_attributes(void **state)
+{
+    (void)state;
+    struct weft_attr attr;
+    struct weft_statfs statfs;
+    weft_file_close(open_file(session, "/attr", O_WRONLY | O_CREAT));
+    ok(weft_chmod(session, "/attr", 0600));
+    ok(weft_chown(session, "/attr", (uid_t)-1, (gid_t)-1));
+    ok(weft_utimens(session, "/attr", (struct timespec[]){{.tv_sec = 1000, .tv_nsec = 5}, {.tv_sec = 2000}}));
+    ok(weft_stat(other, "/attr", 0, &attr));
+    assert_int_equal(attr.mode & 07777, 0600);
+    assert_int_equal(attr.uid, getuid());
+    assert_true(attr.atime_ns == INT64_C(1000000000005));
+    assert_true(attr.mtime_ns == INT64_C(2000000000000));
+    ok(weft_utimens(session, "/attr", (struct timespec[]){{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}}));
+    ok(weft_stat(other, "/attr", 0, &attr));
+    assert_true(attr.atime_ns == INT64_C(1000000000005));
+    assert_true(attr.mtime_ns > INT64_C(1600000000) * 1000000000);
+    assert_int_equal(weft_utimens(session, "/attr", (struct timespec[]){{.tv_nsec = 1 << 30}, {0}}), -EINVAL);
+    ok(weft_statfs(session, &statfs));
+    assert_int_equal(statfs.servers_up, SERVERS);
+    assert_int_equal(statfs.targets_up, 2 * SERVERS);
+    assert_true(statfs.bytes_total >= statfs.bytes_free && statfs.bytes_free > 0);
+    ok(weft_unlink(session, "/attr"));
+}
+
+static void test_layouts(void **state)
+{
+    (void)state;
+    struct weft_layout layout = {.chunk_size = 470080, .stripe_count = 2}, got;
+    struct weft_attr attr;
+    ok(weft_mkdir(session, "/layouts", 0755));
+    ok(weft_layout_set(session, "/layouts", &layout));
+    ok(weft_mkdir(session, "/layouts/inner", 0755));
+    weft_file_t *file = open_file(other, "/layouts/inner/a", O_RDWR | O_CREAT);
+    weft_file_layout(file, &got);
+    assert_int_equal(got.chunk_size, 470080);
+    assert_int_equal(got.stripe_count, 2);
+    assert_int_equal(got.group_count, 2 * SERVERS);
+    weft_file_close(file);
+    layout = (struct weft_layout){.chunk_size = 4096};
+    ok(weft_file_open(session, "/layouts/b", O_RDWR | O_CREAT, 0644, &layout, &file));
+    weft_file_layout(file, &got);
+    assert_int_equal(got.chunk_size, 4096);
+    assert_int_equal(got.stripe_count, 2);
+    struct weft_location places[4];
+    assert_int_equal(weft_file_locate(file, 100, 8192, places, 4), 3);
+    assert_int_equal(places[0].length, 3996);
+    assert_int_equal(places[0].group, places[2].group);
+    assert_int_not_equal(places[0].group, places[1].group);
+    weft_file_close(file);
+    ok(weft_stat(session, "/layouts", 0, &attr));
+    assert_int_equal(attr.layout.chunk_size, 470080);
+    layout.chunk_size = 100;
+    assert_int_equal(weft_layout_set(session, "/layouts", &layout), -EINVAL);
+    ok(weft_unlink(session, "/layouts/b"));
+    ok(weft_unlink(session, "/layouts/inner/a"));
+    ok(weft_rmdir(session, "/layouts/inner"));
+    ok(weft_rmdir(session, "/layouts"));
+}
+
+/* They come with the open, from the directory where the file is, and go with the handle. */
+static void test_hints(void **state)
+{
+    (void)state;
+    char text[WEFT_HINTS_BYTES_MAX + 1], too_long[WEFT_HINTS_BYTES_MAX + 2];
+    uint8_t blob[65536];
+    ok(weft_mkdir(session, "/hints", 0755));
+    assert_int_equal(weft_hints_get(session, "/hints", text, sizeof text), 0);
+    assert_string_equal(text, "");
+    ok(weft_hints_set(session, "/hints", "weft_explain=true;cb_nodes=2"));
+    ok(weft_mkdir(session, "/hints/inner", 0755));
+    assert_int_equal(weft_hints_get(other, "/hints/inner", text, sizeof text), 28);
+    assert_string_equal(text, "weft_explain=true;cb_nodes=2");
+    assert_int_equal(weft_hints_get(other, "/hints/inner", text, 28), -ERANGE);
+
+    uint64_t requests = counter(session, "metadata_requests");
+    weft_file_t *file = open_file(session, "/hints/inner/a", O_RDWR | O_CREAT);
+    assert_string_equal(weft_file_hints(file), "weft_explain=true;cb_nodes=2");
+    ssize_t length = weft_file_export(file, blob, sizeof blob);
+    ok(length);
+    weft_file_t *copy;
+    ok(weft_file_import(other, blob, (size_t)length, &copy));
+    assert_string_equal(weft_file_hints(copy), "weft_explain=true;cb_nodes=2");
+    assert_int_equal(counter(session, "metadata_requests"), requests + 1);
+    ok(weft_file_close(copy));
+    /* What is truncated at open is answered on another way. */
+    ok(weft_file_write(file, "x", 1, 0));
+    ok(weft_file_close(file));
+    ok(weft_hints_set(session, "/hints/inner", "cb_nodes=3"));
+    file = open_file(session, "/hints/inner/a", O_RDWR | O_TRUNC);
+    assert_string_equal(weft_file_hints(file), "cb_nodes=3");
+    ok(weft_file_close(file));
+    /* By another name it is in another directory. */
+    ok(weft_symlink(session, "hints/inner/a", "/elsewhere"));
+    file = open_file(session, "/elsewhere", O_RDONLY);
+    assert_string_equal(weft_file_hints(file), "cb_nodes=3");
+    ok(weft_file_close(file));
+    ok(weft_link(session, "/hints/inner/a", "/second"));
+    file = open_file(session, "/second", O_RDONLY);
+    assert_string_equal(weft_file_hints(file), "");
+    ok(weft_file_close(file));
+
+    memset(too_long, 'x', sizeof too_long - 1);
+    too_long[sizeof too_long - 1] = 0;
+    assert_int_equal(weft_hints_set(session, "/hints", too_long), -EINVAL);
+    assert_int_equal(weft_hints_set(session, "/hints", NULL), -EINVAL);
+    assert_int_equal(weft_hints_set(session, "/hints/inner/a", "a=b"), -ENOTDIR);
+    ok(weft_unlink(session, "/second"));
+    ok(weft_unlink(session, "/elsewhere"));
+    ok(weft_unlink(session, "/hints/inner/a"));
+    ok(weft_rmdir(session, "/hints/inner"));
+    ok(weft_rmdir(session, "/hints"));
+}
+
+/* More entries than one batch has, with a file whose size only its storage servers know. */
+static void test_directory(void **state)
+{
+    (void)state;
+    enum { COUNT = 2500 };
+    char path[64], expected[64];
+    const char *name;
+    struct weft_attr attr;
+    weft_dir_t *dir;
+    ok(weft_mkdir(session, "/dir", 0755));
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "/dir/file%05u", i);
+        weft_file_close(open_file(session, path, O_WRONLY | O_CREAT));
+    }
+    weft_file_t *file = open_file(other, "/dir/file00077", O_RDWR);
+    ok(weft_file_write(file, "0123456789", 10, 3 * CHUNK));
+    ok(weft_dir_open(session, "/dir", &dir));
+    for (unsigned i = 0; i < COUNT; i++) {
+        int result = weft_dir_next(dir, &name, &attr);
+        ok(result);
+        assert_int_equal(result, 1);
+        snprintf(expected, sizeof expected, "file%05u", i);
+        assert_string_equal(name, expected);
+        assert_true(S_ISREG(attr.mode));
+        assert_int_equal(attr.size, i == 77 ? 3 * CHUNK + 10 : 0);
+    }
+    assert_int_equal(weft_dir_next(dir, &name, &attr), 0);
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 0);
+    weft_dir_close(dir);
+    weft_file_close(file);
+    assert_int_equal(weft_dir_open(session, "/dir/none", &dir), -ENOENT);
+    assert_int_equal(weft_dir_open(session, "/dir/file00001", &dir), -ENOTDIR);
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "/dir/file%05u", i);
+        ok(weft_unlink(session, path));
+    }
+    ok(weft_dir_open(session, "/dir", &dir));
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 0);
+    weft_dir_close(dir);
+    weft_dir_close(NULL);
+    ok(weft_rmdir(session, "/dir"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names), cmocka_unit_test(test_attributes), cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_hints), cmocka_unit_test(test_directory),
+    };
+    return cmocka_run_group_tests_name("client_names", tests, pair_setup, pair_teardown);
+}
