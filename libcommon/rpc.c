@@ -203,6 +203,7 @@ static void tick(struct rpc *rpc, uint64_t now)
         rpc_due(rpc, timer->due_ns);
     }
     rpc_calls_tick(rpc, now);
+    rpc_suspicion_tick(rpc, now);
 }
 
 unsigned rpc_progress(struct rpc *rpc)
@@ -236,19 +237,33 @@ static int sleep_ms(struct rpc *rpc, uint64_t now, int timeout_ms)
     return timeout_ms >= 0 && (uint64_t)timeout_ms < left_ms ? timeout_ms : (int)left_ms;
 }
 
+/* What refuses to be armed may be readable all the time. */
+static void transport_mute(struct rpc *rpc, bool muted)
+{
+    if (muted == rpc->transport_muted)
+        return;
+    rpc->transport_muted = muted;
+    rpc_poll_set(rpc, EPOLL_CTL_MOD, rpc->transport->fd(rpc->worker), muted ? 0 : EPOLLIN, EVENT_TRANSPORT,
+                 0);
+}
+
 int rpc_sleep_begin(struct rpc *rpc, int *timeout_ms)
 {
     uint64_t now = rpc_now_ns();
     if (!list_empty(&rpc->broken) || !list_empty(&rpc->sent_due) || now >= rpc->due_ns)
         return -EAGAIN;
     int limit_ms = -1;
-    if (rpc->transport->arm(rpc->worker)) {
+    bool is_armed = rpc->transport->arm(rpc->worker) == 0;
+    if (is_armed) {
+        rpc_trust(rpc);
+    } else {
         if (!rpc->arm_failing_ns)
             rpc->arm_failing_ns = now;
         if (now - rpc->arm_failing_ns < ARM_FAILING_NS)
             return -EAGAIN;
         limit_ms = 1;
     }
+    transport_mute(rpc, !is_armed);
     *timeout_ms = sleep_ms(rpc, now, limit_ms);
     rpc->sleeping = true;
     rpc_count(rpc, COUNT_SLEEPS, 1);

@@ -27,6 +27,7 @@ static const char *const names[] = {
     [COUNT_CONNECTIONS_REFUSED] = "connections_refused",
     [COUNT_MESSAGES_REFUSED] = "messages_refused",
     [COUNT_DEADLINES_MISSED] = "deadlines_missed",
+    [COUNT_RENEWALS] = "transport_renewals",
     [COUNT_SLEEPS] = "sleeps",
     [COUNT_WAKEUPS] = "wakeups",
 #define NAME_SENT(number, name) [COUNT_BASE + INDEX_##name] = "sent_" #name,

@@ -6,6 +6,7 @@
  *   rpc_link.c   links: a control socket and a transport peer, and their tokens
  *   rpc_call.c   the client side: connections, calls, deadlines, retries
  *   rpc_serve.c  the server side: peers, requests, replies
+ *   rpc_renew.c  what follows when a peer's death has jammed the transport
  *   rpc_count.c  the counters
  */
 #ifndef COMMON_RPC_INTERNAL_H
@@ -38,6 +39,7 @@ enum rpc_count {
     COUNT_CONNECTIONS_REFUSED,
     COUNT_MESSAGES_REFUSED,
     COUNT_DEADLINES_MISSED,
+    COUNT_RENEWALS,
     COUNT_SLEEPS,
     COUNT_WAKEUPS,
     COUNT_BASE, /* then sent_<operation>, then served_<operation> */
@@ -95,6 +97,9 @@ struct rpc {
     uint64_t due_ns;         /* when rpc_tick() has something to do next */
     uint64_t polled_ns;      /* when the sockets were last looked at */
     uint64_t arm_failing_ns; /* since when arm() says busy with nothing to do */
+    uint64_t suspect_ns;     /* since when the transport may be jammed; 0: it is not */
+    uint64_t probed_ns;      /* since when that is being checked; 0: it is not */
+    bool transport_muted;    /* its descriptor is readable all the time, and wakes nobody */
     bool sleeping;
     bool sockets_due;
     bool closing;            /* what breaks now does so on purpose */
@@ -184,6 +189,13 @@ void rpc_refuse_message(struct rpc *rpc, const char *who, const char *why);
 size_t rpc_header_make(struct wire_envelope *envelope, const void *body, size_t body_length,
                        uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov, size_t *iov_count,
                        const struct iovec *payload, size_t payload_count);
+
+/* rpc_renew.c */
+/* A peer on this host went away. */
+void rpc_suspect(struct rpc *rpc);
+/* The transport said that nothing waits to be received. */
+void rpc_trust(struct rpc *rpc);
+void rpc_suspicion_tick(struct rpc *rpc, uint64_t now_ns);
 
 /* rpc_count.c */
 int rpc_counters_make(struct rpc *rpc);

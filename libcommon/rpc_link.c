@@ -207,6 +207,8 @@ void rpc_link_break(struct rpc_link *link, int error)
         log_warn("refused a connection from %s: %s", link->control.peer_name, err_text());
     else if (served && error != -ECONNRESET)
         log_warn("dropped %s: %s", link->control.peer_name, err_text());
+    if (peer && link->control.same_host)
+        rpc_suspect(rpc);
     link_free(link);
     if (peer)
         rpc->transport->disconnect(peer);

@@ -38,7 +38,8 @@ struct transport_message {
     size_t header_length;
     size_t payload_length;
     const void *data;   /* the payload when it is here already, else NULL */
-    void *private;
+    void *private;      /* the implementation's */
+    void *origin;
 };
 
 typedef void transport_done_fn(void *arg, int status);
@@ -93,6 +94,15 @@ struct transport {
      * means: progress first. */
     int (*fd)(struct transport_worker *worker);
     int (*arm)(struct transport_worker *worker);
+
+    /* Whether messages of peers on this host still arrive: a peer that was killed may have
+     * jammed what they all write to. Starts a check, or moves it on; to be called again and
+     * again, between calls of progress(). 0: they do, and the check is over. -EAGAIN: it is
+     * not known yet. Other errors end the check. */
+    int (*probe)(struct transport_worker *worker);
+    /* Makes the worker anew in its place, with another address and descriptor. All peers
+     * must be disconnected; messages that came, and registered memory, stay valid. */
+    int (*renew)(struct transport_worker *worker);
 };
 
 extern const struct transport transport_ucx;

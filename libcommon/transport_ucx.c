@@ -19,6 +19,8 @@
  *  - a receive under way cannot be taken back at all, because the sender might
  *    still write to it; its callback runs when UCX has finished with it. With
  *    CMA that is at once.
+ *  - one that was killed in the middle of sending jams the worker's queue: see
+ *    transport_ucx_inbox.h.
  * Between hosts mode PEER is used, and everything under way is really ended.
  */
 #include "transport.h"
@@ -31,7 +33,7 @@
 #include "err.h"
 #include "weft_limits.h"
 #include "list.h"
-#include "log.h"
+#include "transport_ucx_inbox.h"
 
 #define AM_ID 1u
 /* Largest payload that is copied and sent eager. The copy is ours, so that UCX never
@@ -42,10 +44,10 @@ struct transport_worker {
     const struct transport_events *events;
     void *arg;
     ucp_context_h context;
-    ucp_worker_h worker;
-    ucp_address_t *address;
-    size_t address_length;
-    int fd;
+    struct ucx_inbox *inbox;
+    struct ucx_inbox *progressing; /* the one whose messages come now */
+    struct list inboxes_replaced;  /* what came by them is still held */
+    struct ucx_probe probe;
     struct list ready;        /* transfers whose callback is due */
     struct list free;         /* transfers for use again */
     struct list peers;
@@ -59,6 +61,7 @@ struct transport_worker {
 struct transport_peer {
     struct list_link link;
     struct transport_worker *worker;
+    struct ucx_inbox *inbox;
     ucp_ep_h ep;
     void *arg;
     bool peer_mode;
@@ -76,6 +79,7 @@ struct transfer {
     struct list_link link;    /* in the peer's transfers, receiving, ready, forgotten or free */
     struct transport_worker *worker;
     struct transport_peer *peer; /* of a send that can still be told of */
+    struct ucx_inbox *inbox;  /* whose UCX worker works on it */
     transport_done_fn *done;  /* NULL: nobody is to be told any more */
     void *arg;
     int status;
@@ -84,34 +88,6 @@ struct transfer {
     ucp_dt_iov_t *iov_long;   /* malloc'ed when there are more pieces */
     uint8_t bytes[LIMITS_HEADER_MAX + EAGER_BYTES_MAX];
 };
-
-static int error_of(ucs_status_t status)
-{
-    switch (status) {
-    case UCS_OK:
-        return 0;
-    case UCS_ERR_NO_MEMORY:
-        return -ENOMEM;
-    case UCS_ERR_TIMED_OUT:
-    case UCS_ERR_ENDPOINT_TIMEOUT:
-        return -ETIMEDOUT;
-    case UCS_ERR_UNREACHABLE:
-        return -EHOSTUNREACH;
-    case UCS_ERR_CONNECTION_RESET:
-    case UCS_ERR_CANCELED:
-    case UCS_ERR_NOT_CONNECTED:
-        return -ECONNRESET;
-    case UCS_ERR_MESSAGE_TRUNCATED:
-        return -EMSGSIZE;
-    default:
-        return -EIO;
-    }
-}
-
-static int fail(ucs_status_t status, const char *what)
-{
-    return err_set(error_of(status), "UCX: %s: %s", what, ucs_status_string(status));
-}
 
 /* ---- transfers ------------------------------------------------------------ */
 
@@ -124,6 +100,7 @@ static struct transfer *transfer_new(struct transport_worker *worker, transport_
     list_link_init(&transfer->link);
     transfer->worker = worker;
     transfer->peer = NULL;
+    transfer->inbox = worker->inbox;
     transfer->done = done;
     transfer->arg = arg;
     transfer->status = 0;
@@ -155,7 +132,7 @@ static void transfer_returned(struct transfer *transfer, ucs_status_t status)
         transfer_free(transfer);
         return;
     }
-    transfer_ready(transfer, error_of(status));
+    transfer_ready(transfer, ucx_error_of(status));
 }
 
 static void send_returned(void *request, ucs_status_t status, void *arg)
@@ -166,16 +143,18 @@ static void send_returned(void *request, ucs_status_t status, void *arg)
 
 static void receive_returned(void *request, ucs_status_t status, size_t length, void *arg)
 {
+    struct transfer *transfer = arg;
     (void)length;
     ucp_request_free(request);
-    transfer_returned(arg, status);
+    transfer->inbox->holds--;
+    transfer_returned(transfer, status);
 }
 
 /* Takes what ucp_*_nbx() returned; 0 when the callback will run. */
 static int transfer_submitted(struct transfer *transfer, ucs_status_ptr_t request, const char *what)
 {
     if (UCS_PTR_IS_ERR(request)) {
-        int error = fail(UCS_PTR_STATUS(request), what);
+        int error = ucx_fail(UCS_PTR_STATUS(request), what);
         list_remove(&transfer->link);
         transfer_free(transfer);
         return error;
@@ -217,6 +196,7 @@ static ucs_status_t message_came(void *arg, const void *header, size_t header_le
                                  size_t length, const ucp_am_recv_param_t *param)
 {
     struct transport_worker *worker = arg;
+    struct ucx_inbox *inbox = worker->progressing;
     bool rendezvous = param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV;
     struct transport_message message = {
         .worker = worker,
@@ -225,15 +205,18 @@ static ucs_status_t message_came(void *arg, const void *header, size_t header_le
         .payload_length = length,
         .data = rendezvous || !length ? NULL : data,
         .private = length ? data : NULL,
+        .origin = inbox,
     };
     void *outer_data = worker->callback_data;
     bool outer_taken = worker->callback_data_taken;
     worker->callback_data = message.private;
     worker->callback_data_taken = false;
+    inbox->holds++;
     worker->events->message(worker->arg, &message);
     bool taken = worker->callback_data_taken || !length;
     worker->callback_data = outer_data;
     worker->callback_data_taken = outer_taken;
+    inbox->holds -= taken;
     return taken ? UCS_OK : UCS_INPROGRESS;
 }
 
@@ -242,10 +225,13 @@ static void ucx_release(const struct transport_message *message)
     struct transport_worker *worker = message->worker;
     if (!message->private)
         return;
-    if (message->private == worker->callback_data)
+    if (message->private == worker->callback_data) {
         worker->callback_data_taken = true;
-    else
-        ucp_am_data_release(worker->worker, message->private);
+        return;
+    }
+    struct ucx_inbox *inbox = message->origin;
+    inbox->holds--;
+    ucp_am_data_release(inbox->worker, message->private);
 }
 
 static int ucx_receive(const struct transport_message *message, void *buffer, transport_done_fn *done,
@@ -267,9 +253,12 @@ static int ucx_receive(const struct transport_message *message, void *buffer, tr
         .cb.recv_am = receive_returned,
         .user_data = transfer,
     };
+    transfer->inbox = message->origin;
     list_push_back(&worker->receiving, &transfer->link);
-    ucs_status_ptr_t request = ucp_am_recv_data_nbx(worker->worker, message->private, buffer,
+    ucs_status_ptr_t request = ucp_am_recv_data_nbx(transfer->inbox->worker, message->private, buffer,
                                                     message->payload_length, &param);
+    if (!request || UCS_PTR_IS_ERR(request))
+        transfer->inbox->holds--;
     return transfer_submitted(transfer, request, "receiving a payload");
 }
 
@@ -346,7 +335,7 @@ static void peer_failed(void *arg, ucp_ep_h ep, ucs_status_t status)
     struct transport_peer *peer = arg;
     (void)ep;
     if (peer->worker) /* not yet disconnected */
-        peer->worker->events->peer_failed(peer->worker->arg, peer, error_of(status));
+        peer->worker->events->peer_failed(peer->worker->arg, peer, ucx_error_of(status));
 }
 
 static int ucx_connect(struct transport_worker *worker, const void *address, size_t length, bool same_host,
@@ -357,6 +346,7 @@ static int ucx_connect(struct transport_worker *worker, const void *address, siz
     if (!peer)
         return err_set(-ENOMEM, "out of memory for a peer");
     peer->worker = worker;
+    peer->inbox = worker->inbox;
     peer->arg = peer_arg;
     peer->peer_mode = !same_host;
     list_init(&peer->transfers);
@@ -367,10 +357,10 @@ static int ucx_connect(struct transport_worker *worker, const void *address, siz
         .err_mode = same_host ? UCP_ERR_HANDLING_MODE_NONE : UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {.cb = peer_failed, .arg = peer},
     };
-    ucs_status_t status = ucp_ep_create(worker->worker, &params, &peer->ep);
+    ucs_status_t status = ucp_ep_create(worker->inbox->worker, &params, &peer->ep);
     if (status != UCS_OK) {
         free(peer);
-        return fail(status, "connecting an endpoint");
+        return ucx_fail(status, "connecting an endpoint");
     }
     list_push_back(&worker->peers, &peer->link);
     *out = peer;
@@ -417,48 +407,6 @@ static void ucx_disconnect(struct transport_peer *peer)
 
 /* ---- the worker ------------------------------------------------------------------- */
 
-static int worker_create(struct transport_worker *worker)
-{
-    ucp_worker_params_t params = {
-        .field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE | UCP_WORKER_PARAM_FIELD_FLAGS,
-        /* One thread at a time; who that is may change under the owner's lock. */
-        .thread_mode = UCS_THREAD_MODE_SERIALIZED,
-        .flags = UCP_WORKER_FLAG_IGNORE_REQUEST_LEAK,
-    };
-    ucs_status_t status = ucp_worker_create(worker->context, &params, &worker->worker);
-    if (status != UCS_OK)
-        return fail(status, "making a worker");
-
-    ucp_worker_attr_t attr = {.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER};
-    status = ucp_worker_query(worker->worker, &attr);
-    if (status == UCS_OK && attr.max_am_header < LIMITS_HEADER_MAX) {
-        ucp_worker_destroy(worker->worker);
-        return err_set(
-            -ENOTSUP,
-            "UCX: headers of %zu bytes at most, Weft needs %u; choose other transports with UCX_TLS",
-            attr.max_am_header, LIMITS_HEADER_MAX);
-    }
-    ucp_am_handler_param_t handler = {
-        .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS |
-                      UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG,
-        .id = AM_ID,
-        .flags = UCP_AM_FLAG_WHOLE_MSG | UCP_AM_FLAG_PERSISTENT_DATA,
-        .cb = message_came,
-        .arg = worker,
-    };
-    if (status == UCS_OK)
-        status = ucp_worker_set_am_recv_handler(worker->worker, &handler);
-    if (status == UCS_OK)
-        status = ucp_worker_get_efd(worker->worker, &worker->fd);
-    if (status == UCS_OK)
-        status = ucp_worker_get_address(worker->worker, &worker->address, &worker->address_length);
-    if (status != UCS_OK) {
-        ucp_worker_destroy(worker->worker);
-        return fail(status, "preparing a worker");
-    }
-    return 0;
-}
-
 static int ucx_open(const struct transport_events *events, void *arg, struct transport_worker **out)
 {
     struct transport_worker *worker = calloc(1, sizeof *worker);
@@ -468,6 +416,7 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
         return err_set(-ENOMEM, "out of memory for a transport worker");
     worker->events = events;
     worker->arg = arg;
+    list_init(&worker->inboxes_replaced);
     list_init(&worker->ready);
     list_init(&worker->free);
     list_init(&worker->peers);
@@ -478,7 +427,7 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
     /* WEFT_UCX_* goes before UCX_*, so that Weft can be tuned apart from MPI. */
     ucs_status_t status = ucp_config_read("WEFT", NULL, &config);
     if (status != UCS_OK) {
-        error = fail(status, "reading the UCX_* settings of the environment");
+        error = ucx_fail(status, "reading the UCX_* settings of the environment");
         goto err_worker;
     }
     ucp_params_t params = {
@@ -489,10 +438,10 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
     status = ucp_init(&params, config, &worker->context);
     ucp_config_release(config);
     if (status != UCS_OK) {
-        error = fail(status, "starting");
+        error = ucx_fail(status, "starting");
         goto err_worker;
     }
-    error = worker_create(worker);
+    error = inbox_open(worker->context, AM_ID, message_came, worker, &worker->inbox);
     if (error)
         goto err_context;
     *out = worker;
@@ -505,39 +454,99 @@ err_worker:
     return error;
 }
 
+/* Frees those transfers of the list that UCX held for the inbox. */
+static void transfers_end(struct list *list, const struct ucx_inbox *inbox)
+{
+    list_each(list, each, after) {
+        struct transfer *transfer = list_item(each, struct transfer, link);
+        if (transfer->inbox != inbox)
+            continue;
+        list_remove(each);
+        free(transfer->iov_long);
+        free(transfer);
+    }
+}
+
+/* What a dead peer never gave back is let go of by UCX with its worker. */
+static void inbox_end(struct transport_worker *worker, struct ucx_inbox *inbox)
+{
+    list_each(&worker->closing, each, after) {
+        struct transport_peer *peer = list_item(each, struct transport_peer, link);
+        if (peer->inbox != inbox)
+            continue;
+        list_remove(each);
+        ucp_request_free(peer->closing); /* the worker's end insists that nobody waits for it */
+        free(peer);
+    }
+    inbox_close(inbox);
+    transfers_end(&worker->receiving, inbox);
+    transfers_end(&worker->forgotten, inbox);
+}
+
+static unsigned inbox_progress(struct transport_worker *worker, struct ucx_inbox *inbox)
+{
+    worker->progressing = inbox;
+    return ucp_worker_progress(inbox->worker);
+}
+
+/* Those that were replaced end when nothing that came by them is held any more. */
+static unsigned progress_replaced(struct transport_worker *worker)
+{
+    unsigned count = 0;
+    list_each(&worker->inboxes_replaced, each, after) {
+        struct ucx_inbox *inbox = list_item(each, struct ucx_inbox, link);
+        count += inbox_progress(worker, inbox);
+        if (!inbox->holds)
+            inbox_end(worker, inbox);
+    }
+    return count;
+}
+
+static unsigned ucx_progress(struct transport_worker *worker)
+{
+    unsigned count = list_empty(&worker->inboxes_replaced) ? 0 : progress_replaced(worker);
+    count += inbox_progress(worker, worker->inbox);
+    return count + run_ready(worker);
+}
+
 static void ucx_close(struct transport_worker *worker)
 {
     struct list_link *link;
     /* Let closings and last callbacks through; what a dead peer holds up stays behind. */
     for (int turn = 0; turn < 100; turn++)
-        if (!(ucp_worker_progress(worker->worker) + run_ready(worker)))
+        if (!ucx_progress(worker))
             break;
-    while ((link = list_pop(&worker->closing))) {
-        struct transport_peer *peer = list_item(link, struct transport_peer, link);
-        ucp_request_free(peer->closing); /* the worker's end insists that nobody waits for it */
-        free(peer);
-    }
-    ucp_worker_release_address(worker->worker, worker->address);
-    ucp_worker_destroy(worker->worker);
+    probe_end(&worker->probe);
+    while ((link = list_first(&worker->inboxes_replaced)))
+        inbox_end(worker, list_item(link, struct ucx_inbox, link));
+    inbox_end(worker, worker->inbox);
     ucp_cleanup(worker->context);
     while ((link = list_pop(&worker->ready)))
         free(list_item(link, struct transfer, link));
-    /* What a dead peer never gave back; UCX has let go of it by now. */
-    while ((link = list_pop(&worker->receiving)))
-        free(list_item(link, struct transfer, link));
-    while ((link = list_pop(&worker->forgotten))) {
-        free(list_item(link, struct transfer, link)->iov_long);
-        free(list_item(link, struct transfer, link));
-    }
     while ((link = list_pop(&worker->free)))
         free(list_item(link, struct transfer, link));
     free(worker);
 }
 
+static int ucx_probe(struct transport_worker *worker)
+{
+    return probe_run(&worker->probe, worker->context, worker->inbox);
+}
+
+static int ucx_renew(struct transport_worker *worker)
+{
+    struct ucx_inbox *old = worker->inbox;
+    probe_end(&worker->probe);
+    int error = inbox_open(worker->context, AM_ID, message_came, worker, &worker->inbox);
+    if (!error)
+        list_push_back(&worker->inboxes_replaced, &old->link);
+    return error;
+}
+
 static int ucx_address(struct transport_worker *worker, const void **address, size_t *length)
 {
-    *address = worker->address;
-    *length = worker->address_length;
+    *address = worker->inbox->address;
+    *length = worker->inbox->address_length;
     return 0;
 }
 
@@ -558,7 +567,7 @@ static int ucx_memory_register(struct transport_worker *worker, void *start, siz
     ucs_status_t status = ucp_mem_map(worker->context, &params, &memory->handle);
     if (status != UCS_OK) {
         free(memory);
-        return fail(status, "registering memory");
+        return ucx_fail(status, "registering memory");
     }
     *out = memory;
     return 0;
@@ -570,25 +579,19 @@ static void ucx_memory_release(struct transport_memory *memory)
     free(memory);
 }
 
-static unsigned ucx_progress(struct transport_worker *worker)
-{
-    unsigned count = ucp_worker_progress(worker->worker);
-    return count + run_ready(worker);
-}
-
 static int ucx_fd(struct transport_worker *worker)
 {
-    return worker->fd;
+    return worker->inbox->fd;
 }
 
 static int ucx_arm(struct transport_worker *worker)
 {
-    if (!list_empty(&worker->ready))
+    if (!list_empty(&worker->ready) || !list_empty(&worker->inboxes_replaced))
         return -EBUSY;
-    ucs_status_t status = ucp_worker_arm(worker->worker);
+    ucs_status_t status = ucp_worker_arm(worker->inbox->worker);
     if (status == UCS_OK)
         return 0;
-    return status == UCS_ERR_BUSY ? -EBUSY : fail(status, "arming a worker");
+    return status == UCS_ERR_BUSY ? -EBUSY : ucx_fail(status, "arming a worker");
 }
 
 const struct transport transport_ucx = {
@@ -607,4 +610,6 @@ const struct transport transport_ucx = {
     .progress = ucx_progress,
     .fd = ucx_fd,
     .arm = ucx_arm,
+    .probe = ucx_probe,
+    .renew = ucx_renew,
 };

@@ -3,9 +3,10 @@
  * Requests between two processes over the real transport. What must survive:
  * a server that is killed and comes back, one that is killed and does not, one
  * that stops answering, a wrong key, nonsense on its port, a client that dies
- * in the middle of a transfer, and more calls than the credit allows.
+ * in the middle of a transfer or of sending, and more calls than the credit allows.
  *
- * The server is this program itself, run again with "server PORT KEYBYTE".
+ * The server is this program itself, run again with "server PORT KEYBYTE"; it becomes a
+ * client with "client ADDRESS", and jams a worker with "jam ADDRESS".
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,9 +22,11 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 
 #include "err.h"
-#include "rpc.h"
+#include "rpc_internal.h"
+#include "ucx_jam.h"
 
 /* Asked by name, because under valgrind /proc/self/exe itself is another program. */
 static const char *own_program(void)
@@ -77,7 +80,7 @@ static void received(struct rpc_request *request, int status)
 
 /* write: answers sums of body and payload. read: answers body[0..4] bytes of
  * payload and a body of body[4..8] bytes. sync: never answers. unlink: ends the server.
- * statfs: how many peers are up. access: an error. */
+ * statfs: how many peers are up, and how often the transport was made anew. access: an error. */
 static void serve(void *arg, struct rpc_request *request)
 {
     (void)arg;
@@ -108,9 +111,11 @@ static void serve(void *arg, struct rpc_request *request)
     case WIRE_OP_unlink:
         server_ends = true;
         break;
-    case WIRE_OP_statfs:
-        rpc_reply(request, 0, &peers_up, sizeof peers_up, NULL, 0, NULL, NULL);
+    case WIRE_OP_statfs: {
+        unsigned answer[2] = {peers_up, (unsigned)counter_get(&server_rpc->counters[COUNT_RENEWALS])};
+        rpc_reply(request, 0, answer, sizeof answer, NULL, 0, NULL, NULL);
         break;
+    }
     default:
         rpc_reply(request, err_set(-ENOTDIR, "%s is no directory", "/some/where"), NULL, 0, NULL, 0, NULL,
                   NULL);
@@ -541,6 +546,79 @@ static void dying_clients_leave_the_server_well(void **state)
     server_kill(&server);
 }
 
+/* `rpc` is kept going meanwhile, since UCX must first connect with whom it sends to. */
+static void jam(struct rpc *rpc, const void *address, size_t length)
+{
+    static char hex[131073];
+    int status;
+    sodium_bin2hex(hex, sizeof hex, address, length);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(own_program(), "test_rpc", "jam", hex, NULL);
+        _exit(127);
+    }
+    while (waitpid(pid, &status, WNOHANG) == 0)
+        rpc_wait(rpc, 10);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
+/* What others sent in vain meanwhile is repeated, and what the server still holds of
+ * the old connections is kept. */
+static void client_killed_while_it_sends_deafens_no_server(void **state)
+{
+    (void)state;
+    static uint8_t data[1 << 20];
+    struct world world;
+    struct rpc *bystander = client_open();
+    struct rpc_connection *connection;
+    struct waited held = {0}, long_body = {0}, waited = {0};
+    struct iovec payload = {data, sizeof data};
+    unsigned answer[2];
+    world_begin(&world, "1");
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_int_equal(rpc_connect(bystander, world.server.address, &connection), 0);
+    held.call.deadline_ms = long_body.call.deadline_ms = 3000;
+    assert_int_equal(call_start(connection, &held, WIRE_OP_sync, NULL, 0, &payload), 0);
+    assert_int_equal(call_start(connection, &long_body, WIRE_OP_sync, data, 5000, NULL), 0);
+    rpc_wait(bystander, 100);
+
+    const struct wire_bytes *address = &world.connection->link->control.welcome.address;
+    jam(world.rpc, address->data, address->length);
+    rpc_close(world.rpc); /* the death that is seen */
+    world.rpc = client_open();
+    assert_int_equal(rpc_connect(world.rpc, world.server.address, &world.connection), 0);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    memcpy(answer, waited.reply, sizeof answer);
+    assert_int_equal(answer[1], 1);
+    wait_over(bystander, &held);
+    wait_over(bystander, &long_body);
+    assert_int_equal(held.call.status, -ETIMEDOUT); /* it is never answered */
+    assert_int_equal(call(bystander, connection, &waited, WIRE_OP_write, NULL, 0, &payload), 0);
+    rpc_close(bystander);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_write, NULL, 0, &payload), 0);
+    world_end(&world);
+}
+
+static void server_killed_while_it_answers_deafens_no_client(void **state)
+{
+    (void)state;
+    struct world world;
+    struct server other;
+    struct rpc_connection *connection;
+    struct waited waited = {0};
+    world_begin(&world, "1");
+    server_start(&other, "127.0.0.1:0", "1");
+    assert_int_equal(rpc_connect(world.rpc, other.address, &connection), 0);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_int_equal(call(world.rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    jam(world.rpc, world.rpc->self.address, world.rpc->self.address_length);
+    server_kill(&other);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_int_equal(counter_get(&world.rpc->counters[COUNT_RENEWALS]), 1);
+    world_end(&world);
+}
+
 /* A leak would be found by the leak checker, which gives the server another exit code. */
 static void unanswered_requests_end_with_their_server(void **state)
 {
@@ -596,9 +674,13 @@ int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "server"))
         return server_main(argv[2], atoi(argv[3]));
+    if (argc == 3 && !strcmp(argv[1], "jam"))
+        return ucx_jam(argv[2]);
     memset(conf.key, 1, sizeof conf.key);
     if (argc == 3 && !strcmp(argv[1], "client"))
         client_main(argv[2]);
+    if (argc == 2)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(payloads_of_all_sizes_arrive),
         cmocka_unit_test(many_pieces_arrive_in_order),
@@ -611,6 +693,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(wrong_key_is_refused_on_both_sides),
         cmocka_unit_test(nonsense_on_the_port_is_refused),
         cmocka_unit_test(dying_clients_leave_the_server_well),
+        cmocka_unit_test(client_killed_while_it_sends_deafens_no_server),
+        cmocka_unit_test(server_killed_while_it_answers_deafens_no_client),
         cmocka_unit_test(unanswered_requests_end_with_their_server),
         cmocka_unit_test(idle_server_uses_no_cpu),
     };
