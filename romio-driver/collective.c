@@ -1,108 +1,106 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * collective.c: blocking collective reads and writes.
+ * collective.c: blocking collective reads and writes: what the ranks tell each other, and
+ * the method that follows from it (strategy.h).
  *
- * ROMIO's two-phase code moves the data of ranks that interleave, except where
- * it can't:
- *  - it counts a rank's bytes in ints, so from 2 GiB on every rank sends its own
- *    list I/O;
- *  - where the ranks leave holes it reads before it writes, which a file that
- *    the user may only write does not allow.
- * Ranks that don't interleave gain nothing by it, and go on by themselves. In
- * atomic mode each access has a lock of its own, so each rank makes its own.
+ * Where the method is the same whatever the others have, nothing is exchanged: in atomic
+ * mode, where each access has a lock of its own, and for reads by weft_collective=direct.
  */
-#include <limits.h>
+#include <sys/random.h>
 
 #include "driver.h"
+#include "gather.h"
+#include "strategy.h"
+#include "two_phase.h"
 
-/* What the ranks tell each other before a collective call. */
-struct reach {
-    int64_t start; /* file offsets of the first and the last byte */
-    int64_t end;
-    int64_t bytes; /* 0: this rank has nothing to do */
-};
-
-/* True when two neighbours with something to do overlap in what they span. */
-static bool is_interleaved(const struct reach *reaches, int ranks)
+/* A number that no other call of any process has; 0 is none. */
+static uint64_t new_id(void)
 {
-    const struct reach *before = NULL;
-    for (int rank = 0; rank < ranks; rank++) {
-        if (reaches[rank].bytes == 0)
-            continue;
-        if (before != NULL && reaches[rank].start <= before->end)
-            return true;
-        before = &reaches[rank];
+    static uint64_t next;
+    if (next == 0 && getrandom(&next, sizeof next, 0) != sizeof next)
+        next = (uint64_t)(MPI_Wtime() * 1e9);
+    return ++next | UINT64_C(1) << 63;
+}
+
+static struct reach reach_of(const struct access *access)
+{
+    struct reach reach = {.bytes = access->bytes, .rises = 1, .id = new_id()};
+    if (reach.bytes > 0) {
+        access_reach(access, &reach.start, &reach.end);
+        reach.pieces = access_pieces(access);
+        reach.rises = access_rises(access);
     }
-    return false;
+    return reach;
 }
 
-static bool is_too_large(const struct reach *reaches, int ranks)
+/* Collective: the method, the same on all ranks. `reaches` has an entry for each rank. */
+static enum method agree(ADIO_File fd, const struct access *access, enum strategy asked, bool is_write,
+                         struct reach *reaches, int ranks)
 {
-    for (int rank = 0; rank < ranks; rank++)
-        if (reaches[rank].bytes > INT_MAX)
-            return true;
-    return false;
+    struct weft_layout layout;
+    struct reach mine = reach_of(access);
+    weft_file_layout(driver_file(fd)->file, &layout);
+    MPI_Allgather(&mine, sizeof mine, MPI_BYTE, reaches, sizeof mine, MPI_BYTE, fd->comm);
+    return strategy_choose(asked, is_write, reaches, ranks, (int64_t)layout.chunk_size).method;
 }
 
-/* Collective: true when two-phase I/O is to do this access. `hint` is the same
- * on all ranks. */
-static bool wants_two_phase(ADIO_File fd, int hint, romio_count_t count, MPI_Datatype datatype,
-                            int file_ptr_type, ADIO_Offset offset)
+/* The call by another method than the separate one. An access that could not begin has no
+ * bytes, and its rank takes part for the others' sake. */
+static int64_t move_together(ADIO_File fd, struct access *access, bool is_write, enum method method,
+                             const struct reach *reaches, struct failure *failure)
 {
-    if (hint == ADIOI_HINT_DISABLE || driver_file(fd)->is_atomic)
-        return false;
-    struct reach mine = {0};
-    MPI_Count size;
+    if (method == METHOD_TWO_PHASE)
+        return two_phase(fd, access, is_write, reaches, failure);
+    return gather_write(fd, access, reaches, failure);
+}
+
+static void access_collective(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
+                              int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code,
+                              bool is_write)
+{
+    struct driver_file *file = driver_file(fd);
+    enum strategy asked = is_write ? file->hints.collective_write : file->hints.collective_read;
+    enum method method = METHOD_SEPARATE;
+    struct failure failure = {.class = MPI_SUCCESS};
+    struct access access;
     int ranks;
-    MPI_Type_size_x(datatype, &size);
-    if (access_reach(fd, (int64_t)size * count, file_ptr_type, offset, &mine.start, &mine.end))
-        mine.bytes = (int64_t)size * count;
     MPI_Comm_size(fd->comm, &ranks);
     struct reach *reaches = ADIOI_Malloc((size_t)ranks * sizeof *reaches);
-    MPI_Allgather(&mine, sizeof mine, MPI_BYTE, reaches, sizeof mine, MPI_BYTE, fd->comm);
-    bool is_wanted =
-        (hint == ADIOI_HINT_ENABLE || is_interleaved(reaches, ranks)) && !is_too_large(reaches, ranks);
-    ADIOI_Free(reaches);
-    return is_wanted;
-}
-
-/* Collective: the outcome for all, when the two-phase code is through. */
-static void finish(ADIO_File fd, struct failure *failure, int *error_code)
-{
-    driver_file(fd)->two_phase_failure = NULL;
-    if (failure->class == MPI_SUCCESS && *error_code != MPI_SUCCESS) {
-        int length, class;
-        char text[MPI_MAX_ERROR_STRING];
-        MPI_Error_class(*error_code, &class);
-        MPI_Error_string(*error_code, text, &length);
-        failure_say(failure, class, text);
+    if (!access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {
+        failure_before_start(&failure);
+        access.bytes = access.left = 0;
     }
-    *error_code = failure_agree(failure, fd->comm) ? failure_code(failure) : MPI_SUCCESS;
+    if (!file->is_atomic && (is_write || asked != STRATEGY_DIRECT))
+        method = agree(fd, &access, asked, is_write, reaches, ranks);
+    if (method == METHOD_SEPARATE) {
+        access_end(&access);
+        ADIOI_Free(reaches);
+        if (is_write)
+            driver_write_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code);
+        else
+            driver_read_strided(fd, (void *)buffer, count, datatype, file_ptr_type, offset, status,
+                                error_code);
+        return;
+    }
+    int64_t moved = move_together(fd, &access, is_write, method, reaches, &failure);
+    *error_code = failure_code(&failure);
+    if (moved > 0 && file_ptr_type == ADIO_INDIVIDUAL)
+        fd->fp_ind = access_offset_after(&access, moved);
+    fd->fp_sys_posn = -1;
+    if (status != NULL)
+        MPIR_Status_set_bytes(status, MPI_BYTE, moved < 0 ? 0 : moved);
+    access_end(&access);
+    ADIOI_Free(reaches);
 }
 
 void driver_read_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
                       int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
-    if (!wants_two_phase(fd, fd->hints->cb_read, count, datatype, file_ptr_type, offset)) {
-        driver_read_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code);
-        return;
-    }
-    struct failure failure = {.class = MPI_SUCCESS};
-    driver_file(fd)->two_phase_failure = &failure;
-    ADIOI_GEN_ReadStridedColl(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code);
-    finish(fd, &failure, error_code);
+    access_collective(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, false);
 }
 
 void driver_write_coll(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                        int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
-    int hint = driver_file(fd)->can_read ? fd->hints->cb_write : ADIOI_HINT_DISABLE;
-    if (!wants_two_phase(fd, hint, count, datatype, file_ptr_type, offset)) {
-        driver_write_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code);
-        return;
-    }
-    struct failure failure = {.class = MPI_SUCCESS};
-    driver_file(fd)->two_phase_failure = &failure;
-    ADIOI_GEN_WriteStridedColl(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code);
-    finish(fd, &failure, error_code);
+    access_collective(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, true);
 }

@@ -30,32 +30,12 @@ static void finish(ADIO_File fd, ssize_t result, int file_ptr_type, ADIO_Offset 
     fd->fp_sys_posn = -1;
     if (status != NULL)
         MPIR_Status_set_bytes(status, MPI_BYTE, bytes);
-    *error_code = failure_report(driver_file(fd), result);
-}
-
-/* In two-phase I/O nothing more is tried after the first error. */
-static bool is_pointless(const struct driver_file *file)
-{
-    return file->two_phase_failure != NULL && file->two_phase_failure->class != MPI_SUCCESS;
-}
-
-/*
- * Two-phase I/O takes what it reads into its buffer for whole, also where the
- * file ends before: it writes it back between the pieces that it has to write,
- * and hands it out. So what the file does not have are zeros, not the rest of
- * an earlier call.
- */
-static void clear_rest(ADIO_File fd, void *buffer, int64_t length, ssize_t result)
-{
-    uintptr_t start = (uintptr_t)fd->io_buf, at = (uintptr_t)buffer;
-    bool is_collective_buffer = at >= start && at < start + (uintptr_t)fd->hints->cb_buffer_size;
-    if (is_collective_buffer && result >= 0 && result < length)
-        memset((char *)buffer + result, 0, (size_t)(length - result));
+    *error_code = failure_report(result);
 }
 
 static ssize_t move(struct driver_file *file, void *buffer, int64_t length, ADIO_Offset offset, bool is_write)
 {
-    if (length == 0 || is_pointless(file))
+    if (length == 0)
         return 0;
     struct weft_extent extent = {.offset = (uint64_t)offset, .length = (uint64_t)length};
     weft_lock_t *lock;
@@ -72,7 +52,6 @@ void driver_read_contig(ADIO_File fd, void *buffer, romio_count_t count, MPI_Dat
     struct driver_file *file = driver_file(fd);
     int64_t length = run_length(fd, count, datatype, file_ptr_type, &offset);
     ssize_t result = move(file, buffer, length, offset, false);
-    clear_rest(fd, buffer, length, result);
     finish(fd, result, file_ptr_type, offset, status, error_code);
 }
 

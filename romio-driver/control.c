@@ -35,11 +35,11 @@ void driver_fcntl(ADIO_File fd, int flag, ADIO_Fcntl_t *arguments, int *error_co
     uint64_t size = 0;
     switch (flag) {
     case ADIO_FCNTL_GET_FSIZE:
-        *error_code = failure_report(file, weft_file_size(file->file, &size));
+        *error_code = failure_report(weft_file_size(file->file, &size));
         arguments->fsize = (ADIO_Offset)size;
         break;
     case ADIO_FCNTL_SET_DISKSPACE: /* rank 0 alone calls this */
-        *error_code = failure_report(file, change_size(file, allocate, (uint64_t)arguments->diskspace));
+        *error_code = failure_report(change_size(file, allocate, (uint64_t)arguments->diskspace));
         break;
     default:
         *error_code = refuse("this file operation is unknown to the Weft driver");

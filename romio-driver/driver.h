@@ -9,9 +9,8 @@
  * What it promises
  *  - A collective open is one metadata request, whatever the number of ranks.
  *  - Noncontiguous I/O is list I/O: no byte is read or written that the caller
- *    did not name. (Two-phase collective writes of ROMIO read before they
- *    write where the ranks together leave holes.)
- *  - An error of one rank in a collective call ends the call on every rank.
+ *    did not name.
+ *  - An error of one rank keeps no other rank waiting in a collective call.
  *  - Sizes are 64 bits wide throughout.
  *
  * As everywhere in ROMIO, small memory that can't be had ends the program
@@ -59,7 +58,6 @@ struct driver_file {
     bool is_atomic;                    /* MPI_File_set_atomicity; fd->atomicity stays 0: see atomic.c */
     bool moved_shared_pointer;         /* this rank did, since the view was set */
     struct view *view;                 /* the file view's pieces, made when first needed */
-    struct failure *two_phase_failure; /* where errors go during two-phase I/O; see collective.c */
 };
 
 static inline struct driver_file *driver_file(ADIO_File fd)
@@ -103,11 +101,10 @@ bool failure_agree(struct failure *failure, MPI_Comm comm);
 /* failure_code(): the error code for the caller of MPI: MPI_Error_class() of it
  * gives the class, MPI_Error_string() the text. */
 int failure_code(const struct failure *failure);
-/* failure_report(): ends a read or write of `file` that gave `result`: returns
- * the error code, or notes the failure when that must wait (collective.c). */
-int failure_report(struct driver_file *file, ssize_t result);
-/* failure_before_start(): the same for an access_begin() that was false. */
-int failure_before_start(struct driver_file *file);
+/* failure_report(): the error code for a read or write that gave `result`. */
+int failure_report(ssize_t result);
+/* failure_before_start(): of an access_begin() that was false. */
+void failure_before_start(struct failure *failure);
 
 /* ---- hints.c ---------------------------------------------------------- */
 
@@ -195,10 +192,25 @@ struct weft_extent *access_extents(const struct access *access, size_t *count);
 /* access_offset_after(): the file offset of the byte that follows the first
  * `bytes` bytes of the access in this view. */
 int64_t access_offset_after(const struct access *access, int64_t bytes);
-/* access_reach(): the file offsets of the first and the last byte of such an
- * access; false when it has none. */
-bool access_reach(ADIO_File fd, int64_t bytes, int file_ptr_type, ADIO_Offset offset, int64_t *start,
-                  int64_t *end);
+/* access_reach(): the file offsets of the first and the last byte of an access that has bytes. */
+void access_reach(const struct access *access, int64_t *start, int64_t *end);
+/* access_pieces(): about how many runs of the file it has, at little cost. */
+int64_t access_pieces(const struct access *access);
+/* access_rises(): whether each of its runs lies behind the one before it. */
+bool access_rises(const struct access *access);
+
+/* A run that is unbroken in memory and in the file. */
+struct piece {
+    char *memory;
+    int64_t offset;
+    int64_t length;
+};
+/* access_next(): takes the next run, cut at `file_end`; false when it begins there or behind, or
+ * nothing is left. */
+bool access_next(struct access *access, int64_t file_end, struct piece *piece);
+/* access_offset(): where the next run begins; INT64_MAX when nothing is left. */
+int64_t access_offset(struct access *access);
+
 /* batch_fill(): takes the next part of the access, of a bounded number of
  * pieces; false when nothing is left. */
 bool batch_fill(struct batch *batch, struct access *access);
@@ -222,12 +234,6 @@ void driver_write_strided(ADIO_File fd, const void *buffer, romio_count_t count,
 
 /* ---- collective.c ----------------------------------------------------- */
 
-/*
- * Blocking collective calls whose ranks interleave go through ROMIO's two-phase
- * code. It leaves an exchange between ranks at the first error, and the other
- * ranks would wait for ever. So while it runs, reads and writes tell it nothing
- * of an error but note it, and all ranks agree on the outcome when it is through.
- */
 void driver_read_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
                       int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
 void driver_write_coll(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,

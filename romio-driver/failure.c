@@ -136,26 +136,16 @@ unlock:
     return code;
 }
 
-static int note_or_return(struct driver_file *file, const struct failure *failure)
-{
-    if (file->two_phase_failure == NULL)
-        return failure_code(failure);
-    *file->two_phase_failure = *failure;
-    return MPI_SUCCESS;
-}
-
-int failure_report(struct driver_file *file, ssize_t result)
+int failure_report(ssize_t result)
 {
     struct failure failure;
     if (result >= 0)
         return MPI_SUCCESS;
     failure_set(&failure, (int)result);
-    return note_or_return(file, &failure);
+    return failure_code(&failure);
 }
 
-int failure_before_start(struct driver_file *file)
+void failure_before_start(struct failure *failure)
 {
-    struct failure failure;
-    failure_say(&failure, MPI_ERR_ARG, "the file view names bytes before the start of the file");
-    return note_or_return(file, &failure);
+    failure_say(failure, MPI_ERR_ARG, "the file view names bytes before the start of the file");
 }

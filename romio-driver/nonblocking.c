@@ -269,9 +269,10 @@ static void begin(ADIO_File fd, bool is_write, const void *buffer, romio_count_t
         if (access->bytes > 0 && file_ptr_type == ADIO_INDIVIDUAL)
             fd->fp_ind = access_offset_after(access, access->bytes);
         bool is_locked = file->is_atomic && access->bytes > 0;
-        *error_code = failure_report(file, is_locked ? start_lock(chain, is_write) : start_batch(chain));
+        *error_code = failure_report(is_locked ? start_lock(chain, is_write) : start_batch(chain));
     } else {
-        *error_code = failure_before_start(file);
+        failure_before_start(&chain->failure);
+        *error_code = failure_code(&chain->failure);
     }
     if (chain->op != NULL) {
         give_request(chain, file, request);

@@ -22,6 +22,7 @@ struct view {
     int64_t size;   /* bytes of data in one copy of the file type */
     int64_t extent; /* bytes of the file that one copy covers */
     int64_t end;    /* end of the piece that ends last */
+    bool rises;     /* each piece lies behind all before it, also those of copies before */
     ADIO_Offset *offsets;
     ADIO_Offset *lengths;
     int64_t *positions; /* data bytes of the copy before each piece */
@@ -51,6 +52,8 @@ static void view_add(struct view *view, int64_t offset, int64_t length)
     if (view->count > 0 && view->offsets[last] + view->lengths[last] == offset) {
         view->lengths[last] += length;
     } else {
+        if (offset < view->end)
+            view->rises = false;
         view->offsets[view->count] = offset;
         view->lengths[view->count] = length;
         view->positions[view->count] = view->size;
@@ -72,8 +75,12 @@ static struct view *view_make(MPI_Datatype filetype)
     MPI_Aint lower_bound, extent;
     MPI_Type_get_extent(filetype, &lower_bound, &extent);
     view->extent = extent;
+    view->end = INT64_MIN;
+    view->rises = true;
     for (MPI_Count i = 0; i < flat->count; i++)
         view_add(view, flat->indices[i], flat->blocklens[i]);
+    if (view->count > 0 && view->end - view->offsets[0] > extent)
+        view->rises = false;
     return view;
 }
 
@@ -214,15 +221,25 @@ bool access_begin(struct access *access, ADIO_File fd, const void *buffer, romio
     return begin_file(access, fd, file_ptr_type, offset);
 }
 
-bool access_reach(ADIO_File fd, int64_t bytes, int file_ptr_type, ADIO_Offset offset, int64_t *start,
-                  int64_t *end)
+void access_reach(const struct access *access, int64_t *start, int64_t *end)
 {
-    struct access access = {.left = bytes, .bytes = bytes};
-    if (bytes == 0 || !begin_file(&access, fd, file_ptr_type, offset) || access.bytes == 0)
-        return false;
-    *start = pieces_at(&access.file);
-    *end = access_offset_after(&access, bytes - 1);
-    return true;
+    struct pieces file = access->file;
+    pieces_run(&file);
+    *start = pieces_at(&file);
+    *end = access_offset_after(access, access->bytes - 1);
+}
+
+int64_t access_pieces(const struct access *access)
+{
+    if (access->view == NULL)
+        return 1;
+    const struct view *view = access->view;
+    return (int64_t)((double)access->bytes / (double)view->size * (double)view->count) + 1;
+}
+
+bool access_rises(const struct access *access)
+{
+    return access->view == NULL || access->view->rises;
 }
 
 static void forget_flattened(struct access *access)
@@ -317,44 +334,66 @@ static bool make_room(void **list, size_t *room, size_t count, size_t entry_byte
 }
 
 /* Neighbours are joined, so contiguous memory or a contiguous file is one entry. */
-static void add_run(struct batch *batch, int64_t address, int64_t offset, int64_t length)
+static void add_run(struct batch *batch, const struct piece *piece)
 {
-    char *memory = (char *)(intptr_t)address;
     struct iovec *iov = batch->iov_count > 0 ? &batch->iov[batch->iov_count - 1] : NULL;
-    if (iov != NULL && (char *)iov->iov_base + iov->iov_len == memory)
-        iov->iov_len += (size_t)length;
+    if (iov != NULL && (char *)iov->iov_base + iov->iov_len == piece->memory)
+        iov->iov_len += (size_t)piece->length;
     else
-        batch->iov[batch->iov_count++] = (struct iovec){.iov_base = memory, .iov_len = (size_t)length};
+        batch->iov[batch->iov_count++] =
+            (struct iovec){.iov_base = piece->memory, .iov_len = (size_t)piece->length};
 
     struct weft_extent *extent = batch->extent_count > 0 ? &batch->extents[batch->extent_count - 1] : NULL;
-    if (extent != NULL && extent->offset + extent->length == (uint64_t)offset)
-        extent->length += (uint64_t)length;
+    if (extent != NULL && extent->offset + extent->length == (uint64_t)piece->offset)
+        extent->length += (uint64_t)piece->length;
     else
         batch->extents[batch->extent_count++] =
-            (struct weft_extent){.offset = (uint64_t)offset, .length = (uint64_t)length};
-    batch->bytes += length;
+            (struct weft_extent){.offset = (uint64_t)piece->offset, .length = (uint64_t)piece->length};
+    batch->bytes += piece->length;
+}
+
+bool access_next(struct access *access, int64_t file_end, struct piece *piece)
+{
+    if (access->left == 0)
+        return false;
+    int64_t length = access->left;
+    int64_t memory_run = pieces_run(&access->memory);
+    int64_t file_run = pieces_run(&access->file);
+    if (length > memory_run)
+        length = memory_run;
+    if (length > file_run)
+        length = file_run;
+    piece->offset = pieces_at(&access->file);
+    if (length > file_end - piece->offset)
+        length = file_end - piece->offset;
+    if (length <= 0)
+        return false;
+    piece->memory = (char *)(intptr_t)pieces_at(&access->memory);
+    piece->length = length;
+    access->memory.inside += length;
+    access->file.inside += length;
+    access->left -= length;
+    return true;
+}
+
+int64_t access_offset(struct access *access)
+{
+    if (access->left == 0)
+        return INT64_MAX;
+    pieces_run(&access->file);
+    return pieces_at(&access->file);
 }
 
 bool batch_fill(struct batch *batch, struct access *access)
 {
+    struct piece piece;
     batch->iov_count = batch->extent_count = 0;
     batch->bytes = 0;
-    while (access->left > 0 &&
-           make_room((void **)&batch->iov, &batch->iov_room, batch->iov_count, sizeof *batch->iov) &&
+    while (make_room((void **)&batch->iov, &batch->iov_room, batch->iov_count, sizeof *batch->iov) &&
            make_room((void **)&batch->extents, &batch->extent_room, batch->extent_count,
-                     sizeof *batch->extents)) {
-        int64_t length = access->left;
-        int64_t memory_run = pieces_run(&access->memory);
-        int64_t file_run = pieces_run(&access->file);
-        if (length > memory_run)
-            length = memory_run;
-        if (length > file_run)
-            length = file_run;
-        add_run(batch, pieces_at(&access->memory), pieces_at(&access->file), length);
-        access->memory.inside += length;
-        access->file.inside += length;
-        access->left -= length;
-    }
+                     sizeof *batch->extents) &&
+           access_next(access, INT64_MAX, &piece))
+        add_run(batch, &piece);
     return batch->bytes > 0;
 }
 

@@ -37,7 +37,7 @@ void __wrap_ADIO_Get_shared_fp(ADIO_File fd, ADIO_Offset add, ADIO_Offset *befor
     if (error < 0)
         value = -(fd->etype_size > 0 ? fd->disp / fd->etype_size : fd->disp) - 2;
     *before = value;
-    *error_code = failure_report(driver_file(fd), error);
+    *error_code = failure_report(error);
 }
 
 void __real_ADIO_Set_shared_fp(ADIO_File fd, ADIO_Offset value, int *error_code);
@@ -51,7 +51,7 @@ void __wrap_ADIO_Set_shared_fp(ADIO_File fd, ADIO_Offset value, int *error_code)
     }
     struct driver_file *file = driver_file(fd);
     file->moved_shared_pointer = true;
-    *error_code = failure_report(file, weft_file_pointer_set(file->file, value));
+    *error_code = failure_report(weft_file_pointer_set(file->file, value));
 }
 
 void __real_ADIOI_Shfp_fname(ADIO_File fd, int rank, int *error_code);
@@ -88,5 +88,5 @@ void __wrap_ADIO_Set_view(ADIO_File fd, ADIO_Offset displacement, MPI_Datatype e
     MPI_Reduce(&mine, &any, 1, MPI_INT, MPI_MAX, 0, fd->comm);
     file->moved_shared_pointer = false;
     if (rank == 0 && any && *error_code == MPI_SUCCESS)
-        *error_code = failure_report(file, weft_file_pointer_set(file->file, 0));
+        *error_code = failure_report(weft_file_pointer_set(file->file, 0));
 }

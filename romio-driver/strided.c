@@ -58,11 +58,13 @@ static void access_strided(ADIO_File fd, const void *buffer, romio_count_t count
     if (access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {
         if (access.bytes > 0)
             moved = move_locked(file, &access, is_write);
-        *error_code = failure_report(file, moved);
+        *error_code = failure_report(moved);
         if (moved > 0 && file_ptr_type == ADIO_INDIVIDUAL)
             fd->fp_ind = access_offset_after(&access, moved);
     } else {
-        *error_code = failure_before_start(file);
+        struct failure failure;
+        failure_before_start(&failure);
+        *error_code = failure_code(&failure);
     }
     access_end(&access);
     fd->fp_sys_posn = -1;
