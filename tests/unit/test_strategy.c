@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a collective call is done, and which aggregator moves which bytes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "domains.h"
+#include "strategy.h"
+
+enum { MIB = 1 << 20, RANKS = 4 };
+
+/* ---- the choice -------------------------------------------------------- */
+
+/* Each rank has `pieces` of so many bytes, in turn with the others or behind them. */
+static void make(struct reach *reaches, int64_t bytes, int64_t pieces, bool is_interleaved)
+{
+    int64_t all = bytes * pieces;
+    for (int rank = 0; rank < RANKS; rank++) {
+        int64_t start = is_interleaved ? rank * bytes : rank * all;
+        int64_t end = is_interleaved ? start + (pieces - 1) * RANKS * bytes + bytes - 1 : start + all - 1;
+        reaches[rank] =
+            (struct reach){.start = start, .end = end, .bytes = all, .pieces = pieces, .rises = 1, .id = 1};
+    }
+}
+
+static enum method method_of(enum strategy asked, bool is_write, const struct reach *reaches)
+{
+    struct choice choice = strategy_choose(asked, is_write, reaches, RANKS, MIB);
+    assert_non_null(choice.reason);
+    assert_non_null(strategy_method_name(choice.method));
+    return choice.method;
+}
+
+static void test_auto(void **state)
+{
+    (void)state;
+    struct reach reaches[RANKS];
+    make(reaches, MIB, 1, false);
+    assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
+    make(reaches, 100, 1000, false); /* small, but each rank's own place */
+    assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
+    make(reaches, 47008, 20, true);
+    assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_GATHER);
+    assert_int_equal(method_of(STRATEGY_AUTO, false, reaches), METHOD_SEPARATE);
+    make(reaches, 100000, 20, true);
+    assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
+    make(reaches, 8, 100000, true);
+    assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_TWO_PHASE);
+    assert_int_equal(method_of(STRATEGY_AUTO, false, reaches), METHOD_TWO_PHASE);
+}
+
+static void test_what_is_asked_for(void **state)
+{
+    (void)state;
+    struct reach reaches[RANKS];
+    make(reaches, MIB, 1, false);
+    assert_int_equal(method_of(STRATEGY_TWO_PHASE, true, reaches), METHOD_TWO_PHASE);
+    assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_SEPARATE);
+    make(reaches, 4096, 100, true);
+    assert_int_equal(method_of(STRATEGY_TWO_PHASE, false, reaches), METHOD_TWO_PHASE);
+    assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_GATHER);
+    assert_int_equal(method_of(STRATEGY_DIRECT, false, reaches), METHOD_SEPARATE);
+}
+
+static void test_what_can_not_be(void **state)
+{
+    (void)state;
+    struct reach reaches[RANKS];
+    make(reaches, 8, 100000, true);
+    reaches[2].rises = 0;
+    assert_int_equal(method_of(STRATEGY_TWO_PHASE, false, reaches), METHOD_SEPARATE);
+    reaches[2].bytes = 0; /* who has nothing does not count */
+    assert_int_equal(method_of(STRATEGY_TWO_PHASE, false, reaches), METHOD_TWO_PHASE);
+    memset(reaches, 0, sizeof reaches);
+    assert_int_equal(method_of(STRATEGY_TWO_PHASE, true, reaches), METHOD_SEPARATE);
+    /* Too much to count chunk by chunk. */
+    make(reaches, 4096, 100, true);
+    reaches[3].end = INT64_C(1) << 50;
+    assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_SEPARATE);
+    make(reaches, 8, 100000, true);
+    assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_SEPARATE);
+}
+
+/* ---- domains ----------------------------------------------------------- */
+
+/* Every byte has an owner, the ends are where owners change or units end, and a group has as few
+ * aggregators as can be. */
+static void check_domains(int aggregators, int64_t chunk_size, int64_t stripes, int64_t buffer)
+{
+    struct domains domains;
+    static bool meets[64][64]; /* aggregator and group */
+    memset(meets, 0, sizeof meets);
+    domains_init(&domains, aggregators, chunk_size, stripes, buffer);
+    assert_in_range(domains.aggregators, 1, aggregators);
+    assert_true(domains.window >= domains.unit && domains.unit <= chunk_size);
+    int64_t end = 0;
+    for (int64_t offset = 0; offset < 200 * chunk_size; offset = end) {
+        int owner = domains_owner(&domains, offset, &end);
+        int64_t same;
+        assert_in_range(owner, 0, domains.aggregators - 1);
+        assert_true(end > offset && end - offset <= domains.unit);
+        assert_int_equal(offset / chunk_size, (end - 1) / chunk_size);
+        assert_int_equal(domains_owner(&domains, end - 1, &same), owner);
+        assert_int_equal(same, end);
+        assert_int_equal(domains_start(&domains, end - 1), offset);
+        meets[owner][offset / chunk_size % stripes] = true;
+    }
+    for (int64_t group = 0; group < stripes && domains.unit == chunk_size; group++) {
+        int count = 0;
+        for (int owner = 0; owner < domains.aggregators; owner++)
+            count += meets[owner][group];
+        assert_int_equal(count, domains.aggregators > stripes ? domains.aggregators / stripes : 1);
+    }
+}
+
+static void test_domains(void **state)
+{
+    (void)state;
+    for (int aggregators = 1; aggregators < 14; aggregators++)
+        for (int64_t stripes = 1; stripes < 14; stripes++) {
+            check_domains(aggregators, 4096, stripes, 16384);
+            check_domains(aggregators, 470080, stripes, MIB);
+            check_domains(aggregators, 470080, stripes, 100000); /* a chunk is too much for a buffer */
+            check_domains(aggregators, 4099, stripes, 1);
+        }
+    struct domains domains;
+    domains_init(&domains, 4, MIB, 4, INT32_MAX);
+    assert_int_equal(domains.window, 4 * DOMAINS_BUFFER_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_what_is_asked_for),
+        cmocka_unit_test(test_what_can_not_be),
+        cmocka_unit_test(test_domains),
+    };
+    return cmocka_run_group_tests_name("strategy", tests, NULL, NULL);
+}
