@@ -200,6 +200,42 @@ static void empty_ranks(struct test *test)
         empty_ranks_mode(test, mode);
 }
 
+/* The file ends within what is read: each rank is told what it really got, and its pointer is behind it. */
+static void short_read_mode(struct test *test, int mode)
+{
+    enum { record = 100, count = 50, present = 7 };
+    unsigned char bytes[record * count];
+    MPI_Datatype view = tiles(record, (MPI_Aint)record * test->ranks);
+    MPI_Offset pointer;
+    MPI_Status status;
+    MPI_File file;
+    /* All ranks have so many records; of the last one rank 0 has half, the others nothing. */
+    MPI_Offset end = (MPI_Offset)present * record * test->ranks + record / 2;
+    int expected = present * record + (test->rank == 0 ? record / 2 : 0);
+    MPI(open_mode(test, "file", mode, MPI_MODE_CREATE | MPI_MODE_RDWR, &file));
+    MPI(MPI_File_set_size(file, 0));
+    MPI(MPI_File_set_size(file, end));
+    MPI(MPI_File_set_view(file, (MPI_Offset)test->rank * record, MPI_BYTE, view, "native", MPI_INFO_NULL));
+    MPI(MPI_File_read_all(file, bytes, record * count, MPI_BYTE, &status));
+    EXPECT_EQUAL(expected, test_status_bytes(&status));
+    MPI(MPI_File_get_position(file, &pointer));
+    EXPECT_EQUAL(expected, pointer);
+    MPI(MPI_File_read_at_all(file, record * 2, bytes, record * count, MPI_BYTE, &status));
+    EXPECT_EQUAL(expected - record * 2, test_status_bytes(&status));
+    MPI(MPI_File_read_at_all(file, record * count, bytes, record, MPI_BYTE, &status));
+    EXPECT_EQUAL(0, test_status_bytes(&status));
+    MPI_Type_free(&view);
+    MPI(MPI_File_close(&file));
+}
+
+static void short_read(struct test *test)
+{
+    if (!test->is_weft)
+        SKIP("stock ROMIO tells of all that was asked for");
+    for (int mode = 0; mode < mode_count && test->failures == 0; mode++)
+        short_read_mode(test, mode);
+}
+
 static void split(struct test *test)
 {
     enum { record = 3000, count = 100 };
@@ -259,6 +295,7 @@ static const struct test_case cases[] = {
     {"write-only-file", write_only_file},
     {"scattered", scattered},
     {"empty-ranks", empty_ranks},
+    {"short-read", short_read},
     {"split", split},
     {"subarray", subarray},
 };
