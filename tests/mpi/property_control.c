@@ -124,7 +124,7 @@ static void draw_view(struct sequence *sequence, int rank, int family, struct ra
                                .rank = family == 0 ? 0 : rank,
                                .ranks = ranks};
     struct type *filetype = type_make(random, &rules, (int)pick(random, 5));
-    if (filetype->map.size == 0 && family != 3) {
+    if (filetype->map.size == 0 && family % 2 == 0) {
         type_drop(filetype);
         filetype = type_keep(etype);
     }

@@ -338,7 +338,7 @@ static bool is_allowed(const struct type *type, const struct type_rules *rules)
     const struct map *map = &type->map;
     return map->size <= rules->size_max && map->count <= 3000 && map->true_lower > -rules->span_max &&
            map->true_upper <= rules->span_max && map_extent(map) <= rules->span_max && map_extent(map) >= 0 &&
-           (map->size > 0 || map_extent(map) == 0) &&
+           (map->size > 0 || map_extent(map) == 0 || type->kind == kind_darray) &&
            (rules->is_view ? map->lower >= 0 && map_is_ordered(map) : map_is_disjoint(map, 1));
 }
 
