@@ -24,8 +24,13 @@ romio_sources := $(filter-out mpi-io/glue/large_count.c mpi-io/get_atom.c mpi-io
 glue_sources := $(filter-out %_component.c,$(notdir $(wildcard $(GLUE)/*.c)))
 driver_sources := $(notdir $(wildcard $(DRIVER)/*.c))
 
+# What hints mean is known to libcommon, and needs nothing else of it.
+COMMON = $(DRIVER)/../libcommon
+common_sources = hint_set.c
+
 romio_objects := $(romio_sources:%.c=$(OUT)/romio/%.o)
 glue_objects := $(glue_sources:%.c=$(OUT)/glue/%.o)
+common_objects := $(common_sources:%.c=$(OUT)/common/%.o)
 driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
 
 # Calls of these functions inside ROMIO reach the driver first; this is what
@@ -45,7 +50,7 @@ warnings = -Wall -Wextra -Werror
 foreign_flags = $(common_flags) -w -DHAVE_CONFIG_H -DOMPI_BUILDING=1 -D__EXTENSIONS__
 driver_flags = $(common_flags) $(warnings) -std=gnu17 -MMD -MP -DHAVE_CONFIG_H \
 	$(romio_features) -DWEFT_GLUE=$(GLUE_NAME) -DWEFT_GLUE_HEADER='"io_$(GLUE_NAME).h"' \
-	-I$(WEFT_INCLUDE) -I$(DRIVER)
+	-I$(WEFT_INCLUDE) -I$(DRIVER) -iquote $(COMMON)
 
 all: $(component)
 	@:
@@ -65,7 +70,12 @@ $(driver_objects): $(OUT)/driver/%.o: $(DRIVER)/%.c $(ROMIO)/adio/include/romioc
 	@echo "  CC       romio-driver/$*.c"
 	@$(CC) $(driver_flags) $(romio_includes:-I%=-isystem %) $(mpi_includes) -c $< -o $@
 
-$(component): $(romio_objects) $(glue_objects) $(driver_objects) $(DRIVER)/component.map
+$(common_objects): $(OUT)/common/%.o: $(COMMON)/%.c
+	@mkdir -p $(@D)
+	@echo "  CC       libcommon/$*.c"
+	@$(CC) $(common_flags) $(warnings) -std=gnu17 -MMD -MP -D_GNU_SOURCE= -I$(WEFT_INCLUDE) -c $< -o $@
+
+$(component): $(romio_objects) $(glue_objects) $(common_objects) $(driver_objects) $(DRIVER)/component.map
 	@echo "  LINK     mca_io_weft.so"
 	@$(CC) $(common_flags) -shared -o $@ $(filter %.o,$^) $(LDFLAGS) \
 		-Wl,-soname,mca_io_weft.so -Wl,-z,now -Wl,--no-undefined -Wl,--no-undefined-version \
@@ -73,7 +83,7 @@ $(component): $(romio_objects) $(glue_objects) $(driver_objects) $(DRIVER)/compo
 		$(wrapped:%=-Wl,--wrap=%) -Wl,--enable-new-dtags -Wl,-rpath,$(RPATH) \
 		-L$(WEFT_LIBDIR) -lweft $(MPI_LIBDIRS:%=-L%) -lmpi -lopen-pal
 
--include $(driver_objects:.o=.d)
+-include $(driver_objects:.o=.d) $(common_objects:.o=.d)
 
 .PHONY: all
 .DELETE_ON_ERROR:

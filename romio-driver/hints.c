@@ -2,7 +2,7 @@
 /*
  * hints.c: from where hints come, and what comes of them.
  *
- * hint_set.c knows what each hint means; here rank 0's environment and the
+ * libcommon/hint_set.c knows what each hint means; here rank 0's environment and the
  * MPI_Info of the call are brought to all ranks, ROMIO gets what it needs, and
  * the info that MPI_File_get_info copies is filled with what is in effect. No
  * hint that a user gives reaches ROMIO's own parser: it waits for ever where
@@ -277,16 +277,11 @@ static void tell_collective(struct driver_hints *hints)
 /* What ROMIO says by itself and what means nothing here goes away. */
 static void forget_meaningless(MPI_Info info)
 {
-    static const char *const names[] = {
-#define HINT_NAME(name, text) #name,
-        HINT_TABLE_WITHOUT_MEANING(HINT_NAME)
-#undef HINT_NAME
-    };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < HINT_OTHER_COUNT; i++) {
         int length, found;
-        ADIOI_Info_get_valuelen(info, names[i], &length, &found);
+        ADIOI_Info_get_valuelen(info, hint_others[i].name, &length, &found);
         if (found)
-            ADIOI_Info_delete(info, names[i]);
+            ADIOI_Info_delete(info, hint_others[i].name);
     }
 }
 

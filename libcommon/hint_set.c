@@ -21,6 +21,12 @@ const struct hint_row hint_rows[HINT_COUNT] = {
 #undef HINT_ROW
 };
 
+const struct hint_other hint_others[HINT_OTHER_COUNT] = {
+#define HINT_OTHER(name_, text_) [HINT_OTHER_##name_] = {.name = #name_, .text = text_},
+    HINT_TABLE_WITHOUT_MEANING(HINT_OTHER)
+#undef HINT_OTHER
+};
+
 #define OWN_PREFIX     "weft_"
 #define DISTANCE_BYTES 64u /* longer names and values are like nothing */
 
@@ -34,17 +40,12 @@ enum hint_id hint_find(const char *name)
     return HINT_COUNT;
 }
 
-bool hint_is_meaningless(const char *name)
+const char *hint_why_meaningless(const char *name)
 {
-    static const char *const names[] = {
-#define HINT_NAME(name, text) #name,
-        HINT_TABLE_WITHOUT_MEANING(HINT_NAME)
-#undef HINT_NAME
-    };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
+    for (size_t i = 0; i < HINT_OTHER_COUNT; i++)
+        if (strcmp(hint_others[i].name, name) == 0)
+            return hint_others[i].text;
+    return NULL;
 }
 
 static char lower(char c)
@@ -260,6 +261,26 @@ void hint_accepted(enum hint_id id, char *text, size_t size)
         snprintf(text, size, "none, it is only told");
         break;
     }
+}
+
+const char *hint_form(enum hint_id id)
+{
+    static const char *const forms[] = {
+        [HINT_INTEGER] = "N", [HINT_BYTES] = "SIZE", [HINT_OCTAL] = "MODE",
+        [HINT_TEXT] = "TEXT", [HINT_TOLD] = "",
+    };
+    enum hint_type type = hint_rows[id].type;
+    return type == HINT_BOOLEAN || type == HINT_CHOICE ? choices_of(&hint_rows[id]) : forms[type];
+}
+
+const char *hint_when_name(enum hint_when when)
+{
+    static const char *const names[] = {
+        [HINT_AT_CREATION] = "when the file is made",
+        [HINT_AT_OPEN] = "at open",
+        [HINT_AT_VIEW] = "at open, and with a view",
+    };
+    return names[when];
 }
 
 /* ---- the set ---------------------------------------------------------- */

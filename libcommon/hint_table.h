@@ -21,8 +21,8 @@
  *            hints; LAYOUT, as its default layout; NOWHERE
  *   text     a paragraph for the manual page, plain text
  */
-#ifndef ROMIO_HINT_TABLE_H
-#define ROMIO_HINT_TABLE_H
+#ifndef COMMON_HINT_TABLE_H
+#define COMMON_HINT_TABLE_H
 
 #include <stdint.h>
 

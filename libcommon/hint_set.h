@@ -12,8 +12,8 @@
  * It knows neither MPI nor a session. Threads: pure functions over the caller's
  * memory. No memory is allocated.
  */
-#ifndef ROMIO_HINT_SET_H
-#define ROMIO_HINT_SET_H
+#ifndef COMMON_HINT_SET_H
+#define COMMON_HINT_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ enum hint_id {
 #define HINT_ID(name, ...) HINT_##name,
     HINT_TABLE(HINT_ID)
 #undef HINT_ID
-    HINT_COUNT
+        HINT_COUNT
 };
 
 enum hint_type { HINT_INTEGER, HINT_BYTES, HINT_OCTAL, HINT_BOOLEAN, HINT_CHOICE, HINT_TEXT, HINT_TOLD };
@@ -57,10 +57,25 @@ struct hint_row {
 
 extern const struct hint_row hint_rows[HINT_COUNT];
 
+/* A hint of MPI or ROMIO without a meaning here, and why. */
+struct hint_other {
+    const char *name;
+    const char *text;
+};
+
+enum {
+#define HINT_ONE(name, text) HINT_OTHER_##name,
+    HINT_TABLE_WITHOUT_MEANING(HINT_ONE)
+#undef HINT_ONE
+        HINT_OTHER_COUNT
+};
+
+extern const struct hint_other hint_others[HINT_OTHER_COUNT];
+
 struct hint_value {
     enum hint_source source;
-    bool is_set;     /* false: no source has a value, the preset neither */
-    uint64_t number; /* of all types but text */
+    bool is_set;                        /* false: no source has a value, the preset neither */
+    uint64_t number;                    /* of all types but text */
     char text[HINT_TEXT_BYTES_MAX + 1]; /* as MPI_File_get_info tells it */
 };
 
@@ -70,9 +85,9 @@ struct hint_set {
 
 enum hint_verdict {
     HINT_TAKEN,
-    HINT_FOREIGN,  /* no hint of Weft's: somebody else's business */
-    HINT_UNKNOWN,  /* its name begins with weft_, but there is none such */
-    HINT_REFUSED,  /* the value is none that it can have */
+    HINT_FOREIGN, /* no hint of Weft's: somebody else's business */
+    HINT_UNKNOWN, /* its name begins with weft_, but there is none such */
+    HINT_REFUSED, /* the value is none that it can have */
 };
 
 #define HINT_COMPLAINT_BYTES 512
@@ -82,8 +97,8 @@ void hint_set_init(struct hint_set *set);
 
 /* hint_find(): HINT_COUNT when there is none of this name. */
 enum hint_id hint_find(const char *name);
-/* hint_is_meaningless(): true for those of HINT_TABLE_WITHOUT_MEANING. */
-bool hint_is_meaningless(const char *name);
+/* hint_why_meaningless(): the text of one of hint_others; NULL: it is none of them. */
+const char *hint_why_meaningless(const char *name);
 /* hint_nearest(): the hint's name that is most like this one; NULL: none is like it. */
 const char *hint_nearest(const char *name);
 
@@ -131,5 +146,10 @@ uint32_t hint_set_stripe_count(const struct hint_set *set);
 const char *hint_source_name(enum hint_source source);
 /* hint_accepted(): what values a hint can have, for people: "a number of 1 to 10". */
 void hint_accepted(enum hint_id id, char *text, size_t size);
+/* hint_form(): what stands for a value of it: "auto|two_phase|direct", "N", "SIZE"; "" when
+ * it has none to give. */
+const char *hint_form(enum hint_id id);
+/* hint_when_name(): "at open, and with a view". */
+const char *hint_when_name(enum hint_when when);
 
 #endif
