@@ -110,6 +110,9 @@ void failure_before_start(struct failure *failure);
 
 /* Collective. Of ranks that give different hints, rank 0's count. */
 void driver_set_info(ADIO_File fd, MPI_Info users_info, int *error_code);
+/* hints_take_directory(): collective, once the file is open: what its directory has for it and
+ * no other source has said. */
+void hints_take_directory(ADIO_File fd);
 /* hints_layout(): the layout that the hints ask for; zero fields elsewhere. */
 void hints_layout(ADIO_File fd, struct weft_layout *layout);
 /* hints_file_mode(): the permission bits of a new file. */

@@ -2,11 +2,11 @@
 /*
  * hints.c: from where hints come, and what comes of them.
  *
- * libcommon/hint_set.c knows what each hint means; here rank 0's environment and the
- * MPI_Info of the call are brought to all ranks, ROMIO gets what it needs, and
- * the info that MPI_File_get_info copies is filled with what is in effect. No
- * hint that a user gives reaches ROMIO's own parser: it waits for ever where
- * ranks give different ones.
+ * libcommon/hint_set.c knows what each hint means; here rank 0's environment and
+ * the MPI_Info of the call are brought to all ranks before the open, and the
+ * directory's hints come with it; ROMIO gets what it needs, and the info that
+ * MPI_File_get_info copies is filled with what is in effect. No hint that a user
+ * gives reaches ROMIO's own parser: it waits for ever where ranks give different ones.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -229,8 +229,7 @@ static void interpret(ADIO_File fd)
     fit_collective_buffer(fd, (int)values[HINT_cb_buffer_size].number);
 }
 
-/* Before the open. ROMIO's own default is one aggregator a host, however many
- * the user asks for. */
+/* ROMIO's own default is one aggregator a host, however many the user asks for. */
 static void choose_aggregators(ADIO_File fd)
 {
     const struct driver_hints *hints = &driver_file(fd)->hints;
@@ -244,6 +243,21 @@ static void choose_aggregators(ADIO_File fd)
     fd->hints->cb_config_list = ADIOI_Strdup(hints->has_cb_config_list ? values[HINT_cb_config_list].text
                                              : hints->has_cb_nodes     ? ANY_RANKS
                                                                        : ADIOI_CB_CONFIG_LIST_DFLT);
+}
+
+static bool list_was_refused; /* the latest one */
+
+bool hints_list_was_refused(void)
+{
+    return list_was_refused;
+}
+
+void hints_refuse_list(ADIO_File fd)
+{
+    driver_file(fd)->hints.asked.values[HINT_cb_config_list] = (struct hint_value){0};
+    ADIOI_Free(fd->hints->cb_config_list);
+    fd->hints->cb_config_list = ADIOI_Strdup(ADIOI_CB_CONFIG_LIST_DFLT);
+    interpret(fd);
 }
 
 /* ---- what MPI_File_get_info tells ------------------------------------- */
@@ -335,6 +349,57 @@ void driver_set_info(ADIO_File fd, MPI_Info users_info, int *error_code)
     hints_publish(fd);
 }
 
+/* ---- from the directory ----------------------------------------------- */
+
+/*
+ * Collective. ROMIO has found the aggregators before the open: finds them once more, from the
+ * hosts' names that it keeps with the communicator.
+ */
+static void find_aggregators(ADIO_File fd)
+{
+    ADIO_cb_name_array hosts;
+    int rank, ranks, is_refused = 0;
+    MPI_Comm_rank(fd->comm, &rank);
+    MPI_Comm_size(fd->comm, &ranks);
+    choose_aggregators(fd);
+    ADIOI_cb_gather_name_array(fd->comm, fd->comm, &hosts);
+    ADIOI_Free(fd->hints->ranklist);
+    fd->hints->ranklist = NULL;
+    if (rank == 0) {
+        fd->hints->ranklist = ADIOI_Malloc((size_t)ranks * sizeof(int));
+        fd->hints->cb_nodes = ADIOI_cb_config_list_parse(fd->hints->cb_config_list, hosts,
+                                                         fd->hints->ranklist, fd->hints->cb_nodes);
+        is_refused = list_was_refused;
+    }
+    ADIOI_cb_bcast_rank_map(fd);
+    MPI_Bcast(&is_refused, 1, MPI_INT, 0, fd->comm);
+    if (is_refused)
+        hints_refuse_list(fd);
+
+    fd->my_cb_nodes_index = -1;
+    for (int i = 0; i < fd->hints->cb_nodes; i++)
+        if (fd->hints->ranklist[i] == rank)
+            fd->my_cb_nodes_index = i;
+    fd->is_agg = fd->my_cb_nodes_index >= 0;
+}
+
+/* They came to rank 0 with the answer to its request, and to the others with the handle. */
+void hints_take_directory(ADIO_File fd)
+{
+    struct driver_file *file = driver_file(fd);
+    const struct hint_value *values = file->hints.asked.values;
+    const char *text = weft_file_hints(file->file);
+    if (text[0] == '\0')
+        return;
+    hint_set_parse(&file->hints.asked, HINT_FROM_DIRECTORY, text, report, fd);
+    interpret(fd);
+    if (values[HINT_cb_nodes].source == HINT_FROM_DIRECTORY ||
+        values[HINT_cb_config_list].source == HINT_FROM_DIRECTORY)
+        find_aggregators(fd);
+}
+
+/* ---- for the open ----------------------------------------------------- */
+
 void hints_layout(ADIO_File fd, struct weft_layout *layout)
 {
     const struct hint_set *asked = &driver_file(fd)->hints.asked;
@@ -399,21 +464,6 @@ static int *places_on_hosts(ADIO_cb_name_array array)
 
 int __real_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
 int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
-
-static bool list_was_refused; /* the latest one */
-
-bool hints_list_was_refused(void)
-{
-    return list_was_refused;
-}
-
-void hints_refuse_list(ADIO_File fd)
-{
-    driver_file(fd)->hints.asked.values[HINT_cb_config_list] = (struct hint_value){0};
-    ADIOI_Free(fd->hints->cb_config_list);
-    fd->hints->cb_config_list = ADIOI_Strdup(ADIOI_CB_CONFIG_LIST_DFLT);
-    interpret(fd);
-}
 
 /* The user's own list, on rank 0. One that leaves nobody would make the open fail. */
 static int parse_list(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)

@@ -171,6 +171,7 @@ void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code)
         fd->fp_ind = answer.end;
     if (answer.is_list_refused)
         hints_refuse_list(fd);
+    hints_take_directory(fd);
     hints_publish(fd);
 }
 

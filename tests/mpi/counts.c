@@ -122,6 +122,28 @@ static void collective_open(struct test *test)
     }
 }
 
+/* What a directory has for its files comes with the same request. */
+static void directory_hints(struct test *test)
+{
+    struct counts before, counts;
+    MPI_File file;
+    EXPECT_EQUAL(0, ask(test, &before)); /* makes the session */
+    if (test->rank == 0) {
+        const char *path = test_path(test, "d");
+        EXPECT_EQUAL(0, weft_mkdir(session, path, 0755));
+        EXPECT_EQUAL(0, weft_hints_set(session, path, "cb_nodes=2;cb_buffer_size=65536"));
+    }
+    for (int again = 0; again < 2; again++) {
+        EXPECT_EQUAL(0, ask(test, &before));
+        MPI(open_on(test, MPI_COMM_WORLD, "d/file", &file));
+        EXPECT(strcmp(test_hint(file, "cb_buffer_size"), "65536") == 0);
+        EXPECT(strcmp(test_hint(file, "cb_nodes"), test->ranks < 2 ? "1" : "2") == 0);
+        EXPECT_EQUAL(0, ask_since(test, &before, &counts));
+        EXPECT_EQUAL(1, counts.metadata);
+        MPI(MPI_File_close(&file));
+    }
+}
+
 /* Reading, writing and asking for the size cost the metadata server nothing. */
 static void metadata_during_io(struct test *test)
 {
@@ -202,6 +224,7 @@ static void wire_bytes(struct test *test)
 
 static const struct test_case cases[] = {
     {"collective-open", collective_open},
+    {"directory-hints", directory_hints},
     {"metadata-during-io", metadata_during_io},
     {"small-pieces", small_pieces},
     {"wire-bytes", wire_bytes},
