@@ -233,8 +233,8 @@ void hint_accepted(enum hint_id id, char *text, size_t size)
     char low[32], high[32];
     switch (row->type) {
     case HINT_INTEGER:
-        snprintf(text, size, "a number from %s%" PRIu64 " to %" PRIu64,
-                 row->place == HINT_IN_LAYOUT ? "0 or " : "", row->low, row->high);
+        snprintf(text, size, "%sa number from %" PRIu64 " to %" PRIu64,
+                 row->place == HINT_IN_LAYOUT ? "0, or " : "", row->low, row->high);
         break;
     case HINT_BYTES:
         size_text(row->low, low);

@@ -50,7 +50,7 @@ struct tool_command {
 
 tool_command_fn cmd_up, cmd_down, cmd_env, cmd_status, cmd_df;
 tool_command_fn cmd_ls, cmd_stat, cmd_mkdir, cmd_rm, cmd_mv, cmd_ln, cmd_touch, cmd_truncate;
-tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout;
+tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout, cmd_hints;
 
 /* ---- report.c: complaints, and the session ------------------------------- */
 

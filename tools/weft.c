@@ -25,6 +25,8 @@ static const struct tool_command commands[] = {
     {"chown", cmd_chown, "[OPTION...] USER[:GROUP] weft:PATH...", "change owner and group", true},
     {"layout", cmd_layout, "[OPTION...] weft:PATH...", "show on which servers the bytes are, or choose it",
      true},
+    {"hints", cmd_hints, "[OPTION...] weft:DIR [NAME=VALUE...]",
+     "show or set what MPI-IO takes for its files", true},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

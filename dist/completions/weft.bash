@@ -13,6 +13,17 @@ _weft_remote_paths()
     done < <(timeout 2 weft ls "$folder" 2>/dev/null)
 }
 
+# The hints that there are, as "name=" or with each of their values.
+_weft_hints()
+{
+    local name values value
+    while IFS='=' read -r name values; do
+        printf '%s=\n' "$name"
+        [[ $values == *'|'* ]] || continue
+        while IFS= read -r value; do printf '%s=%s\n' "$name" "$value"; done <<<"${values//|/$'\n'}"
+    done < <(weft hints --list 2>/dev/null | grep -E '^[a-z_]+=')
+}
+
 _weft()
 {
     local IFS=$'\n' word command='' i
@@ -37,6 +48,18 @@ _weft()
         local options
         options=$(weft "$command" --list-options 2>/dev/null | sed 's/=$//')
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+        return
+    fi
+    if [[ $command == hints && $COMP_LINE == *' weft:'*' '* && $word != weft:* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_weft_hints)" -- "$word")
+        # What stands in front of the = is on the line already; without one, names alone.
+        if [[ $word == *=* ]]; then
+            mapfile -t COMPREPLY < <(printf '%s\n' "${COMPREPLY[@]}" | grep -v '=$')
+            [[ $COMP_WORDBREAKS == *=* ]] && COMPREPLY=("${COMPREPLY[@]#*=}")
+        else
+            mapfile -t COMPREPLY < <(printf '%s\n' "${COMPREPLY[@]}" | grep '=$')
+            compopt -o nospace
+        fi
         return
     fi
     case $command in

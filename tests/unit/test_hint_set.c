@@ -129,7 +129,7 @@ static void integers(void **state)
     refuses("cb_nodes", "2147483648", "a number from 1 to 2147483647");
     refuses("cb_nodes", "4K", "a number");
     takes("weft_stripe_count", "0", "0");
-    refuses("weft_stripe_count", "4294967296", "a number from 0 or 1 to 4294967295");
+    refuses("weft_stripe_count", "4294967296", "0, or a number from 1 to 4294967295");
 }
 
 static void bytes(void **state)
