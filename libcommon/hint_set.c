@@ -463,19 +463,32 @@ void hint_set_parse(struct hint_set *set, enum hint_source source, const char *t
 
 /* ---- what several hints come to together ------------------------------ */
 
+/* The hint by which reads or writes go. The standard's says something only with false. */
+static enum hint_id deciding(const struct hint_set *set, bool is_write)
+{
+    enum hint_id romio = is_write ? HINT_romio_cb_write : HINT_romio_cb_read;
+    enum hint_source by_own = set->values[HINT_weft_collective].source;
+    enum hint_source by_romio = set->values[romio].source;
+    enum hint_source by_standard = set->values[HINT_collective_buffering].number == 0
+                                       ? set->values[HINT_collective_buffering].source
+                                       : HINT_FROM_TABLE;
+    if (by_own != HINT_FROM_TABLE && by_own >= by_romio && by_own >= by_standard)
+        return HINT_weft_collective;
+    if (by_romio != HINT_FROM_TABLE && by_romio >= by_standard)
+        return romio;
+    return by_standard != HINT_FROM_TABLE ? HINT_collective_buffering : HINT_weft_collective;
+}
+
 enum strategy hint_set_collective(const struct hint_set *set, bool is_write)
 {
-    const struct hint_value *own = &set->values[HINT_weft_collective];
-    const struct hint_value *romio = &set->values[is_write ? HINT_romio_cb_write : HINT_romio_cb_read];
-    const struct hint_value *standard = &set->values[HINT_collective_buffering];
-    if (own->source != HINT_FROM_TABLE && own->source >= romio->source && own->source >= standard->source)
-        return (enum strategy)own->number;
+    enum hint_id id = deciding(set, is_write);
     /* automatic, enable, disable stand in the order of auto, two_phase, direct. */
-    if (romio->source != HINT_FROM_TABLE && romio->source >= standard->source)
-        return (enum strategy)romio->number;
-    if (standard->source != HINT_FROM_TABLE && standard->number == 0)
-        return STRATEGY_DIRECT;
-    return (enum strategy)own->number;
+    return id == HINT_collective_buffering ? STRATEGY_DIRECT : (enum strategy)set->values[id].number;
+}
+
+enum hint_source hint_set_collective_source(const struct hint_set *set, bool is_write)
+{
+    return set->values[deciding(set, is_write)].source;
 }
 
 /* Of two names for one thing, the later source's, or Weft's own. */

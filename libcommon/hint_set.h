@@ -138,6 +138,8 @@ enum strategy { STRATEGY_AUTO, STRATEGY_TWO_PHASE, STRATEGY_DIRECT, STRATEGY_COU
 /* hint_set_collective(): what weft_collective, romio_cb_read or _write and
  * collective_buffering come to together for reads or writes. */
 enum strategy hint_set_collective(const struct hint_set *set, bool is_write);
+/* hint_set_collective_source(): from where that is. */
+enum hint_source hint_set_collective_source(const struct hint_set *set, bool is_write);
 /* hint_set_layout(): the chunk size and stripe count asked for; 0: the directory's. */
 uint64_t hint_set_chunk_size(const struct hint_set *set);
 uint32_t hint_set_stripe_count(const struct hint_set *set);

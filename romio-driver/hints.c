@@ -279,13 +279,16 @@ static void tell_layout(struct driver_file *file)
     hint_set_text(told, HINT_weft_pool, HINT_FROM_FILE, layout.pool);
 }
 
-/* Both names of a strategy tell the same. */
+/* All names of a strategy tell the same, and from where it is. */
 static void tell_collective(struct driver_hints *hints)
 {
-    tell_number(hints, HINT_romio_cb_read, hints->collective_read);
-    tell_number(hints, HINT_romio_cb_write, hints->collective_write);
-    tell_number(hints, HINT_weft_collective,
-                hints->collective_read == hints->collective_write ? hints->collective_read : STRATEGY_AUTO);
+    enum hint_source read = hint_set_collective_source(&hints->asked, false);
+    enum hint_source write = hint_set_collective_source(&hints->asked, true);
+    bool is_same = hints->collective_read == hints->collective_write;
+    hint_set_number(&hints->told, HINT_romio_cb_read, read, hints->collective_read);
+    hint_set_number(&hints->told, HINT_romio_cb_write, write, hints->collective_write);
+    hint_set_number(&hints->told, HINT_weft_collective, read > write ? read : write,
+                    is_same ? hints->collective_read : STRATEGY_AUTO);
 }
 
 /* What ROMIO says by itself and what means nothing here goes away. */

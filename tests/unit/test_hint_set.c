@@ -347,6 +347,13 @@ static void collective(void **state)
     collective_of("the standard's true says nothing", STRATEGY_TWO_PHASE, STRATEGY_TWO_PHASE);
     put(HINT_FROM_INFO, "collective_buffering", "false");
     collective_of("the standard's false, last", STRATEGY_DIRECT, STRATEGY_DIRECT);
+    /* The standard's true is no strategy of its own: what others say holds. */
+    hint_set_init(&set);
+    put(HINT_FROM_ENVIRONMENT, "romio_cb_write", "disable");
+    put(HINT_FROM_INFO, "collective_buffering", "true");
+    collective_of("true behind ROMIO's", STRATEGY_AUTO, STRATEGY_DIRECT);
+    assert_int_equal(hint_set_collective_source(&set, true), HINT_FROM_ENVIRONMENT);
+    assert_int_equal(hint_set_collective_source(&set, false), HINT_FROM_TABLE);
 }
 
 static void layout(void **state)
