@@ -33,15 +33,15 @@ static struct reach reach_of(const struct access *access)
     return reach;
 }
 
-/* Collective: the method, the same on all ranks. `reaches` has an entry for each rank. */
-static enum method agree(ADIO_File fd, const struct access *access, enum strategy asked, bool is_write,
-                         struct reach *reaches, int ranks)
+/* Collective: the method and why, the same on all ranks. `reaches` has an entry for each rank. */
+static struct choice agree(ADIO_File fd, const struct access *access, enum strategy asked, bool is_write,
+                           struct reach *reaches, int ranks)
 {
     struct weft_layout layout;
     struct reach mine = reach_of(access);
     weft_file_layout(driver_file(fd)->file, &layout);
     MPI_Allgather(&mine, sizeof mine, MPI_BYTE, reaches, sizeof mine, MPI_BYTE, fd->comm);
-    return strategy_choose(asked, is_write, reaches, ranks, (int64_t)layout.chunk_size).method;
+    return strategy_choose(asked, is_write, reaches, ranks, (int64_t)layout.chunk_size);
 }
 
 /* The call by another method than the separate one. An access that could not begin has no
@@ -60,7 +60,7 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
 {
     struct driver_file *file = driver_file(fd);
     enum strategy asked = is_write ? file->hints.collective_write : file->hints.collective_read;
-    enum method method = METHOD_SEPARATE;
+    struct choice choice = {METHOD_SEPARATE, file->is_atomic ? "in atomic mode" : "asked for"};
     struct failure failure = {.class = MPI_SUCCESS};
     struct access access;
     int ranks;
@@ -71,8 +71,9 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
         access.bytes = access.left = 0;
     }
     if (!file->is_atomic && (is_write || asked != STRATEGY_DIRECT))
-        method = agree(fd, &access, asked, is_write, reaches, ranks);
-    if (method == METHOD_SEPARATE) {
+        choice = agree(fd, &access, asked, is_write, reaches, ranks);
+    explain_strategy(fd, is_write, strategy_method_name(choice.method), choice.reason);
+    if (choice.method == METHOD_SEPARATE) {
         access_end(&access);
         ADIOI_Free(reaches);
         if (is_write)
@@ -82,7 +83,7 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
                                 error_code);
         return;
     }
-    int64_t moved = move_together(fd, &access, is_write, method, reaches, &failure);
+    int64_t moved = move_together(fd, &access, is_write, choice.method, reaches, &failure);
     *error_code = failure_code(&failure);
     if (moved > 0 && file_ptr_type == ADIO_INDIVIDUAL)
         fd->fp_ind = access_offset_after(&access, moved);
@@ -96,11 +97,15 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
 void driver_read_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
                       int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
+    explain_begin_access(fd, false, EXPLAIN_COLLECTIVE, datatype);
     access_collective(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, false);
+    explain_end_access(fd, count, datatype);
 }
 
 void driver_write_coll(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                        int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code)
 {
+    explain_begin_access(fd, true, EXPLAIN_COLLECTIVE, datatype);
     access_collective(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code, true);
+    explain_end_access(fd, count, datatype);
 }

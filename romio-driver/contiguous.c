@@ -51,8 +51,10 @@ void driver_read_contig(ADIO_File fd, void *buffer, romio_count_t count, MPI_Dat
 {
     struct driver_file *file = driver_file(fd);
     int64_t length = run_length(fd, count, datatype, file_ptr_type, &offset);
+    explain_begin(file, 0);
     ssize_t result = move(file, buffer, length, offset, false);
     finish(fd, result, file_ptr_type, offset, status, error_code);
+    explain_end(file, length);
 }
 
 void driver_write_contig(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
@@ -60,6 +62,8 @@ void driver_write_contig(ADIO_File fd, const void *buffer, romio_count_t count, 
 {
     struct driver_file *file = driver_file(fd);
     int64_t length = run_length(fd, count, datatype, file_ptr_type, &offset);
+    explain_begin(file, EXPLAIN_WRITE);
     ssize_t result = move(file, (void *)buffer, length, offset, true);
     finish(fd, result, file_ptr_type, offset, status, error_code);
+    explain_end(file, length);
 }

@@ -33,6 +33,7 @@ void driver_fcntl(ADIO_File fd, int flag, ADIO_Fcntl_t *arguments, int *error_co
 {
     struct driver_file *file = driver_file(fd);
     uint64_t size = 0;
+    explain_begin(file, EXPLAIN_SIZE);
     switch (flag) {
     case ADIO_FCNTL_GET_FSIZE:
         *error_code = failure_report(weft_file_size(file->file, &size));
@@ -45,6 +46,7 @@ void driver_fcntl(ADIO_File fd, int flag, ADIO_Fcntl_t *arguments, int *error_co
         *error_code = refuse("this file operation is unknown to the Weft driver");
         break;
     }
+    explain_end(file, 0);
 }
 
 /* What rank 0 does for all, when all have come to this point. */
@@ -82,12 +84,16 @@ static int resize_file(struct driver_file *file, uint64_t size)
  */
 void driver_flush(ADIO_File fd, int *error_code)
 {
+    explain_begin(driver_file(fd), EXPLAIN_SYNC);
     once_for_all(fd, sync_file, 0, error_code);
+    explain_end(driver_file(fd), 0);
 }
 
 void driver_resize(ADIO_File fd, ADIO_Offset size, int *error_code)
 {
+    explain_begin(driver_file(fd), EXPLAIN_SIZE);
     once_for_all(fd, resize_file, (uint64_t)size, error_code);
+    explain_end(driver_file(fd), 0);
 }
 
 void driver_delete(const char *given, int *error_code)

@@ -33,6 +33,7 @@
 #define DRIVER_PATH_BYTES  (WEFT_PATH_BYTES_MAX + 64)
 #define DRIVER_NAME        "WEFT: Weft parallel storage service"
 
+struct explain;
 struct failure;
 struct view;
 
@@ -54,10 +55,11 @@ struct driver_hints {
 struct driver_file {
     weft_file_t *file;
     struct driver_hints hints;
-    bool can_read;                     /* not so when the user may only write the file */
-    bool is_atomic;                    /* MPI_File_set_atomicity; fd->atomicity stays 0: see atomic.c */
-    bool moved_shared_pointer;         /* this rank did, since the view was set */
-    struct view *view;                 /* the file view's pieces, made when first needed */
+    bool can_read;             /* not so when the user may only write the file */
+    bool is_atomic;            /* MPI_File_set_atomicity; fd->atomicity stays 0: see atomic.c */
+    bool moved_shared_pointer; /* this rank did, since the view was set */
+    struct view *view;         /* the file view's pieces, made when first needed */
+    struct explain *explain;   /* NULL: nobody asked for it; see explain.c */
 };
 
 static inline struct driver_file *driver_file(ADIO_File fd)
@@ -252,6 +254,14 @@ void driver_iread_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_D
                           int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
 void driver_iwrite_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                            int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
+/*
+ * A nonblocking collective call may not wait for other ranks, and list I/O needs no
+ * exchange with them: each rank sends its own.
+ */
+void driver_iread_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                       int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
+void driver_iwrite_coll(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
+                        int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code);
 
 /* nonblocking_progress(): moves all operations on, without waiting, and tells MPI
  * which requests are complete; returns how many are complete now. For MPI's progress. */
@@ -287,6 +297,89 @@ int64_t atomic_unlock(weft_lock_t *lock, int64_t result);
 
 /* shared_pointer_add(): moves the shared file pointer by so many etypes; `before` is where it was. */
 int shared_pointer_add(ADIO_File fd, int64_t add, int64_t *before);
+
+/* ---- explain.c -------------------------------------------------------- */
+
+/*
+ * Calls by class, for weft_explain=true. Without it, each of these is one branch.
+ * A read or write is the sum of these bits; the others have numbers behind them.
+ */
+enum explain_class {
+    EXPLAIN_STRIDED = 1, /* in memory, in the file or both */
+    EXPLAIN_NONBLOCKING = 2,
+    EXPLAIN_COLLECTIVE = 4,
+    EXPLAIN_WRITE = 8,
+    EXPLAIN_OTHERS = 16,
+    EXPLAIN_POINTER = EXPLAIN_OTHERS, /* a move of the shared file pointer */
+    EXPLAIN_SIZE,                     /* asked for or set */
+    EXPLAIN_SYNC,
+    EXPLAIN_BETWEEN, /* what happens while no call goes on */
+    EXPLAIN_COUNT,
+};
+
+/* explain_start(): once the file is open, if its hints ask for it. */
+void explain_start(ADIO_File fd);
+/* explain_tell(): collective, before the file is closed; nothing happens where no hint asks for it. */
+void explain_tell(ADIO_File fd);
+void explain_forget(struct driver_file *file);
+
+void explain_call_begin(struct explain *explain, enum explain_class class);
+void explain_call_end(struct explain *explain, int64_t bytes);
+enum explain_class explain_class_of(ADIO_File fd, bool is_write, unsigned kind, MPI_Datatype datatype);
+void explain_method(struct explain *explain, bool is_write, const char *method, const char *reason);
+
+/* explain_begin(), explain_end(): around a call; those inside of it are part of it. `bytes` is what
+ * the call asked for. */
+static inline void explain_begin(const struct driver_file *file, enum explain_class class)
+{
+    if (file->explain != NULL)
+        explain_call_begin(file->explain, class);
+}
+
+static inline void explain_end(const struct driver_file *file, int64_t bytes)
+{
+    if (file->explain != NULL)
+        explain_call_end(file->explain, bytes);
+}
+
+/* The same for reads and writes of a datatype; `kind` is bits of the class that are known. */
+static inline void explain_begin_access(ADIO_File fd, bool is_write, unsigned kind, MPI_Datatype datatype)
+{
+    struct explain *explain = driver_file(fd)->explain;
+    if (explain != NULL)
+        explain_call_begin(explain, explain_class_of(fd, is_write, kind, datatype));
+}
+
+static inline void explain_end_access(ADIO_File fd, romio_count_t count, MPI_Datatype datatype)
+{
+    MPI_Count size;
+    if (driver_file(fd)->explain == NULL)
+        return;
+    MPI_Type_size_x(datatype, &size);
+    explain_call_end(driver_file(fd)->explain, (int64_t)size * count);
+}
+
+/* explain_strategy(): once in each collective read or write: by which method it is done, and why. Both
+ * texts are the same on all ranks, and one of a few. */
+static inline void explain_strategy(ADIO_File fd, bool is_write, const char *method, const char *reason)
+{
+    struct explain *explain = driver_file(fd)->explain;
+    if (explain != NULL)
+        explain_method(explain, is_write, method, reason);
+}
+
+/* An operation that goes on after the call that began it. */
+struct explain_op {
+    struct explain *explain; /* NULL: it is not counted */
+    enum explain_class class;
+    int64_t since_ns;
+};
+
+/* explain_op_begin(): ends the call that began it. explain_op_step(), explain_op_stepped(): around each
+ * step that moves it on; from any thread, with op->explain not NULL. */
+void explain_op_begin(struct explain *explain, struct explain_op *op, int64_t bytes);
+void explain_op_step(const struct explain_op *op);
+void explain_op_stepped(const struct explain_op *op, bool is_end);
 
 /* ---- control.c -------------------------------------------------------- */
 

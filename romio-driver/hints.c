@@ -350,6 +350,8 @@ void driver_set_info(ADIO_File fd, MPI_Info users_info, int *error_code)
     if (is_first)
         choose_aggregators(fd);
     hints_publish(fd);
+    if (driver_file(fd)->hints.is_explained)
+        explain_start(fd);
 }
 
 /* ---- from the directory ----------------------------------------------- */

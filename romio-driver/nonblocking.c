@@ -37,6 +37,7 @@ struct chain {
     weft_lock_t *lock;
     int64_t moved;
     struct failure failure;
+    struct explain_op explained;
     MPI_Request request;
     bool is_taken;      /* by a thread that moves it on */
     struct chain *next; /* of those under way */
@@ -111,11 +112,16 @@ static void note_result(struct chain *chain, int result)
 /* The operation is done: starts the next one. */
 static void move_on(struct chain *chain)
 {
+    bool is_explained = chain->explained.explain != NULL;
+    if (is_explained)
+        explain_op_step(&chain->explained);
     ssize_t result = weft_wait(chain->op);
     chain->op = NULL;
     note_result(chain, next_operation(chain, result));
     if (chain->op == NULL)
         note_result(chain, start_unlock(chain));
+    if (is_explained)
+        explain_op_stepped(&chain->explained, chain->op == NULL);
 }
 
 /* ---- all of them ------------------------------------------------------ */
@@ -254,8 +260,10 @@ static void give_request(struct chain *chain, const struct driver_file *file, AD
         progress_begin();
 }
 
-static void begin(ADIO_File fd, bool is_write, const void *buffer, romio_count_t count, MPI_Datatype datatype,
-                  int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
+/* `kind` is EXPLAIN_COLLECTIVE or 0. */
+static void begin(ADIO_File fd, bool is_write, unsigned kind, const void *buffer, romio_count_t count,
+                  MPI_Datatype datatype, int file_ptr_type, ADIO_Offset offset, ADIO_Request *request,
+                  int *error_code)
 {
     struct driver_file *file = driver_file(fd);
     struct chain *chain = ADIOI_Calloc(1, sizeof *chain);
@@ -263,6 +271,7 @@ static void begin(ADIO_File fd, bool is_write, const void *buffer, romio_count_t
     chain->file = file->file;
     chain->start = is_write ? weft_file_write_list_async : weft_file_read_list_async;
     chain->failure.class = MPI_SUCCESS;
+    explain_begin_access(fd, is_write, kind | EXPLAIN_NONBLOCKING, datatype);
 
     if (access_begin(access, fd, buffer, count, datatype, file_ptr_type, offset)) {
         access_keep(access);
@@ -275,9 +284,12 @@ static void begin(ADIO_File fd, bool is_write, const void *buffer, romio_count_t
         *error_code = failure_code(&chain->failure);
     }
     if (chain->op != NULL) {
+        if (file->explain != NULL)
+            explain_op_begin(file->explain, &chain->explained, access->bytes);
         give_request(chain, file, request);
         return;
     }
+    explain_end_access(fd, count, datatype);
     chain_free(chain);
     if (*error_code == MPI_SUCCESS)
         MPIO_Completed_request_create(&fd, 0, error_code, request);
@@ -288,13 +300,25 @@ static void begin(ADIO_File fd, bool is_write, const void *buffer, romio_count_t
 void driver_iread_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
                           int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
 {
-    begin(fd, false, buffer, count, datatype, file_ptr_type, offset, request, error_code);
+    begin(fd, false, 0, buffer, count, datatype, file_ptr_type, offset, request, error_code);
 }
 
 void driver_iwrite_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
                            int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
 {
-    begin(fd, true, buffer, count, datatype, file_ptr_type, offset, request, error_code);
+    begin(fd, true, 0, buffer, count, datatype, file_ptr_type, offset, request, error_code);
+}
+
+void driver_iread_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
+                       int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
+{
+    begin(fd, false, EXPLAIN_COLLECTIVE, buffer, count, datatype, file_ptr_type, offset, request, error_code);
+}
+
+void driver_iwrite_coll(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
+                        int file_ptr_type, ADIO_Offset offset, ADIO_Request *request, int *error_code)
+{
+    begin(fd, true, EXPLAIN_COLLECTIVE, buffer, count, datatype, file_ptr_type, offset, request, error_code);
 }
 
 /* ROMIO's contiguous calls have their offset in bytes, the others in the view's

@@ -140,6 +140,7 @@ static int close_handle(ADIO_File fd)
     if (rank == 0 && file->file != NULL)
         error = weft_file_close(file->file);
     view_forget(file);
+    explain_forget(file);
     ADIOI_Free(file);
     fd->fs_ptr = NULL;
     return error;
@@ -173,6 +174,8 @@ void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code)
         hints_refuse_list(fd);
     hints_take_directory(fd);
     hints_publish(fd);
+    if (driver_file(fd)->hints.is_explained)
+        explain_start(fd);
 }
 
 /* What is deleted right behind the close need not last. */
@@ -188,6 +191,7 @@ void driver_close(ADIO_File fd, int *error_code)
     int sync_code = MPI_SUCCESS;
     if (wants_sync(fd))
         driver_flush(fd, &sync_code);
+    explain_tell(fd);
     int error = close_handle(fd);
     if (error < 0)
         failure_set(&failure, error);

@@ -18,7 +18,10 @@ int shared_pointer_add(ADIO_File fd, int64_t add, int64_t *before)
     struct driver_file *file = driver_file(fd);
     if (add != 0)
         file->moved_shared_pointer = true;
-    return weft_file_pointer_add(file->file, add, before);
+    explain_begin(file, EXPLAIN_POINTER);
+    int error = weft_file_pointer_add(file->file, add, before);
+    explain_end(file, 0);
+    return error;
 }
 
 void __real_ADIO_Get_shared_fp(ADIO_File fd, ADIO_Offset add, ADIO_Offset *before, int *error_code);
@@ -51,7 +54,9 @@ void __wrap_ADIO_Set_shared_fp(ADIO_File fd, ADIO_Offset value, int *error_code)
     }
     struct driver_file *file = driver_file(fd);
     file->moved_shared_pointer = true;
+    explain_begin(file, EXPLAIN_POINTER);
     *error_code = failure_report(weft_file_pointer_set(file->file, value));
+    explain_end(file, 0);
 }
 
 void __real_ADIOI_Shfp_fname(ADIO_File fd, int rank, int *error_code);

@@ -55,6 +55,7 @@ static void access_strided(ADIO_File fd, const void *buffer, romio_count_t count
     struct driver_file *file = driver_file(fd);
     struct access access;
     int64_t moved = 0;
+    explain_begin_access(fd, is_write, 0, datatype);
     if (access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {
         if (access.bytes > 0)
             moved = move_locked(file, &access, is_write);
@@ -70,6 +71,7 @@ static void access_strided(ADIO_File fd, const void *buffer, romio_count_t count
     fd->fp_sys_posn = -1;
     if (status != NULL)
         MPIR_Status_set_bytes(status, MPI_BYTE, moved < 0 ? 0 : moved);
+    explain_end_access(fd, count, datatype);
 }
 
 void driver_read_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,

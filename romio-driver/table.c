@@ -38,12 +38,8 @@ ADIOI_Fns driver_table = {
     .ADIOI_xxx_Delete = driver_delete,
     .ADIOI_xxx_Feature = driver_feature,
     .fsname = DRIVER_NAME,
-    /*
-     * A nonblocking collective call may not wait for other ranks, and list I/O
-     * needs no exchange with them: each rank sends its own.
-     */
-    .ADIOI_xxx_IreadStridedColl = driver_iread_strided,
-    .ADIOI_xxx_IwriteStridedColl = driver_iwrite_strided,
+    .ADIOI_xxx_IreadStridedColl = driver_iread_coll,
+    .ADIOI_xxx_IwriteStridedColl = driver_iwrite_coll,
 };
 
 bool driver_path_match(const char *path)

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <weft/weft.h>
 
 #include "mpi_test.h"
@@ -328,30 +327,6 @@ static void precedence_of_names(struct test *test)
 
 /* ---- complaints ------------------------------------------------------- */
 
-static FILE *captured;
-static int real_stderr;
-
-/* From here on this process's standard error goes into a file. */
-static void capture(void)
-{
-    fflush(stderr);
-    captured = tmpfile();
-    real_stderr = dup(STDERR_FILENO);
-    dup2(fileno(captured), STDERR_FILENO);
-}
-
-static const char *capture_end(void)
-{
-    static char text[16384];
-    fflush(stderr);
-    dup2(real_stderr, STDERR_FILENO);
-    close(real_stderr);
-    rewind(captured);
-    text[fread(text, 1, sizeof text - 1, captured)] = '\0';
-    fclose(captured);
-    return text;
-}
-
 static int count_of(const char *text, const char *part)
 {
     int count = 0;
@@ -376,7 +351,7 @@ static void complaints(struct test *test)
         SKIP("complaints are Weft's");
     EXPECT_EQUAL(0, make_directory(test, "d", "weft_durabilty=close; striping_unit=8192; nonsense"));
     set_environment("cb_buffer_size=lots;weft_explain=treu");
-    capture();
+    test_capture();
     for (int i = 0; i < 3; i++) {
         MPI(open_with(test, "d/file", &file, asked, 5));
         EXPECT_HINT(file, "weft_collective", "auto");
@@ -384,7 +359,7 @@ static void complaints(struct test *test)
         EXPECT_HINT(file, "romio_cb_pfr", "");
         MPI(MPI_File_close(&file));
     }
-    const char *text = capture_end();
+    const char *text = test_capture_end();
     set_environment(NULL);
     if (test->rank != 0) {
         EXPECT(strstr(text, "hint") == NULL, "rank %d says: %s", test->rank, text);
@@ -411,9 +386,9 @@ static void directory_list_of_nobody(struct test *test)
     if (!test->is_weft)
         SKIP("directories with hints are Weft's");
     EXPECT_EQUAL(0, make_directory(test, "d", "cb_config_list=no-such-host:1;weft_collective=two_phase"));
-    capture();
+    test_capture();
     int code = open_with(test, "d/file", &file, NULL, 0);
-    const char *text = capture_end();
+    const char *text = test_capture_end();
     MPI(code);
     EXPECT_HINT(file, "cb_config_list", "*:1");
     EXPECT_EQUAL(1, listed_aggregators(file));
@@ -434,9 +409,9 @@ static void ranks_differ(struct test *test)
     if (test->ranks < 2)
         SKIP("for two ranks or more");
     snprintf(value, sizeof value, "%d", test->rank < 1 ? 100000 : 200000);
-    capture();
+    test_capture();
     int code = open_with(test, "file", &file, asked, 1);
-    const char *text = capture_end();
+    const char *text = test_capture_end();
     MPI(code);
     EXPECT_HINT(file, "cb_buffer_size", "100000");
     EXPECT(interleave(test, file));

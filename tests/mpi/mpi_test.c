@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *program_name;
 
@@ -100,6 +101,33 @@ const char *test_hint(MPI_File file, const char *key)
     if (!found)
         value[0] = '\0';
     return value;
+}
+
+static FILE *captured;
+static int real_stderr;
+
+void test_capture(void)
+{
+    fflush(stderr);
+    captured = tmpfile();
+    if (captured == NULL) {
+        fprintf(stderr, "%s: no temporary file for what is said\n", program_name);
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+    real_stderr = dup(STDERR_FILENO);
+    dup2(fileno(captured), STDERR_FILENO);
+}
+
+const char *test_capture_end(void)
+{
+    static char text[32768];
+    fflush(stderr);
+    dup2(real_stderr, STDERR_FILENO);
+    close(real_stderr);
+    rewind(captured);
+    text[fread(text, 1, sizeof text - 1, captured)] = '\0';
+    fclose(captured);
+    return text;
 }
 
 void *test_alloc(size_t bytes)

@@ -97,6 +97,10 @@ long long test_first_wrong(const void *buffer, size_t length, uint64_t offset, u
 
 /* A hint in effect, as text ("" when there is none). In a static buffer. */
 const char *test_hint(MPI_File file, const char *key);
+/* test_capture(): from here on the process's standard error goes into a file, up to
+ * test_capture_end(), which returns what was said. In a static buffer. */
+void test_capture(void);
+const char *test_capture_end(void);
 /* Memory, or the end of the program. */
 void *test_alloc(size_t bytes);
 /* The bytes that a status tells of. */
