@@ -82,14 +82,15 @@
     X(romio_cb_write, CHOICE, 0, 2, "automatic|enable|disable", "automatic", VIEW, TEXT,                  \
       "The same for collective writes.")                                                                  \
     X(cb_nodes, INTEGER, 1, INT32_MAX, "", "", OPEN, TEXT,                                                \
-      "Number of aggregators of two-phase I/O; at most all ranks. Without it, as many as cb_config_list " \
-      "allows. Where cb_config_list is not given, they are spread over the hosts.")                       \
+      "Number of aggregators of two-phase I/O; at most all ranks. Without it, as many as "                \
+      "cb_config_list allows, or, without that too, as the file has groups. Where cb_config_list is not " \
+      "given, they are spread over the hosts.")                                                           \
     X(cb_config_list, TEXT, 0, HINT_TEXT_BYTES_MAX, "", "", OPEN, TEXT,                                   \
       "Which hosts give how many aggregators: HOST:N,HOST:N,..., where a host may be * for all others "   \
       "and N may be * for all its ranks. A list that allows no rank at all is reported and passed over. " \
-      "Without it, *:1, or *:* when cb_nodes is given.")                                                  \
+      "Without it, *:*.")                                                                                 \
     X(cb_buffer_size, BYTES, 1, INT32_MAX, "", "16777216", VIEW, TEXT,                                    \
-      "Bytes of an aggregator's buffer; two-phase I/O moves as much in each of its rounds.")              \
+      "About how many bytes an aggregator moves in each round of two-phase I/O; at most 256M are taken.") \
     X(romio_ds_read, CHOICE, 0, 0, "disable", "disable", VIEW, TEXT,                                      \
       "Data sieving, which reads or writes more than was asked for. Weft sends lists of pieces instead, " \
       "so disable is what holds; automatic and enable are reported.")                                     \

@@ -229,7 +229,8 @@ static void interpret(ADIO_File fd)
     fit_collective_buffer(fd, (int)values[HINT_cb_buffer_size].number);
 }
 
-/* ROMIO's own default is one aggregator a host, however many the user asks for. */
+/* ROMIO's own default is one aggregator a host, however many the user asks for. Where
+ * the user says nothing, hints_publish() leaves as many of them as the file has groups. */
 static void choose_aggregators(ADIO_File fd)
 {
     const struct driver_hints *hints = &driver_file(fd)->hints;
@@ -240,9 +241,8 @@ static void choose_aggregators(ADIO_File fd)
     if (hints->has_cb_nodes && values[HINT_cb_nodes].number < (uint64_t)ranks)
         fd->hints->cb_nodes = (int)values[HINT_cb_nodes].number;
     ADIOI_Free(fd->hints->cb_config_list);
-    fd->hints->cb_config_list = ADIOI_Strdup(hints->has_cb_config_list ? values[HINT_cb_config_list].text
-                                             : hints->has_cb_nodes     ? ANY_RANKS
-                                                                       : ADIOI_CB_CONFIG_LIST_DFLT);
+    fd->hints->cb_config_list =
+        ADIOI_Strdup(hints->has_cb_config_list ? values[HINT_cb_config_list].text : ANY_RANKS);
 }
 
 static bool list_was_refused; /* the latest one */
@@ -256,7 +256,7 @@ void hints_refuse_list(ADIO_File fd)
 {
     driver_file(fd)->hints.asked.values[HINT_cb_config_list] = (struct hint_value){0};
     ADIOI_Free(fd->hints->cb_config_list);
-    fd->hints->cb_config_list = ADIOI_Strdup(ADIOI_CB_CONFIG_LIST_DFLT);
+    fd->hints->cb_config_list = ADIOI_Strdup(ANY_RANKS);
     interpret(fd);
 }
 
@@ -302,20 +302,30 @@ static void forget_meaningless(MPI_Info info)
     }
 }
 
+/* More aggregators than groups would meet at the same storage shards. */
+static void bound_aggregators(ADIO_File fd)
+{
+    const struct driver_hints *hints = &driver_file(fd)->hints;
+    struct weft_layout layout;
+    weft_file_layout(driver_file(fd)->file, &layout);
+    if (!hints->has_cb_nodes && !hints->has_cb_config_list &&
+        (uint32_t)fd->hints->cb_nodes > layout.stripe_count)
+        fd->hints->cb_nodes = (int)layout.stripe_count;
+}
+
 void hints_publish(ADIO_File fd)
 {
     struct driver_file *file = driver_file(fd);
     struct driver_hints *hints = &file->hints;
+    if (file->file != NULL)
+        bound_aggregators(fd);
     hints->told = hints->asked;
     tell_collective(hints);
     tell_number(hints, HINT_cb_nodes, (uint64_t)fd->hints->cb_nodes);
     hint_set_text(&hints->told, HINT_cb_config_list, hints->asked.values[HINT_cb_config_list].source,
                   fd->hints->cb_config_list);
-    if (file->file != NULL) {
+    if (file->file != NULL)
         tell_layout(file);
-        /* ROMIO cuts the aggregators' file domains at multiples of it. */
-        fd->hints->striping_unit = (int)hints->told.values[HINT_striping_unit].number;
-    }
     for (enum hint_id id = 0; id < HINT_COUNT; id++)
         if (hints->told.values[id].is_set)
             ADIOI_Info_set(fd->info, hint_rows[id].name, hints->told.values[id].text);
@@ -470,27 +480,12 @@ static int *places_on_hosts(ADIO_cb_name_array array)
 int __real_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
 int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
 
-/* The user's own list, on rank 0. One that leaves nobody would make the open fail. */
-static int parse_list(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
-{
-    char preset[] = ADIOI_CB_CONFIG_LIST_DFLT;
-    int taken = __real_ADIOI_cb_config_list_parse(list, array, ranks, cb_nodes);
-    list_was_refused = taken <= 0;
-    if (!list_was_refused)
-        return taken;
-    say_once("hint cb_config_list has no effect; it allows no rank to be an aggregator");
-    return __real_ADIOI_cb_config_list_parse(preset, array, ranks, cb_nodes);
-}
-
 /*
  * Where all ranks may be aggregators, ROMIO would take the first ones, which
  * are often on one host. Here each host gives one rank, then each a second one.
  */
-int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
+static int spread(ADIO_cb_name_array array, int ranks[], int cb_nodes)
 {
-    if (strcmp(list, ANY_RANKS) != 0)
-        return parse_list(list, array, ranks, cb_nodes);
-    list_was_refused = false;
     if (cb_nodes > array->namect)
         cb_nodes = array->namect;
     int *places = places_on_hosts(array);
@@ -501,4 +496,23 @@ int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int 
                 ranks[taken++] = rank;
     ADIOI_Free(places);
     return taken;
+}
+
+/* The user's own list, on rank 0. One that leaves nobody would make the open fail. */
+static int parse_list(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
+{
+    int taken = __real_ADIOI_cb_config_list_parse(list, array, ranks, cb_nodes);
+    list_was_refused = taken <= 0;
+    if (!list_was_refused)
+        return taken;
+    say_once("hint cb_config_list has no effect; it allows no rank to be an aggregator");
+    return spread(array, ranks, cb_nodes);
+}
+
+int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
+{
+    if (strcmp(list, ANY_RANKS) != 0)
+        return parse_list(list, array, ranks, cb_nodes);
+    list_was_refused = false;
+    return spread(array, ranks, cb_nodes);
 }
