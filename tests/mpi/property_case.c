@@ -254,6 +254,7 @@ void sequence_transfer(struct sequence *sequence, bool is_write)
     }
     if (way_is_shared(way))
         model->shared = shared;
+    sequence->has_moved_shared = way_is_shared(way);
     sequence->has_changed = is_write;
 }
 
@@ -318,16 +319,19 @@ static void check_file(struct sequence *sequence)
 bool sequence_check(struct sequence *sequence)
 {
     struct property *property = sequence->property;
+    bool has_changed = sequence->has_changed, has_moved = sequence->has_moved_shared;
     check_pointers(sequence);
+    sequence->has_changed = sequence->has_moved_shared = false;
     if (property_agree(property))
         return false;
+    if (!has_changed && !has_moved)
+        return true;
     if (property->rank == sequence->reader_rank) {
-        if (sequence->has_changed)
+        if (has_changed)
             check_file(sequence);
-        if (sequence->model.is_common_view && sequence->model.views[0].filetype->map.size > 0)
+        if (has_moved && sequence->model.is_common_view && sequence->model.views[0].filetype->map.size > 0)
             check_shared_pointer(sequence);
     }
-    sequence->has_changed = false;
     return !property_agree(property);
 }
 

@@ -62,6 +62,7 @@ bool sequence_open(struct sequence *sequence, int mode)
     draw_hints(sequence, info);
     fprintf(property->history, "\n");
     sequence->mode = mode;
+    sequence->has_moved_shared = true;
     model_reset_views(&sequence->model);
     if (mode & MPI_MODE_APPEND) {
         for (int rank = 0; rank < property->ranks; rank++)
@@ -158,6 +159,7 @@ void sequence_set_view(struct sequence *sequence)
     type_drop(etype);
     model->shared = 0;
     model->is_common_view = family == 0;
+    sequence->has_moved_shared = true;
     const struct view *view = &model->views[property->rank];
     fprintf(property->history, "set_view(");
     view_print(view, property->history);
@@ -224,6 +226,7 @@ void sequence_seek(struct sequence *sequence)
             whence == MPI_SEEK_SET   ? "set"
             : whence == MPI_SEEK_CUR ? "cur"
                                      : "end");
+    sequence->has_moved_shared = is_shared;
     if (is_shared)
         property_check(property, MPI_File_seek_shared(sequence->file, mine, whence), "seek_shared");
     else if (model->views[property->rank].filetype->map.size > 0)

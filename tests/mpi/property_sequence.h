@@ -15,8 +15,9 @@ struct sequence {
     MPI_File reader; /* of reader_rank alone: sees the file as any other program does */
     int reader_rank;
     int mode;
-    unsigned salt;    /* of the call */
-    bool has_changed; /* the last call changed the file */
+    unsigned salt;         /* of the call */
+    bool has_changed;      /* the last call changed the file */
+    bool has_moved_shared; /* and perhaps the shared pointer */
 };
 
 /* What one rank does in a call. */
