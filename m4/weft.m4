@@ -85,6 +85,30 @@ AC_DEFUN([WEFT_OPENMPI], [
     AC_SUBST([mcadir])
 ])
 
+# WEFT_MPICH: is there an MPICH that the ROMIO driver can be built for?
+AC_DEFUN([WEFT_MPICH], [
+    have_mpich=no
+    mpich_version=
+    mpich_why=
+    AS_IF([test "x$with_mpich" = xno], [mpich_why="--without-mpich"],
+        [test "x$enable_sanitizers" != xno], [mpich_why="--enable-sanitizers"], [
+        AC_PATH_PROGS([MPICH_MPICC], [mpicc.mpich mpicc], [no])
+        AC_PATH_PROGS([MPICH_MPIRUN], [mpirun.mpich mpiexec.hydra mpirun], [no])
+        AS_IF([test "$MPICH_MPICC" = no || test "$MPICH_MPIRUN" = no],
+            [mpich_why="install libmpich-dev and mpich"], [
+            # Only MPICH has this macro; it counts its versions as 40002300 for 4.0.2.
+            mpich_number=$(echo MPICH_NUMVERSION | "$MPICH_MPICC" -include mpi.h -E -P -x c - 2>/dev/null | tail -n 1)
+            AS_CASE([$mpich_number],
+                [''|*@<:@!0-9@:>@*], [mpich_why="install libmpich-dev and mpich"],
+                [AS_IF([test "$mpich_number" -lt 40000000], [mpich_why="older than 4.0"],
+                    [mpich_version=$((mpich_number / 10000000)).$((mpich_number / 100000 % 100)).$((mpich_number / 1000 % 100))
+                     have_mpich=yes])])])
+    ])
+    AS_IF([test "x$with_mpich" = xyes && test "$have_mpich" = no],
+        [AC_MSG_ERROR([--with-mpich: not found; $mpich_why])])
+    AM_CONDITIONAL([WITH_MPICH], [test "$have_mpich" = yes])
+])
+
 # WEFT_SANITIZERS(LIST): "no", or a list as -fsanitize wants it.
 AC_DEFUN([WEFT_SANITIZERS], [
     AS_IF([test "x$1" != xno], [
@@ -157,6 +181,9 @@ AC_DEFUN([WEFT_SUMMARY], [
     AS_IF([test "$have_openmpi" = yes],
         [weft_openmpi_remark="$openmpi_version, ROMIO from ${ROMIO_SRC:-the source package}"],
         [weft_openmpi_remark=$openmpi_why])
+    AS_IF([test "$have_mpich" = yes],
+        [weft_mpich_remark="$mpich_version, ROMIO from ${MPICH_SRC:-the source package}"],
+        [weft_mpich_remark=$mpich_why])
     AS_IF([test "$have_cmocka" = yes], [weft_cmocka_remark=],
         [test "x$enable_tests" = xno], [weft_cmocka_remark="--disable-tests"],
         [weft_cmocka_remark="make check needs it: install libcmocka-dev"])
@@ -173,6 +200,7 @@ AC_DEFUN([WEFT_SUMMARY], [
     WEFT_ROW([libsodium], [yes], [$($PKG_CONFIG --modversion libsodium)])
     WEFT_ROW([Jansson], [yes], [$($PKG_CONFIG --modversion jansson)])
     WEFT_ROW([ROMIO driver for Open MPI], [$have_openmpi], [$weft_openmpi_remark])
+    WEFT_ROW([ROMIO driver for MPICH], [$have_mpich], [$weft_mpich_remark])
     WEFT_ROW([unit tests (CMocka)], [$have_cmocka], [$weft_cmocka_remark])
     WEFT_ROW([valgrind], [$(weft_yes_no "$VALGRIND")], [])
     WEFT_ROW([strace], [$(weft_yes_no "$STRACE")], [])

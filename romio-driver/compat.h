@@ -15,6 +15,7 @@
  *   ROMIO_COUNTS_ARE_AINT     the table's counts are MPI_Aint, not int
  *   ROMIO_RESOLVE_TELLS       ADIO_ResolveFileType() returns whether the path
  *                             has a prefix to take off
+ *   ROMIO_HAS_LARGE_COUNTS    it has MPI-4's calls for files, with an MPI_Count: ..._c
  *   ROMIO_FLAT_IS_ATTRIBUTE   flattened datatypes are attributes of the types,
  *                             not one list of all
  */
@@ -43,6 +44,34 @@ typedef int romio_resolved_t;
 #else
 typedef void romio_resolved_t;
 #endif
+
+/* ---- calls for files ------------------------------------------------- */
+
+/* COMPAT_COUNTED(call)(..., COMPAT_COUNT(count), ...): with the largest count that ROMIO takes. */
+#ifdef ROMIO_HAS_LARGE_COUNTS
+#define COMPAT_COUNTED(call) call##_c
+#define COMPAT_COUNT(count)  (count)
+#else
+#define COMPAT_COUNTED(call) call
+#define COMPAT_COUNT(count)  ((int)(count))
+#endif
+
+/* ROMIO's own, where calls.c has functions for the driver's files: see romio.mk. */
+int romio_File_set_atomicity(MPI_File handle, int flag);
+int romio_File_get_atomicity(MPI_File handle, int *flag);
+int romio_File_read_ordered(MPI_File handle, void *buffer, int count, MPI_Datatype datatype,
+                            MPI_Status *status);
+int romio_File_read_ordered_c(MPI_File handle, void *buffer, MPI_Count count, MPI_Datatype datatype,
+                              MPI_Status *status);
+int romio_File_write_ordered(MPI_File handle, const void *buffer, int count, MPI_Datatype datatype,
+                             MPI_Status *status);
+int romio_File_write_ordered_c(MPI_File handle, const void *buffer, MPI_Count count, MPI_Datatype datatype,
+                               MPI_Status *status);
+int romio_File_read_ordered_begin(MPI_File handle, void *buffer, int count, MPI_Datatype datatype);
+int romio_File_read_ordered_begin_c(MPI_File handle, void *buffer, MPI_Count count, MPI_Datatype datatype);
+int romio_File_write_ordered_begin(MPI_File handle, const void *buffer, int count, MPI_Datatype datatype);
+int romio_File_write_ordered_begin_c(MPI_File handle, const void *buffer, MPI_Count count,
+                                     MPI_Datatype datatype);
 
 /* ---- flattened datatypes ---------------------------------------------- */
 

@@ -71,6 +71,13 @@ static inline struct driver_file *driver_file(ADIO_File fd)
 
 extern ADIOI_Fns driver_table;
 
+/* driver_owns(): false for files of others, which ROMIO serves in a library that stands in for
+ * all of MPI's files, and for what is no file at all. */
+static inline bool driver_owns(ADIO_File fd)
+{
+    return fd != NULL && fd->cookie == ADIOI_FILE_COOKIE && fd->file_system == DRIVER_FILE_SYSTEM;
+}
+
 /* driver_path_match(): true when this file is Weft's: by its prefix, or by
  * ROMIO_FSTYPE_FORCE, which then decides alone. */
 bool driver_path_match(const char *path);
@@ -101,7 +108,7 @@ void failure_say(struct failure *failure, int class, const char *text);
  * of the first that did afterwards, and the call returns true. */
 bool failure_agree(struct failure *failure, MPI_Comm comm);
 /* failure_code(): the error code for the caller of MPI: MPI_Error_class() of it
- * gives the class, MPI_Error_string() the text. */
+ * gives the class, MPI_Error_string() the text. Each MPI has its own. */
 int failure_code(const struct failure *failure);
 /* failure_report(): the error code for a read or write that gave `result`. */
 int failure_report(ssize_t result);
@@ -270,6 +277,9 @@ int nonblocking_progress(void);
  * MPI; from any thread. True while there are some that are not at their end. */
 bool nonblocking_advance(void);
 bool nonblocking_is_any(void);
+/* nonblocking_is_complete(): of the state of a request that the caller holds: whether
+ * nonblocking_progress() has told MPI. */
+bool nonblocking_is_complete(const void *state);
 /* nonblocking_finish(): waits until all operations of a file are at their end. */
 void nonblocking_finish(const weft_file_t *file);
 

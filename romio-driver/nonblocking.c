@@ -5,7 +5,7 @@
  * Each is a chain of operations of the library behind one of MPI's generalized
  * requests: one batch of pieces after the other, in atomic mode between taking a
  * lock and giving it back. Whoever finds an operation of a chain done starts the
- * next: MPI's own progress (component.c), or the thread of progress.c. Only the
+ * next: MPI's own progress (host.h), or the thread of progress.c. Only the
  * first may tell MPI that a request is complete.
  *
  * Memory: a chain belongs to its request. MPI gives it back by forget() when it
@@ -40,6 +40,7 @@ struct chain {
     struct explain_op explained;
     MPI_Request request;
     bool is_taken;      /* by a thread that moves it on */
+    atomic_bool is_complete;
     struct chain *next; /* of those under way */
 };
 
@@ -213,11 +214,18 @@ int nonblocking_progress(void)
         struct chain *chain = complete;
         complete = chain->next;
         completed++;
+        atomic_store(&chain->is_complete, true);
         MPI_Grequest_complete(chain->request); /* the chain may be gone after it */
     }
     if (is_idle) /* MPI asks without a pause, and a server may need this core */
         sched_yield();
     return completed;
+}
+
+bool nonblocking_is_complete(const void *state)
+{
+    const struct chain *chain = state;
+    return atomic_load(&chain->is_complete);
 }
 
 /* ---- what MPI calls --------------------------------------------------- */

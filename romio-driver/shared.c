@@ -8,11 +8,6 @@
  */
 #include "driver.h"
 
-static bool is_ours(ADIO_File fd)
-{
-    return fd->file_system == DRIVER_FILE_SYSTEM;
-}
-
 int shared_pointer_add(ADIO_File fd, int64_t add, int64_t *before)
 {
     struct driver_file *file = driver_file(fd);
@@ -30,7 +25,7 @@ void __wrap_ADIO_Get_shared_fp(ADIO_File fd, ADIO_Offset add, ADIO_Offset *befor
 void __wrap_ADIO_Get_shared_fp(ADIO_File fd, ADIO_Offset add, ADIO_Offset *before, int *error_code)
 {
     int64_t value;
-    if (!is_ours(fd)) {
+    if (!driver_owns(fd)) {
         __real_ADIO_Get_shared_fp(fd, add, before, error_code);
         return;
     }
@@ -48,7 +43,7 @@ void __wrap_ADIO_Set_shared_fp(ADIO_File fd, ADIO_Offset value, int *error_code)
 
 void __wrap_ADIO_Set_shared_fp(ADIO_File fd, ADIO_Offset value, int *error_code)
 {
-    if (!is_ours(fd)) {
+    if (!driver_owns(fd)) {
         __real_ADIO_Set_shared_fp(fd, value, error_code);
         return;
     }
@@ -65,7 +60,7 @@ void __wrap_ADIOI_Shfp_fname(ADIO_File fd, int rank, int *error_code);
 /* The hidden file's name is freed at close, and else not used. */
 void __wrap_ADIOI_Shfp_fname(ADIO_File fd, int rank, int *error_code)
 {
-    if (is_ours(fd))
+    if (driver_owns(fd))
         fd->shared_fp_fname = ADIOI_Strdup("");
     else
         __real_ADIOI_Shfp_fname(fd, rank, error_code);
@@ -85,7 +80,7 @@ void __wrap_ADIO_Set_view(ADIO_File fd, ADIO_Offset displacement, MPI_Datatype e
                           MPI_Info info, int *error_code)
 {
     __real_ADIO_Set_view(fd, displacement, etype, filetype, info, error_code);
-    if (!is_ours(fd))
+    if (!driver_owns(fd))
         return;
     struct driver_file *file = driver_file(fd);
     int mine = file->moved_shared_pointer, any = 0, rank;

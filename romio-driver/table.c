@@ -2,7 +2,7 @@
 /*
  * table.c: the driver as ROMIO sees it, and how ROMIO comes to see it.
  *
- * ROMIO has no way to add a file system from outside. The component is linked
+ * ROMIO has no way to add a file system from outside. The driver is linked
  * so that its calls of ADIO_ResolveFileType() arrive here first.
  */
 #include <stdio.h>

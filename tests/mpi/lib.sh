@@ -31,6 +31,16 @@ openmpi)
     mpi_local_options=(--mca io '^weft,ompio')
     mpi_default_options=(--mca io '^weft')
     ;;
+mpich)
+    mpi_cc=${MPICH_MPICC:-mpicc.mpich}
+    mpirun_command=("${MPICH_MPIRUN:-mpirun.mpich}")
+    mpi_preload=${WEFT_MPICH-}
+    mpi_weft_options=(-genv LD_PRELOAD "$mpi_preload")
+    # Programs that are linked with the library need no more.
+    [ -z "${MPICH_IS_LINKED-}" ] || mpi_weft_options=()
+    mpi_local_options=()
+    mpi_default_options=()
+    ;;
 *)
     printf 'no MPI named %s is known to %s\n' "$WEFT_MPI" "${BASH_SOURCE[0]}" >&2
     exit 99
