@@ -9,7 +9,9 @@
  * first may tell MPI that a request is complete.
  *
  * Memory: a chain belongs to its request. MPI gives it back by forget() when it
- * is complete and the caller has waited for it, or has freed it.
+ * is complete and the caller has waited for it, or has freed it. MPICH calls forget()
+ * as soon as the caller frees the request, complete or not; the chain then goes when
+ * it is complete.
  *
  * Lock: under_way_lock guards the list and who is at work on which chain; it is
  * never held during a call of MPI or of the library.
@@ -24,6 +26,9 @@
 /* The library's call to read, or to write. */
 typedef int start_fn(weft_file_t *file, const struct iovec *iov, size_t iov_count,
                      const struct weft_extent *extents, size_t extent_count, weft_op_t **op);
+
+#define END_COMPLETE  1u /* MPI has been told */
+#define END_FORGOTTEN 2u /* MPI needs it no more */
 
 enum step { STEP_LOCK, STEP_MOVE, STEP_UNLOCK };
 
@@ -40,7 +45,7 @@ struct chain {
     struct explain_op explained;
     MPI_Request request;
     bool is_taken;      /* by a thread that moves it on */
-    atomic_bool is_complete;
+    atomic_uint ends;   /* which of these have come */
     struct chain *next; /* of those under way */
 };
 
@@ -214,8 +219,10 @@ int nonblocking_progress(void)
         struct chain *chain = complete;
         complete = chain->next;
         completed++;
-        atomic_store(&chain->is_complete, true);
+        bool is_forgotten = atomic_fetch_or(&chain->ends, END_COMPLETE) & END_FORGOTTEN;
         MPI_Grequest_complete(chain->request); /* the chain may be gone after it */
+        if (is_forgotten)
+            chain_free(chain);
     }
     if (is_idle) /* MPI asks without a pause, and a server may need this core */
         sched_yield();
@@ -225,7 +232,7 @@ int nonblocking_progress(void)
 bool nonblocking_is_complete(const void *state)
 {
     const struct chain *chain = state;
-    return atomic_load(&chain->is_complete);
+    return atomic_load(&chain->ends) & END_COMPLETE;
 }
 
 /* ---- what MPI calls --------------------------------------------------- */
@@ -242,7 +249,9 @@ static int query(void *state, MPI_Status *status)
 
 static int forget(void *state)
 {
-    chain_free(state);
+    struct chain *chain = state;
+    if (atomic_fetch_or(&chain->ends, END_FORGOTTEN) & END_COMPLETE)
+        chain_free(chain);
     return MPI_SUCCESS;
 }
 
