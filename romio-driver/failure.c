@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * failure.c: what went wrong, on its way to MPI. How it becomes an error code with
- * a text is the MPI's own matter: openmpi/codes.c, mpich/errors.c.
+ * a text is the MPI's own matter: openmpi/codes.c, mpich/codes.c.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -2,10 +2,6 @@
 /*
  * errors.c: ROMIO's errors, and the error handlers of files.
  *
- * Codes that are added by MPI_Add_error_code() to a class of the standard's have no
- * texts in MPICH. So codes come from the function by which MPICH makes its own, which
- * its library exports for its other languages; without it there are only classes.
- *
  * ROMIO's own version for use outside of an MPI knows no error handlers but the
  * predefined ones. Here a handler of the user's is noted when it is
  * made, since MPICH has no call that tells its function; that of a file is kept
@@ -91,21 +87,11 @@ void __wrap_MPIO_File_free(MPI_File *file)
     __real_MPIO_File_free(file);
 }
 
-/* ---- codes ------------------------------------------------------------ */
+/* ---- what ROMIO calls ------------------------------------------------- */
 
+/* See codes.c. */
 int MPIR_Err_create_code(int last, int kind, const char function[], int line, int class, const char generic[],
                          const char specific[], ...) __attribute__((weak));
-
-int failure_code(const struct failure *failure)
-{
-    if (failure->class == MPI_SUCCESS || MPIR_Err_create_code == NULL)
-        return failure->class;
-    /* Messages have names in MPICH; that of this one takes any text. */
-    return MPIR_Err_create_code(MPI_SUCCESS, MPIR_ERR_RECOVERABLE, "weft", __LINE__, failure->class, "**io",
-                                "**io %s", failure->text);
-}
-
-/* ---- what ROMIO calls ------------------------------------------------- */
 
 int MPIO_Err_create_code(int last, int kind, const char function[], int line, int class, const char generic[],
                          const char specific[], ...)

@@ -8,7 +8,7 @@ romio_includes = -I$(DRIVER)/mpich -I$(ROMIO)/mpl/include
 # The first makes ROMIO ask mpir_ext.h, which is ours, for locks; the second makes it
 # tell how many bytes a collective call has moved.
 foreign_names = -DROMIO_INSIDE_MPICH -DHAVE_STATUS_SET_BYTES
-# What needs MPICH's inside: contiguous.c, errors.c and calls of MPI are in its place.
+# What needs MPICH's inside: contiguous.c and errors.c are in its place.
 left_out = adio/common/iscontig.c mpi-io/mpir_cst_filesys.c mpi-io/mpich_fileutil.c \
 	mpi-io/glue/mpich/mpio_err.c mpi-io/glue/default/mpio_err.c
 # Each call has two names.

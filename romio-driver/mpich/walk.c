@@ -6,7 +6,7 @@
  * was made, as the standard defines each constructor. Runs of bytes are joined as
  * they come, so a type that is contiguous in a roundabout way is one run.
  */
-#include <string.h>
+#include <stdio.h>
 
 #include "driver.h"
 
@@ -309,19 +309,4 @@ void host_walk(MPI_Datatype datatype, host_add_fn *add, void *argument)
     for (size_t i = 0; i < runs.count; i++)
         add(argument, runs.offsets[i], runs.lengths[i]);
     runs_free(&runs);
-}
-
-/* In place of ROMIO's, which asks MPICH's inside. One after the other, copies of a contiguous
- * type are one run from the first one's origin on. */
-void ADIOI_Datatype_iscontig(MPI_Datatype datatype, int *is_contiguous)
-{
-    MPI_Count size, lower_bound, extent, true_lower_bound, true_extent;
-    MPI_Type_size_x(datatype, &size);
-    MPI_Type_get_extent_x(datatype, &lower_bound, &extent);
-    MPI_Type_get_true_extent_x(datatype, &true_lower_bound, &true_extent);
-    *is_contiguous =
-        size == 0 || (lower_bound == 0 && true_lower_bound == 0 && size == extent && size == true_extent);
-    /* The sizes may be right while pieces are out of order, or overlap where others leave a gap. */
-    if (size > 0 && *is_contiguous && !is_predefined(combiner_of(datatype)))
-        *is_contiguous = ADIOI_Flatten_and_find(datatype)->count == 1;
 }

@@ -69,7 +69,7 @@ adaptation()
     external32)
         cat <<'END'
 s/"test.datarep"/getenv("TEST_FILE")/
-s/fopen( TEST_FILENAME, "r" )/getenv("TEST_READ_COMMAND") ? popen(getenv("TEST_READ_COMMAND"), "r") : fopen(TEST_FILENAME, "r")/
+s/fopen( *TEST_FILENAME, *"r" *)/getenv("TEST_READ_COMMAND") ? popen(getenv("TEST_READ_COMMAND"), "r") : fopen(TEST_FILENAME, "r")/
 END
         ;;
     # Asks for a striping factor of 0 and takes any other for an error, also the
