@@ -58,6 +58,7 @@ struct two_phase {
     struct merge_source *sources;
     MPI_Datatype run_type; /* a count of these stays below 2^31 where one of bytes might not */
     MPI_Request *requests;
+    MPI_Status *statuses; /* not looked at, but gcc warns of what MPICH has for ignored ones */
     int request_count;
     struct block blocks[2]; /* taken in turn */
     unsigned round;
@@ -154,13 +155,13 @@ static void part_begin(struct two_phase *two, struct access *access)
 
 /* ---- between the ranks ------------------------------------------------ */
 
-static void send(struct two_phase *two, const void *data, int64_t count, MPI_Datatype type, int rank, int tag)
+static void give(struct two_phase *two, const void *data, int64_t count, MPI_Datatype type, int rank, int tag)
 {
     if (count > 0)
         MPI_Isend(data, (int)count, type, rank, tag, two->fd->comm, &two->requests[two->request_count++]);
 }
 
-static void receive(struct two_phase *two, void *data, int64_t count, MPI_Datatype type, int rank, int tag)
+static void take(struct two_phase *two, void *data, int64_t count, MPI_Datatype type, int rank, int tag)
 {
     if (count > 0)
         MPI_Irecv(data, (int)count, type, rank, tag, two->fd->comm, &two->requests[two->request_count++]);
@@ -168,7 +169,7 @@ static void receive(struct two_phase *two, void *data, int64_t count, MPI_Dataty
 
 static void wait_for_all(struct two_phase *two)
 {
-    MPI_Waitall(two->request_count, two->requests, MPI_STATUSES_IGNORE);
+    MPI_Waitall(two->request_count, two->requests, two->statuses);
     two->request_count = 0;
 }
 
@@ -183,9 +184,9 @@ static void receive_parts(struct two_phase *two)
             continue;
         runs_reserve(&parcel->runs, (size_t)notice->runs, notice->bytes);
         make_room(&parcel->bytes, &parcel->room, (size_t)(head + notice->bytes));
-        receive(two, parcel->runs.list, notice->runs, two->run_type, rank, TAG_RUNS);
+        take(two, parcel->runs.list, notice->runs, two->run_type, rank, TAG_RUNS);
         if (two->is_write)
-            receive(two, parcel->bytes, notice->bytes, MPI_BYTE, rank, TAG_BYTES);
+            take(two, parcel->bytes, notice->bytes, MPI_BYTE, rank, TAG_BYTES);
     }
 }
 
@@ -206,9 +207,9 @@ static void send_parts(struct two_phase *two)
             swap_own(two, i);
             continue;
         }
-        send(two, parcel->runs.list, (int64_t)parcel->runs.count, two->run_type, rank, TAG_RUNS);
+        give(two, parcel->runs.list, (int64_t)parcel->runs.count, two->run_type, rank, TAG_RUNS);
         if (two->is_write)
-            send(two, parcel->bytes, parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
+            give(two, parcel->bytes, parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
     }
 }
 
@@ -311,12 +312,12 @@ static void reply(struct two_phase *two)
         struct parcel *parcel = &two->out[i];
         int rank = two->aggregators[i];
         if (rank != two->rank && parcel->runs.count > 0)
-            receive(two, parcel->bytes, END_BYTES + parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
+            take(two, parcel->bytes, END_BYTES + parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
     }
     for (int rank = 0; rank < two->ranks && two->is_aggregator; rank++) {
         const struct parcel *parcel = &two->in[rank];
         if (rank != two->rank && parcel->runs.count > 0)
-            send(two, parcel->bytes, END_BYTES + parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
+            give(two, parcel->bytes, END_BYTES + parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
     }
     wait_for_all(two);
     for (int i = 0; i < two->domains.aggregators; i++) {
@@ -365,6 +366,7 @@ static void begin(struct two_phase *two)
     two->heard = ADIOI_Calloc(ranks, sizeof *two->heard);
     two->sources = ADIOI_Calloc(ranks, sizeof *two->sources);
     two->requests = ADIOI_Calloc(2 * (ranks + aggregators), sizeof *two->requests);
+    two->statuses = ADIOI_Calloc(2 * (ranks + aggregators), sizeof *two->statuses);
     MPI_Type_contiguous(sizeof(struct run), MPI_BYTE, &two->run_type);
     MPI_Type_commit(&two->run_type);
 }
@@ -394,6 +396,7 @@ static void end(struct two_phase *two)
     ADIOI_Free(two->heard);
     ADIOI_Free(two->sources);
     ADIOI_Free(two->requests);
+    ADIOI_Free(two->statuses);
     MPI_Type_free(&two->run_type);
 }
 
