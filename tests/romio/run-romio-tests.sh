@@ -63,7 +63,7 @@ adaptation()
 {
     case $1 in
     # An array of 41 GB.
-    coll_perf) echo 's/128\*17/128/; s/128\*9/128/; s/128\*11/128/' ;;
+    coll_perf) echo 's/128 *\* *17/128/; s/128 *\* *9/128/; s/128 *\* *11/128/' ;;
     # Reads its file by fopen(), which cannot see a weft: path: there it reads
     # what TEST_READ_COMMAND prints.
     external32)
