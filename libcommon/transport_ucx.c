@@ -516,7 +516,7 @@ static void ucx_close(struct transport_worker *worker)
     for (int turn = 0; turn < 100; turn++)
         if (!ucx_progress(worker))
             break;
-    probe_end(&worker->probe);
+    inbox_probe_end(&worker->probe);
     while ((link = list_first(&worker->inboxes_replaced)))
         inbox_end(worker, list_item(link, struct ucx_inbox, link));
     inbox_end(worker, worker->inbox);
@@ -530,13 +530,13 @@ static void ucx_close(struct transport_worker *worker)
 
 static int ucx_probe(struct transport_worker *worker)
 {
-    return probe_run(&worker->probe, worker->context, worker->inbox);
+    return inbox_probe(&worker->probe, worker->context, worker->inbox);
 }
 
 static int ucx_renew(struct transport_worker *worker)
 {
     struct ucx_inbox *old = worker->inbox;
-    probe_end(&worker->probe);
+    inbox_probe_end(&worker->probe);
     int error = inbox_open(worker->context, AM_ID, message_came, worker, &worker->inbox);
     if (!error)
         list_push_back(&worker->inboxes_replaced, &old->link);

@@ -160,22 +160,22 @@ static int probe_start(struct ucx_probe *probe, ucp_context_h context, struct uc
     }
     if (status == UCS_OK)
         return -EAGAIN;
-    probe_end(probe);
+    inbox_probe_end(probe);
     return ucx_fail(status, "checking a worker");
 }
 
-int probe_run(struct ucx_probe *probe, ucp_context_h context, struct ucx_inbox *inbox)
+int inbox_probe(struct ucx_probe *probe, ucp_context_h context, struct ucx_inbox *inbox)
 {
     if (!probe->worker)
         return probe_start(probe, context, inbox);
     ucp_worker_progress(probe->worker);
     if (!probe->has_come)
         return -EAGAIN;
-    probe_end(probe);
+    inbox_probe_end(probe);
     return 0;
 }
 
-void probe_end(struct ucx_probe *probe)
+void inbox_probe_end(struct ucx_probe *probe)
 {
     if (probe->worker)
         ucp_worker_destroy(probe->worker);

@@ -48,9 +48,9 @@ struct ucx_probe {
     bool has_come;
 };
 
-/* probe_run(): starts the check, or moves it on. 0: the message came, the check is over.
+/* inbox_probe(): starts the check, or moves it on. 0: the message came, the check is over.
  * -EAGAIN: not yet. Other errors end the check. */
-int probe_run(struct ucx_probe *probe, ucp_context_h context, struct ucx_inbox *inbox);
-void probe_end(struct ucx_probe *probe);
+int inbox_probe(struct ucx_probe *probe, ucp_context_h context, struct ucx_inbox *inbox);
+void inbox_probe_end(struct ucx_probe *probe);
 
 #endif
