@@ -479,6 +479,12 @@ static void inbox_end(struct transport_worker *worker, struct ucx_inbox *inbox)
         free(peer);
     }
     inbox_close(inbox);
+    /* Those that were given up just now have yet to tell. */
+    list_each(&worker->ready, each, after) {
+        struct transfer *transfer = list_item(each, struct transfer, link);
+        if (transfer->inbox == inbox)
+            transfer->in_ucx = false;
+    }
     transfers_end(&worker->receiving, inbox);
     transfers_end(&worker->forgotten, inbox);
 }

@@ -15,7 +15,8 @@ static void add(void *argument, const char *server, const char *name, uint64_t v
     struct counts *counts = argument;
     if (strcmp(server, "metadata") == 0)
         return;
-    if (strcmp(name, "served_read") == 0 || strcmp(name, "served_write") == 0)
+    if (strcmp(name, "served_read") == 0 || strcmp(name, "served_write") == 0 ||
+        strcmp(name, "served_write_gather") == 0)
         counts->requests += (int64_t)value;
     else if (strcmp(name, "store_reads") == 0 || strcmp(name, "store_writes") == 0)
         counts->store += (int64_t)value;

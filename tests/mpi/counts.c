@@ -56,7 +56,8 @@ static void add(void *argument, const char *server, const char *name, uint64_t v
         return;
     }
     int i = index_of(counts, server);
-    if (strcmp(name, "served_read") == 0 || strcmp(name, "served_write") == 0)
+    if (strcmp(name, "served_read") == 0 || strcmp(name, "served_write") == 0 ||
+        strcmp(name, "served_write_gather") == 0)
         counts->per_server[i] += (long long)value;
     else if (strcmp(name, "bytes_wire_received") == 0)
         counts->wire += (long long)value;
