@@ -143,7 +143,7 @@ AC_DEFUN([WEFT_FUZZERS], [
         ]])], [AC_MSG_RESULT([yes])], [
             AC_MSG_RESULT([no])
             AC_MSG_ERROR([--enable-fuzzers needs clang and its run-time library:
-    apt-get install clang libclang-rt-14-dev; then configure with CC=clang])])
+    apt-get install clang libclang-rt-dev; then configure with CC=clang])])
         CFLAGS=$weft_saved_cflags
         WEFT_CFLAGS_ADD([-fsanitize=fuzzer-no-link])
     ])

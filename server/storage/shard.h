@@ -130,7 +130,8 @@ struct shard_run {
     uint64_t chunk;       /* of its first byte */
     uint64_t data_offset; /* in the payload */
     uint32_t extent_count;
-    size_t count; /* bytes read */
+    size_t count;     /* bytes read */
+    struct iovec iov; /* bytes to write */
     struct store_op op;
 };
 

@@ -63,8 +63,8 @@ void shard_write_run(struct shard_io *io, struct shard_run *run, const uint8_t *
     struct store *store = io->shard->stores[run->target];
     struct store_object object = shard_object_of(io, run);
     run->op = (struct store_op){.done = write_done, .arg = io};
-    int result =
-        store->type->write(store, &object, run->offset, data + run->data_offset, run->length, &run->op);
+    run->iov = (struct iovec){(void *)(data + run->data_offset), run->length};
+    int result = store->type->write(store, &object, run->offset, &run->iov, 1, &run->op);
     shard_counter_add(io->shard, SHARD_STORE_WRITES, 1);
     if (result == STORE_PENDING)
         io->pending++;

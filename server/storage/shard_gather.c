@@ -35,11 +35,10 @@ struct part {
     struct shard_io *io;
 };
 
-/* What is written at once. */
+/* What is written at once: parts without a hole between them. */
 struct piece {
     struct store_op op;
     struct gather *gather;
-    uint8_t *buffer; /* from the shard's pool; NULL: the part's own bytes */
 };
 
 struct gather {
@@ -56,7 +55,8 @@ struct gather {
     struct part *parts;
     uint32_t part_count, part_room;
 
-    struct piece *pieces;
+    struct piece *pieces; /* as many as parts, of which each that begins a run has one in use */
+    struct iovec *iov;    /* one for each part */
     uint32_t pending; /* pieces, and one while they are being started */
     int status;
     char *text; /* of the error */
@@ -131,6 +131,7 @@ static void gather_free(struct gather *gather)
 {
     free(gather->parts);
     free(gather->pieces);
+    free(gather->iov);
     free(gather->text);
     free(gather);
 }
@@ -168,89 +169,75 @@ static void gather_fail(struct gather *gather, int error)
     gather->text = strdup(err_text());
 }
 
-static void piece_over(struct piece *piece, int status)
+static void piece_over(struct gather *gather, int status)
 {
-    struct gather *gather = piece->gather;
-    if (status < 0) {
-        gather_fail(gather, status);
-        shard_io_store_failed(gather->parts[0].io, status);
-    }
-    if (piece->buffer)
-        bufpool_put(gather->shard->pool, piece->buffer);
-    piece->buffer = NULL;
+    if (status >= 0)
+        return;
+    gather_fail(gather, status);
+    shard_io_store_failed(gather->parts[0].io, status);
 }
 
 static void piece_written(struct store_op *op, ssize_t status)
 {
-    struct piece *piece = list_item(op, struct piece, op);
-    struct gather *gather = piece->gather;
-    piece_over(piece, status < 0 ? (int)status : 0);
+    struct gather *gather = list_item(op, struct piece, op)->gather;
+    piece_over(gather, status < 0 ? (int)status : 0);
     if (--gather->pending == 0)
         pieces_end(gather);
 }
 
-static void piece_write(struct gather *gather, struct piece *piece, uint64_t offset, const uint8_t *data,
-                        uint64_t length)
+/*
+ * Lists the memory of the parts from `first` on that follow each other without a hole, and returns how
+ * many they are. Of bytes that several ranks wrote, those of the part that begins first count: MPI leaves
+ * it open.
+ */
+static uint32_t run_list(struct gather *gather, uint32_t first, size_t *iov_count)
+{
+    const struct part *parts = gather->parts;
+    uint64_t end = parts[first].offset;
+    uint32_t i = first;
+    *iov_count = 0;
+    for (; i < gather->part_count && parts[i].offset <= end; i++) {
+        uint64_t known = end - parts[i].offset;
+        if (known >= parts[i].length)
+            continue;
+        gather->iov[first + (*iov_count)++] =
+            (struct iovec){(void *)(parts[i].data + known), parts[i].length - known};
+        end += parts[i].length - known;
+    }
+    return i - first;
+}
+
+/* Writes the run that begins with this part, and returns how many parts it has. */
+static uint32_t run_write(struct gather *gather, uint32_t first)
 {
     struct shard *shard = gather->shard;
     struct store *store = shard->stores[gather->target];
     struct store_object object = {.ino = gather->ino, .position = gather->position, .layout = gather->layout};
-    piece->gather = gather;
-    piece->op = (struct store_op){.done = piece_written};
+    struct piece *piece = &gather->pieces[first];
+    size_t iov_count;
+    uint32_t count = run_list(gather, first, &iov_count);
+    *piece = (struct piece){.op = {.done = piece_written}, .gather = gather};
     shard_counter_add(shard, SHARD_STORE_WRITES, 1);
-    int result = store->type->write(store, &object, offset, data, length, &piece->op);
+    int result = store->type->write(store, &object, gather->parts[first].offset, &gather->iov[first],
+                                    iov_count, &piece->op);
     if (result == STORE_PENDING)
         gather->pending++;
     else
-        piece_over(piece, result);
+        piece_over(gather, result);
+    return count;
 }
 
-/* How many parts from `first` on follow each other without a hole; *length is that of all. */
-static uint32_t run_of_parts(const struct gather *gather, uint32_t first, uint64_t *length)
-{
-    const struct part *parts = gather->parts;
-    uint64_t end = parts[first].offset + parts[first].length;
-    uint32_t i = first + 1;
-    for (; i < gather->part_count && parts[i].offset <= end; i++)
-        if (parts[i].offset + parts[i].length > end)
-            end = parts[i].offset + parts[i].length;
-    *length = end - parts[first].offset;
-    return i - first;
-}
-
-static uint8_t *assemble(struct gather *gather, uint32_t first, uint32_t count, uint64_t length)
-{
-    const struct part *parts = gather->parts;
-    uint8_t *buffer = bufpool_try(gather->shard->pool, length);
-    for (uint32_t i = first; buffer && i < first + count; i++)
-        memcpy(buffer + (parts[i].offset - parts[first].offset), parts[i].data, parts[i].length);
-    if (buffer)
-        shard_counter_add(gather->shard, SHARD_COPIES, count);
-    return buffer;
-}
-
-/* Writes what has come, in as few pieces as there are buffers for. */
+/* Writes what has come. */
 static void gather_write(struct gather *gather)
 {
     qsort(gather->parts, gather->part_count, sizeof *gather->parts, by_offset);
     gather->pieces = calloc(gather->part_count, sizeof *gather->pieces);
+    gather->iov = calloc(gather->part_count, sizeof *gather->iov);
     gather->pending = 1;
-    if (!gather->pieces)
+    if (!gather->pieces || !gather->iov)
         gather_fail(gather, err_set(-ENOMEM, "no memory to write a chunk"));
-    for (uint32_t i = 0, count; i < gather->part_count && !gather->status; i += count) {
-        const struct part *part = &gather->parts[i];
-        struct piece *piece = &gather->pieces[i];
-        uint64_t length;
-        count = run_of_parts(gather, i, &length);
-        if (count > 1)
-            piece->buffer = assemble(gather, i, count, length);
-        if (piece->buffer) {
-            piece_write(gather, piece, part->offset, piece->buffer, length);
-        } else {
-            count = 1;
-            piece_write(gather, piece, part->offset, part->data, part->length);
-        }
-    }
+    for (uint32_t i = 0; i < gather->part_count && !gather->status;)
+        i += run_write(gather, i);
     if (--gather->pending == 0)
         pieces_end(gather);
 }

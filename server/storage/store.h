@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "layout.h"
 
@@ -75,9 +76,10 @@ struct store_type {
      * pending. The store is freed also when that fails. */
     int (*close)(struct store *store);
 
-    /* Writes all or fails; may have written a part then. Makes the object. */
-    int (*write)(struct store *store, const struct store_object *object, uint64_t offset, const void *data,
-                 size_t length, struct store_op *op);
+    /* Writes the bytes of all memory pieces, one behind the other, or fails; may have written a part
+     * then. Makes the object. The list may be changed by it. */
+    int (*write)(struct store *store, const struct store_object *object, uint64_t offset, struct iovec *iov,
+                 size_t iov_count, struct store_op *op);
     /* *count gets the bytes read, when it is done at once: fewer than `length` at the
      * object's end, none when there is no object. */
     int (*read)(struct store *store, const struct store_object *object, uint64_t offset, void *buffer,

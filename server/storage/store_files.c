@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,28 +114,44 @@ static int check_range(const struct files_store *store, uint64_t offset, uint64_
     return 0;
 }
 
-static int files_write(struct store *base, const struct store_object *key, uint64_t offset, const void *data,
-                       size_t length, struct store_op *op)
+/* Takes the first `length` bytes off the list. */
+static void iov_skip(struct iovec **iov, size_t *iov_count, size_t length)
+{
+    for (; *iov_count && length >= (*iov)->iov_len; ++*iov, --*iov_count)
+        length -= (*iov)->iov_len;
+    if (length == 0)
+        return;
+    (*iov)->iov_base = (char *)(*iov)->iov_base + length;
+    (*iov)->iov_len -= length;
+}
+
+static int files_write(struct store *base, const struct store_object *key, uint64_t offset, struct iovec *iov,
+                       size_t iov_count, struct store_op *op)
 {
     struct files_store *store = files_of(base);
     struct files_object *object;
+    uint64_t left = 0;
     (void)op;
-    int error = check_range(store, offset, length);
+    for (size_t i = 0; i < iov_count; i++)
+        left += iov[i].iov_len;
+    int error = check_range(store, offset, left);
     if (!error)
         error = files_object_open(store, key, true, &object);
     if (error)
         return error;
     object->changes++;
-    for (size_t done = 0; done < length;) {
-        ssize_t count = pwrite(object->fd, (const char *)data + done, length - done,
-                               (off_t)(FILES_HEADER_BYTES + offset + done));
+    while (left > 0) {
+        int pieces = iov_count < IOV_MAX ? (int)iov_count : IOV_MAX;
+        ssize_t count = pwritev(object->fd, iov, pieces, (off_t)(FILES_HEADER_BYTES + offset));
         if (count < 0 && errno == EINTR)
             continue;
         if (count <= 0) {
             errno = count ? errno : ENOSPC;
             return files_object_error(store, object, "write");
         }
-        done += (size_t)count;
+        iov_skip(&iov, &iov_count, (size_t)count);
+        offset += (uint64_t)count;
+        left -= (uint64_t)count;
     }
     return 0;
 }

@@ -178,6 +178,42 @@ static void test_a_chunk_of_many_clients_is_one_write(void **state)
     check_chunks(CHUNKS, PARTS, 0xf);
 }
 
+/* One run of the first chunk, of `announced` bytes by all together. */
+static void start_run(struct call *call, uint64_t id, uint64_t offset, uint32_t length, uint32_t announced)
+{
+    uint8_t chunk_list[64], extent_list[64];
+    struct wire_writer chunks = wire_writer_on(chunk_list, sizeof chunk_list);
+    struct wire_writer extents = wire_writer_on(extent_list, sizeof extent_list);
+    uint64_t at = chunk_start(0) + offset;
+    struct wire_gather_chunk chunk = {.chunk = at / PEER_CHUNK, .bytes = announced, .hold = 1};
+    wire_put_gather_chunk(&chunks, &chunk);
+    wire_put_extent(&extents, &(struct wire_extent){.offset = at, .length = length});
+    for (uint32_t i = 0; i < length; i++)
+        call->payload[i] = byte_at(at + i);
+    start(peer.to_shard[0], call, encode(call, &chunks, 1, &extents, 1, id), length);
+}
+
+/* Ranks may write the same bytes: as long as no hole is between them it is one write. */
+static void test_parts_that_overlap(void **state)
+{
+    static const struct {
+        uint32_t offset, length;
+    } runs[] = {{2000, 2096}, {0, 3000}, {100, 700}, {0, 3000}, {2999, 2}};
+    enum { RUNS = sizeof runs / sizeof runs[0] };
+    uint32_t announced = 0;
+    (void)state;
+    over = 0;
+    for (unsigned i = 0; i < RUNS; i++)
+        announced += runs[i].length;
+    for (unsigned i = 0; i < RUNS; i++)
+        start_run(&calls[i], 88, runs[i].offset, runs[i].length, announced);
+    wait_for(RUNS);
+    for (unsigned i = 0; i < RUNS; i++)
+        assert_int_equal(calls[i].rpc.status, 0);
+    assert_int_equal(peer_counter(&peer, "store_writes"), 1);
+    check_chunks(1, 1, 1);
+}
+
 /* Holes stay holes: a write for each run, and nothing between them. */
 static void test_holes_are_left_alone(void **state)
 {
@@ -357,6 +393,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_a_chunk_of_many_clients_is_one_write),
+        TEST(test_parts_that_overlap),
         TEST(test_holes_are_left_alone),
         TEST(test_who_waits_in_vain_is_written),
         TEST(test_what_is_not_to_be_held_counts),

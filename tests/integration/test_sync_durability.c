@@ -154,19 +154,34 @@ int openat(int at, const char *name, int flags, ...)
     return fd;
 }
 
+static void record_write(int fd, const struct iovec *iov, off_t offset, size_t written)
+{
+    struct event event = {.kind = WRITE, .file = file_of(fd), .offset = offset, .length = written};
+    event.data = malloc(written);
+    if (!event.data)
+        abort();
+    for (size_t done = 0, part; done < written; done += part, iov++) {
+        part = iov->iov_len < written - done ? iov->iov_len : written - done;
+        memcpy(event.data + done, iov->iov_base, part);
+    }
+    record(event);
+}
+
 ssize_t pwrite(int fd, const void *data, size_t length, off_t offset)
 {
     REAL(pwrite);
     ssize_t written = real(fd, data, length, offset);
-    if (recording && written > 0) {
-        struct event event = {
-            .kind = WRITE, .file = file_of(fd), .offset = offset, .length = (size_t)written};
-        event.data = malloc((size_t)written);
-        if (!event.data)
-            abort();
-        memcpy(event.data, data, (size_t)written);
-        record(event);
-    }
+    if (recording && written > 0)
+        record_write(fd, &(struct iovec){(void *)data, length}, offset, (size_t)written);
+    return written;
+}
+
+ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
+{
+    REAL(pwritev);
+    ssize_t written = real(fd, iov, count, offset);
+    if (recording && written > 0)
+        record_write(fd, iov, offset, (size_t)written);
     return written;
 }
 
@@ -360,7 +375,8 @@ static void change(struct store *store, unsigned object)
         for (unsigned i = 0; i < length; i++)
             data[i] = (uint8_t)(1 + random_below(255));
         memcpy(version->bytes + offset, data, length);
-        assert_int_equal(store_files.write(store, &key, offset, data, length, &op), 0);
+        struct iovec iov[] = {{data, length / 3}, {data + length / 3, length - length / 3}};
+        assert_int_equal(store_files.write(store, &key, offset, iov, 2, &op), 0);
     }
     version->at = events_now();
 }

@@ -17,7 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 # Leak detection can't work under ptrace.
 ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 \
     strace -f -y -s 80 -o "$dir/trace" \
-    -e trace=openat,pwrite64,ftruncate,renameat,renameat2,unlinkat,fdatasync,fsync,write \
+    -e trace=openat,pwrite64,pwritev,ftruncate,renameat,renameat2,unlinkat,fdatasync,fsync,write \
     "$program" --run "$dir" 2>"$dir/errors" || { cat "$dir/errors" >&2; exit 1; }
 
 awk '
@@ -30,7 +30,8 @@ function ended(call) { if (call == "") return
     if (part[1] == "data") data_flushed[part[2]] = part[3]
     if (part[1] == "dir") dir_flushed[part[2]] = part[3] }
 { pid = $1 }
-/pwrite64\(|ftruncate\(/ && (object = object_in($0)) != "" { changes[object]++; next }
+/pwritev\(/ { writes++ }
+/pwrite64\(|pwritev\(|ftruncate\(/ && (object = object_in($0)) != "" { changes[object]++; next }
 /fdatasync\(/ && (object = object_in($0)) != "" {
     call = "data " object " " changes[object] + 0
     if (/unfinished/) under_way[pid] = call; else if (/= 0$/) ended(call)
@@ -59,7 +60,7 @@ function ended(call) { if (call == "") return
     else if (dir_flushed[substr(object, 15, 2)] < named[object]) complain("synced, but its directory was not flushed")
 }
 END {
-    printf "%d syncs, %d names, %d faults\n", syncs, renames, faults
-    if (syncs < 50 || renames < 10) { print "too little was traced to tell anything"; faults++ }
+    printf "%d syncs, %d names, %d writes, %d faults\n", syncs, renames, writes, faults
+    if (syncs < 50 || renames < 10 || writes < 50) { print "too little was traced to tell anything"; faults++ }
     exit faults > 0
 }' "$dir/trace" || { echo "the trace is not as promised" >&2; exit 1; }

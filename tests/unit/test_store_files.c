@@ -74,7 +74,8 @@ static int put(uint64_t ino, uint64_t offset, const void *data, size_t length)
 {
     struct store_object object = object_of(ino);
     struct store_op op = {0};
-    return store_files.write(store, &object, offset, data, length, &op);
+    struct iovec iov = {(void *)data, length};
+    return store_files.write(store, &object, offset, &iov, 1, &op);
 }
 
 /* Bytes read, or a negative errno. */
@@ -201,6 +202,47 @@ static void test_write_read_and_holes(void **state)
     other.position = 0;
     assert_int_equal(store_files.read(store, &other, 0, back, 10, &count, &op), 0);
     assert_int_equal(count, 0);
+}
+
+/* More pieces than the kernel takes at once, some of them empty. */
+static void test_many_pieces(void **state)
+{
+    enum { PIECES = 2500, BYTES = 7 };
+    static uint8_t data[PIECES * BYTES], read_back[PIECES * BYTES];
+    struct store_object object = object_of(24);
+    struct store_op op = {0};
+    struct iovec iov[PIECES + 2] = {{data, 0}};
+    (void)state;
+    for (unsigned i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(layout_hash(i) | 1);
+    for (unsigned i = 0; i < PIECES; i++)
+        iov[1 + i] = (struct iovec){data + i * BYTES, BYTES};
+    iov[PIECES + 1] = (struct iovec){data, 0};
+    assert_int_equal(store_files.write(store, &object, 3, iov, PIECES + 2, &op), 0);
+    assert_int_equal(get(24, 3, read_back, sizeof read_back), sizeof read_back);
+    assert_memory_equal(read_back, data, sizeof data);
+    assert_int_equal(stat_of(24).length, 3 + sizeof data);
+}
+
+/* A file may become no longer than this: the kernel writes what fits, and fails then. */
+static void test_a_write_cut_short(void **state)
+{
+    struct store_object object = object_of(25);
+    struct store_op op = {0};
+    char data[11];
+    struct iovec iov[] = {{"abcd", 4}, {"efgh", 4}, {"ij", 2}};
+    struct rlimit before, small;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    small = (struct rlimit){FILES_HEADER_BYTES + 6, before.rlim_max};
+    assert_int_equal(put(25, 0, "", 0), 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_equal(store_files.write(store, &object, 0, iov, 3, &op), -EFBIG);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(get(25, 0, data, sizeof data), 6);
+    assert_memory_equal(data, "abcdef", 6);
 }
 
 static void test_length_is_exact(void **state)
@@ -456,12 +498,13 @@ static void test_another_layout_is_refused(void **state)
 {
     struct store_object object = object_of(23);
     struct store_op op = {0};
+    struct iovec iov = {"y", 1};
     (void)state;
     assert_int_equal(put(23, 0, "x", 1), 0);
     object.layout.chunk_size = 8192;
-    assert_int_equal(store_files.write(store, &object, 0, "y", 1, &op), -EIO);
+    assert_int_equal(store_files.write(store, &object, 0, &iov, 1, &op), -EIO);
     reopen();
-    assert_int_equal(store_files.write(store, &object, 0, "y", 1, &op), -EIO);
+    assert_int_equal(store_files.write(store, &object, 0, &iov, 1, &op), -EIO);
     assert_non_null(strstr(err_text(), "another layout"));
 }
 
@@ -507,6 +550,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_there),
         TEST(test_write_read_and_holes),
+        TEST(test_many_pieces),
+        TEST(test_a_write_cut_short),
         TEST(test_length_is_exact),
         TEST(test_truncate),
         TEST(test_bounds),
