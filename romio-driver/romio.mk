@@ -46,10 +46,13 @@ driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
 # What hints mean is known to libcommon, and needs nothing else of it.
 COMMON = $(DRIVER)/../libcommon
 common_objects = $(OUT)/common/hint_set.o
-objects = $(romio_objects) $(common_objects) $(driver_objects)
+# ROMIO's own little library, where it has one.
+mpl_objects := $(patsubst %.c,$(OUT)/mpl/%.o,$(filter %.c,$(mpl_sources)))
+objects = $(romio_objects) $(mpl_objects) $(common_objects) $(driver_objects)
 
 romio_features := $(shell $(DRIVER)/romio-features $(ROMIO))
-romio_includes += -I$(ROMIO)/include -I$(ROMIO)/adio/include -I$(ROMIO)/mpi-io
+romio_includes += -I$(ROMIO)/include -I$(ROMIO)/adio/include -I$(ROMIO)/mpi-io \
+	$(patsubst %,-I%,$(wildcard $(ROMIO)/mpl/include))
 common_flags = $(CFLAGS) -fPIC -pthread
 warnings = -Wall -Wextra -Werror
 
@@ -71,6 +74,10 @@ $(romio_objects): $(OUT)/romio/%.o: $(ROMIO)/%.c $(ROMIO)/adio/include/romioconf
 	@mkdir -p $(@D)
 	@$(COMPILE) $(foreign_flags) $(romio_includes) $(mpi_includes:%=-isystem %) -c $< -o $@
 	@$(if $(filter $@,$(answered_objects)),$(OBJCOPY) $(renaming) $@)
+
+$(mpl_objects): $(OUT)/mpl/%.o: $(ROMIO)/mpl/%.c $(ROMIO)/adio/include/romioconf.h
+	@mkdir -p $(@D)
+	@$(COMPILE) $(foreign_flags) $(romio_includes) -c $< -o $@
 
 $(driver_objects): $(OUT)/driver/%.o: $(DRIVER)/%.c $(ROMIO)/adio/include/romioconf.h
 	@mkdir -p $(@D)

@@ -4,7 +4,7 @@
 # MPI's calls for files in place of MPICH's: libweft-mpich.so. See host.c.
 
 product = $(OUT)/libweft-mpich.so
-romio_includes = -I$(DRIVER)/mpich -I$(ROMIO)/mpl/include
+romio_includes = -I$(DRIVER)/mpich
 # The first makes ROMIO ask mpir_ext.h, which is ours, for locks; the second makes it
 # tell how many bytes a collective call has moved.
 foreign_names = -DROMIO_INSIDE_MPICH -DHAVE_STATUS_SET_BYTES
@@ -16,17 +16,10 @@ call_names = PMPI_File_=romio_File_ MPI_File_=romio_weak_File_
 
 include $(DRIVER)/romio.mk
 
-# ROMIO's own little library.
-mpl_objects := $(patsubst %.c,$(OUT)/mpl/%.o,$(filter %.c,$(mpl_sources)))
-
-$(mpl_objects): $(OUT)/mpl/%.o: $(ROMIO)/mpl/%.c $(ROMIO)/adio/include/romioconf.h
-	@mkdir -p $(@D)
-	@$(COMPILE) $(foreign_flags) $(romio_includes) -c $< -o $@
-
 driver_flags += $(foreign_names)
 wrapped += MPIO_File_free
 
-$(product): $(objects) $(mpl_objects) $(DRIVER)/mpich/library.map
+$(product): $(objects) $(DRIVER)/mpich/library.map
 	@echo "  LINK     $(@F)"
 	@$(COMPILE) $(common_flags) -o $@ $(filter %.o,$^) $(LDFLAGS) $(link_flags) \
 		-Wl,--version-script=$(DRIVER)/mpich/library.map $(weft_libs) -ldl

@@ -17,7 +17,6 @@
 #include "opal/datatype/opal_convertor.h"
 #include "opal/mca/base/base.h"
 #include "opal/runtime/opal_progress.h"
-#include "opal/threads/mutex.h"
 #include "opal/util/info_subscriber.h"
 #include "ompi/datatype/ompi_datatype.h"
 #include "ompi/file/file.h"
@@ -25,6 +24,7 @@
 #include "ompi/mca/io/io.h"
 
 #include "host.h"
+#include "versions.h"
 
 /* The glue's names carry the version of ROMIO, which component.mk knows: mca_io_romio321_... */
 #define JOIN_(a, b) a##b
@@ -60,7 +60,7 @@ static void forget_others(opal_info_t *told, MPI_Info hints)
     for (int i = count - 1; i >= 0; i--) {
         char key[MPI_MAX_INFO_KEY + 1];
         int length, is_found;
-        if (opal_info_get_nthkey(told, i, key) != OPAL_SUCCESS)
+        if (!info_nth_key(told, i, key))
             continue;
         PMPI_Info_get_valuelen(hints, key, &length, &is_found);
         if (!is_found)
@@ -99,7 +99,7 @@ static void publish_hints(ompi_file_t *file)
  * on those only that gave the hint; so it is reported, and the answer is what is in
  * effect. (MPI_File_get_info still shows what the user gave, until the next view.)
  */
-static char *hear_of_hint(opal_infosubscriber_t *object, char *key, char *value)
+static info_text_t *hear_of_hint(opal_infosubscriber_t *object, info_text_t *key, info_text_t *value)
 {
     static char told[MPI_MAX_INFO_VAL + 1];
     static bool is_reported;
@@ -130,10 +130,8 @@ static void ask_to_hear(ompi_file_t *file)
 {
     for (enum hint_id id = 0; id < HINT_COUNT; id++) {
         char key[MPI_MAX_INFO_KEY + 1], value[MPI_MAX_INFO_VAL + 1];
-        int is_found;
         snprintf(key, sizeof key, "%s", hint_rows[id].name);
-        opal_info_get(file->super.s_info, key, MPI_MAX_INFO_VAL, value, &is_found);
-        if (is_found)
+        if (info_value(file->super.s_info, key, value))
             opal_infosubscribe_subscribe(&file->super, key, value, hear_of_hint);
     }
 }

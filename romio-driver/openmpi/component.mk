@@ -5,6 +5,7 @@
 #
 #   GLUE         folder of Open MPI's glue    GLUE_NAME   its name, romio321
 #   MPI_DIRS     include folders of Open MPI  MPI_LIBDIRS folders with libmpi.so
+#   MPI_SOURCE   Open MPI's source, for headers that are not installed, or nothing
 
 product = $(OUT)/mca_io_weft.so
 mpi_includes = $(MPI_DIRS)
@@ -19,13 +20,14 @@ wrapped += ADIOI_Datatype_iscontig
 # Of the glue only the component itself is replaced, by component.c here.
 glue_sources := $(filter-out %_component.c,$(notdir $(wildcard $(GLUE)/*.c)))
 glue_objects := $(glue_sources:%.c=$(OUT)/glue/%.o)
-glue_includes = -I$(GLUE) -I$(ROMIO)/.. $(romio_includes)
+# It names ROMIO's headers as Open MPI's tree has them: romio/ or 3rd-party/romio341/.
+glue_includes = -I$(GLUE) -I$(ROMIO)/.. -I$(ROMIO)/../.. $(romio_includes) $(MPI_SOURCE:%=-idirafter %)
 
 $(glue_objects): $(OUT)/glue/%.o: $(GLUE)/%.c $(ROMIO)/adio/include/romioconf.h
 	@mkdir -p $(@D)
 	@$(COMPILE) $(foreign_flags) $(glue_includes) $(mpi_includes:%=-isystem %) -c $< -o $@
 
-$(OUT)/driver/openmpi/component.o: driver_flags += $(foreign_names) $(glue_includes:-I%=-isystem %) \
+$(OUT)/driver/openmpi/component.o: driver_flags += $(foreign_names) $(patsubst -I%,-isystem %,$(glue_includes)) \
 	-DWEFT_GLUE=$(GLUE_NAME) -DWEFT_GLUE_HEADER='"io_$(GLUE_NAME).h"'
 
 $(product): $(objects) $(glue_objects) $(DRIVER)/openmpi/component.map
