@@ -4,7 +4,8 @@
  * the method that follows from it (strategy.h).
  *
  * Where the method is the same whatever the others have, nothing is exchanged: in atomic
- * mode, where each access has a lock of its own, and for reads by weft_collective=direct.
+ * mode, where each access has a lock of its own, and for reads by weft_collective=direct. An error is
+ * each rank's own then; in all other calls it ends the call on all ranks.
  */
 #include <sys/random.h>
 
@@ -44,14 +45,19 @@ static struct choice agree(ADIO_File fd, const struct access *access, enum strat
     return strategy_choose(asked, is_write, reaches, ranks, (int64_t)layout.chunk_size);
 }
 
-/* The call by another method than the separate one. An access that could not begin has no
- * bytes, and its rank takes part for the others' sake. */
-static int64_t move_together(ADIO_File fd, struct access *access, bool is_write, enum method method,
-                             const struct reach *reaches, struct failure *failure)
+/* The rank's part by this method. An access that could not begin has no bytes, and its rank takes
+ * part for the others' sake. */
+static int64_t move(ADIO_File fd, struct access *access, bool is_write, enum method method,
+                    const struct reach *reaches, struct failure *failure)
 {
     if (method == METHOD_TWO_PHASE)
         return two_phase(fd, access, is_write, reaches, failure);
-    return gather_write(fd, access, reaches, failure);
+    if (method == METHOD_GATHER)
+        return gather_write(fd, access, reaches, failure);
+    int64_t moved = access->bytes > 0 ? strided_move(driver_file(fd), access, is_write) : 0;
+    if (moved < 0)
+        failure_set(failure, (int)moved);
+    return moved;
 }
 
 static void access_collective(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,
@@ -60,6 +66,7 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
 {
     struct driver_file *file = driver_file(fd);
     enum strategy asked = is_write ? file->hints.collective_write : file->hints.collective_read;
+    bool is_alone = file->is_atomic || (!is_write && asked == STRATEGY_DIRECT);
     struct choice choice = {METHOD_SEPARATE, file->is_atomic ? "in atomic mode" : "asked for"};
     struct failure failure = {.class = MPI_SUCCESS};
     struct access access;
@@ -70,26 +77,21 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
         failure_before_start(&failure);
         access.bytes = access.left = 0;
     }
-    if (!file->is_atomic && (is_write || asked != STRATEGY_DIRECT))
+    if (!is_alone)
         choice = agree(fd, &access, asked, is_write, reaches, ranks);
     explain_strategy(fd, is_write, strategy_method_name(choice.method), choice.reason);
-    if (choice.method == METHOD_SEPARATE) {
-        access_end(&access);
-        ADIOI_Free(reaches);
-        if (is_write)
-            driver_write_strided(fd, buffer, count, datatype, file_ptr_type, offset, status, error_code);
-        else
-            driver_read_strided(fd, (void *)buffer, count, datatype, file_ptr_type, offset, status,
-                                error_code);
-        return;
-    }
-    int64_t moved = move_together(fd, &access, is_write, choice.method, reaches, &failure);
+    int64_t moved = move(fd, &access, is_write, choice.method, reaches, &failure);
+    /* A rank that fails may not come to the next call, in which the others would wait for it. */
+    if (!is_alone)
+        failure_agree(&failure, fd->comm);
+    if (failure.class != MPI_SUCCESS)
+        moved = 0;
     *error_code = failure_code(&failure);
     if (moved > 0 && file_ptr_type == ADIO_INDIVIDUAL)
         fd->fp_ind = access_offset_after(&access, moved);
     fd->fp_sys_posn = -1;
     if (status != NULL)
-        MPIR_Status_set_bytes(status, MPI_BYTE, moved < 0 ? 0 : moved);
+        MPIR_Status_set_bytes(status, MPI_BYTE, moved);
     access_end(&access);
     ADIOI_Free(reaches);
 }

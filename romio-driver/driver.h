@@ -239,6 +239,9 @@ void driver_write_contig(ADIO_File fd, const void *buffer, romio_count_t count, 
 
 /* ---- strided.c -------------------------------------------------------- */
 
+/* strided_move(): moves an access that has begun, or what of it there is before the end of the file;
+ * in atomic mode under a lock. Returns the bytes moved or a negative errno. */
+int64_t strided_move(struct driver_file *file, struct access *access, bool is_write);
 void driver_read_strided(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,
                          int file_ptr_type, ADIO_Offset offset, ADIO_Status *status, int *error_code);
 void driver_write_strided(ADIO_File fd, const void *buffer, romio_count_t count, MPI_Datatype datatype,

@@ -32,8 +32,7 @@ static int64_t move(weft_file_t *file, struct access *access, list_fn *list)
     return moved;
 }
 
-/* The same under a lock in atomic mode. */
-static int64_t move_locked(struct driver_file *file, struct access *access, bool is_write)
+int64_t strided_move(struct driver_file *file, struct access *access, bool is_write)
 {
     list_fn *list = is_write ? write_list : read_list;
     if (!file->is_atomic)
@@ -58,7 +57,7 @@ static void access_strided(ADIO_File fd, const void *buffer, romio_count_t count
     explain_begin_access(fd, is_write, 0, datatype);
     if (access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {
         if (access.bytes > 0)
-            moved = move_locked(file, &access, is_write);
+            moved = strided_move(file, &access, is_write);
         *error_code = failure_report(moved);
         if (moved > 0 && file_ptr_type == ADIO_INDIVIDUAL)
             fd->fp_ind = access_offset_after(&access, moved);

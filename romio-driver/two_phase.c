@@ -413,7 +413,5 @@ int64_t two_phase(ADIO_File fd, struct access *access, bool is_write, const stru
     while (next != INT64_MAX)
         next = run_round(&two, access, domains_start(&two.domains, next));
     end(&two);
-    if (failure_agree(failure, fd->comm))
-        return -1;
     return is_write ? access->bytes : two.moved;
 }

@@ -6,7 +6,7 @@
  *
  * ROMIO has a two-phase code too. This one knows the chunks of the file (domains.h), never
  * reads what it is to write, counts bytes in 64 bits, works on a file that may only be
- * written, and ends on all ranks when one fails.
+ * written, and leaves no rank waiting for one that fails.
  */
 #ifndef ROMIO_TWO_PHASE_H
 #define ROMIO_TWO_PHASE_H
@@ -15,8 +15,8 @@
 #include "strategy.h"
 
 /* two_phase(): collective. Moves the access of each rank, whose pieces rise on every one. `reaches`
- * is what all ranks told each other. Returns the bytes moved of this rank; when some rank failed, -1
- * on all, with the failure in *failure. */
+ * is what all ranks told each other. Returns the bytes moved of this rank; when it failed, the failure is
+ * in *failure. A rank whose access has failed before takes part with no bytes. */
 int64_t two_phase(ADIO_File fd, struct access *access, bool is_write, const struct reach *reaches,
                   struct failure *failure);
 

@@ -71,6 +71,37 @@ static void wrong_mode(struct test *test)
     MPI(MPI_File_close(&file));
 }
 
+/* A collective call that can't be done on one rank ends with its error on all, whatever the method: a
+ * program that stops calling then leaves nobody waiting. */
+static void fails_on_one_rank(struct test *test)
+{
+    static const char *const strategies[] = {"auto", "direct", "two_phase"};
+    unsigned char bytes[100] = {0};
+    if (!test->is_weft)
+        SKIP("others end it on that rank only");
+    for (unsigned i = 0; i < sizeof strategies / sizeof strategies[0]; i++) {
+        MPI_Datatype before_start;
+        MPI_Info info;
+        MPI_File file;
+        MPI_Info_create(&info);
+        MPI_Info_set(info, "weft_collective", strategies[i]);
+        MPI(MPI_File_open(MPI_COMM_WORLD, test_path(test, "file"), MPI_MODE_RDWR | MPI_MODE_CREATE, info,
+                          &file));
+        MPI_Info_free(&info);
+        MPI_Type_create_hindexed(1, (int[]){100}, (MPI_Aint[]){-500}, MPI_BYTE, &before_start);
+        MPI_Type_commit(&before_start);
+        MPI(MPI_File_set_view(file, test->rank == 1 ? 0 : test->rank * 1000, MPI_BYTE,
+                              test->rank == 1 ? before_start : MPI_BYTE, "native", MPI_INFO_NULL));
+        EXPECT_CLASS(MPI_File_write_at_all(file, 0, bytes, 100, MPI_BYTE, MPI_STATUS_IGNORE), MPI_ERR_ARG,
+                     "before the start");
+        if (strcmp(strategies[i], "direct") != 0)
+            EXPECT_CLASS(MPI_File_read_at_all(file, 0, bytes, 100, MPI_BYTE, MPI_STATUS_IGNORE), MPI_ERR_ARG,
+                         "before the start");
+        MPI_Type_free(&before_start);
+        MPI(MPI_File_close(&file));
+    }
+}
+
 /* Errors without end need no memory without end, and keep their words. */
 static void many_errors(struct test *test)
 {
@@ -96,8 +127,8 @@ static void many_errors(struct test *test)
 }
 
 static const struct test_case cases[] = {
-    {"missing-file", missing_file}, {"existing-file", existing_file}, {"a-folder", a_folder},
-    {"wrong-mode", wrong_mode},     {"many-errors", many_errors},
+    {"missing-file", missing_file}, {"existing-file", existing_file},         {"a-folder", a_folder},
+    {"wrong-mode", wrong_mode},     {"fails-on-one-rank", fails_on_one_rank}, {"many-errors", many_errors},
 };
 
 TEST_MAIN("errors", cases)
