@@ -4,8 +4,9 @@
  * the method that follows from it (strategy.h).
  *
  * Where the method is the same whatever the others have, nothing is exchanged: in atomic
- * mode, where each access has a lock of its own, and for reads by weft_collective=direct. An error is
- * each rank's own then; in all other calls it ends the call on all ranks.
+ * mode, where each access has a lock of its own, and where strategy_is_known(). An error is
+ * each rank's own then, and nobody waits for a rank that has given up; in all other calls it ends the
+ * call on all ranks.
  */
 #include <sys/random.h>
 
@@ -66,11 +67,15 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
 {
     struct driver_file *file = driver_file(fd);
     enum strategy asked = is_write ? file->hints.collective_write : file->hints.collective_read;
-    bool is_alone = file->is_atomic || (!is_write && asked == STRATEGY_DIRECT);
-    struct choice choice = {METHOD_SEPARATE, file->is_atomic ? "in atomic mode" : "asked for"};
+    struct choice choice;
+    bool is_alone = strategy_is_known(asked, is_write, file->grain, &choice);
     struct failure failure = {.class = MPI_SUCCESS};
     struct access access;
     int ranks;
+    if (file->is_atomic) {
+        is_alone = true;
+        choice = (struct choice){METHOD_SEPARATE, "in atomic mode"};
+    }
     MPI_Comm_size(fd->comm, &ranks);
     struct reach *reaches = ADIOI_Malloc((size_t)ranks * sizeof *reaches);
     if (!access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {

@@ -59,6 +59,7 @@ struct driver_file {
     bool is_atomic;            /* MPI_File_set_atomicity; fd->atomicity stays 0: see atomic.c */
     bool moved_shared_pointer; /* this rank did, since the view was set */
     struct view *view;         /* the file view's pieces, made when first needed */
+    int64_t grain;             /* view_grain() of that rank whose view has the smallest; see shared.c */
     struct explain *explain;   /* NULL: nobody asked for it; see explain.c */
 };
 
@@ -229,6 +230,8 @@ bool batch_fill(struct batch *batch, struct access *access);
 void batch_free(struct batch *batch);
 /* view_forget(): must be called when the file view changes. */
 void view_forget(struct driver_file *file);
+/* view_grain(): the mean bytes of a piece of this rank's file view; INT64_MAX when it is contiguous. */
+int64_t view_grain(ADIO_File fd);
 
 /* ---- contiguous.c ----------------------------------------------------- */
 

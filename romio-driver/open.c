@@ -168,6 +168,7 @@ void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code)
         return;
     }
     fd->is_open = 1;
+    driver_file(fd)->grain = INT64_MAX; /* of the view that a file begins with */
     if (access_mode & ADIO_APPEND)
         fd->fp_ind = answer.end;
     if (answer.is_list_refused)

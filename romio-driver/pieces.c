@@ -108,6 +108,18 @@ static void view_seek(const struct view *view, int64_t displacement, int64_t pos
     };
 }
 
+int64_t view_grain(ADIO_File fd)
+{
+    struct driver_file *file = driver_file(fd);
+    int is_contiguous;
+    ADIOI_Datatype_iscontig(fd->filetype, &is_contiguous);
+    if (is_contiguous)
+        return INT64_MAX;
+    if (file->view == NULL)
+        file->view = view_make(fd->filetype);
+    return file->view->count > 0 ? file->view->size / (int64_t)file->view->count : INT64_MAX;
+}
+
 /*
  * The position of the first data byte of the view at or after `offset`, an
  * offset in the file. ROMIO keeps the individual file pointer as such.

@@ -74,7 +74,7 @@ void __wrap_ADIO_Set_view(ADIO_File fd, ADIO_Offset displacement, MPI_Datatype e
 /*
  * Collective. A new view begins with the pointer at 0, and there are no requests in a program that
  * never moves it. Rank 0 waits for the others' word, so that no rank moves it by the old view any more;
- * the barrier behind it is ROMIO's.
+ * the barrier behind it is ROMIO's. The same exchange tells all ranks how fine their views are.
  */
 void __wrap_ADIO_Set_view(ADIO_File fd, ADIO_Offset displacement, MPI_Datatype etype, MPI_Datatype filetype,
                           MPI_Info info, int *error_code)
@@ -83,10 +83,13 @@ void __wrap_ADIO_Set_view(ADIO_File fd, ADIO_Offset displacement, MPI_Datatype e
     if (!driver_owns(fd))
         return;
     struct driver_file *file = driver_file(fd);
-    int mine = file->moved_shared_pointer, any = 0, rank;
+    int64_t grain = *error_code == MPI_SUCCESS ? view_grain(fd) : INT64_MAX;
+    int64_t mine[2] = {file->moved_shared_pointer, -grain}, most[2];
+    int rank;
     MPI_Comm_rank(fd->comm, &rank);
-    MPI_Reduce(&mine, &any, 1, MPI_INT, MPI_MAX, 0, fd->comm);
+    MPI_Allreduce(mine, most, 2, MPI_INT64_T, MPI_MAX, fd->comm);
     file->moved_shared_pointer = false;
-    if (rank == 0 && any && *error_code == MPI_SUCCESS)
+    file->grain = -most[1];
+    if (rank == 0 && most[0] && *error_code == MPI_SUCCESS)
         *error_code = failure_report(weft_file_pointer_set(file->file, 0));
 }

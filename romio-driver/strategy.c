@@ -3,11 +3,12 @@
 
 #include <stddef.h>
 
-/* Below so many bytes in a piece two-phase was the faster one, write and read; see
- * docs/performance.md. */
-#define TINY_WRITE_BYTES            256
-#define TINY_READ_BYTES             256
-/* Pieces of so many bytes are worth a store operation each. */
+/* Where the one method becomes faster than the other; see docs/performance.md. Below so many bytes in
+ * a piece it is two-phase, write and read. */
+#define TINY_BYTES                  256
+/* Pieces of so many bytes are worth a store operation each: less than what is gathered when the user
+ * asks for as few of them as can be. */
+#define GATHER_PIECE_AUTO           16384
 #define GATHER_PIECE_MAX            65536
 /* Bounds of what gathering has to count: chunks of a call, and a rank's pieces in one chunk. */
 #define GATHER_CHUNKS_MAX           65536
@@ -51,10 +52,10 @@ static bool can_gather(const struct sum *sum, int ranks, int64_t chunk_size)
            chunk_size / ranks / (sum->mean > 0 ? sum->mean : 1) < GATHER_PIECES_PER_CHUNK_MAX;
 }
 
-static struct choice choose_direct(const struct sum *sum, bool is_write, int ranks, int64_t chunk_size,
-                                   const char *why_separate, const char *why_gather)
+static struct choice choose_direct(const struct sum *sum, bool is_write, int64_t piece_max, int ranks,
+                                   int64_t chunk_size, const char *why_separate, const char *why_gather)
 {
-    if (is_write && sum->is_interleaved && sum->mean < GATHER_PIECE_MAX && can_gather(sum, ranks, chunk_size))
+    if (is_write && sum->is_interleaved && sum->mean < piece_max && can_gather(sum, ranks, chunk_size))
         return (struct choice){METHOD_GATHER, why_gather};
     return (struct choice){METHOD_SEPARATE, why_separate};
 }
@@ -70,14 +71,26 @@ struct choice strategy_choose(enum strategy asked, bool is_write, const struct r
     if (asked == STRATEGY_TWO_PHASE)
         return (struct choice){METHOD_TWO_PHASE, "asked for"};
     if (asked == STRATEGY_DIRECT)
-        return choose_direct(&sum, is_write, ranks, chunk_size, "asked for",
+        return choose_direct(&sum, is_write, GATHER_PIECE_MAX, ranks, chunk_size, "asked for",
                              "asked for, and pieces are small");
     if (!sum.is_interleaved)
         return (struct choice){METHOD_SEPARATE, "the ranks' parts don't interleave"};
-    if (sum.mean < (is_write ? TINY_WRITE_BYTES : TINY_READ_BYTES))
+    if (sum.mean < TINY_BYTES)
         return (struct choice){METHOD_TWO_PHASE, "interleaved in tiny pieces"};
-    return choose_direct(&sum, is_write, ranks, chunk_size, "interleaved in large pieces",
+    return choose_direct(&sum, is_write, GATHER_PIECE_AUTO, ranks, chunk_size, "interleaved in large pieces",
                          "interleaved in small pieces");
+}
+
+bool strategy_is_known(enum strategy asked, bool is_write, int64_t grain, struct choice *choice)
+{
+    *choice = (struct choice){METHOD_SEPARATE, "asked for"};
+    if (asked == STRATEGY_DIRECT)
+        return !is_write || grain >= GATHER_PIECE_MAX;
+    if (asked != STRATEGY_AUTO)
+        return false;
+    choice->reason =
+        grain == INT64_MAX ? "the file views are contiguous" : "the file views' pieces are large";
+    return grain >= (is_write ? GATHER_PIECE_AUTO : TINY_BYTES);
 }
 
 const char *strategy_method_name(enum method method)

@@ -39,6 +39,14 @@ struct choice {
     const char *reason; /* a static text: "the ranks' parts don't interleave" */
 };
 
+/*
+ * strategy_is_known(): true when the method does not depend on what the ranks have to move in a call, so
+ * that they need not tell each other, and none of them waits for another: *choice is it. `grain` is the
+ * mean piece of the finest of their file views, in bytes. Where the views are contiguous a call has one
+ * piece of each rank, and what an exchange could save does not pay for the waiting.
+ */
+bool strategy_is_known(enum strategy asked, bool is_write, int64_t grain, struct choice *choice);
+
 /* `chunk_size` is the file's; `reaches` has one entry for each rank. */
 struct choice strategy_choose(enum strategy asked, bool is_write, const struct reach *reaches, int ranks,
                               int64_t chunk_size);

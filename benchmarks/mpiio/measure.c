@@ -2,11 +2,13 @@
 /*
  * measure.c: one pattern on one target: written, read by other ranks, compared.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -117,9 +119,9 @@ static struct times phase(const struct run *run, const struct part *part, bool w
     must(MPI_File_open(MPI_COMM_WORLD, run->file, mode, run->info, &file), run, "opening");
     times.open = since(start);
     if (part->etype != MPI_DATATYPE_NULL)
-        must(MPI_File_set_view(file, part->displacement, part->etype, part->filetype, "native",
-                               MPI_INFO_NULL),
-             run, "setting the view of");
+        must(
+            MPI_File_set_view(file, part->displacement, part->etype, part->filetype, "native", MPI_INFO_NULL),
+            run, "setting the view of");
 
     MPI_Barrier(MPI_COMM_WORLD);
     double cpu = cpu_used();
@@ -187,6 +189,17 @@ static int phase_counted(const struct run *run, const struct part *part, bool wr
     return 0;
 }
 
+/* Lets the kernel write the memory. In some virtual machines its first access to a page costs microseconds,
+ * even to one that the program has written before. */
+static void touch_by_kernel(char *memory, size_t bytes)
+{
+    int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    for (ssize_t got = 1; zeros >= 0 && bytes > 0 && got > 0; memory += got, bytes -= (size_t)got)
+        got = read(zeros, memory, bytes);
+    if (zeros >= 0)
+        close(zeros);
+}
+
 /* Fresh pages are the kernel's affair, and not to be found in what is timed. */
 static char *memory_make(const struct run *run, const struct part *part)
 {
@@ -195,6 +208,7 @@ static char *memory_make(const struct run *run, const struct part *part)
         fprintf(stderr, "mpiio: rank %d: out of memory for %" PRId64 " bytes\n", run->rank, part->bytes);
         MPI_Abort(MPI_COMM_WORLD, 1);
     }
+    touch_by_kernel(memory, (size_t)part->bytes + 1);
     memset(memory, 0xee, (size_t)part->bytes + 1);
     return memory;
 }
@@ -256,8 +270,7 @@ static MPI_Info info_make(const struct pattern *pattern, const struct target *ta
     return info;
 }
 
-int measure_pattern(const struct options *options, const struct pattern *pattern,
-                    const struct target *target)
+int measure_pattern(const struct options *options, const struct pattern *pattern, const struct target *target)
 {
     static uint64_t serial;
     struct run run = {

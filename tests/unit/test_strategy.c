@@ -42,9 +42,12 @@ static void test_auto(void **state)
     assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
     make(reaches, 100, 1000, false); /* small, but each rank's own place */
     assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
-    make(reaches, 47008, 20, true);
+    make(reaches, 4096, 20, true);
     assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_GATHER);
     assert_int_equal(method_of(STRATEGY_AUTO, false, reaches), METHOD_SEPARATE);
+    make(reaches, 47008, 20, true);
+    assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
+    assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_GATHER);
     make(reaches, 100000, 20, true);
     assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
     make(reaches, 8, 100000, true);
@@ -82,6 +85,32 @@ static void test_what_can_not_be(void **state)
     assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_SEPARATE);
     make(reaches, 8, 100000, true);
     assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_SEPARATE);
+}
+
+/* Where the ranks tell each other nothing, the choice is the one that they would have come to. */
+static void test_what_is_known_before(void **state)
+{
+    static const int64_t sizes[] = {1, 255, 256, 4096, 16383, 16384, 47008, 65535, 65536, MIB};
+    static const enum strategy all[] = {STRATEGY_AUTO, STRATEGY_DIRECT, STRATEGY_TWO_PHASE};
+    struct reach reaches[RANKS];
+    struct choice choice;
+    unsigned known = 0;
+    (void)state;
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        make(reaches, sizes[i], 20, true);
+        for (unsigned a = 0; a < 3; a++) {
+            for (int is_write = 0; is_write < 2; is_write++) {
+                if (!strategy_is_known(all[a], is_write, sizes[i], &choice))
+                    continue;
+                assert_int_equal(choice.method, METHOD_SEPARATE);
+                assert_int_equal(method_of(all[a], is_write, reaches), METHOD_SEPARATE);
+                known++;
+            }
+        }
+    }
+    assert_int_equal(known, 8 + 5 + 10 + 2);
+    assert_true(strategy_is_known(STRATEGY_AUTO, true, INT64_MAX, &choice));
+    assert_false(strategy_is_known(STRATEGY_TWO_PHASE, true, INT64_MAX, &choice));
 }
 
 /* ---- domains ----------------------------------------------------------- */
@@ -137,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_auto),
         cmocka_unit_test(test_what_is_asked_for),
         cmocka_unit_test(test_what_can_not_be),
+        cmocka_unit_test(test_what_is_known_before),
         cmocka_unit_test(test_domains),
     };
     return cmocka_run_group_tests_name("strategy", tests, NULL, NULL);
