@@ -35,15 +35,19 @@ static struct reach reach_of(const struct access *access)
     return reach;
 }
 
-/* Collective: the method and why, the same on all ranks. `reaches` has an entry for each rank. */
+/* Collective: the method and why, the same on all ranks. *reaches has an entry for each rank, and is
+ * to be given to ADIOI_Free(). */
 static struct choice agree(ADIO_File fd, const struct access *access, enum strategy asked, bool is_write,
-                           struct reach *reaches, int ranks)
+                           struct reach **reaches)
 {
     struct weft_layout layout;
     struct reach mine = reach_of(access);
+    int ranks;
+    MPI_Comm_size(fd->comm, &ranks);
+    *reaches = ADIOI_Malloc((size_t)ranks * sizeof **reaches);
     weft_file_layout(driver_file(fd)->file, &layout);
-    MPI_Allgather(&mine, sizeof mine, MPI_BYTE, reaches, sizeof mine, MPI_BYTE, fd->comm);
-    return strategy_choose(asked, is_write, reaches, ranks, (int64_t)layout.chunk_size);
+    MPI_Allgather(&mine, sizeof mine, MPI_BYTE, *reaches, sizeof mine, MPI_BYTE, fd->comm);
+    return strategy_choose(asked, is_write, *reaches, ranks, (int64_t)layout.chunk_size);
 }
 
 /* The rank's part by this method. An access that could not begin has no bytes, and its rank takes
@@ -71,19 +75,17 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
     bool is_alone = strategy_is_known(asked, is_write, file->grain, &choice);
     struct failure failure = {.class = MPI_SUCCESS};
     struct access access;
-    int ranks;
+    struct reach *reaches = NULL;
     if (file->is_atomic) {
         is_alone = true;
         choice = (struct choice){METHOD_SEPARATE, "in atomic mode"};
     }
-    MPI_Comm_size(fd->comm, &ranks);
-    struct reach *reaches = ADIOI_Malloc((size_t)ranks * sizeof *reaches);
     if (!access_begin(&access, fd, buffer, count, datatype, file_ptr_type, offset)) {
         failure_before_start(&failure);
         access.bytes = access.left = 0;
     }
     if (!is_alone)
-        choice = agree(fd, &access, asked, is_write, reaches, ranks);
+        choice = agree(fd, &access, asked, is_write, &reaches);
     explain_strategy(fd, is_write, strategy_method_name(choice.method), choice.reason);
     int64_t moved = move(fd, &access, is_write, choice.method, reaches, &failure);
     /* A rank that fails may not come to the next call, in which the others would wait for it. */
@@ -98,7 +100,8 @@ static void access_collective(ADIO_File fd, const void *buffer, romio_count_t co
     if (status != NULL)
         MPIR_Status_set_bytes(status, MPI_BYTE, moved);
     access_end(&access);
-    ADIOI_Free(reaches);
+    if (reaches != NULL)
+        ADIOI_Free(reaches);
 }
 
 void driver_read_coll(ADIO_File fd, void *buffer, romio_count_t count, MPI_Datatype datatype,

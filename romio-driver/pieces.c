@@ -108,16 +108,23 @@ static void view_seek(const struct view *view, int64_t displacement, int64_t pos
     };
 }
 
-int64_t view_grain(ADIO_File fd)
+/* The file view's pieces; NULL when it is contiguous. */
+static const struct view *view_of(ADIO_File fd)
 {
     struct driver_file *file = driver_file(fd);
     int is_contiguous;
     ADIOI_Datatype_iscontig(fd->filetype, &is_contiguous);
     if (is_contiguous)
-        return INT64_MAX;
+        return NULL;
     if (file->view == NULL)
         file->view = view_make(fd->filetype);
-    return file->view->count > 0 ? file->view->size / (int64_t)file->view->count : INT64_MAX;
+    return file->view;
+}
+
+int64_t view_grain(ADIO_File fd)
+{
+    const struct view *view = view_of(fd);
+    return view != NULL && view->count > 0 ? view->size / (int64_t)view->count : INT64_MAX;
 }
 
 /*
@@ -170,13 +177,11 @@ static int64_t pieces_at(const struct pieces *pieces)
 
 static bool begin_file(struct access *access, ADIO_File fd, int file_ptr_type, ADIO_Offset offset)
 {
-    struct driver_file *file = driver_file(fd);
     bool is_individual = file_ptr_type == ADIO_INDIVIDUAL;
-    int is_contiguous;
-    ADIOI_Datatype_iscontig(fd->filetype, &is_contiguous);
 
     access->displacement = fd->disp;
-    if (is_contiguous) {
+    access->view = view_of(fd);
+    if (access->view == NULL) {
         access->file_start = is_individual ? fd->fp_ind - fd->disp : offset * fd->etype_size;
         access->file = (struct pieces){
             .offsets = &unbroken_offset,
@@ -185,9 +190,6 @@ static bool begin_file(struct access *access, ADIO_File fd, int file_ptr_type, A
             .origin = fd->disp + access->file_start,
         };
     } else {
-        if (file->view == NULL)
-            file->view = view_make(fd->filetype);
-        access->view = file->view;
         if (access->view->size == 0) { /* a view that shows nothing of the file */
             access->left = access->bytes = 0;
             return true;
