@@ -351,6 +351,11 @@ void weft_file_layout(const weft_file_t *file, struct weft_layout *layout)
     memcpy(layout->pool, file->pool, sizeof layout->pool);
 }
 
+uint64_t weft_file_ino(const weft_file_t *file)
+{
+    return file ? file->capability.ino : 0;
+}
+
 const char *weft_file_hints(const weft_file_t *file)
 {
     return file->hints;

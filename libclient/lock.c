@@ -18,14 +18,14 @@
 
 #define LINE_WAIT_MS 50u
 /* Bytes of a request for a lock beside its ranges, and of each of these. */
-#define BODY_BYTES 192u
-#define RANGE_BYTES 16u
+#define BODY_BYTES   192u
+#define RANGE_BYTES  16u
 
 enum lock_phase {
-    LOCK_ASKING,    /* under way, or in the line */
+    LOCK_ASKING, /* under way, or in the line */
     LOCK_HELD,
     LOCK_UNLOCKING,
-    LOCK_FAILED,    /* the server may have to be told */
+    LOCK_FAILED, /* the server may have to be told */
 };
 
 struct weft_lock {
@@ -37,6 +37,7 @@ struct weft_lock {
     struct planner_table *table;
     enum lock_phase phase;
     bool exclusive;
+    bool once;     /* when it can't be had at once, it is not waited for */
     bool calling;  /* a request is under way */
     bool released; /* nobody but that request needs it any more */
     uint64_t id;   /* 0: covers nothing, so that there is nobody to be asked */
@@ -93,7 +94,7 @@ static uint32_t asked_max(const weft_session_t *session)
 static uint32_t wait_ms(const weft_session_t *session)
 {
     /* Less than the quarter that makes shard_calls_look() ask for a newer map. */
-    uint32_t long_ms = session->conf->deadline_ms / 5;
+    uint32_t long_ms = session->conf->deadline_ms / 5 + 1;
     bool line = session->locks_asked >= asked_max(session) / 2 || !list_empty(&session->locks_in_line);
     return line && long_ms > LINE_WAIT_MS ? LINE_WAIT_MS : long_ms;
 }
@@ -106,7 +107,7 @@ static ssize_t encode_lock(struct weft_lock *lock, uint32_t target)
         .target = target,
         .id = lock->id,
         .exclusive = lock->exclusive,
-        .wait_ms = wait_ms(lock->session),
+        .wait_ms = lock->once ? 0 : wait_ms(lock->session),
     };
     /* The ranges are encoded at the end of the room, and copied to their place by the encoder. */
     uint8_t *at = lock->body + lock->body_size;
@@ -173,10 +174,11 @@ static void abandoned(struct shard_call *call, int status)
 
 static void lock_failed(struct weft_lock *lock, int error)
 {
+    bool is_known = lock->once && error == -EAGAIN; /* the server said so, and has forgotten it */
     op_fail(&lock->op, client_about(error, lock->path));
     lock->phase = LOCK_FAILED;
     /* What can't be said now, the end of the connection says. */
-    if (!lock->session->closing)
+    if (!is_known && !lock->session->closing)
         (void)lock_call_first(lock, abandoned);
     op_complete(&lock->op, 0);
 }
@@ -224,6 +226,8 @@ static int judge(struct weft_lock *lock, int status)
     if (status < 0)
         return status;
     int result = wire_decode_lock_reply(lock->call.rpc.reply, lock->call.rpc.reply_length, &reply);
+    if (result == 0 && !reply.granted && lock->once)
+        result = err_set(-EAGAIN, "somebody else holds a lock on it");
     return result < 0 ? result : reply.granted;
 }
 
@@ -282,7 +286,7 @@ free_lock:
 }
 
 static int lock_async(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
-                      weft_lock_t **out, weft_op_t **op)
+                      bool once, weft_lock_t **out, weft_op_t **op)
 {
     struct weft_lock *lock = NULL;
     int result = file_check(file);
@@ -300,6 +304,7 @@ static int lock_async(weft_file_t *file, const struct weft_extent *extents, size
         return client_about(result, file->path);
 
     weft_session_t *session = lock->session;
+    lock->once = once;
     op_init(&lock->op, session, asked);
     session_lock(session);
     if (lock->range_count == 0) {
@@ -320,14 +325,22 @@ static int lock_async(weft_file_t *file, const struct weft_extent *extents, size
 int weft_file_lock_async(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
                          weft_lock_t **lock, weft_op_t **op)
 {
-    return (int)client_result(__func__, lock_async(file, extents, count, exclusive, lock, op));
+    return (int)client_result(__func__, lock_async(file, extents, count, exclusive, false, lock, op));
 }
 
 int weft_file_lock(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
                    weft_lock_t **lock)
 {
     weft_op_t *op;
-    ssize_t result = lock_async(file, extents, count, exclusive, lock, &op);
+    ssize_t result = lock_async(file, extents, count, exclusive, false, lock, &op);
+    return (int)client_result(__func__, result < 0 ? result : op_wait(op));
+}
+
+int weft_file_trylock(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
+                      weft_lock_t **lock)
+{
+    weft_op_t *op;
+    ssize_t result = lock_async(file, extents, count, exclusive, true, lock, &op);
     return (int)client_result(__func__, result < 0 ? result : op_wait(op));
 }
 

@@ -334,7 +334,7 @@
     X(u32, target, U32)        /* the one that holds chunk 0 */                                        \
     X(u64, id, U64)            /* chosen by the client, not used by it before; not 0 */                \
     X(u8, exclusive, 1)                                                                                \
-    X(u32, wait_ms, U32)       /* the answer may take so long */                                       \
+    X(u32, wait_ms, U32)       /* the answer may take so long; 0: at once, and not kept in the line */   \
     X(list, ranges, LIMITS_LOCK_RANGES_MAX) /* lock_range; ascending, not overlapping */
 #define WIRE_FIELDS_lock_reply(X) X(u8, granted, 1) /* 0: not yet; ask again */
 

@@ -109,6 +109,27 @@ AC_DEFUN([WEFT_MPICH], [
     AM_CONDITIONAL([WITH_MPICH], [test "$have_mpich" = yes])
 ])
 
+# WEFT_HDF5(LABEL, PKG-CONFIG-NAME, ASKED, PACKAGE): is there an HDF5 that the virtual file driver
+# can be built for? HDF5_LABEL is its name for build-vfd then.
+AC_DEFUN([WEFT_HDF5], [
+    have_hdf5_$1=no
+    hdf5_$1_remark=
+    HDF5_$1=$3
+    AS_IF([test "x$3" = xyes || test "x$3" = xauto], [HDF5_$1=$2])
+    AS_IF([test "x$3" = xno], [hdf5_$1_remark="not asked for"],
+        [test -f "$HDF5_$1/include/hdf5.h"], [
+            HDF5_$1=$(cd "$HDF5_$1" && pwd)
+            have_hdf5_$1=yes
+            hdf5_$1_remark=$HDF5_$1],
+        [$PKG_CONFIG --exists "$HDF5_$1 >= 1.10"], [
+            have_hdf5_$1=yes
+            hdf5_$1_remark="$($PKG_CONFIG --modversion "$HDF5_$1"), $HDF5_$1"],
+        [test "x$3" = xauto], [hdf5_$1_remark="install $4"],
+        [AC_MSG_ERROR([there is no HDF5 named $HDF5_$1: neither $HDF5_$1/include/hdf5.h nor a name of pkg-config])])
+    AC_SUBST([HDF5_$1])
+    AM_CONDITIONAL([WITH_HDF5_$1], [test "$have_hdf5_$1" = yes])
+])
+
 # WEFT_SANITIZERS(LIST): "no", or a list as -fsanitize wants it.
 AC_DEFUN([WEFT_SANITIZERS], [
     AS_IF([test "x$1" != xno], [
@@ -201,6 +222,8 @@ AC_DEFUN([WEFT_SUMMARY], [
     WEFT_ROW([Jansson], [yes], [$($PKG_CONFIG --modversion jansson)])
     WEFT_ROW([ROMIO driver for Open MPI], [$have_openmpi], [$weft_openmpi_remark])
     WEFT_ROW([ROMIO driver for MPICH], [$have_mpich], [$weft_mpich_remark])
+    WEFT_ROW([HDF5 driver], [$have_hdf5_SERIAL], [$hdf5_SERIAL_remark])
+    WEFT_ROW([HDF5 driver, Open MPI], [$have_hdf5_OPENMPI], [$hdf5_OPENMPI_remark])
     WEFT_ROW([unit tests (CMocka)], [$have_cmocka], [$weft_cmocka_remark])
     WEFT_ROW([valgrind], [$(weft_yes_no "$VALGRIND")], [])
     WEFT_ROW([strace], [$(weft_yes_no "$STRACE")], [])

@@ -312,6 +312,10 @@ int weft_file_size(weft_file_t *file, uint64_t *size);
 int weft_file_stat(weft_file_t *file, struct weft_attr *attr);
 void weft_file_layout(const weft_file_t *file, struct weft_layout *layout);
 
+/* weft_file_ino(): the file's number, as weft_file_stat() has it: two open files of a cluster are the
+ * same when theirs are. Nothing is sent. */
+uint64_t weft_file_ino(const weft_file_t *file);
+
 /* weft_file_hints(): the hints of the directory that the file was opened in, as they
  * were then; "" for none. They came with the open: nothing is sent. Valid
  * until the file is closed. */
@@ -365,6 +369,10 @@ int weft_file_lock(weft_file_t *file, const struct weft_extent *extents, size_t 
  * granted while nobody waits or tests keeps others from theirs all the same. */
 int weft_file_lock_async(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
                          weft_lock_t **lock, weft_op_t **op);
+/* weft_file_trylock(): as weft_file_lock(), but never waits for another's lock: -EAGAIN when one is
+ * in the way, or somebody has asked before. One request. */
+int weft_file_trylock(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
+                      weft_lock_t **lock);
 /*
  * weft_file_unlock(): gives the lock back and frees it, also when it fails. What was written
  * under it is seen by whoever gets the lock next.

@@ -288,15 +288,18 @@ void shard_lock(struct shard_io *io)
         shard_io_refuse(io, error);
         return;
     }
-    if (!lock->held && wire.wait_ms)
+    bool held = lock->held;
+    if (!held && wire.wait_ms)
         error = begin_waiting(io, &wire, lock);
-    if (!error && lock->arg) {
+    else if (!held) /* at once or not at all: it is not kept in the line */
+        lock_table_remove(io->shard->locks->table, lock);
+    if (!held && wire.wait_ms && !error) {
         shard_io_leave(io);
         return;
     }
     struct rpc_request *request = io->request;
     shard_io_leave(io);
-    answer(request, lock->held);
+    answer(request, held);
 }
 
 /* ---- giving it back ----------------------------------------------------- */

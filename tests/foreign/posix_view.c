@@ -108,30 +108,30 @@ close_file:
     return result_of(error);
 }
 
-#define OPEN(name)                                                                                           \
-    int name(const char *path, int flags, ...)                                                               \
-    {                                                                                                        \
-        char seen[PATH_MAX];                                                                                 \
-        mode_t mode = 0;                                                                                     \
-        if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {                                                        \
-            va_list rest;                                                                                    \
-            va_start(rest, flags);                                                                           \
-            mode = va_arg(rest, mode_t);                                                                     \
-            va_end(rest);                                                                                    \
-        }                                                                                                    \
-        return seen_path(path, seen) ? open_seen(seen, flags) : SYSTEM(name)(path, flags, mode);             \
+#define OPEN(name)                                                                               \
+    int name(const char *path, int flags, ...)                                                   \
+    {                                                                                            \
+        char seen[PATH_MAX];                                                                     \
+        mode_t mode = 0;                                                                         \
+        if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {                                            \
+            va_list rest;                                                                        \
+            va_start(rest, flags);                                                               \
+            mode = va_arg(rest, mode_t);                                                         \
+            va_end(rest);                                                                        \
+        }                                                                                        \
+        return seen_path(path, seen) ? open_seen(seen, flags) : SYSTEM(name)(path, flags, mode); \
     }
 OPEN(open)
 OPEN(open64)
 
-#define PREAD(name)                                                                                          \
-    ssize_t name(int fd, void *buffer, size_t length, off_t offset)                                          \
-    {                                                                                                        \
-        weft_file_t *file = file_of(fd);                                                                     \
-        if (file == NULL)                                                                                    \
-            return SYSTEM(name)(fd, buffer, length, offset);                                                 \
-        ssize_t result = weft_file_read(file, buffer, length, (uint64_t)offset);                             \
-        return result >= 0 ? result : result_of((int)result);                                                \
+#define PREAD(name)                                                              \
+    ssize_t name(int fd, void *buffer, size_t length, off_t offset)              \
+    {                                                                            \
+        weft_file_t *file = file_of(fd);                                         \
+        if (file == NULL)                                                        \
+            return SYSTEM(name)(fd, buffer, length, offset);                     \
+        ssize_t result = weft_file_read(file, buffer, length, (uint64_t)offset); \
+        return result >= 0 ? result : result_of((int)result);                    \
     }
 PREAD(pread)
 PREAD(pread64)
@@ -166,14 +166,14 @@ int access(const char *path, int mode)
     return result_of(error != 0 ? error : weft_access(session, seen, mode));
 }
 
-#define TRUNCATE(name)                                                                                       \
-    int name(const char *path, off_t size)                                                                   \
-    {                                                                                                        \
-        char seen[PATH_MAX];                                                                                 \
-        if (!seen_path(path, seen))                                                                          \
-            return SYSTEM(name)(path, size);                                                                 \
-        int error = connect_once();                                                                          \
-        return result_of(error != 0 ? error : weft_truncate(session, seen, (uint64_t)size));                 \
+#define TRUNCATE(name)                                                                       \
+    int name(const char *path, off_t size)                                                   \
+    {                                                                                        \
+        char seen[PATH_MAX];                                                                 \
+        if (!seen_path(path, seen))                                                          \
+            return SYSTEM(name)(path, size);                                                 \
+        int error = connect_once();                                                          \
+        return result_of(error != 0 ? error : weft_truncate(session, seen, (uint64_t)size)); \
     }
 TRUNCATE(truncate)
 TRUNCATE(truncate64)
@@ -185,6 +185,12 @@ int unlink(const char *path)
         return SYSTEM(unlink)(path);
     int error = connect_once();
     return result_of(error != 0 ? error : weft_unlink(session, seen));
+}
+
+int remove(const char *path)
+{
+    char seen[PATH_MAX];
+    return seen_path(path, seen) ? unlink(path) : SYSTEM(remove)(path);
 }
 
 int stat(const char *path, struct stat *out)
@@ -275,11 +281,11 @@ static FILE *stream_open(const char *path, const char *mode)
     return fopencookie(stream, mode, functions);
 }
 
-#define FOPEN(name)                                                                                          \
-    FILE *name(const char *path, const char *mode)                                                           \
-    {                                                                                                        \
-        char seen[PATH_MAX];                                                                                 \
-        return seen_path(path, seen) ? stream_open(seen, mode) : SYSTEM(name)(path, mode);                   \
+#define FOPEN(name)                                                                        \
+    FILE *name(const char *path, const char *mode)                                         \
+    {                                                                                      \
+        char seen[PATH_MAX];                                                               \
+        return seen_path(path, seen) ? stream_open(seen, mode) : SYSTEM(name)(path, mode); \
     }
 FOPEN(fopen)
 FOPEN(fopen64)

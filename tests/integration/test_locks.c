@@ -352,6 +352,30 @@ static void test_order(void **state)
     ok(weft_file_close(c));
 }
 
+/* Who does not wait leaves nothing behind, and is refused also while another one only waits. */
+static void test_try(void **state)
+{
+    (void)state;
+    const struct weft_extent one = {.offset = 7, .length = 1};
+    weft_file_t *a = open_file(session, "/try", O_RDWR | O_CREAT), *b = open_file(other, "/try", O_RDWR);
+    weft_file_t *c = open_file(third, "/try", O_RDONLY);
+    weft_lock_t *lock, *shared = lock_one(a, 0, 100, false);
+    assert_int_equal(weft_file_trylock(b, &one, 1, true, &lock), -EAGAIN);
+    ok(weft_file_trylock(c, &one, 1, false, &lock));
+    ok(weft_file_unlock(lock));
+    struct asked writer = ask_one(b, 0, 10, true);
+    assert_false(granted_within(&writer, 50));
+    assert_int_equal(weft_file_trylock(c, &one, 1, false, &lock), -EAGAIN);
+    ok(weft_file_unlock(shared));
+    ok(weft_wait(writer.op));
+    ok(weft_file_unlock(writer.lock));
+    ok(weft_file_trylock(b, &one, 1, true, &lock));
+    ok(weft_file_unlock(lock));
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
+    ok(weft_file_close(c));
+}
+
 /* ---- what a lock covers ------------------------------------------------------------ */
 
 static void test_ranges(void **state)
@@ -728,6 +752,7 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_try),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_argument_errors),
         cmocka_unit_test(test_more_than_credit),

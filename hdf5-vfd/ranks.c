@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ranks.c: the ranks of a file: what they agree on, and what HDF5 asks the driver about them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+
+#if VFD_HAS_MPI
+
+static bool mpi_is_up(void)
+{
+    int is_up = 0, is_over = 0;
+    MPI_Initialized(&is_up);
+    if (is_up)
+        MPI_Finalized(&is_over);
+    return is_up && !is_over;
+}
+
+int vfd_ranks_open(hid_t fapl, struct vfd_ranks **out)
+{
+    MPI_Comm comm = MPI_COMM_NULL;
+    MPI_Info info = MPI_INFO_NULL;
+    herr_t result = -1;
+    *out = NULL;
+    if (!mpi_is_up())
+        return 0;
+    /* A list without a communicator is none of the user's errors. */
+    H5E_BEGIN_TRY
+    {
+        result = H5Pget_mpi_params(fapl, &comm, &info);
+    }
+    H5E_END_TRY
+    if (result < 0 || comm == MPI_COMM_NULL)
+        return 0;
+    int error = vfd_hidden_check();
+    struct vfd_ranks *ranks = error ? NULL : calloc(1, sizeof *ranks);
+    if (!ranks) {
+        MPI_Comm_free(&comm);
+        if (info != MPI_INFO_NULL)
+            MPI_Info_free(&info);
+        return error ? error : -ENOMEM;
+    }
+    ranks->comm = comm;
+    ranks->info = info;
+    /* HDF5 is never told that there is no info. */
+    if (info == MPI_INFO_NULL)
+        MPI_Info_create(&ranks->info);
+    MPI_Comm_dup(comm, &ranks->own);
+    MPI_Comm_set_errhandler(ranks->own, MPI_ERRORS_ARE_FATAL);
+    MPI_Comm_rank(ranks->own, &ranks->rank);
+    MPI_Comm_size(ranks->own, &ranks->count);
+    *out = ranks;
+    return 0;
+}
+
+void vfd_ranks_close(struct vfd_ranks *ranks)
+{
+    if (!ranks)
+        return;
+    if (mpi_is_up()) {
+        MPI_Comm_free(&ranks->own);
+        MPI_Comm_free(&ranks->comm);
+        MPI_Info_free(&ranks->info);
+    }
+    free(ranks);
+}
+
+int vfd_ranks_agree(const struct vfd_ranks *ranks, int error)
+{
+    struct {
+        int error;
+        int rank;
+    } mine = {error, ranks->rank}, first;
+    char text[VFD_TEXT_BYTES];
+    MPI_Allreduce(&mine, &first, 1, MPI_2INT, MPI_MINLOC, ranks->own);
+    if (first.error == 0)
+        return 0;
+    snprintf(text, sizeof text, "%s", error ? weft_error() : "");
+    MPI_Bcast(text, sizeof text, MPI_CHAR, first.rank, ranks->own);
+    if (ranks->rank != first.rank)
+        vfd_fail_elsewhere(text);
+    return first.error;
+}
+
+bool vfd_ranks_any(const struct vfd_ranks *ranks, bool mine)
+{
+    int any = mine;
+    MPI_Allreduce(MPI_IN_PLACE, &any, 1, MPI_INT, MPI_LOR, ranks->own);
+    return any;
+}
+
+/* HDF5 waits for nobody behind a collective write, and relies on all of it being there. */
+int vfd_collective_write(struct vfd_file *file, const struct list_io *list, int error)
+{
+    if (!error)
+        error = vfd_list_write(file, list);
+    return vfd_ranks_agree(file->ranks, error);
+}
+
+herr_t vfd_control(H5FD_t *base, uint64_t operation, uint64_t flags, const void *input, void **output)
+{
+    struct vfd_ranks *ranks = vfd_file(base)->ranks;
+    (void)input;
+    if (ranks && output && *output) {
+        switch (operation) {
+        case H5FD_CTL_GET_MPI_COMMUNICATOR_OPCODE:
+            *(MPI_Comm *)*output = ranks->comm;
+            return 0;
+        case H5FD_CTL_GET_MPI_INFO_OPCODE:
+            *(MPI_Info *)*output = ranks->info;
+            return 0;
+        case H5FD_CTL_GET_MPI_RANK_OPCODE:
+            *(int *)*output = ranks->rank;
+            return 0;
+        case H5FD_CTL_GET_MPI_SIZE_OPCODE:
+            *(int *)*output = ranks->count;
+            return 0;
+        case H5FD_CTL_GET_MPI_FILE_SYNC_OPCODE:
+            *(hbool_t *)*output = false; /* what was written is seen by all */
+            return 0;
+        default:
+            break;
+        }
+    }
+    if (!(flags & H5FD_CTL_FAIL_IF_UNKNOWN_FLAG))
+        return 0;
+    VFD_FAIL(H5E_UNSUPPORTED, 0, "there is no operation %llu", (unsigned long long)operation);
+    return -1;
+}
+
+#endif

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# lib.sh: what the tests of the HDF5 driver share: a cluster, and programs compiled for one HDF5.
+# It is sourced, after vfd_hdf5 was set to that HDF5's name for pkg-config or its folder, and
+# vfd_folder to where its driver was built.
+
+# shellcheck source=tests/mpi/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../mpi/lib.sh"
+
+# compile_for_hdf5 linked|unlinked PROGRAM SOURCE: PROGRAM is put into the scratch folder.
+compile_for_hdf5()
+{
+    local kind=$1 program=$2 source=$3 cflags libs compiler=${CC:-cc} linked=()
+    if [ -d "$vfd_hdf5" ]; then
+        cflags=-I$vfd_hdf5/include
+        libs="-L$vfd_hdf5/lib -Wl,-rpath,$vfd_hdf5/lib -lhdf5"
+    else
+        cflags=$(pkg-config --cflags "$vfd_hdf5")
+        libs=$(pkg-config --libs "$vfd_hdf5")
+    fi
+    # A parallel HDF5 has mpi.h in its headers.
+    # shellcheck disable=SC2086
+    if printf '#include <H5pubconf.h>\n#ifdef H5_HAVE_PARALLEL\nparallel\n#endif\n' | "$compiler" -E -P $cflags - 2>/dev/null | grep -q parallel; then
+        compiler=$mpi_cc
+    fi
+    [ "$kind" = unlinked ] || linked=(-DWITH_LINKED_DRIVER "-L$vfd_folder" "-Wl,-rpath,$vfd_folder" -lweft-hdf5)
+    # shellcheck disable=SC2086
+    "$compiler" -g -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -I"$WEFT_TOP_SRCDIR/include" ${cflags//-I/-isystem } \
+        "$WEFT_TOP_SRCDIR/tests/hdf5/$source" -o "$scratch/$program" "${linked[@]}" $libs || fail "$source is not to be compiled"
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cache of the HDF5 driver against a plain array: what is read is what was written last, what was
+ * flushed is in the file, whatever the order, and whichever request fails.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cache.h"
+
+#define FILE_BYTES (12 * CACHE_BLOCK_BYTES + 777)
+#define STEPS      4000
+
+/* The file below the cache, and what it ought to look like through it. */
+struct world {
+    uint8_t below[FILE_BYTES + CACHE_BLOCK_BYTES];
+    uint8_t model[FILE_BYTES + CACHE_BLOCK_BYTES];
+    unsigned reads, writes, pieces;
+    unsigned fail_one_in; /* 0: nothing fails */
+    uint64_t random;
+};
+
+static struct world world;
+
+static uint32_t random_below(uint32_t bound)
+{
+    world.random = world.random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)((world.random >> 33) % bound);
+}
+
+static bool fails(void)
+{
+    return world.fail_one_in && random_below(world.fail_one_in) == 0;
+}
+
+static int read_below(void *arg, uint64_t offset, void *buffer, size_t length)
+{
+    (void)arg;
+    world.reads++;
+    if (fails())
+        return -5;
+    assert_true(offset + length <= sizeof world.below);
+    memcpy(buffer, world.below + offset, length);
+    return 0;
+}
+
+static int write_below(void *arg, const struct iovec *pieces, const uint64_t *offsets, size_t count)
+{
+    (void)arg;
+    world.writes++;
+    if (fails())
+        return -5;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(pieces[i].iov_len > 0 && offsets[i] + pieces[i].iov_len <= sizeof world.below);
+        if (i > 0)
+            assert_true(offsets[i] >= offsets[i - 1] + pieces[i - 1].iov_len);
+        memcpy(world.below + offsets[i], pieces[i].iov_base, pieces[i].iov_len);
+        world.pieces++;
+    }
+    return 0;
+}
+
+static const struct cache_backing backing = {.read = read_below, .write = write_below};
+
+static struct cache *begin(size_t bytes, uint64_t seed)
+{
+    memset(&world, 0, sizeof world);
+    world.random = seed;
+    for (size_t i = 0; i < FILE_BYTES; i++)
+        world.below[i] = world.model[i] = (uint8_t)random_below(256);
+    struct cache *cache = cache_new(bytes, &backing);
+    assert_non_null(cache);
+    return cache;
+}
+
+static void random_piece(uint32_t *offset, uint32_t *length)
+{
+    /* Short ones mostly, and often near the border of a block. */
+    *offset = random_below(FILE_BYTES);
+    if (random_below(3) == 0)
+        *offset = (*offset / CACHE_BLOCK_BYTES + 1) * CACHE_BLOCK_BYTES - random_below(64);
+    *length = 1 + random_below(random_below(4) == 0 ? 2 * CACHE_BLOCK_BYTES : 512);
+    *offset = *offset < FILE_BYTES ? *offset : FILE_BYTES - 1;
+    if (*length > FILE_BYTES - *offset)
+        *length = FILE_BYTES - *offset;
+}
+
+static uint8_t bytes[FILE_BYTES];
+
+static void step_write(struct cache *cache, uint32_t offset, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)random_below(256);
+    if (cache_write(cache, offset, bytes, length) == 0)
+        memcpy(world.model + offset, bytes, length);
+    else /* a part of it may be there: ask for which */
+        for (uint32_t i = 0; i < length; i++) {
+            world.fail_one_in = 0;
+            assert_int_equal(cache_read(cache, offset + i, world.model + offset + i, 1), 0);
+            world.fail_one_in = 50;
+        }
+}
+
+static void step_read(struct cache *cache, uint32_t offset, uint32_t length)
+{
+    if (cache_read(cache, offset, bytes, length) == 0)
+        assert_memory_equal(bytes, world.model + offset, length);
+}
+
+/* A large piece written past the cache, as the driver does it. */
+static void step_past(struct cache *cache, uint32_t offset, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)random_below(256);
+    memcpy(world.below + offset, bytes, length);
+    memcpy(world.model + offset, bytes, length);
+    cache_overwritten(cache, offset, bytes, length);
+}
+
+/* And one read past it. */
+static void step_read_past(struct cache *cache, uint32_t offset, uint32_t length)
+{
+    if (cache_holds_dirty(cache, offset, length) && cache_flush(cache) != 0)
+        return;
+    assert_memory_equal(world.below + offset, world.model + offset, length);
+}
+
+static void step_cut(struct cache *cache, uint32_t size)
+{
+    if (cache_flush(cache) != 0)
+        return;
+    memset(world.below + size, 0, sizeof world.below - size);
+    memset(world.model + size, 0, sizeof world.model - size);
+    cache_cut(cache, size);
+}
+
+static void run(size_t memory, unsigned fail_one_in, uint64_t seed)
+{
+    struct cache *cache = begin(memory, seed);
+    world.fail_one_in = fail_one_in;
+    for (unsigned i = 0; i < STEPS; i++) {
+        uint32_t offset, length, kind = random_below(100);
+        random_piece(&offset, &length);
+        if (kind < 40)
+            step_write(cache, offset, length);
+        else if (kind < 80)
+            step_read(cache, offset, length);
+        else if (kind < 88)
+            step_past(cache, offset, length);
+        else if (kind < 94)
+            step_read_past(cache, offset, length);
+        else if (kind < 96)
+            step_cut(cache, offset);
+        else if (kind < 98)
+            (void)cache_flush(cache);
+        else
+            cache_clear(cache);
+    }
+    world.fail_one_in = 0;
+    assert_int_equal(cache_flush(cache), 0);
+    assert_memory_equal(world.below, world.model, FILE_BYTES);
+    cache_free(cache);
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        print_message("seed %u\n", (unsigned)seed);
+        run(seed % 3 == 0 ? 0 : seed % 3 == 1 ? 3 * CACHE_BLOCK_BYTES : 64 * CACHE_BLOCK_BYTES, 0, seed);
+    }
+}
+
+static void test_random_failures(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 100; seed < 106; seed++) {
+        print_message("seed %u\n", (unsigned)seed);
+        run(seed % 2 ? 3 * CACHE_BLOCK_BYTES : 64 * CACHE_BLOCK_BYTES, 50, seed);
+    }
+}
+
+/* The reason for having it: many small pieces, few requests. */
+static void test_requests(void **state)
+{
+    (void)state;
+    struct cache *cache = begin(64 * CACHE_BLOCK_BYTES, 7);
+    for (uint32_t offset = 0; offset < 4 * CACHE_BLOCK_BYTES; offset += 128)
+        assert_int_equal(cache_write(cache, offset, bytes, 128), 0);
+    assert_int_equal(world.reads, 0);
+    assert_int_equal(world.writes, 0);
+    assert_int_equal(cache_flush(cache), 0);
+    assert_int_equal(world.writes, 1);
+    assert_int_equal(world.pieces, 4);
+    assert_int_equal(cache_flush(cache), 0);
+    assert_int_equal(world.writes, 1);
+    for (uint32_t offset = 0; offset < 8 * CACHE_BLOCK_BYTES; offset += 512)
+        assert_int_equal(cache_read(cache, offset, bytes, 100), 0);
+    assert_int_equal(world.reads, 4); /* of the blocks that were not written whole */
+    cache_free(cache);
+}
+
+static void test_put(void **state)
+{
+    (void)state;
+    struct cache *cache = begin(64 * CACHE_BLOCK_BYTES, 8);
+    assert_int_equal(cache_put(cache, 0, world.below, 1000), 0);
+    assert_int_equal(cache_read(cache, 10, bytes, 900), 0);
+    assert_memory_equal(bytes, world.below + 10, 900);
+    assert_int_equal(world.reads, 0);
+    assert_int_equal(cache_read(cache, 900, bytes, 200), 0);
+    assert_memory_equal(bytes, world.below + 900, 200);
+    assert_int_equal(world.reads, 1);
+    cache_free(cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random_failures),
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_put),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
