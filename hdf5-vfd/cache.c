@@ -51,10 +51,15 @@ static struct run whole(void)
     return (struct run){0, CACHE_BLOCK_BYTES};
 }
 
+static bool is_empty(struct run run)
+{
+    return run.from == run.to;
+}
+
 /* The smallest run that holds both. */
 static struct run run_join(struct run a, struct run b)
 {
-    if (a.from == a.to)
+    if (is_empty(a))
         return b;
     return (struct run){a.from < b.from ? a.from : b.from, a.to > b.to ? a.to : b.to};
 }
@@ -189,9 +194,20 @@ static int fill(struct cache *cache, struct block *block)
     return error;
 }
 
-static int read_block(struct cache *cache, struct block *block, struct run run, void *buffer)
+static int fill_run(struct cache *cache, struct block *block, struct run run)
 {
-    int error = run_holds(block->valid, run) ? 0 : fill(cache, block);
+    int error = cache->backing.read(cache->backing.arg, block->offset + run.from, block->bytes + run.from,
+                                    run.to - run.from);
+    if (!error)
+        block->valid = run;
+    return error;
+}
+
+static int read_block(struct cache *cache, struct block *block, struct run run, void *buffer, bool is_near)
+{
+    int error = 0;
+    if (!run_holds(block->valid, run))
+        error = is_near || !is_empty(block->valid) ? fill(cache, block) : fill_run(cache, block, run);
     if (!error)
         memcpy(buffer, block->bytes + run.from, run.to - run.from);
     return error;
@@ -200,7 +216,7 @@ static int read_block(struct cache *cache, struct block *block, struct run run, 
 static int write_block(struct cache *cache, struct block *block, struct run run, const void *bytes)
 {
     /* What lies between this piece and those before would be written too: it must be known. */
-    bool is_apart = block->valid.from < block->valid.to && !run_touches(block->valid, run);
+    bool is_apart = !is_empty(block->valid) && !run_touches(block->valid, run);
     int error = is_apart ? fill(cache, block) : 0;
     if (error)
         return error;
@@ -220,7 +236,7 @@ static struct run first_run(uint64_t offset, uint64_t length)
                         length < CACHE_BLOCK_BYTES - from ? from + (uint32_t)length : CACHE_BLOCK_BYTES};
 }
 
-int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length)
+int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length, bool is_near)
 {
     struct block *block;
     for (uint8_t *at = buffer; length > 0;) {
@@ -228,7 +244,7 @@ int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length
         uint32_t bytes = run.to - run.from;
         int error = obtain(cache, block_begin(offset), &block);
         if (!error)
-            error = read_block(cache, block, run, at);
+            error = read_block(cache, block, run, at, is_near);
         if (error)
             return error;
         at += bytes;
@@ -264,7 +280,7 @@ int cache_put(struct cache *cache, uint64_t offset, const void *bytes, size_t le
         int error = obtain(cache, offset, &block);
         if (error)
             return error;
-        if (block->valid.from == block->valid.to) {
+        if (is_empty(block->valid)) {
             memcpy(block->bytes, at, run.to);
             block->valid = run;
         }

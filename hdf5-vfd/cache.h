@@ -42,8 +42,9 @@ struct cache *cache_new(size_t bytes, const struct cache_backing *backing);
 /* cache_free(): what was not flushed is lost. */
 void cache_free(struct cache *cache);
 
-/* A piece of any length and place. */
-int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length);
+/* A piece of any length and place. With `is_near`, what stands around it will be asked for soon, and is
+ * read at once; without, only when the block is asked for a second time. */
+int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length, bool is_near);
 int cache_write(struct cache *cache, uint64_t offset, const void *buffer, size_t length);
 
 /* cache_put(): what is known to stand in the file there, from a block's begin on. */

@@ -44,6 +44,8 @@ struct vfd_ranks {
     MPI_Info info;
     int rank;
     int count;
+    bool pieces_are_small; /* some rank's were in the collective write before; the same on all ranks */
+    uint64_t gathers;      /* so that each has a number of its own */
 };
 #endif
 
@@ -87,9 +89,9 @@ static inline bool vfd_is_parallel(const struct vfd_file *file)
  * vfd_fail(): puts an error on HDF5's stack: the text and, behind it, weft_error() when
  * `error` is a negative errno and not 0. `minor` is one of HDF5's, such as H5E_CANTOPENFILE.
  */
-void vfd_fail(const char *function, unsigned line, hid_t minor, int error, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-#define VFD_FAIL(minor, error, ...) vfd_fail(__func__, __LINE__, minor, error, __VA_ARGS__)
+void vfd_fail(const char *source, const char *function, unsigned line, hid_t minor, int error,
+              const char *format, ...) __attribute__((format(printf, 6, 7)));
+#define VFD_FAIL(minor, error, ...) vfd_fail(__FILE_NAME__, __func__, __LINE__, minor, error, __VA_ARGS__)
 /* vfd_fail_elsewhere(): what another rank said about the error that comes next. */
 #define VFD_TEXT_BYTES              256
 void vfd_fail_elsewhere(const char *text);
@@ -153,11 +155,12 @@ int list_io_add_extent(struct list_io *list, uint64_t offset, uint64_t length);
 void list_io_free(struct list_io *list);
 
 /* vfd_list_read(), vfd_list_write(): not collective; 0 or a negative errno. What is read behind the
- * end of the file is zeros. */
-int vfd_list_read(struct vfd_file *file, const struct list_io *list);
+ * end of the file is zeros. `type` says whether it is data or metadata, which is read in the order of
+ * its addresses more often than not. */
+int vfd_list_read(struct vfd_file *file, H5FD_mem_t type, const struct list_io *list);
 int vfd_list_write(struct vfd_file *file, const struct list_io *list);
 /* vfd_bytes_read(), vfd_bytes_write(): one piece, through the cache where there is one. */
-int vfd_bytes_read(struct vfd_file *file, uint64_t offset, void *buffer, size_t length);
+int vfd_bytes_read(struct vfd_file *file, H5FD_mem_t type, uint64_t offset, void *buffer, size_t length);
 int vfd_bytes_write(struct vfd_file *file, uint64_t offset, const void *buffer, size_t length);
 /* vfd_cache_open(): gives a file its cache, when it may have one. vfd_cache_flush(): writes what is in it. */
 int vfd_cache_open(struct vfd_file *file);
@@ -179,7 +182,7 @@ herr_t vfd_write_selection(H5FD_t *file, H5FD_mem_t type, hid_t dxpl, size_t cou
                            const void *buffers[]);
 #endif
 
-/* ---- ranks.c, hidden.c: MPI-aware, 1.14 and on ------------------------- */
+/* ---- ranks.c, collective.c, hidden.c: MPI-aware, 1.14 and on ------------ */
 
 #if VFD_HAS_MPI
 /* vfd_ranks_open(): *ranks is NULL when the access list has no communicator. */
@@ -188,15 +191,21 @@ void vfd_ranks_close(struct vfd_ranks *ranks);
 /* vfd_ranks_agree(): collective; 0 when `error` is 0 on all ranks, else the lowest of them. Nobody leaves
  * before all have come. */
 int vfd_ranks_agree(const struct vfd_ranks *ranks, int error);
+/* vfd_ranks_agree_least(): the same, and *least becomes the least of all ranks'. */
+int vfd_ranks_agree_least(const struct vfd_ranks *ranks, int error, int64_t *least);
 /* vfd_ranks_any(): collective; whether it is so on any rank. */
 bool vfd_ranks_any(const struct vfd_ranks *ranks, bool mine);
 herr_t vfd_control(H5FD_t *file, uint64_t operation, uint64_t flags, const void *input, void **output);
 
-/* vfd_is_collective(): must be asked before any public call of HDF5 in a callback: these hide it. */
-bool vfd_is_collective(const struct vfd_file *file);
-/* vfd_collective_write(): all ranks call it, also those with an empty list. */
+/* vfd_collective_write(): all ranks call it, also those with an empty list, and leave it together: 0, or the
+ * same error on all. `error` is one that the rank has already. */
 int vfd_collective_write(struct vfd_file *file, const struct list_io *list, int error);
 
+/* vfd_list_gather(): this rank's part of a write whose pieces the shards put together. */
+int vfd_list_gather(struct vfd_file *file, const struct list_io *list, const struct weft_gather *gather);
+
+/* vfd_is_collective(): must be asked before any public call of HDF5 in a callback: these hide it. */
+bool vfd_is_collective(const struct vfd_file *file);
 /* vfd_hidden_list(): what HDF5 means by a scalar call in collective mode. 0 or a negative errno. */
 int vfd_hidden_list(haddr_t address, size_t count, void *buffer, struct list_io *list);
 /* vfd_hidden_check(): whether this HDF5 lets us see what vfd_hidden_list() has to know. */

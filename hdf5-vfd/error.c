@@ -23,7 +23,8 @@ static const char *meaning_of(int error)
     return error == -ENOMEM || text[0] == '\0' ? err_name(error) : text;
 }
 
-void vfd_fail(const char *function, unsigned line, hid_t minor, int error, const char *format, ...)
+void vfd_fail(const char *source, const char *function, unsigned line, hid_t minor, int error,
+              const char *format, ...)
 {
     char text[TEXT_BYTES];
     va_list arguments;
@@ -37,7 +38,7 @@ void vfd_fail(const char *function, unsigned line, hid_t minor, int error, const
     if (error_class < 0)
         error_class = H5Eregister_class("Weft virtual file driver", VFD_NAME, weft_version());
     if (error_class >= 0)
-        H5Epush2(H5E_DEFAULT, __FILE__, function, line, error_class, H5E_VFL, minor, "%s", text);
+        H5Epush2(H5E_DEFAULT, source, function, line, error_class, H5E_VFL, minor, "%s", text);
 }
 
 void vfd_fail_elsewhere(const char *text)

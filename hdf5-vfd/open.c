@@ -107,8 +107,10 @@ static int open_for_all(struct vfd_file *file, unsigned flags)
         answer.size = file->eof;
     }
     MPI_Bcast(&answer, sizeof answer, MPI_BYTE, 0, file->ranks->own);
-    if (answer.error)
+    if (answer.error) { /* all of them get its text */
+        error = vfd_ranks_agree(file->ranks, file->ranks->rank == 0 ? (int)answer.error : 0);
         goto free_message;
+    }
     size_t bytes = answer.blob_bytes + answer.head_bytes;
     if (file->ranks->rank != 0)
         message = malloc(bytes);
@@ -120,7 +122,7 @@ static int open_for_all(struct vfd_file *file, unsigned flags)
 
 free_message:
     free(message);
-    return answer.error ? (int)answer.error : error;
+    return error;
 }
 
 /* What the info says, where the configuration says nothing. */

@@ -69,21 +69,33 @@ void vfd_ranks_close(struct vfd_ranks *ranks)
     free(ranks);
 }
 
+/* What an error becomes so that the lowest of all ranks' is the one to tell of. */
+static int64_t key_of(const struct vfd_ranks *ranks, int error)
+{
+    return error < 0 ? error * INT64_C(1000000000) + ranks->rank : 0;
+}
+
+int vfd_ranks_agree_least(const struct vfd_ranks *ranks, int error, int64_t *least)
+{
+    int64_t both[2] = {key_of(ranks, error), *least};
+    char text[VFD_TEXT_BYTES];
+    MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_INT64_T, MPI_MIN, ranks->own);
+    *least = both[1];
+    if (both[0] == 0)
+        return 0;
+    int agreed = (int)((both[0] - 999999999) / 1000000000);
+    int first = (int)(both[0] - agreed * INT64_C(1000000000));
+    snprintf(text, sizeof text, "%s", error ? weft_error() : "");
+    MPI_Bcast(text, sizeof text, MPI_CHAR, first, ranks->own);
+    if (ranks->rank != first)
+        vfd_fail_elsewhere(text);
+    return agreed;
+}
+
 int vfd_ranks_agree(const struct vfd_ranks *ranks, int error)
 {
-    struct {
-        int error;
-        int rank;
-    } mine = {error, ranks->rank}, first;
-    char text[VFD_TEXT_BYTES];
-    MPI_Allreduce(&mine, &first, 1, MPI_2INT, MPI_MINLOC, ranks->own);
-    if (first.error == 0)
-        return 0;
-    snprintf(text, sizeof text, "%s", error ? weft_error() : "");
-    MPI_Bcast(text, sizeof text, MPI_CHAR, first.rank, ranks->own);
-    if (ranks->rank != first.rank)
-        vfd_fail_elsewhere(text);
-    return first.error;
+    int64_t least = 0;
+    return vfd_ranks_agree_least(ranks, error, &least);
 }
 
 bool vfd_ranks_any(const struct vfd_ranks *ranks, bool mine)
@@ -91,14 +103,6 @@ bool vfd_ranks_any(const struct vfd_ranks *ranks, bool mine)
     int any = mine;
     MPI_Allreduce(MPI_IN_PLACE, &any, 1, MPI_INT, MPI_LOR, ranks->own);
     return any;
-}
-
-/* HDF5 waits for nobody behind a collective write, and relies on all of it being there. */
-int vfd_collective_write(struct vfd_file *file, const struct list_io *list, int error)
-{
-    if (!error)
-        error = vfd_list_write(file, list);
-    return vfd_ranks_agree(file->ranks, error);
 }
 
 herr_t vfd_control(H5FD_t *base, uint64_t operation, uint64_t flags, const void *input, void **output)

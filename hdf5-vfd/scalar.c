@@ -15,7 +15,7 @@ static int collective_access(struct vfd_file *file, bool is_write, haddr_t addre
     if (is_write)
         error = vfd_collective_write(file, &list, error);
     else if (!error)
-        error = vfd_list_read(file, &list);
+        error = vfd_list_read(file, H5FD_MEM_DRAW, &list);
     list_io_free(&list);
     return error;
 }
@@ -28,10 +28,8 @@ static int read_piece(struct vfd_file *file, H5FD_mem_t type, haddr_t address, s
     /* Metadata is read by each rank for itself in any mode. */
     if (type == H5FD_MEM_DRAW && vfd_is_collective(file))
         return collective_access(file, false, address, size, buffer);
-#else
-    (void)type;
 #endif
-    return vfd_bytes_read(file, address, buffer, size);
+    return vfd_bytes_read(file, type, address, buffer, size);
 }
 
 static int write_piece(struct vfd_file *file, haddr_t address, size_t size, const void *buffer)

@@ -70,11 +70,10 @@ herr_t vfd_read_selection(H5FD_t *base, H5FD_mem_t type, hid_t dxpl, size_t coun
 {
     struct vfd_file *file = vfd_file(base);
     struct list_io list = {0};
-    (void)type;
     (void)dxpl;
     int error = list_of_selection(&list, count, memory_spaces, file_spaces, offsets, element_sizes, buffers);
     if (!error)
-        error = vfd_list_read(file, &list);
+        error = vfd_list_read(file, type, &list);
     list_io_free(&list);
     if (error)
         VFD_FAIL(H5E_READERROR, error, "%s: %zu selections", file->path, count);

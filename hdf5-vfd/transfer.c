@@ -126,19 +126,37 @@ static int send_read(struct vfd_file *file, const struct list_io *list)
     return error;
 }
 
-static int send_write(struct vfd_file *file, const struct list_io *list)
+static int note_written(struct vfd_file *file, const struct list_io *list)
 {
     uint64_t end = list_end(list);
-    ssize_t put = list->bytes ? weft_file_write_list(file->file, list->iov, list->iov_count, list->extents,
-                                                     list->extent_count)
-                              : 0;
-    if (put < 0)
-        return (int)put;
     file->eof_sent = end > file->eof_sent ? end : file->eof_sent;
     file->eof = file->eof_sent > file->eof ? file->eof_sent : file->eof;
     file->wrote = file->wrote || list->bytes > 0;
     return 0;
 }
+
+static int send_write(struct vfd_file *file, const struct list_io *list)
+{
+    ssize_t put = list->bytes ? weft_file_write_list(file->file, list->iov, list->iov_count, list->extents,
+                                                     list->extent_count)
+                              : 0;
+    return put < 0 ? (int)put : note_written(file, list);
+}
+
+#if VFD_HAS_MPI
+
+int vfd_list_gather(struct vfd_file *file, const struct list_io *list, const struct weft_gather *gather)
+{
+    weft_op_t *op;
+    if (list->bytes == 0)
+        return 0;
+    int error = weft_file_write_gather_async(file->file, list->iov, list->iov_count, list->extents,
+                                             list->extent_count, gather, &op);
+    ssize_t put = error ? error : weft_wait(op);
+    return put < 0 ? (int)put : note_written(file, list);
+}
+
+#endif
 
 /* ---- the cache ----------------------------------------------------------------- */
 
@@ -208,6 +226,7 @@ static int present_cache(struct vfd_file *file, struct cache **cache)
 
 struct through {
     struct vfd_file *file;
+    bool is_near;
     struct cache *cache;
     int error;
 };
@@ -216,7 +235,7 @@ static void read_through(void *arg, uint64_t offset, void *memory, size_t length
 {
     struct through *through = arg;
     if (!through->error)
-        through->error = cache_read(through->cache, offset, memory, length);
+        through->error = cache_read(through->cache, offset, memory, length, through->is_near);
 }
 
 static void write_through(void *arg, uint64_t offset, void *memory, size_t length)
@@ -243,9 +262,9 @@ static bool is_dirty(const struct cache *cache, const struct list_io *list)
     return false;
 }
 
-int vfd_list_read(struct vfd_file *file, const struct list_io *list)
+int vfd_list_read(struct vfd_file *file, H5FD_mem_t type, const struct list_io *list)
 {
-    struct through through = {.file = file};
+    struct through through = {.file = file, .is_near = type != H5FD_MEM_DRAW};
     int error = present_cache(file, &through.cache);
     if (error || !through.cache)
         return error ? error : send_read(file, list);
@@ -276,13 +295,13 @@ int vfd_list_write(struct vfd_file *file, const struct list_io *list)
 
 /* ---- one piece ------------------------------------------------------------------- */
 
-int vfd_bytes_read(struct vfd_file *file, uint64_t offset, void *buffer, size_t length)
+int vfd_bytes_read(struct vfd_file *file, H5FD_mem_t type, uint64_t offset, void *buffer, size_t length)
 {
     struct iovec iov = {buffer, length};
     struct weft_extent extent = {offset, length};
     struct list_io list = {
         .iov = &iov, .extents = &extent, .iov_count = 1, .extent_count = 1, .bytes = length};
-    return length ? vfd_list_read(file, &list) : 0;
+    return length ? vfd_list_read(file, type, &list) : 0;
 }
 
 int vfd_bytes_write(struct vfd_file *file, uint64_t offset, const void *buffer, size_t length)

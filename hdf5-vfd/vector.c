@@ -31,10 +31,9 @@ herr_t vfd_read_vector(H5FD_t *base, hid_t dxpl, uint32_t count, H5FD_mem_t type
     struct vfd_file *file = vfd_file(base);
     struct list_io list = {0};
     (void)dxpl;
-    (void)types;
     int error = list_of_vector(&list, count, addresses, sizes, buffers);
     if (!error)
-        error = vfd_list_read(file, &list);
+        error = vfd_list_read(file, count > 0 ? types[0] : H5FD_MEM_DRAW, &list);
     list_io_free(&list);
     if (error)
         VFD_FAIL(H5E_READERROR, error, "%s: %u pieces", file->path, count);

@@ -13,8 +13,8 @@ product = $(OUT)/libweft-hdf5.so
 preloaded = $(OUT)/libweft-hdf5-mpio.so
 
 driver_objects := $(patsubst $(DRIVER)/%.c,$(OUT)/vfd/%.o,$(filter-out %/mpio.c,$(wildcard $(DRIVER)/*.c)))
-# Of libcommon: what hints mean, and the names of errors.
-objects = $(driver_objects) $(OUT)/vfd/common/hint_set.o $(OUT)/vfd/common/err.o
+# Of libcommon: what hints mean, the names of errors, and how ranks share work.
+objects = $(driver_objects) $(patsubst %,$(OUT)/vfd/common/%.o,hint_set err strategy)
 
 flags = $(CFLAGS) -fPIC -pthread -fvisibility=hidden -Wall -Wextra -Wno-format-truncation -Werror -std=gnu17 -MMD -MP -D_GNU_SOURCE \
 	-I$(WEFT_INCLUDE) -I$(DRIVER) -iquote $(COMMON) $(patsubst -I%,-isystem %,$(HDF5_CFLAGS))
@@ -23,8 +23,8 @@ flags = $(CFLAGS) -fPIC -pthread -fvisibility=hidden -Wall -Wextra -Wno-format-t
 link_flags = -shared -Wl,-z,now -Wl,-z,nodelete -Wl,--no-undefined -Wl,--version-script=$(DRIVER)/library.map \
 	-Wl,-soname,$(notdir $(product)) -Wl,--enable-new-dtags -Wl,-rpath,$(RPATH)
 
-all: $(product) $(preloaded)
-	@:
+# build-vfd says which of the products this HDF5 has a use for.
+all: $(product)
 
 $(OUT)/vfd/%.o: $(DRIVER)/%.c $(OUT)/vfd/flags
 	@mkdir -p $(@D)
@@ -48,6 +48,11 @@ $(product): $(objects) $(DRIVER)/library.map
 # has no parallel HDF5 must not get one by it.
 $(preloaded): $(DRIVER)/mpio.c $(OUT)/vfd/flags
 	@$(COMPILE) $(flags) $< -o $@ -shared -Wl,-soname,$(notdir $(preloaded)) $(LDFLAGS) -ldl
+
+# HDF5 loads whatever is in a folder of plug-ins: this one has nothing else.
+$(OUT)/plugin/libweft-hdf5.so: $(product)
+	@mkdir -p $(@D)
+	@ln -sf ../libweft-hdf5.so $@
 
 .PHONY: all always
 -include $(objects:.o=.d)

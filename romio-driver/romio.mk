@@ -43,9 +43,9 @@ wrapped = ADIO_ResolveFileType ADIOI_cb_config_list_parse \
 # The driver: what all MPIs share is in this folder, the rest in that of the MPI.
 driver_sources := $(notdir $(wildcard $(DRIVER)/*.c)) $(patsubst $(DRIVER)/%,%,$(wildcard $(DRIVER)/$(MPI)/*.c))
 driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
-# What hints mean is known to libcommon, and needs nothing else of it.
+# What hints mean and which method is best is known to libcommon, and needs nothing else of it.
 COMMON = $(DRIVER)/../libcommon
-common_objects = $(OUT)/common/hint_set.o
+common_objects = $(OUT)/common/hint_set.o $(OUT)/common/strategy.o
 # ROMIO's own little library, where it has one.
 mpl_objects := $(patsubst %.c,$(OUT)/mpl/%.o,$(filter %.c,$(mpl_sources)))
 objects = $(romio_objects) $(mpl_objects) $(common_objects) $(driver_objects)

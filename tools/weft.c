@@ -11,6 +11,8 @@ static const struct tool_command commands[] = {
     {"env", cmd_env, "--dir DIR [OPTION...]", "print the shell settings that choose a cluster", false},
     {"status", cmd_status, "[OPTION...]", "show the servers, their states and counters", false},
     {"df", cmd_df, "[OPTION...]", "show the space of the cluster", false},
+    {"run", cmd_run, "[OPTION...] [--] PROGRAM [ARGUMENT...]", "run a program with its HDF5 files on Weft",
+     false},
     {"ls", cmd_ls, "[OPTION...] [weft:PATH...]", "list files and directories", true},
     {"stat", cmd_stat, "[OPTION...] weft:PATH...", "show all that is known of a file", true},
     {"cat", cmd_cat, "[OPTION...] weft:FILE...", "write files to standard output", true},

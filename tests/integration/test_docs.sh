@@ -42,7 +42,7 @@ manual_options()
 # The same, of --help: "  -r, --recursive" or "      --sync"; --help itself is not in the page's lists.
 help_options()
 {
-    "$weft" "$1" --help | sed -n '/^Options:/,$p' | grep -oE '^ {2,6}(-[a-zA-Z], )?--[a-z-]+' | tr -d , |
+    "$weft" "$1" --help | sed -n '/^Options:/,$p' | grep -oE '^ {2,6}(-[a-zA-Z], )?--[a-z0-9-]+' | tr -d , |
         tr -s ' ' '\n' | grep -v -x -e '--help' -e '' | sort -u
 }
 

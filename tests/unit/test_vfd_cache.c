@@ -24,6 +24,7 @@ struct world {
     uint8_t below[FILE_BYTES + CACHE_BLOCK_BYTES];
     uint8_t model[FILE_BYTES + CACHE_BLOCK_BYTES];
     unsigned reads, writes, pieces;
+    uint64_t read_bytes;
     unsigned fail_one_in; /* 0: nothing fails */
     uint64_t random;
 };
@@ -45,6 +46,7 @@ static int read_below(void *arg, uint64_t offset, void *buffer, size_t length)
 {
     (void)arg;
     world.reads++;
+    world.read_bytes += length;
     if (fails())
         return -5;
     assert_true(offset + length <= sizeof world.below);
@@ -104,14 +106,14 @@ static void step_write(struct cache *cache, uint32_t offset, uint32_t length)
     else /* a part of it may be there: ask for which */
         for (uint32_t i = 0; i < length; i++) {
             world.fail_one_in = 0;
-            assert_int_equal(cache_read(cache, offset + i, world.model + offset + i, 1), 0);
+            assert_int_equal(cache_read(cache, offset + i, world.model + offset + i, 1, false), 0);
             world.fail_one_in = 50;
         }
 }
 
 static void step_read(struct cache *cache, uint32_t offset, uint32_t length)
 {
-    if (cache_read(cache, offset, bytes, length) == 0)
+    if (cache_read(cache, offset, bytes, length, random_below(2)) == 0)
         assert_memory_equal(bytes, world.model + offset, length);
 }
 
@@ -203,8 +205,23 @@ static void test_requests(void **state)
     assert_int_equal(cache_flush(cache), 0);
     assert_int_equal(world.writes, 1);
     for (uint32_t offset = 0; offset < 8 * CACHE_BLOCK_BYTES; offset += 512)
-        assert_int_equal(cache_read(cache, offset, bytes, 100), 0);
+        assert_int_equal(cache_read(cache, offset, bytes, 100, true), 0);
     assert_int_equal(world.reads, 4); /* of the blocks that were not written whole */
+    cache_free(cache);
+}
+
+/* Pieces far from each other are read alone; a block that is asked for again is worth reading. */
+static void test_far(void **state)
+{
+    (void)state;
+    struct cache *cache = begin(64 * CACHE_BLOCK_BYTES, 9);
+    for (uint32_t offset = 5000; offset < 8 * CACHE_BLOCK_BYTES; offset += CACHE_BLOCK_BYTES)
+        assert_int_equal(cache_read(cache, offset, bytes, 400, false), 0);
+    assert_int_equal(world.reads, 8);
+    assert_int_equal(world.read_bytes, 8 * 400);
+    for (uint32_t offset = 5400; offset < CACHE_BLOCK_BYTES - 400; offset += 400)
+        assert_int_equal(cache_read(cache, offset, bytes, 400, false), 0);
+    assert_int_equal(world.reads, 9);
     cache_free(cache);
 }
 
@@ -213,10 +230,10 @@ static void test_put(void **state)
     (void)state;
     struct cache *cache = begin(64 * CACHE_BLOCK_BYTES, 8);
     assert_int_equal(cache_put(cache, 0, world.below, 1000), 0);
-    assert_int_equal(cache_read(cache, 10, bytes, 900), 0);
+    assert_int_equal(cache_read(cache, 10, bytes, 900, true), 0);
     assert_memory_equal(bytes, world.below + 10, 900);
     assert_int_equal(world.reads, 0);
-    assert_int_equal(cache_read(cache, 900, bytes, 200), 0);
+    assert_int_equal(cache_read(cache, 900, bytes, 200, true), 0);
     assert_memory_equal(bytes, world.below + 900, 200);
     assert_int_equal(world.reads, 1);
     cache_free(cache);
@@ -225,9 +242,8 @@ static void test_put(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_random_failures),
-        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_random),   cmocka_unit_test(test_random_failures),
+        cmocka_unit_test(test_requests), cmocka_unit_test(test_far),
         cmocka_unit_test(test_put),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

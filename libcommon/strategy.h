@@ -14,8 +14,8 @@
  * weft_collective=direct means one of the first two, =two_phase the last. Where the file is
  * in atomic mode, or some rank's places don't rise, there is no choice but the first.
  */
-#ifndef ROMIO_STRATEGY_H
-#define ROMIO_STRATEGY_H
+#ifndef COMMON_STRATEGY_H
+#define COMMON_STRATEGY_H
 
 #include <stdbool.h>
 #include <stdint.h>
