@@ -194,6 +194,9 @@ static int prepare(struct vfd_file *file, const char *name, unsigned flags, hid_
         return error;
     if (file->ranks)
         take_info(file);
+    /* HDF5 looks at this property of the list behind the open: there is no other way to tell it. */
+    if (file->ranks && (flags & H5F_ACC_RDWR) && file->options.has_collective_metadata)
+        (void)H5Pset_coll_metadata_write(fapl, true);
 #endif
     file->can_write = flags & H5F_ACC_RDWR;
     file->size_set = HADDR_UNDEF;

@@ -58,6 +58,12 @@ static bool take_own(const struct parse *parse, const char *name, const char *va
             snprintf(options->folder, sizeof options->folder, "%s", value);
         return true;
     }
+    if (strcmp(name, "collective_metadata") == 0) {
+        options->has_collective_metadata = value && strcmp(value, "true") == 0;
+        if (!value || (strcmp(value, "true") != 0 && strcmp(value, "false") != 0))
+            snprintf(parse->complaint, VFD_COMPLAINT_BYTES, "collective_metadata is true or false");
+        return true;
+    }
     return false;
 }
 

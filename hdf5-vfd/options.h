@@ -8,11 +8,14 @@
  *   cache_size  bytes of the cache for small pieces of one file; K, M and G are powers of 1024;
  *               0: none. Default: 16M
  *   folder      where files are whose name does not begin with '/'. Default: "/"
+ *   collective_metadata  true or false: the ranks of a file write its metadata together, each its part
+ *               as one list, and not each entry by itself. Default: false, as H5Pset_coll_metadata_write() has it
  * The environment's WEFT_HINTS count where the text says nothing.
  */
 #ifndef VFD_OPTIONS_H
 #define VFD_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "hint_set.h"
@@ -25,6 +28,7 @@ struct vfd_options {
     char text[VFD_CONFIG_BYTES_MAX + 1]; /* as it was given */
     char folder[VFD_FOLDER_BYTES_MAX + 1];
     size_t cache_bytes;
+    bool has_collective_metadata;
 };
 
 #define VFD_COMPLAINT_BYTES HINT_COMPLAINT_BYTES

@@ -42,6 +42,7 @@ static void test_taken(void **state)
     (void)state;
     taken(NULL);
     assert_int_equal(options.cache_bytes, 16 << 20);
+    assert_false(options.has_collective_metadata);
     assert_string_equal(options.folder, "/");
     assert_int_equal(hint_set_chunk_size(&options.hints), 0);
     taken("");
@@ -51,6 +52,8 @@ static void test_taken(void **state)
     assert_int_equal(options.cache_bytes, 65536);
     assert_string_equal(options.folder, "/run 7");
     assert_string_equal(options.hints.values[HINT_weft_pool].text, "fast");
+    taken("collective_metadata=false;collective_metadata=true");
+    assert_true(options.has_collective_metadata);
     taken("cache_size=0;striping_unit=8192;durability=close");
     assert_int_equal(options.cache_bytes, 0);
     assert_int_equal(hint_set_chunk_size(&options.hints), 8192);
@@ -70,6 +73,7 @@ static void test_refused(void **state)
     refused("cache_size=99999999999999999999", "cache_size");
     refused("cache_size", "cache_size");
     refused("folder=here", "folder");
+    refused("collective_metadata=1", "true or false");
     refused("some_nonsense=1", "some_nonsense");
     memset(long_text, 'a', sizeof long_text - 1);
     long_text[sizeof long_text - 1] = '\0';
