@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * collective.c: a write of all ranks. Each sends its own list; where they interleave in small pieces, the storage
- * shards are told how much is to come, and put the pieces of a chunk together. The model is libcommon's
- * (strategy.h).
+ * collective.c: a write of all ranks. Each sends its own list; where they interleave in small pieces, the
+ * storage shards are told how much is to come, and put the pieces of a chunk together. The model is
+ * libcommon's (strategy.h).
  *
- * What the ranks have to write they would have to tell each other first. They do so only when the pieces of the
- * write before were small: programs repeat themselves, and the one call that is taken wrongly is only slower.
+ * What the ranks have to write they would have to tell each other first. They do so only when the pieces of
+ * the write before were small: programs repeat themselves, and the one call that is taken wrongly is
+ * only slower.
  */
 #include "driver.h"
 

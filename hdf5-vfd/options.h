@@ -9,7 +9,8 @@
  *               0: none. Default: 16M
  *   folder      where files are whose name does not begin with '/'. Default: "/"
  *   collective_metadata  true or false: the ranks of a file write its metadata together, each its part
- *               as one list, and not each entry by itself. Default: false, as H5Pset_coll_metadata_write() has it
+ *               as one list, and not each entry by itself. Default: false, as that of
+ *               H5Pset_coll_metadata_write()
  * The environment's WEFT_HINTS count where the text says nothing.
  */
 #ifndef VFD_OPTIONS_H
