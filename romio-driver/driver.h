@@ -88,9 +88,13 @@ void driver_path(const char *given, char path[DRIVER_PATH_BYTES]);
 
 /* ---- session.c -------------------------------------------------------- */
 
-/* session_get(): the process's session, made at the first call and ended by
- * MPI_Finalize. Returns 0, or a negative errno with weft_error() set. */
+/* session_get(): the process's session, made at the first call and ended in MPI_Finalize,
+ * or, where files are still open then, with the last of them. Returns 0, or a negative
+ * errno with weft_error() set. */
 int session_get(weft_session_t **session);
+/* session_hold(), session_release(): around the use of the session by an open file. */
+void session_hold(void);
+void session_release(void);
 
 /* ---- failure.c -------------------------------------------------------- */
 

@@ -86,6 +86,8 @@ static void answer_make(ADIO_File fd, int access_mode, int ranks, struct answer 
 {
     struct driver_file *file = driver_file(fd);
     int error = open_file(fd, access_mode, file);
+    if (error == 0)
+        session_hold();
     answer->can_read = file->can_read;
     answer->is_list_refused = hints_list_was_refused();
     if (error == 0)
@@ -105,6 +107,8 @@ static void answer_take(ADIO_File fd, struct answer *answer, const void *blob)
     int error = session_get(&session);
     if (error == 0)
         error = weft_file_import(session, blob, (size_t)answer->blob_length, &file->file);
+    if (error == 0)
+        session_hold();
     if (error < 0)
         failure_set(&answer->failure, error);
 }
@@ -128,21 +132,24 @@ static void answer_spread(ADIO_File fd, int rank, struct answer *answer, void **
 static int close_handle(ADIO_File fd)
 {
     struct driver_file *file = driver_file(fd);
+    bool is_open = file->file != NULL;
     int rank, ranks, error = 0;
     MPI_Comm_rank(fd->comm, &rank);
     MPI_Comm_size(fd->comm, &ranks);
-    if (file->file != NULL)
+    if (is_open)
         nonblocking_finish(file->file);
-    if (rank != 0 && file->file != NULL)
+    if (rank != 0 && is_open)
         error = weft_file_close(file->file);
     if (ranks > 1)
         MPI_Barrier(fd->comm);
-    if (rank == 0 && file->file != NULL)
+    if (rank == 0 && is_open)
         error = weft_file_close(file->file);
     view_forget(file);
     explain_forget(file);
     ADIOI_Free(file);
     fd->fs_ptr = NULL;
+    if (is_open)
+        session_release();
     return error;
 }
 

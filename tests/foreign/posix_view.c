@@ -5,12 +5,13 @@
  *
  * PnetCDF does its I/O by MPI, but it asks access() whether a file exists and
  * read() for its first bytes, by the path without the prefix; its checkers read
- * whole files. For paths with the prefix, and those below the folder that
- * POSIX_VIEW names, such calls are answered by libweft here:
- *   open() for reading, read(), pread(), lseek(), fstat(), close(),
- *   access(), stat(), truncate(), unlink(), fopen() and what uses the stream
- * All other calls and paths go to the system. open() for writing fails with
- * EROFS: a program writes to such a file by MPI, or to a stream.
+ * whole files. HDF5's tests make some files by one process without MPI, before all open
+ * them by it, and remove their files. For paths with the prefix, those below the folder
+ * that POSIX_VIEW names, and relative ones with the ending in POSIX_VIEW_ENDING, which
+ * are taken as in that folder, such calls are answered by libweft here:
+ *   open(), read(), pread(), write(), pwrite(), lseek(), ftruncate(), fstat(), close(),
+ *   access(), stat(), lstat(), truncate(), unlink(), remove(), fopen() and what uses the stream
+ * All other calls and paths go to the system.
  *
  * The descriptor is that of an empty memory file with the right size, so that
  * lseek() and fstat() need no help.
@@ -39,10 +40,16 @@ static weft_session_t *session;
 static weft_file_t *files[DESCRIPTORS_MAX]; /* by descriptor */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+static bool ends_with(const char *path, const char *ending)
+{
+    size_t length = strlen(path), wanted = ending != NULL ? strlen(ending) : 0;
+    return wanted > 0 && length > wanted && strcmp(path + length - wanted, ending) == 0;
+}
+
 /* The path in the cluster, or false for a path that is not ours. */
 static bool seen_path(const char *path, char seen[PATH_MAX])
 {
-    const char *folder = getenv("POSIX_VIEW");
+    const char *folder = getenv("POSIX_VIEW"), *ending = getenv("POSIX_VIEW_ENDING");
     if (path == NULL || folder == NULL)
         return false;
     size_t length = strlen(folder);
@@ -50,6 +57,8 @@ static bool seen_path(const char *path, char seen[PATH_MAX])
         snprintf(seen, PATH_MAX, "%s", path);
     else if (strncmp(path, folder, length) == 0 && path[length] == '/')
         snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s", path);
+    else if (path[0] != '/' && ends_with(path, ending))
+        snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s/%s", folder, path);
     else
         return false;
     return true;
@@ -79,15 +88,16 @@ static weft_file_t *file_of(int fd)
     return fd >= 0 && fd < DESCRIPTORS_MAX ? files[fd] : NULL;
 }
 
-static int open_seen(const char *path, int flags)
+static int open_seen(const char *path, int flags, mode_t mode)
 {
     weft_file_t *file;
     uint64_t size;
-    if ((flags & O_ACCMODE) != O_RDONLY)
-        return result_of(-EROFS);
+    if ((flags & O_APPEND) != 0)
+        return result_of(-EINVAL); /* not needed so far */
     int error = connect_once();
     if (error == 0)
-        error = weft_file_open(session, path, O_RDONLY, 0, NULL, &file);
+        error = weft_file_open(session, path, flags & (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC), mode, NULL,
+                               &file);
     if (error != 0)
         return result_of(error);
     error = weft_file_size(file, &size);
@@ -108,30 +118,32 @@ close_file:
     return result_of(error);
 }
 
-#define OPEN(name)                                                                               \
-    int name(const char *path, int flags, ...)                                                   \
-    {                                                                                            \
-        char seen[PATH_MAX];                                                                     \
-        mode_t mode = 0;                                                                         \
-        if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {                                            \
-            va_list rest;                                                                        \
-            va_start(rest, flags);                                                               \
-            mode = va_arg(rest, mode_t);                                                         \
-            va_end(rest);                                                                        \
-        }                                                                                        \
-        return seen_path(path, seen) ? open_seen(seen, flags) : SYSTEM(name)(path, flags, mode); \
+#define OPEN(name)                                                                                           \
+    int name(const char *path, int flags, ...)                                                               \
+    {                                                                                                        \
+        char seen[PATH_MAX];                                                                                 \
+        mode_t mode = 0;                                                                                     \
+        if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {                                                        \
+            va_list rest;                                                                                    \
+            va_start(rest, flags);                                                                           \
+            mode = va_arg(rest, mode_t);                                                                     \
+            va_end(rest);                                                                                    \
+        }                                                                                                    \
+        if (seen_path(path, seen))                                                                           \
+            return open_seen(seen, flags, mode);                                                             \
+        return SYSTEM(name)(path, flags, mode);                                                              \
     }
 OPEN(open)
 OPEN(open64)
 
-#define PREAD(name)                                                              \
-    ssize_t name(int fd, void *buffer, size_t length, off_t offset)              \
-    {                                                                            \
-        weft_file_t *file = file_of(fd);                                         \
-        if (file == NULL)                                                        \
-            return SYSTEM(name)(fd, buffer, length, offset);                     \
-        ssize_t result = weft_file_read(file, buffer, length, (uint64_t)offset); \
-        return result >= 0 ? result : result_of((int)result);                    \
+#define PREAD(name)                                                                                          \
+    ssize_t name(int fd, void *buffer, size_t length, off_t offset)                                          \
+    {                                                                                                        \
+        weft_file_t *file = file_of(fd);                                                                     \
+        if (file == NULL)                                                                                    \
+            return SYSTEM(name)(fd, buffer, length, offset);                                                 \
+        ssize_t result = weft_file_read(file, buffer, length, (uint64_t)offset);                             \
+        return result >= 0 ? result : result_of((int)result);                                                \
     }
 PREAD(pread)
 PREAD(pread64)
@@ -146,6 +158,45 @@ ssize_t read(int fd, void *buffer, size_t length)
         lseek(fd, offset + result, SEEK_SET);
     return result;
 }
+
+#define PWRITE(name)                                                                                         \
+    ssize_t name(int fd, const void *buffer, size_t length, off_t offset)                                    \
+    {                                                                                                        \
+        weft_file_t *file = file_of(fd);                                                                     \
+        struct stat seen;                                                                                    \
+        if (file == NULL)                                                                                    \
+            return SYSTEM(name)(fd, buffer, length, offset);                                                 \
+        ssize_t result = weft_file_write(file, buffer, length, (uint64_t)offset);                            \
+        if (result < 0)                                                                                      \
+            return result_of((int)result);                                                                   \
+        offset += result;                                                                                    \
+        if (fstat(fd, &seen) == 0 && seen.st_size < offset && SYSTEM(ftruncate)(fd, offset) != 0)            \
+            return -1;                                                                                       \
+        return result;                                                                                       \
+    }
+PWRITE(pwrite)
+PWRITE(pwrite64)
+
+ssize_t write(int fd, const void *buffer, size_t length)
+{
+    if (file_of(fd) == NULL)
+        return SYSTEM(write)(fd, buffer, length);
+    off_t offset = lseek(fd, 0, SEEK_CUR);
+    ssize_t result = pwrite(fd, buffer, length, offset);
+    if (result > 0)
+        lseek(fd, offset + result, SEEK_SET);
+    return result;
+}
+
+#define FTRUNCATE(name)                                                                                      \
+    int name(int fd, off_t size)                                                                             \
+    {                                                                                                        \
+        weft_file_t *file = file_of(fd);                                                                     \
+        int error = file == NULL ? 0 : weft_file_truncate(file, (uint64_t)size);                             \
+        return error != 0 ? result_of(error) : SYSTEM(name)(fd, size);                                       \
+    }
+FTRUNCATE(ftruncate)
+FTRUNCATE(ftruncate64)
 
 int close(int fd)
 {
@@ -166,14 +217,14 @@ int access(const char *path, int mode)
     return result_of(error != 0 ? error : weft_access(session, seen, mode));
 }
 
-#define TRUNCATE(name)                                                                       \
-    int name(const char *path, off_t size)                                                   \
-    {                                                                                        \
-        char seen[PATH_MAX];                                                                 \
-        if (!seen_path(path, seen))                                                          \
-            return SYSTEM(name)(path, size);                                                 \
-        int error = connect_once();                                                          \
-        return result_of(error != 0 ? error : weft_truncate(session, seen, (uint64_t)size)); \
+#define TRUNCATE(name)                                                                                       \
+    int name(const char *path, off_t size)                                                                   \
+    {                                                                                                        \
+        char seen[PATH_MAX];                                                                                 \
+        if (!seen_path(path, seen))                                                                          \
+            return SYSTEM(name)(path, size);                                                                 \
+        int error = connect_once();                                                                          \
+        return result_of(error != 0 ? error : weft_truncate(session, seen, (uint64_t)size));                 \
     }
 TRUNCATE(truncate)
 TRUNCATE(truncate64)
@@ -193,18 +244,22 @@ int remove(const char *path)
     return seen_path(path, seen) ? unlink(path) : SYSTEM(remove)(path);
 }
 
-int stat(const char *path, struct stat *out)
-{
-    char seen[PATH_MAX];
-    if (!seen_path(path, seen))
-        return SYSTEM(stat)(path, out);
-    int fd = open_seen(seen, O_RDONLY);
-    if (fd < 0)
-        return -1;
-    int result = fstat(fd, out);
-    close(fd);
-    return result;
-}
+/* No symbolic links are made here. */
+#define STAT(name)                                                                                           \
+    int name(const char *path, struct stat *out)                                                             \
+    {                                                                                                        \
+        char seen[PATH_MAX];                                                                                 \
+        if (!seen_path(path, seen))                                                                          \
+            return SYSTEM(name)(path, out);                                                                  \
+        int fd = open_seen(seen, O_RDONLY, 0);                                                               \
+        if (fd < 0)                                                                                          \
+            return -1;                                                                                       \
+        int result = fstat(fd, out);                                                                         \
+        close(fd);                                                                                           \
+        return result;                                                                                       \
+    }
+STAT(stat)
+STAT(lstat)
 
 /* ---- streams ---------------------------------------------------------- */
 
@@ -281,11 +336,11 @@ static FILE *stream_open(const char *path, const char *mode)
     return fopencookie(stream, mode, functions);
 }
 
-#define FOPEN(name)                                                                        \
-    FILE *name(const char *path, const char *mode)                                         \
-    {                                                                                      \
-        char seen[PATH_MAX];                                                               \
-        return seen_path(path, seen) ? stream_open(seen, mode) : SYSTEM(name)(path, mode); \
+#define FOPEN(name)                                                                                          \
+    FILE *name(const char *path, const char *mode)                                                           \
+    {                                                                                                        \
+        char seen[PATH_MAX];                                                                                 \
+        return seen_path(path, seen) ? stream_open(seen, mode) : SYSTEM(name)(path, mode);                   \
     }
 FOPEN(fopen)
 FOPEN(fopen64)
