@@ -7,7 +7,7 @@
  * read() for its first bytes, by the path without the prefix; its checkers read
  * whole files. HDF5's tests make some files by one process without MPI, before all open
  * them by it, and remove their files. For paths with the prefix, those below the folder
- * that POSIX_VIEW names, and relative ones with the ending in POSIX_VIEW_ENDING, which
+ * that POSIX_VIEW names, and relative ones in which POSIX_VIEW_PART stands, which
  * are taken as in that folder, such calls are answered by libweft here:
  *   open(), read(), pread(), write(), pwrite(), lseek(), ftruncate(), fstat(), close(),
  *   access(), stat(), lstat(), truncate(), unlink(), remove(), fopen() and what uses the stream
@@ -40,16 +40,15 @@ static weft_session_t *session;
 static weft_file_t *files[DESCRIPTORS_MAX]; /* by descriptor */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static bool ends_with(const char *path, const char *ending)
+static bool has_part(const char *path, const char *part)
 {
-    size_t length = strlen(path), wanted = ending != NULL ? strlen(ending) : 0;
-    return wanted > 0 && length > wanted && strcmp(path + length - wanted, ending) == 0;
+    return part != NULL && part[0] != '\0' && strstr(path, part) != NULL;
 }
 
 /* The path in the cluster, or false for a path that is not ours. */
 static bool seen_path(const char *path, char seen[PATH_MAX])
 {
-    const char *folder = getenv("POSIX_VIEW"), *ending = getenv("POSIX_VIEW_ENDING");
+    const char *folder = getenv("POSIX_VIEW"), *part = getenv("POSIX_VIEW_PART");
     if (path == NULL || folder == NULL)
         return false;
     size_t length = strlen(folder);
@@ -57,7 +56,7 @@ static bool seen_path(const char *path, char seen[PATH_MAX])
         snprintf(seen, PATH_MAX, "%s", path);
     else if (strncmp(path, folder, length) == 0 && path[length] == '/')
         snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s", path);
-    else if (path[0] != '/' && ends_with(path, ending))
+    else if (path[0] != '/' && has_part(path, part))
         snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s/%s", folder, path);
     else
         return false;

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# hdf5.sh: what the two runners of HDF5's own tests share: what these programs are like, and how one is
+# run. It is sourced.
+
+# shellcheck source=tests/foreign/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+ranks=4
+programs= # the folder of the programs
+: "${HDF5TestExpress:=3}"
+export HDF5TestExpress
+
+# Why a program is not run; nothing for most.
+not_for_us()
+{
+    case $1 in
+    t_subfiling_vfd) echo "its driver writes local files, not by MPI-IO" ;;
+    esac
+}
+
+# The program whose files another reads.
+forerunner()
+{
+    case $1 in
+    t_prestart) echo t_pshutdown ;;
+    t_pflush2) echo t_pflush1 ;;
+    esac
+}
+
+# GiB of memory that a program and its file want beside the rest.
+memory_for()
+{
+    case $1 in
+    t_bigio | t_2Gio) echo 12 ;;
+    *) echo 2 ;;
+    esac
+}
+
+# Some exit with 0 whatever happened, and t_pflush1 always with 1.
+says_passed()
+{
+    local name=$1 status=$2 out=$3 wanted=0
+    [ "$name" != t_pflush1 ] || wanted=1
+    [ "$status" -eq $wanted ] && ! grep -qE '\*FAILED\*|detected [1-9][0-9]* |REAL ERROR|tests? failed' "$out"
+}
+
+# in_folder FOLDER NAME OUTPUT COMMAND...: the command runs the program, behind that which it needs.
+in_folder()
+{
+    local name=$2 out=$3 first status
+    first=$(forerunner "$name")
+    cd "$1" || return
+    shift 3
+    [ -z "$first" ] || "$@" "$programs/$first" >"$out" 2>&1
+    "$@" "$programs/$name" >"$out" 2>&1
+    status=$?
+    cd "$scratch" || return
+    # The lines of several ranks can run into each other.
+    grep -o 'weft-counters .*' "$out" >"$out.counters"
+    sed -i 's/weft-counters .*//' "$out"
+    says_passed "$name" $status "$out"
+}
+
+# sum_of COUNTER FILE: over the sessions of the driver in all ranks; posix_view.c's say nothing.
+sum_of()
+{
+    grep -o " $1=[0-9]*" "$2" | awk -F= '{ sum += $2 } END { printf "%.0f\n", sum }'
+}
+
+build_posix_view()
+{
+    "${CC:-cc}" -O1 -D_GNU_SOURCE= -shared -fPIC -I"$WEFT_TOP_SRCDIR/include" \
+        "$WEFT_TOP_SRCDIR/tests/foreign/posix_view.c" -o "$scratch/posix_view.so" \
+        -L"$WEFT_TOP_BUILDDIR/libclient/.libs" -Wl,-rpath,"$WEFT_TOP_BUILDDIR/libclient/.libs" -lweft
+}
