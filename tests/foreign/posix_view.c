@@ -10,7 +10,8 @@
  * that POSIX_VIEW names, and relative ones in which POSIX_VIEW_PART stands, which
  * are taken as in that folder, such calls are answered by libweft here:
  *   open(), read(), pread(), write(), pwrite(), lseek(), ftruncate(), fstat(), close(),
- *   access(), stat(), lstat(), truncate(), unlink(), remove(), fopen() and what uses the stream
+ *   access(), stat(), lstat(), truncate(), unlink(), remove(),
+ *   mkdir(), fopen() and what uses the stream
  * All other calls and paths go to the system.
  *
  * The descriptor is that of an empty memory file with the right size, so that
@@ -235,6 +236,29 @@ int unlink(const char *path)
         return SYSTEM(unlink)(path);
     int error = connect_once();
     return result_of(error != 0 ? error : weft_unlink(session, seen));
+}
+
+/* A folder by a relative name is made here and there: files with and without the part will be in it. */
+static int make_folder(const char *path, mode_t mode)
+{
+    char seen[PATH_MAX];
+    const char *folder = getenv("POSIX_VIEW");
+    if (folder == NULL || getenv("POSIX_VIEW_PART") == NULL || path[0] == '/' || weft_path_match(path))
+        return 0;
+    snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s/%s", folder, path);
+    int error = connect_once();
+    return error != 0 ? error : weft_mkdir(session, seen, mode);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    char seen[PATH_MAX];
+    if (seen_path(path, seen)) {
+        int error = connect_once();
+        return result_of(error != 0 ? error : weft_mkdir(session, seen, mode));
+    }
+    (void)make_folder(path, mode);
+    return SYSTEM(mkdir)(path, mode);
 }
 
 int remove(const char *path)
