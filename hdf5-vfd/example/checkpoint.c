@@ -21,11 +21,11 @@
  *     their place and nothing else of the file. So a mark that can be read tells of a step that can be
  *     read.
  *  3. A step counts when its file was flushed once more and closed. Only then the other one is overwritten.
- *  4. Who starts again takes the higher mark. A file that does not open, or has no mark, is no checkpoint.
+ *  4. Who starts again takes the higher mark. A file that is damaged, or has no mark, is no checkpoint. A
+ *     file that can't be read because the storage is away may be the last one: then the restart fails.
  *
  * To keep more than the last step, use more files (FILES below); to keep all, one file for each step.
- * "Write to another name, flush, close, rename" is as good; HDF5 and MPI have no call for the last. A file
- * that can't be reached counts as none, too: have the storage up before the restart.
+ * "Write to another name, flush, close, rename" is as good; HDF5 and MPI have no call for the last.
  */
 #include <getopt.h>
 #include <hdf5.h>
@@ -238,20 +238,66 @@ static void save(struct block *block, long long step)
     say("complete: step", step, path);
 }
 
-/* The mark of a file; 0 when it has none, or is not to be opened. */
+/* Sets *arg when the driver itself could not read, rather than that HDF5 did not like what it read. */
+static herr_t look_for_driver(unsigned number, const H5E_error2_t *error, void *arg)
+{
+    (void)number;
+    if (error->maj_num == H5E_VFL && error->min_num == H5E_READERROR)
+        *(bool *)arg = true;
+    return 0;
+}
+
+/* After a call of HDF5 that failed: a damaged file may be, storage that is away is the end. */
+static void check_storage(const char *path)
+{
+    bool is_away = false;
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, look_for_driver, &is_away);
+    if (is_away)
+        H5Eprint2(H5E_DEFAULT, stderr);
+    check(!is_away, path);
+}
+
+static bool exists(const char *path)
+{
+    MPI_File file;
+    int code = MPI_File_open(MPI_COMM_SELF, path, MPI_MODE_RDONLY, MPI_INFO_NULL, &file), class;
+    if (code == MPI_SUCCESS)
+        return MPI_File_close(&file) == MPI_SUCCESS;
+    MPI_Error_class(code, &class);
+    check(class == MPI_ERR_NO_SUCH_FILE, path);
+    return false;
+}
+
+/* The mark of an open file; 0 when it has none. */
+static long long mark_in(hid_t file, const char *path)
+{
+    long long step = 0;
+    hid_t mark = H5Aopen(file, MARK, H5P_DEFAULT);
+    if (mark < 0 || H5Aread(mark, H5T_NATIVE_LLONG, &step) < 0) {
+        check_storage(path);
+        step = 0;
+    }
+    if (mark >= 0)
+        H5Aclose(mark);
+    return step;
+}
+
+/* The mark of a file; 0 when it has none, or was left so that it can't be opened. */
 static long long mark_of(const char *path)
 {
     long long step = 0;
-    hid_t fapl = access_list(MPI_COMM_SELF), file, mark = -1;
+    if (!exists(path))
+        return 0;
+    hid_t fapl = access_list(MPI_COMM_SELF);
     H5E_BEGIN_TRY
     {
-        file = H5Fopen(path, H5F_ACC_RDONLY, fapl);
-        if (file >= 0)
-            mark = H5Aopen(file, MARK, H5P_DEFAULT);
-        if (mark < 0 || H5Aread(mark, H5T_NATIVE_LLONG, &step) < 0)
-            step = 0;
-        H5Aclose(mark);
-        H5Fclose(file);
+        hid_t file = H5Fopen(path, H5F_ACC_RDONLY, fapl);
+        if (file >= 0) {
+            step = mark_in(file, path);
+            H5Fclose(file);
+        } else {
+            check_storage(path);
+        }
     }
     H5E_END_TRY
     H5Pclose(fapl);

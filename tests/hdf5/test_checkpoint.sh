@@ -3,7 +3,9 @@
 # The example that saves its steps in HDF5 files, and what kills it. It must survive, without the loss of
 # a step that it called complete, and with every value right:
 #   ranks    kill -9 of all ranks, at any moment, also while they start
-#   server   kill -9 of a storage server that is started again: the job goes on, and is killed later
+#   server   kill -9 of a storage server that is started again: the job goes on, and is killed later.
+#            Not before the job's second step: a rank that has never reached a server waits for it for
+#            2 seconds only, and HDF5 1.10 hangs when that makes MPI_File_get_size() fail
 #   both     the two at once, so that nobody ends what was under way
 # One series of steps goes through all rounds: each begins with the restart from what the last one left.
 #
@@ -60,14 +62,19 @@ ranks_of_job()
     find /proc -maxdepth 2 -name exe -lname "$program" 2>/dev/null | tr -dc '0-9\n'
 }
 
-# mpirun may still be starting some of them.
+# mpirun may still be starting some of them; and it may wait for ever when they die while it does.
 kill_ranks()
 {
-    local pids
+    local pids until=$((SECONDS + 15))
     while job_runs; do
         pids=$(ranks_of_job)
         # shellcheck disable=SC2086
         [ -z "$pids" ] || kill -9 $pids 2>/dev/null
+        if [ $SECONDS -ge $until ]; then
+            # shellcheck disable=SC2046
+            kill -9 $(pgrep -x mpirun -P "$(pgrep -d , -P "$job")")
+            until=$((SECONDS + 15))
+        fi
         sleep 0.05
     done
     wait "$job"
@@ -98,9 +105,10 @@ has_begun()
     grep -q '^restart: ' "$log" || ! job_runs
 }
 
-has_completed_one_more()
+# has_completed COUNT: so many steps in this round.
+has_completed()
 {
-    [ "$(step_of complete)" -ge $((before + 2)) ] || ! job_runs
+    [ "$(grep -c '^complete: ' "$log")" -ge "$1" ] || ! job_runs
 }
 
 # The log of a round that has ended, against what was complete before it.
@@ -116,7 +124,8 @@ check_round()
         complete=$began
     fi
     ! grep -q '^verified: ' "$log" || verified=$((verified + 1))
-    ! grep -qE '^WRONG:|^checkpoint: ' "$log" || fail "the values of step $began are wrong, or a call failed"
+    ! grep -q '^WRONG:' "$log" || fail "the values of step $began are wrong"
+    ! grep -q '^checkpoint: ' "$log" || fail "a call failed"
     step=$(step_of complete)
     [ "$step" -eq 0 ] || complete=$step
 }
@@ -138,16 +147,17 @@ run_round()
     else
         sleep_up_to 2500
     fi
+    [ $kind != server ] || within 120 has_completed 2
     moment=$(tail -n 1 "$log")
     case $kind in
     ranks) kill_ranks ;;
     server)
         kill_server
-        before=$(step_of complete)
+        before=$(grep -c '^complete: ' "$log")
         sleep_up_to 1500
         start_server
         # Two steps more are two that began or ended with the server away.
-        within 120 has_completed_one_more
+        within 120 has_completed $((before + 2))
         job_runs || fail "the job did not survive the restart of $server"
         sleep_up_to 300
         kill_ranks
