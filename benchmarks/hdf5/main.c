@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c: each kernel on each target in turn.
+ */
+#include "bench.h"
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    bool ends;
+    int rank;
+    if (argc == 2 && argv[1][0] == '-') /* what needs no MPI, and so no mpirun */
+        return options_read(argc, argv, true, &options, &ends);
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    int result = options_read(argc, argv, rank == 0, &options, &ends);
+    if (!ends && options.header && rank == 0)
+        measure_header();
+    for (unsigned k = 0; !ends && k < options.kernel_count; k++) {
+        for (unsigned t = 0; t < options.target_count && result == 0; t++)
+            result = measure_warm_up(&options, options.kernels[k], &options.targets[t]) < 0;
+        for (unsigned t = 0; t < options.target_count && result == 0; t++) {
+            const struct target *target = &options.targets[(options.first + t) % options.target_count];
+            result = measure_kernel(&options, options.kernels[k], target) < 0;
+        }
+    }
+    counts_end();
+    H5close();
+    MPI_Finalize();
+    return result;
+}
