@@ -86,7 +86,7 @@ struct contents {
     int type_count;
     MPI_Aint extent; /* of the first type */
     MPI_Count size;
-    bool is_plain; /* the first type is one of MPI's own */
+    bool is_plain; /* the first type is a run of bytes */
 };
 
 static bool is_named(MPI_Datatype type)
@@ -104,6 +104,28 @@ static void contents_free(struct contents *contents)
     free(contents->integers);
     free(contents->addresses);
     free(contents->types);
+}
+
+/* Bytes one behind the other, without holes. HDF5's elements are such types: one of them after the other
+ * would take the time of the whole call. */
+static bool is_dense(MPI_Datatype type)
+{
+    int integers, addresses, types, combiner, count;
+    MPI_Datatype inner;
+    MPI_Aint lower, extent;
+    MPI_Count size;
+    MPI_Type_get_envelope(type, &integers, &addresses, &types, &combiner);
+    if (combiner == MPI_COMBINER_NAMED)
+        return true;
+    MPI_Type_get_extent(type, &lower, &extent);
+    MPI_Type_size_x(type, &size);
+    if (combiner != MPI_COMBINER_CONTIGUOUS || lower != 0 || size != extent)
+        return false;
+    MPI_Type_get_contents(type, 1, 0, 1, &count, NULL, &inner);
+    bool result = is_dense(inner);
+    if (!is_named(inner))
+        MPI_Type_free(&inner);
+    return result;
 }
 
 static int contents_get(MPI_Datatype type, struct contents *contents)
@@ -124,7 +146,7 @@ static int contents_get(MPI_Datatype type, struct contents *contents)
     contents->type_count = types;
     MPI_Type_get_extent(contents->types[0], &lower, &contents->extent);
     MPI_Type_size_x(contents->types[0], &contents->size);
-    contents->is_plain = is_named(contents->types[0]);
+    contents->is_plain = is_dense(contents->types[0]);
     return 0;
 }
 

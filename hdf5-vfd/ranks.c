@@ -45,6 +45,7 @@ int vfd_ranks_open(hid_t fapl, struct vfd_ranks **out)
         return error ? error : -ENOMEM;
     }
     ranks->comm = comm;
+    ranks->pieces_are_small = true; /* until the first write has shown that they are not */
     ranks->info = info;
     /* HDF5 is never told that there is no info. */
     if (info == MPI_INFO_NULL)
