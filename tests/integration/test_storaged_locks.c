@@ -76,13 +76,15 @@ static int ask_on(uint32_t shard, const struct wire_lock *lock, const struct wir
     return reply.granted;
 }
 
+/* As short a wait as there is: with none at all a lock would not be kept in the line. */
 static struct wire_lock lock_of(uint64_t id, bool exclusive)
 {
     return (struct wire_lock){.capability = both,
                               .map_version = peer.map->version,
                               .target = first.target_id,
                               .id = id,
-                              .exclusive = exclusive};
+                              .exclusive = exclusive,
+                              .wait_ms = 1};
 }
 
 static int ask(const struct wire_lock *lock, uint64_t start, uint64_t end)
@@ -201,6 +203,24 @@ static void test_nonsense_bodies_are_refused(void **state)
     }
 }
 
+/* At once or not at all: what was refused so stands in nobody's way, and may be asked for again. */
+static void test_no_wait(void **state)
+{
+    (void)state;
+    struct wire_lock lock = lock_of(2, true);
+    lock.wait_ms = 0;
+    assert_int_equal(ask_simply(1, true, 0, 10), 1);
+    assert_int_equal(ask(&lock, 5, 6), 0);
+    assert_int_equal(unlock(2), -ENOLCK);
+    assert_int_equal(unlock(1), 0);
+    assert_int_equal(ask_simply(3, true, 5, 6), 1);
+    assert_int_equal(unlock(3), 0);
+    lock.id = 4;
+    assert_int_equal(ask(&lock, 5, 6), 1);
+    assert_int_equal(ask(&lock, 5, 6), 1);
+    assert_int_equal(unlock(4), 0);
+}
+
 static void test_most_ranges(void **state)
 {
     (void)state;
@@ -269,6 +289,7 @@ int main(void)
         TEST(test_waiting),
         TEST(test_wrong_requests_are_refused),
         TEST(test_nonsense_bodies_are_refused),
+        TEST(test_no_wait),
         TEST(test_most_ranges),
         TEST(test_clean_end),
     };
