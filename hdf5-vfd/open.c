@@ -37,7 +37,7 @@ static int open_here(struct vfd_file *file, unsigned flags)
     const struct hint_value *pool = &file->options.hints.values[HINT_weft_pool];
     uint64_t size = 0;
     if (pool->is_set)
-        snprintf(layout.pool, sizeof layout.pool, "%s", pool->text);
+        snprintf(layout.pool, sizeof layout.pool, "%.*s", (int)sizeof layout.pool - 1, pool->text);
     int error = vfd_session(&session);
     if (!error)
         error = weft_file_open(session, file->path, open_flags(flags), file_mode(&file->options), &layout,

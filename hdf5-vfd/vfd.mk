@@ -16,7 +16,9 @@ driver_objects := $(patsubst $(DRIVER)/%.c,$(OUT)/vfd/%.o,$(filter-out %/mpio.c,
 # Of libcommon: what hints mean, the names of errors, and how ranks share work.
 objects = $(driver_objects) $(patsubst %,$(OUT)/vfd/common/%.o,hint_set err strategy)
 
-flags = $(CFLAGS) -fPIC -pthread -fvisibility=hidden -Wall -Wextra -Wno-format-truncation -Werror -std=gnu17 -MMD -MP -D_GNU_SOURCE \
+# Texts are cut to their buffers on purpose; not every compiler knows that warning.
+tolerated = -Wno-unknown-warning-option -Wno-format-truncation
+flags = $(CFLAGS) -fPIC -pthread -fvisibility=hidden -Wall -Wextra -Werror $(tolerated) -std=gnu17 -MMD -MP -D_GNU_SOURCE \
 	-I$(WEFT_INCLUDE) -I$(DRIVER) -iquote $(COMMON) $(patsubst -I%,-isystem %,$(HDF5_CFLAGS))
 # Linked with HDF5 itself: a program may have loaded it where others can't see it. Never
 # unloaded: libraries below it keep threads and memory until the process ends.
