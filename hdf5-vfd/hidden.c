@@ -77,17 +77,36 @@ static int sink_add(struct sink *sink, MPI_Aint offset, uint64_t length)
                         : list_io_add_extent(sink->list, sink->offset + (uint64_t)offset, length);
 }
 
-/* The contents of a datatype, of which HDF5 makes only some kinds. */
-struct contents {
+/* A datatype taken apart, once: HDF5's have rows by the thousand, all made of the same. Of the kinds
+ * that there are it makes only some. */
+struct tree {
     int combiner;
+    MPI_Aint extent;
+    MPI_Count size;
+    bool is_plain; /* a run of bytes; there is nothing below */
     int *integers;
     MPI_Aint *addresses;
-    MPI_Datatype *types;
-    int type_count;
-    MPI_Aint extent; /* of the first type */
-    MPI_Count size;
-    bool is_plain; /* the first type is a run of bytes */
+    struct tree *parts; /* one, or those of a struct */
+    int part_count;
 };
+
+/* Bytes one behind the other, without holes, as HDF5's elements are. */
+static bool is_dense(const struct tree *tree, MPI_Aint lower)
+{
+    return tree->combiner == MPI_COMBINER_NAMED ||
+           (tree->combiner == MPI_COMBINER_CONTIGUOUS && tree->parts[0].is_plain && lower == 0 &&
+            tree->size == tree->extent);
+}
+
+static void tree_free(struct tree *tree)
+{
+    for (int i = 0; tree->parts && i < tree->part_count; i++)
+        tree_free(&tree->parts[i]);
+    free(tree->parts);
+    free(tree->integers);
+    free(tree->addresses);
+    *tree = (struct tree){0};
+}
 
 static bool is_named(MPI_Datatype type)
 {
@@ -96,89 +115,49 @@ static bool is_named(MPI_Datatype type)
     return combiner == MPI_COMBINER_NAMED;
 }
 
-static void contents_free(struct contents *contents)
-{
-    for (int i = 0; i < contents->type_count; i++)
-        if (!is_named(contents->types[i]))
-            MPI_Type_free(&contents->types[i]);
-    free(contents->integers);
-    free(contents->addresses);
-    free(contents->types);
-}
+static int tree_make(struct tree *tree, MPI_Datatype type);
 
-/* Bytes one behind the other, without holes. HDF5's elements are such types: one of them after the other
- * would take the time of the whole call. */
-static bool is_dense(MPI_Datatype type)
+static int tree_make_parts(struct tree *tree, MPI_Datatype type, int integers, int addresses, int count)
 {
-    int integers, addresses, types, combiner, count;
-    MPI_Datatype inner;
-    MPI_Aint lower, extent;
-    MPI_Count size;
-    MPI_Type_get_envelope(type, &integers, &addresses, &types, &combiner);
-    if (combiner == MPI_COMBINER_NAMED)
-        return true;
-    MPI_Type_get_extent(type, &lower, &extent);
-    MPI_Type_size_x(type, &size);
-    if (combiner != MPI_COMBINER_CONTIGUOUS || lower != 0 || size != extent)
-        return false;
-    MPI_Type_get_contents(type, 1, 0, 1, &count, NULL, &inner);
-    bool result = is_dense(inner);
-    if (!is_named(inner))
-        MPI_Type_free(&inner);
-    return result;
-}
-
-static int contents_get(MPI_Datatype type, struct contents *contents)
-{
-    int integers, addresses, types;
-    MPI_Aint lower;
-    *contents = (struct contents){0};
-    MPI_Type_get_envelope(type, &integers, &addresses, &types, &contents->combiner);
-    contents->integers = calloc((size_t)integers + 1, sizeof(*contents->integers));
-    contents->addresses = calloc((size_t)addresses + 1, sizeof(*contents->addresses));
-    contents->types = calloc((size_t)types + 1, sizeof(*contents->types));
-    if (!contents->integers || !contents->addresses || !contents->types) {
-        contents_free(contents);
+    int error = 0;
+    MPI_Datatype *types = calloc((size_t)count + 1, sizeof *types);
+    tree->integers = calloc((size_t)integers + 1, sizeof *tree->integers);
+    tree->addresses = calloc((size_t)addresses + 1, sizeof *tree->addresses);
+    tree->parts = calloc((size_t)count + 1, sizeof *tree->parts);
+    if (!types || !tree->integers || !tree->addresses || !tree->parts) {
+        free(types);
         return -ENOMEM;
     }
-    MPI_Type_get_contents(type, integers, addresses, types, contents->integers, contents->addresses,
-                          contents->types);
-    contents->type_count = types;
-    MPI_Type_get_extent(contents->types[0], &lower, &contents->extent);
-    MPI_Type_size_x(contents->types[0], &contents->size);
-    contents->is_plain = is_dense(contents->types[0]);
-    return 0;
-}
-
-static int add_type(struct sink *sink, MPI_Datatype type, MPI_Aint at);
-
-/* `count` of the first type, one behind the other. */
-static int add_row(struct sink *sink, const struct contents *contents, int count, MPI_Aint at)
-{
-    int error = 0;
-    if (contents->is_plain)
-        return sink_add(sink, at, (uint64_t)count * (uint64_t)contents->size);
-    for (int i = 0; !error && i < count && sink->left > 0; i++)
-        error = add_type(sink, contents->types[0], at + i * contents->extent);
-    return error;
-}
-
-static int add_struct(struct sink *sink, const struct contents *contents, MPI_Aint at)
-{
-    int error = 0;
-    for (int i = 0; i < contents->integers[0]; i++) {
-        MPI_Aint lower, extent;
-        MPI_Type_get_extent(contents->types[i], &lower, &extent);
-        for (int k = 0; !error && k < contents->integers[1 + i] && sink->left > 0; k++)
-            error = add_type(sink, contents->types[i], at + contents->addresses[i] + k * extent);
+    MPI_Type_get_contents(type, integers, addresses, count, tree->integers, tree->addresses, types);
+    tree->part_count = count;
+    for (int i = 0; i < count; i++) {
+        if (!error)
+            error = tree_make(&tree->parts[i], types[i]);
+        if (!is_named(types[i]))
+            MPI_Type_free(&types[i]);
     }
+    free(types);
     return error;
 }
 
-/* How many rows a datatype has, and row i of it: its length in first types, and its displacement. */
-static int row_count(const struct contents *contents)
+/* The caller frees it, also when it fails. */
+static int tree_make(struct tree *tree, MPI_Datatype type)
 {
-    switch (contents->combiner) {
+    int integers, addresses, types, error = 0;
+    MPI_Aint lower;
+    MPI_Type_get_envelope(type, &integers, &addresses, &types, &tree->combiner);
+    MPI_Type_get_extent(type, &lower, &tree->extent);
+    MPI_Type_size_x(type, &tree->size);
+    if (tree->combiner != MPI_COMBINER_NAMED)
+        error = tree_make_parts(tree, type, integers, addresses, types);
+    tree->is_plain = !error && is_dense(tree, lower);
+    return error;
+}
+
+/* How many rows a datatype has, and row i of it: its length in parts, and its displacement. */
+static int row_count(const struct tree *tree)
+{
+    switch (tree->combiner) {
     case MPI_COMBINER_DUP:
     case MPI_COMBINER_RESIZED:
     case MPI_COMBINER_CONTIGUOUS:
@@ -189,81 +168,87 @@ static int row_count(const struct contents *contents)
     case MPI_COMBINER_HINDEXED:
     case MPI_COMBINER_INDEXED_BLOCK:
     case MPI_COMBINER_HINDEXED_BLOCK:
-        return contents->integers[0];
+    case MPI_COMBINER_STRUCT:
+        return tree->integers[0];
     default:
         return -1;
     }
 }
 
-static int row_at(const struct contents *contents, int i, MPI_Aint *displacement)
+static int row_at(const struct tree *tree, int i, MPI_Aint *displacement)
 {
-    const int *integers = contents->integers;
+    const int *integers = tree->integers;
+    MPI_Aint extent = tree->parts[0].extent;
     *displacement = 0;
-    switch (contents->combiner) {
+    switch (tree->combiner) {
     case MPI_COMBINER_CONTIGUOUS:
         return integers[0];
     case MPI_COMBINER_VECTOR:
-        *displacement = (MPI_Aint)i * integers[2] * contents->extent;
+        *displacement = (MPI_Aint)i * integers[2] * extent;
         return integers[1];
     case MPI_COMBINER_HVECTOR:
-        *displacement = i * contents->addresses[0];
+        *displacement = i * tree->addresses[0];
         return integers[1];
     case MPI_COMBINER_INDEXED:
-        *displacement = integers[1 + integers[0] + i] * contents->extent;
+        *displacement = integers[1 + integers[0] + i] * extent;
         return integers[1 + i];
     case MPI_COMBINER_HINDEXED:
-        *displacement = contents->addresses[i];
+    case MPI_COMBINER_STRUCT:
+        *displacement = tree->addresses[i];
         return integers[1 + i];
     case MPI_COMBINER_INDEXED_BLOCK:
-        *displacement = integers[2 + i] * contents->extent;
+        *displacement = integers[2 + i] * extent;
         return integers[1];
     case MPI_COMBINER_HINDEXED_BLOCK:
-        *displacement = contents->addresses[i];
+        *displacement = tree->addresses[i];
         return integers[1];
     default:
         return 1;
     }
 }
 
-static int add_type(struct sink *sink, MPI_Datatype type, MPI_Aint at)
+static int add_tree(struct sink *sink, const struct tree *tree, MPI_Aint at);
+
+/* So many of a part, one behind the other. */
+static int add_row(struct sink *sink, const struct tree *part, int count, MPI_Aint at)
 {
-    struct contents contents;
-    MPI_Count size;
-    if (is_named(type)) {
-        MPI_Type_size_x(type, &size);
-        return sink_add(sink, at, (uint64_t)size);
-    }
-    int error = contents_get(type, &contents);
-    if (error)
-        return error;
-    int rows = row_count(&contents);
-    if (contents.combiner == MPI_COMBINER_STRUCT)
-        error = add_struct(sink, &contents, at);
-    else if (rows < 0)
-        error = -ENOTSUP;
+    int error = 0;
+    if (part->is_plain)
+        return sink_add(sink, at, (uint64_t)count * (uint64_t)part->size);
+    for (int i = 0; !error && i < count && sink->left > 0; i++)
+        error = add_tree(sink, part, at + i * part->extent);
+    return error;
+}
+
+static int add_tree(struct sink *sink, const struct tree *tree, MPI_Aint at)
+{
+    int error = 0;
+    if (tree->is_plain)
+        return sink_add(sink, at, (uint64_t)tree->size);
+    int rows = row_count(tree);
+    if (rows < 0)
+        return -ENOTSUP;
     for (int i = 0; !error && i < rows && sink->left > 0; i++) {
         MPI_Aint displacement;
-        int count = row_at(&contents, i, &displacement);
-        error = add_row(sink, &contents, count, at + displacement);
+        int count = row_at(tree, i, &displacement);
+        const struct tree *part = &tree->parts[tree->combiner == MPI_COMBINER_STRUCT ? i : 0];
+        error = add_row(sink, part, count, at + displacement);
     }
-    contents_free(&contents);
     return error;
 }
 
 /* Copies of a datatype, one behind the other, until there are as many bytes as the sink wants. */
 static int add_copies(struct sink *sink, MPI_Datatype type)
 {
-    MPI_Aint lower, extent;
-    MPI_Count size;
-    int error = 0;
-    MPI_Type_get_extent(type, &lower, &extent);
-    MPI_Type_size_x(type, &size);
-    if (size == 0 && sink->left > 0)
-        return -EINVAL;
-    if (is_named(type))
-        return sink_add(sink, 0, sink->left);
+    struct tree tree = {0};
+    int error = tree_make(&tree, type);
+    if (!error && tree.size == 0 && sink->left > 0)
+        error = -EINVAL;
+    if (!error && tree.is_plain)
+        error = sink_add(sink, 0, sink->left);
     for (MPI_Aint i = 0; !error && sink->left > 0; i++)
-        error = add_type(sink, type, i * extent);
+        error = add_tree(sink, &tree, i * tree.extent);
+    tree_free(&tree);
     return error;
 }
 
