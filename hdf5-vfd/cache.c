@@ -203,17 +203,22 @@ static int fill_run(struct cache *cache, struct block *block, struct run run)
     return error;
 }
 
-static int read_block(struct cache *cache, struct block *block, struct run run, void *buffer, bool is_near)
+static int read_near(struct cache *cache, struct block *block, struct run run, uint8_t *bytes)
 {
-    int error = 0;
-    if (!run_holds(block->valid, run))
-        error = is_near || !is_empty(block->valid) ? fill(cache, block) : fill_run(cache, block, run);
+    int error = run_holds(block->valid, run) ? 0 : fill(cache, block);
     if (!error)
-        memcpy(buffer, block->bytes + run.from, run.to - run.from);
+        memcpy(bytes, block->bytes + run.from, run.to - run.from);
     return error;
 }
 
-static int write_block(struct cache *cache, struct block *block, struct run run, const void *bytes)
+/* The first time that a block is asked for, only what is asked for is read. */
+static int read_far(struct cache *cache, struct block *block, struct run run, uint8_t *bytes)
+{
+    int error = is_empty(block->valid) ? fill_run(cache, block, run) : 0;
+    return error ? error : read_near(cache, block, run, bytes);
+}
+
+static int write_block(struct cache *cache, struct block *block, struct run run, uint8_t *bytes)
 {
     /* What lies between this piece and those before would be written too: it must be known. */
     bool is_apart = !is_empty(block->valid) && !run_touches(block->valid, run);
@@ -236,40 +241,36 @@ static struct run first_run(uint64_t offset, uint64_t length)
                         length < CACHE_BLOCK_BYTES - from ? from + (uint32_t)length : CACHE_BLOCK_BYTES};
 }
 
-int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length, bool is_near)
+/* Calls `each` for the part of a piece in every block that it meets, until one fails. */
+typedef int part_fn(struct cache *cache, struct block *block, struct run run, uint8_t *bytes);
+
+static int each_part(struct cache *cache, uint64_t offset, uint8_t *bytes, size_t length, part_fn *each)
 {
     struct block *block;
-    for (uint8_t *at = buffer; length > 0;) {
+    while (length > 0) {
         struct run run = first_run(offset, length);
-        uint32_t bytes = run.to - run.from;
+        uint32_t done = run.to - run.from;
         int error = obtain(cache, block_begin(offset), &block);
         if (!error)
-            error = read_block(cache, block, run, at, is_near);
+            error = each(cache, block, run, bytes);
         if (error)
             return error;
-        at += bytes;
-        offset += bytes;
-        length -= bytes;
+        bytes += done;
+        offset += done;
+        length -= done;
     }
     return 0;
 }
 
+int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length, bool is_near)
+{
+    return each_part(cache, offset, buffer, length, is_near ? read_near : read_far);
+}
+
 int cache_write(struct cache *cache, uint64_t offset, const void *buffer, size_t length)
 {
-    struct block *block;
-    for (const uint8_t *at = buffer; length > 0;) {
-        struct run run = first_run(offset, length);
-        uint32_t bytes = run.to - run.from;
-        int error = obtain(cache, block_begin(offset), &block);
-        if (!error)
-            error = write_block(cache, block, run, at);
-        if (error)
-            return error;
-        at += bytes;
-        offset += bytes;
-        length -= bytes;
-    }
-    return 0;
+    /* write_block() only reads the bytes. */
+    return each_part(cache, offset, (uint8_t *)buffer, length, write_block);
 }
 
 int cache_put(struct cache *cache, uint64_t offset, const void *bytes, size_t length)
