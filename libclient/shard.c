@@ -70,6 +70,7 @@ int shard_connect(weft_session_t *session, const struct map *map, uint32_t serve
         snprintf(link->address, sizeof link->address, "%s", address);
         list_push_back(bucket_of(session, address), &link->link);
     }
+    rpc_connection_expect(link->connection, of->state == MAP_STATE_UP);
     *out = link;
     return 0;
 }

@@ -114,6 +114,9 @@ int rpc_connect(struct rpc *rpc, const char *address, struct rpc_connection **co
 void rpc_disconnect(struct rpc_connection *connection);
 /* A text for messages: "storage server s0 at 127.0.0.1:7471". Copied. */
 void rpc_connection_name(struct rpc_connection *connection, const char *name);
+/* Whether a server is known to be there: then calls wait for it until their deadline, though nobody
+ * listens for now, as they do where one answered before. Otherwise they end after 2 seconds of that. */
+void rpc_connection_expect(struct rpc_connection *connection, bool expected);
 const char *rpc_connection_address(const struct rpc_connection *connection);
 void rpc_connection_arg_set(struct rpc_connection *connection, void *arg);
 void *rpc_connection_arg(const struct rpc_connection *connection);

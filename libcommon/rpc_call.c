@@ -13,8 +13,8 @@
 #define MS UINT64_C(1000000)
 #define BACKOFF_MS_MIN 10u
 #define BACKOFF_MS_MAX 500u
-/* Where nobody ever answered, nobody is: no use in waiting the whole deadline. A
- * server that was there before may be restarting, and is waited for. */
+/* Where nobody ever answered, and nobody said that a server is there, nobody is: no use in waiting
+ * the whole deadline. A server that was there before may be restarting, and is waited for. */
 #define ABSENT_NS (2000 * MS)
 #define PIECES_ON_STACK 34u
 
@@ -317,6 +317,11 @@ void rpc_connection_name(struct rpc_connection *connection, const char *name)
     snprintf(connection->name, sizeof connection->name, "%s", name);
 }
 
+void rpc_connection_expect(struct rpc_connection *connection, bool expected)
+{
+    connection->expected = expected;
+}
+
 const char *rpc_connection_address(const struct rpc_connection *connection)
 {
     return connection->address;
@@ -365,6 +370,12 @@ void rpc_connection_open(struct rpc_connection *connection)
     connection->problem_error = 0;
     connection->problem[0] = 0;
     connection_pump(connection);
+}
+
+/* Whether a call is to be told soon that nobody listens there. */
+static bool is_absent(const struct rpc_connection *connection)
+{
+    return !connection->was_open && !connection->expected && connection->refused_ns;
 }
 
 /* An error that trying again won't mend: a wrong key, another version. */
@@ -424,7 +435,7 @@ static int call_verdict(const struct rpc_connection *connection, const struct rp
     bool away = !connection->link || connection->link->control.state != CONTROL_OPEN;
     if (away && connection->problem_error && is_final(connection->problem_error))
         return err_set(connection->problem_error, "%s: %s", connection->name, problem);
-    if (away && !connection->was_open && connection->refused_ns && now - connection->refused_ns >= ABSENT_NS)
+    if (away && is_absent(connection) && now - connection->refused_ns >= ABSENT_NS)
         return err_set(-ECONNREFUSED, "%s: nobody listens there; is the server running?", connection->name);
     if (now >= call->deadline_ns)
         return err_set(-ETIMEDOUT, "%s did not answer the %s request in time (%s)", connection->name,
@@ -462,7 +473,7 @@ static void connection_tick(struct rpc_connection *connection, uint64_t now)
         else
             rpc_due(rpc, connection->retry_ns);
     }
-    if (!list_empty(&connection->calls) && !connection->was_open && connection->refused_ns)
+    if (!list_empty(&connection->calls) && is_absent(connection))
         rpc_due(rpc, connection->refused_ns + ABSENT_NS);
 }
 

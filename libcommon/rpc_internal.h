@@ -124,6 +124,7 @@ struct rpc_connection {
     uint64_t retry_ns;       /* not before */
     uint64_t refused_ns;     /* since when there is nobody there; 0: not so */
     bool was_open;           /* once, in its life */
+    bool expected;           /* as rpc_connection_expect() said */
     char problem[256];       /* why the last attempt failed */
     int problem_error;
 };

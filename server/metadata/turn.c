@@ -178,14 +178,14 @@ static size_t take(struct turn *turn, struct list *jobs)
     return count;
 }
 
-/* A full store fails every transaction: the log is not to fill what is left of the disk. */
+/* That a request fails after it has begun to write is its own matter, and its sender is told. A full
+ * store fails every transaction: the log is not to fill what is left of the disk. */
 static void log_rerun(struct turn *turn, size_t job_count, int error)
 {
-    if (turn->logged_ns && turn->now_ns - turn->logged_ns < LOG_INTERVAL_NS)
+    if (error == -ECANCELED || (turn->logged_ns && turn->now_ns - turn->logged_ns < LOG_INTERVAL_NS))
         return;
     turn->logged_ns = turn->now_ns;
-    log_warn("a transaction of %zu requests failed (%s); running each by itself", job_count,
-             error == -ECANCELED ? "one of them failed half way" : err_text());
+    log_warn("a transaction of %zu requests failed (%s); running each by itself", job_count, err_text());
 }
 
 void turn_run(struct turn *turn, uint64_t now_ns)

@@ -244,6 +244,18 @@ static void test_storage_killed_and_back(void **state)
     writer_goes_on(&writer);
 }
 
+/* The session has not met the server yet; the metadata server says that it is up. */
+static void test_storage_back_for_a_newcomer(void **state)
+{
+    (void)state;
+    struct writer writer = {.file = open_file("/new", O_RDWR | O_CREAT)};
+    cluster_kill(&cluster, 1);
+    assert_int_equal(pthread_create(&writer.thread, NULL, write_without_end, &writer), 0);
+    pause_ms(2500); /* longer than one waits where nobody is known to be */
+    cluster_start(&cluster, 1);
+    writer_goes_on(&writer);
+}
+
 static void test_storage_killed_for_good(void **state)
 {
     (void)state;
@@ -503,6 +515,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_restart_with_data, setup_patient, teardown),
         cmocka_unit_test_setup_teardown(test_kill_and_restart_all, setup_patient, teardown),
         cmocka_unit_test_setup_teardown(test_storage_killed_and_back, setup_patient, teardown),
+        cmocka_unit_test_setup_teardown(test_storage_back_for_a_newcomer, setup_patient, teardown),
         cmocka_unit_test_setup_teardown(test_storage_killed_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(test_storage_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_storage_moves, setup_moving, teardown),
