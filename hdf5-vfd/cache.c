@@ -27,6 +27,8 @@ struct cache {
     size_t count, count_max;
     size_t dirty_count;
     size_t bucket_count; /* a power of two */
+    uint64_t behind;     /* the block behind those that were read last */
+    size_t ahead;        /* how many were read then */
     struct list *buckets;
     struct list blocks;
 };
@@ -173,34 +175,65 @@ void cache_free(struct cache *cache)
 
 /* ---- bytes of one block -------------------------------------------------- */
 
-/* Reads what is not valid yet. */
+/* How many blocks are to be read from this one on: twice as many as the last time, when that ended here. */
+static size_t blocks_ahead(const struct cache *cache, const struct block *block)
+{
+    size_t most = cache->count_max / 4 < CACHE_AHEAD_BLOCKS ? cache->count_max / 4 : CACHE_AHEAD_BLOCKS;
+    size_t ahead = block->offset == cache->behind ? cache->ahead * 2 : 1;
+    return ahead < most ? ahead : most > 1 ? most : 1;
+}
+
+/* The blocks behind this one that nothing is known of, as far as there are to be read so many. */
+static size_t obtain_ahead(struct cache *cache, struct block *blocks[CACHE_AHEAD_BLOCKS])
+{
+    size_t wanted = blocks_ahead(cache, blocks[0]), count;
+    for (count = 1; count < wanted; count++) {
+        uint64_t offset = blocks[count - 1]->offset + CACHE_BLOCK_BYTES;
+        if (find(cache, offset) || obtain(cache, offset, &blocks[count]))
+            break;
+    }
+    cache->behind = blocks[0]->offset + count * CACHE_BLOCK_BYTES;
+    cache->ahead = count;
+    return count;
+}
+
+/* Reads what is not valid yet, and blocks that will be asked for next. */
 static int fill(struct cache *cache, struct block *block)
 {
     struct run kept = block->valid;
-    uint8_t *saved = NULL;
     size_t length = kept.to - kept.from;
-    if (length > 0) {
-        saved = malloc(length);
-        if (!saved)
-            return -ENOMEM;
+    uint8_t *saved = length > 0 ? malloc(length) : NULL;
+    if (length > 0 && !saved)
+        return -ENOMEM;
+    if (saved)
         memcpy(saved, block->bytes + kept.from, length);
-    }
-    int error = cache->backing.read(cache->backing.arg, block->offset, block->bytes, CACHE_BLOCK_BYTES);
+    struct block *blocks[CACHE_AHEAD_BLOCKS] = {block};
+    struct iovec pieces[CACHE_AHEAD_BLOCKS];
+    size_t count = obtain_ahead(cache, blocks);
+    for (size_t i = 0; i < count; i++)
+        pieces[i] = (struct iovec){blocks[i]->bytes, CACHE_BLOCK_BYTES};
+    ssize_t got = cache->backing.read(cache->backing.arg, block->offset, pieces, count);
     if (saved)
         memcpy(block->bytes + kept.from, saved, length);
     free(saved);
-    if (!error)
+    if (got >= 0)
         block->valid = whole();
-    return error;
+    for (size_t i = 1; i < count; i++) {
+        if (got > 0 && (size_t)got > i * CACHE_BLOCK_BYTES)
+            blocks[i]->valid = whole();
+        else
+            drop(cache, blocks[i]);
+    }
+    return got < 0 ? (int)got : 0;
 }
 
 static int fill_run(struct cache *cache, struct block *block, struct run run)
 {
-    int error = cache->backing.read(cache->backing.arg, block->offset + run.from, block->bytes + run.from,
-                                    run.to - run.from);
-    if (!error)
+    struct iovec piece = {block->bytes + run.from, run.to - run.from};
+    ssize_t got = cache->backing.read(cache->backing.arg, block->offset + run.from, &piece, 1);
+    if (got >= 0)
         block->valid = run;
-    return error;
+    return got < 0 ? (int)got : 0;
 }
 
 static int read_near(struct cache *cache, struct block *block, struct run run, uint8_t *bytes)

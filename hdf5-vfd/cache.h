@@ -3,8 +3,9 @@
  * cache.h: blocks of one file in memory, for small reads and writes.
  *
  * What it is for: HDF5 reads and writes metadata in pieces of some hundred bytes. Each would be a
- * request; instead a block is read at once, and what was written goes out as one list, in the order
- * of the file, when it is asked for or when memory is short.
+ * request; instead a block is read at once, and more blocks where they are asked for one behind the
+ * other. What was written goes out as one list, in the order of the file, when it is asked for or when
+ * memory is short.
  *
  * What it promises
  *  - A read returns what was written last, whether it was written out or not.
@@ -27,13 +28,16 @@ struct cache;
 #define CACHE_BLOCK_BYTES     65536u
 /* Larger pieces gain nothing from a cache. */
 #define CACHE_PIECE_BYTES_MAX (CACHE_BLOCK_BYTES / 2)
+/* Blocks that are read at once, at most; and never more than a quarter of all. */
+#define CACHE_AHEAD_BLOCKS    16u
 
-/* Where the blocks come from and go to. Both return 0 or a negative errno. */
+/* Where the blocks come from and go to. */
 struct cache_backing {
     void *arg;
-    /* Fills the whole buffer; zeros behind the end of the file. */
-    int (*read)(void *arg, uint64_t offset, void *buffer, size_t length);
-    /* Piece i goes to offsets[i]; ascending, without overlap. */
+    /* Fills the pieces with one run of the file, with zeros behind its end. Returns the bytes that
+     * the file has of it, or a negative errno. */
+    ssize_t (*read)(void *arg, uint64_t offset, const struct iovec *pieces, size_t count);
+    /* Piece i goes to offsets[i]; ascending, without overlap. 0 or a negative errno. */
     int (*write)(void *arg, const struct iovec *pieces, const uint64_t *offsets, size_t count);
 };
 

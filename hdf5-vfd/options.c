@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "weft/weft.h"
 
@@ -50,9 +51,9 @@ static bool take_own(const struct parse *parse, const char *name, const char *va
         return true;
     }
     if (strcmp(name, "folder") == 0) {
-        if (!value || value[0] != '/' || strlen(value) > VFD_FOLDER_BYTES_MAX)
+        if (!value || (value[0] != '/' && strcmp(value, ".") != 0) || strlen(value) > VFD_FOLDER_BYTES_MAX)
             snprintf(parse->complaint, VFD_COMPLAINT_BYTES,
-                     "folder wants a path in the cluster that begins with '/', of at most %u bytes",
+                     "folder wants a path in the cluster that begins with '/', of at most %u bytes, or \".\"",
                      VFD_FOLDER_BYTES_MAX);
         else
             snprintf(options->folder, sizeof options->folder, "%s", value);
@@ -133,9 +134,13 @@ int vfd_options_path(const struct vfd_options *options, const char *name, char *
 {
     size_t prefix = weft_path_match(name) ? strlen(WEFT_PATH_PREFIX) : 0;
     const char *rest = name + prefix;
-    bool in_folder = rest[0] != '/';
-    size_t folder = strlen(options->folder);
-    const char *slash = in_folder && options->folder[folder - 1] != '/' ? "/" : "";
-    int length = snprintf(path, size, "%s%s%s", in_folder ? options->folder : "", slash, rest);
+    const char *folder = rest[0] == '/' ? "" : options->folder;
+    char working[VFD_FOLDER_BYTES_MAX + 1];
+    if (strcmp(folder, ".") == 0)
+        folder = getcwd(working, sizeof working);
+    if (!folder)
+        return -errno;
+    const char *slash = folder[0] && folder[strlen(folder) - 1] != '/' ? "/" : "";
+    int length = snprintf(path, size, "%s%s%s", folder, slash, rest);
     return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
 }

@@ -7,7 +7,8 @@
  * driver's own:
  *   cache_size  bytes of the cache for small pieces of one file; K, M and G are powers of 1024;
  *               0: none. Default: 16M
- *   folder      where files are whose name does not begin with '/'. Default: "/"
+ *   folder      where files are whose name does not begin with '/'. Default: "/". "." is the working
+ *               folder of the process, looked at for each name: for a cluster that has its path
  *   collective_metadata  true or false: the ranks of a file write its metadata together, each its part
  *               as one list, and not each entry by itself. Default: false, as that of
  *               H5Pset_coll_metadata_write()
@@ -43,7 +44,7 @@ int vfd_options_parse(struct vfd_options *options, const char *text, char compla
 /* vfd_options_put(): one more hint, where nobody has said anything yet; unknown ones are passed over. */
 void vfd_options_put(struct vfd_options *options, const char *name, const char *value);
 
-/* vfd_options_path(): the path in the cluster of a file's name; -ENAMETOOLONG. */
+/* vfd_options_path(): the path in the cluster of a file's name; -ENAMETOOLONG, or getcwd()'s error. */
 int vfd_options_path(const struct vfd_options *options, const char *name, char *path, size_t size);
 
 #endif

@@ -160,15 +160,22 @@ int vfd_list_gather(struct vfd_file *file, const struct list_io *list, const str
 
 /* ---- the cache ----------------------------------------------------------------- */
 
-static int fill_block(void *arg, uint64_t offset, void *buffer, size_t length)
+/* No request for what is known to be behind the end. */
+static ssize_t fill_blocks(void *arg, uint64_t offset, const struct iovec *pieces, size_t count)
 {
     struct vfd_file *file = arg;
-    size_t there = offset >= file->eof_sent ? 0 : length;
-    ssize_t got = there ? weft_file_read(file->file, buffer, there, offset) : 0;
-    if (got < 0)
-        return (int)got;
-    memset((char *)buffer + got, 0, length - (size_t)got);
-    return 0;
+    struct weft_extent extent = {.offset = offset};
+    for (size_t i = 0; i < count; i++)
+        extent.length += pieces[i].iov_len;
+    ssize_t got =
+        offset < file->eof_sent ? weft_file_read_list(file->file, pieces, count, &extent, 1) : 0;
+    size_t left = got > 0 ? (size_t)got : 0;
+    for (size_t i = 0; got >= 0 && i < count; i++) {
+        size_t there = left < pieces[i].iov_len ? left : pieces[i].iov_len;
+        memset((char *)pieces[i].iov_base + there, 0, pieces[i].iov_len - there);
+        left -= there;
+    }
+    return got;
 }
 
 static int write_blocks(void *arg, const struct iovec *pieces, const uint64_t *offsets, size_t count)
@@ -189,7 +196,7 @@ static int write_blocks(void *arg, const struct iovec *pieces, const uint64_t *o
 /* Ranks that write could not know what the others have in theirs. */
 int vfd_cache_open(struct vfd_file *file)
 {
-    const struct cache_backing backing = {.arg = file, .read = fill_block, .write = write_blocks};
+    const struct cache_backing backing = {.arg = file, .read = fill_blocks, .write = write_blocks};
     if (file->options.cache_bytes == 0 || (vfd_is_parallel(file) && file->can_write))
         return 0;
     file->cache = cache_new(file->options.cache_bytes, &backing);

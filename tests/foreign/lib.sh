@@ -24,13 +24,15 @@ skip()
     skipped=$((skipped + 1))
 }
 
-# not_passed NAME REASON [FILE]: a program failed; FILE's end is shown.
+# not_passed NAME REASON [FILE]: a program failed; FILE's end is shown, and all of it kept in the folder
+# that KEEP_OUTPUT names.
 not_passed()
 {
     printf 'FAIL: %s %s (%s)\n' "$suite" "$1" "$2"
     failed=$((failed + 1))
     failures=$((failures + 1))
     [ -z "${3-}" ] || tail -n 30 "$3" | sed 's/^/       /'
+    [ -z "${3-}" ] || [ -z "${KEEP_OUTPUT-}" ] || cp "$3" "$KEEP_OUTPUT"
 }
 
 closing_count()

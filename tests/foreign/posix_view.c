@@ -7,12 +7,14 @@
  * read() for its first bytes, by the path without the prefix; its checkers read
  * whole files. HDF5's tests make some files by one process without MPI, before all open
  * them by it, and remove their files. For paths with the prefix, those below the folder
- * that POSIX_VIEW names, and relative ones in which POSIX_VIEW_PART stands, which
- * are taken as in that folder, such calls are answered by libweft here:
+ * that POSIX_VIEW names (relative ones as well, where the working folder has the same
+ * name as a folder in the cluster), and relative ones in which POSIX_VIEW_PART stands,
+ * which are taken as in that folder, such calls are answered by libweft here:
  *   open(), read(), pread(), write(), pwrite(), lseek(), ftruncate(), fstat(), close(),
  *   access(), stat(), lstat(), truncate(), unlink(), remove(),
  *   mkdir(), fopen() and what uses the stream
- * All other calls and paths go to the system.
+ * All other calls and paths go to the system. Folders are made there as well, so that
+ * they can be working folders.
  *
  * The descriptor is that of an empty memory file with the right size, so that
  * lseek() and fstat() need no help.
@@ -40,6 +42,21 @@
 static weft_session_t *session;
 static weft_file_t *files[DESCRIPTORS_MAX]; /* by descriptor */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* The libraries below read files of theirs, perhaps by relative names, while they begin and while this
+ * thread connects: those are none of the program's. */
+static bool is_ready;
+static _Thread_local bool connects;
+
+__attribute__((constructor)) static void libraries_are_ready(void)
+{
+    is_ready = true;
+}
+
+static bool is_below(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+    return strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
 
 static bool has_part(const char *path, const char *part)
 {
@@ -50,13 +67,15 @@ static bool has_part(const char *path, const char *part)
 static bool seen_path(const char *path, char seen[PATH_MAX])
 {
     const char *folder = getenv("POSIX_VIEW"), *part = getenv("POSIX_VIEW_PART");
-    if (path == NULL || folder == NULL)
+    char working[PATH_MAX / 2];
+    if (path == NULL || path[0] == '\0' || folder == NULL || !is_ready || connects)
         return false;
-    size_t length = strlen(folder);
     if (weft_path_match(path))
         snprintf(seen, PATH_MAX, "%s", path);
-    else if (strncmp(path, folder, length) == 0 && path[length] == '/')
+    else if (path[0] == '/' && is_below(path, folder))
         snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s", path);
+    else if (path[0] != '/' && getcwd(working, sizeof working) != NULL && is_below(working, folder))
+        snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s/%.1900s", working, path);
     else if (path[0] != '/' && has_part(path, part))
         snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s/%s", folder, path);
     else
@@ -77,8 +96,10 @@ static int connect_once(void)
 {
     int error = 0;
     pthread_mutex_lock(&lock);
+    connects = true;
     if (session == NULL)
         error = weft_connect(NULL, &session);
+    connects = false;
     pthread_mutex_unlock(&lock);
     return error;
 }
@@ -238,27 +259,27 @@ int unlink(const char *path)
     return result_of(error != 0 ? error : weft_unlink(session, seen));
 }
 
-/* A folder by a relative name is made here and there: files with and without the part will be in it. */
-static int make_folder(const char *path, mode_t mode)
+/* Where a folder is to be made in the cluster as well: files with and without the part will be in it. */
+static bool seen_folder(const char *path, char seen[PATH_MAX])
 {
-    char seen[PATH_MAX];
     const char *folder = getenv("POSIX_VIEW");
+    if (seen_path(path, seen))
+        return true;
     if (folder == NULL || getenv("POSIX_VIEW_PART") == NULL || path[0] == '/' || weft_path_match(path))
-        return 0;
+        return false;
     snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s/%s", folder, path);
-    int error = connect_once();
-    return error != 0 ? error : weft_mkdir(session, seen, mode);
+    return true;
 }
 
 int mkdir(const char *path, mode_t mode)
 {
     char seen[PATH_MAX];
-    if (seen_path(path, seen)) {
-        int error = connect_once();
-        return result_of(error != 0 ? error : weft_mkdir(session, seen, mode));
-    }
-    (void)make_folder(path, mode);
-    return SYSTEM(mkdir)(path, mode);
+    if (!seen_folder(path, seen))
+        return SYSTEM(mkdir)(path, mode);
+    int error = connect_once();
+    error = error != 0 ? error : weft_mkdir(session, seen, mode);
+    int local = SYSTEM(mkdir)(path, mode);
+    return seen_path(path, seen) ? result_of(error) : local;
 }
 
 int remove(const char *path)

@@ -71,6 +71,19 @@ static void wrong_mode(struct test *test)
     MPI(MPI_File_close(&file));
 }
 
+/* The standard forbids such a view, and some libraries refuse it, on that rank only. */
+static bool view_before_start_is_refused(struct test *test, MPI_Datatype before_start)
+{
+    char name[32];
+    MPI_File file;
+    snprintf(name, sizeof name, "own-%d", test->rank);
+    MPI(MPI_File_open(MPI_COMM_SELF, test_path(test, name), MPI_MODE_RDWR | MPI_MODE_CREATE, MPI_INFO_NULL,
+                      &file));
+    int code = MPI_File_set_view(file, 0, MPI_BYTE, before_start, "native", MPI_INFO_NULL);
+    MPI(MPI_File_close(&file));
+    return code != MPI_SUCCESS;
+}
+
 /* A collective call that can't be done on one rank ends with its error on all, whatever the method: a
  * program that stops calling then leaves nobody waiting. */
 static void fails_on_one_rank(struct test *test)
@@ -79,8 +92,14 @@ static void fails_on_one_rank(struct test *test)
     unsigned char bytes[100] = {0};
     if (!test->is_weft)
         SKIP("others end it on that rank only");
+    MPI_Datatype before_start;
+    MPI_Type_create_hindexed(1, (int[]){100}, (MPI_Aint[]){-500}, MPI_BYTE, &before_start);
+    MPI_Type_commit(&before_start);
+    if (view_before_start_is_refused(test, before_start)) {
+        MPI_Type_free(&before_start);
+        SKIP("this library refuses the view that makes it fail");
+    }
     for (unsigned i = 0; i < sizeof strategies / sizeof strategies[0]; i++) {
-        MPI_Datatype before_start;
         MPI_Info info;
         MPI_File file;
         MPI_Info_create(&info);
@@ -88,8 +107,6 @@ static void fails_on_one_rank(struct test *test)
         MPI(MPI_File_open(MPI_COMM_WORLD, test_path(test, "file"), MPI_MODE_RDWR | MPI_MODE_CREATE, info,
                           &file));
         MPI_Info_free(&info);
-        MPI_Type_create_hindexed(1, (int[]){100}, (MPI_Aint[]){-500}, MPI_BYTE, &before_start);
-        MPI_Type_commit(&before_start);
         MPI(MPI_File_set_view(file, test->rank == 1 ? 0 : test->rank * 1000, MPI_BYTE,
                               test->rank == 1 ? before_start : MPI_BYTE, "native", MPI_INFO_NULL));
         EXPECT_CLASS(MPI_File_write_at_all(file, 0, bytes, 100, MPI_BYTE, MPI_STATUS_IGNORE), MPI_ERR_ARG,
@@ -97,9 +114,9 @@ static void fails_on_one_rank(struct test *test)
         if (strcmp(strategies[i], "direct") != 0)
             EXPECT_CLASS(MPI_File_read_at_all(file, 0, bytes, 100, MPI_BYTE, MPI_STATUS_IGNORE), MPI_ERR_ARG,
                          "before the start");
-        MPI_Type_free(&before_start);
         MPI(MPI_File_close(&file));
     }
+    MPI_Type_free(&before_start);
 }
 
 /* Errors without end need no memory without end, and keep their words. */

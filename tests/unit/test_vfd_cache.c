@@ -42,16 +42,24 @@ static bool fails(void)
     return world.fail_one_in && random_below(world.fail_one_in) == 0;
 }
 
-static int read_below(void *arg, uint64_t offset, void *buffer, size_t length)
+static ssize_t read_below(void *arg, uint64_t offset, const struct iovec *pieces, size_t count)
 {
+    uint64_t end = offset;
     (void)arg;
     world.reads++;
-    world.read_bytes += length;
     if (fails())
         return -5;
-    assert_true(offset + length <= sizeof world.below);
-    memcpy(buffer, world.below + offset, length);
-    return 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t there = end < FILE_BYTES ? FILE_BYTES - end : 0;
+        there = there < pieces[i].iov_len ? there : pieces[i].iov_len;
+        memcpy(pieces[i].iov_base, world.below + end, there);
+        memset((uint8_t *)pieces[i].iov_base + there, 0, pieces[i].iov_len - there);
+        end += pieces[i].iov_len;
+    }
+    world.read_bytes += end - offset;
+    if (offset >= FILE_BYTES)
+        return 0;
+    return (ssize_t)((end < FILE_BYTES ? end : FILE_BYTES) - offset);
 }
 
 static int write_below(void *arg, const struct iovec *pieces, const uint64_t *offsets, size_t count)
@@ -206,7 +214,27 @@ static void test_requests(void **state)
     assert_int_equal(world.writes, 1);
     for (uint32_t offset = 0; offset < 8 * CACHE_BLOCK_BYTES; offset += 512)
         assert_int_equal(cache_read(cache, offset, bytes, 100, true), 0);
-    assert_int_equal(world.reads, 4); /* of the blocks that were not written whole */
+    assert_int_equal(world.reads, 3); /* of the four blocks that were not written whole */
+    cache_free(cache);
+}
+
+/* Blocks that are asked for one behind the other are read twice as many at a time, up to the end. */
+static void test_ahead(void **state)
+{
+    (void)state;
+    struct cache *cache = begin(64 * CACHE_BLOCK_BYTES, 5);
+    for (uint32_t offset = 0; offset < FILE_BYTES - 100; offset += 3000)
+        assert_int_equal(cache_read(cache, offset, bytes, 100, true), 0);
+    assert_int_equal(world.reads, 4); /* 1, 2, 4 and 8 blocks */
+    assert_int_equal(cache_read(cache, FILE_BYTES - 50, bytes, 50, true), 0);
+    assert_memory_equal(bytes, world.below + FILE_BYTES - 50, 50);
+    assert_int_equal(world.reads, 4);
+    cache_free(cache);
+
+    cache = begin(64 * CACHE_BLOCK_BYTES, 6);
+    for (uint32_t block = 12; block > 0; block--)
+        assert_int_equal(cache_read(cache, block * CACHE_BLOCK_BYTES, bytes, 100, true), 0);
+    assert_int_equal(world.read_bytes, 12 * CACHE_BLOCK_BYTES);
     cache_free(cache);
 }
 
@@ -243,8 +271,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),   cmocka_unit_test(test_random_failures),
-        cmocka_unit_test(test_requests), cmocka_unit_test(test_far),
-        cmocka_unit_test(test_put),
+        cmocka_unit_test(test_requests), cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_far),      cmocka_unit_test(test_put),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -106,9 +107,12 @@ static void test_paths(void **state)
         {"", "b.h5", "/b.h5"},
         {"folder=/x", "b.h5", "/x/b.h5"},
         {"folder=/x/", "b.h5", "/x/b.h5"},
+        {"folder=.", "b.h5", "/usr/b.h5"},
+        {"folder=.", "/b.h5", "/b.h5"},
         {"folder=/x", "weft:c/b.h5", "/x/c/b.h5"},
         {"folder=/x", "weft:/c/b.h5", "/c/b.h5"},
     };
+    assert_int_equal(chdir("/usr"), 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         taken(cases[i].config);
         assert_int_equal(vfd_options_path(&options, cases[i].name, path, sizeof path), 0);
