@@ -54,6 +54,7 @@ struct vfd_file {
     H5FD_t base; /* HDF5's own part; it must be the first */
     weft_file_t *file;
     struct vfd_options options;
+    bool has_fapl_info; /* as vfd_fapl_has_info() said of the list that it was opened with */
     char path[VFD_PATH_BYTES];
     haddr_t eoa;
     haddr_t eof;      /* with what the cache holds. Serial: exact; parallel: as far as this rank knows */
@@ -113,6 +114,8 @@ struct vfd_fapl {
 void *vfd_fapl_get(H5FD_t *file);
 void *vfd_fapl_copy(const void *fapl);
 herr_t vfd_fapl_free(void *fapl);
+/* vfd_fapl_has_info(): false when the driver was chosen by its name, and its text is all there is. */
+bool vfd_fapl_has_info(hid_t fapl);
 /* vfd_fapl_options(): what the list says about files that are opened with it. */
 int vfd_fapl_options(hid_t fapl, struct vfd_options *options);
 

@@ -32,8 +32,11 @@ herr_t H5Pset_fapl_weft(hid_t fapl, const char *config)
     return driver < 0 ? -1 : H5Pset_driver(fapl, driver, &info);
 }
 
+/* As it came: HDF5 keeps the text of a list itself, and two lists are equal when both parts are. */
 void *vfd_fapl_get(H5FD_t *file)
 {
+    if (!vfd_file(file)->has_fapl_info)
+        return NULL;
     struct vfd_fapl *fapl = calloc(1, sizeof *fapl);
     if (fapl)
         snprintf(fapl->config, sizeof fapl->config, "%s", vfd_file(file)->options.text);
@@ -58,6 +61,18 @@ herr_t vfd_fapl_free(void *fapl)
     return 0;
 }
 
+/* NULL in a list whose driver was chosen by its name. */
+static const struct vfd_fapl *info_of(hid_t fapl)
+{
+    const struct vfd_fapl *info;
+    H5E_BEGIN_TRY
+    {
+        info = H5Pget_driver_info(fapl);
+    }
+    H5E_END_TRY
+    return info;
+}
+
 /* The text, from whichever of its two places has it. */
 static const char *config_of(hid_t fapl, char text[VFD_CONFIG_BYTES_MAX + 2])
 {
@@ -68,14 +83,13 @@ static const char *config_of(hid_t fapl, char text[VFD_CONFIG_BYTES_MAX + 2])
 #else
     (void)text;
 #endif
-    const struct vfd_fapl *info;
-    /* A driver that was chosen by its name has none. */
-    H5E_BEGIN_TRY
-    {
-        info = H5Pget_driver_info(fapl);
-    }
-    H5E_END_TRY
+    const struct vfd_fapl *info = info_of(fapl);
     return info ? info->config : NULL;
+}
+
+bool vfd_fapl_has_info(hid_t fapl)
+{
+    return info_of(fapl) != NULL;
 }
 
 int vfd_fapl_options(hid_t fapl, struct vfd_options *options)

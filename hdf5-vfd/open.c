@@ -183,6 +183,7 @@ static int prepare(struct vfd_file *file, const char *name, unsigned flags, hid_
     int error = vfd_fapl_options(fapl, &file->options);
     if (error < 0)
         return error;
+    file->has_fapl_info = vfd_fapl_has_info(fapl);
     error = vfd_options_path(&file->options, name, file->path, sizeof file->path);
     if (error < 0) {
         VFD_FAIL(H5E_BADVALUE, error, "the name of a file is longer than %d bytes", VFD_PATH_BYTES);

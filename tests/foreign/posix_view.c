@@ -68,7 +68,7 @@ static bool seen_path(const char *path, char seen[PATH_MAX])
 {
     const char *folder = getenv("POSIX_VIEW"), *part = getenv("POSIX_VIEW_PART");
     char working[PATH_MAX / 2];
-    if (path == NULL || path[0] == '\0' || folder == NULL || !is_ready || connects)
+    if (path == NULL || path[0] == '\0' || folder == NULL || folder[0] == '\0' || !is_ready || connects)
         return false;
     if (weft_path_match(path))
         snprintf(seen, PATH_MAX, "%s", path);

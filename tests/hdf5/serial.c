@@ -404,6 +404,22 @@ static void test_configuration(void)
 #endif
 }
 
+/* A file's access list equals the one that it was opened with, however the driver was chosen there. */
+static void test_access_list(void)
+{
+    hid_t fapl = access_list();
+    /* HDF5 itself puts other values for these. */
+    CHECK(H5Pset_fclose_degree(fapl, H5F_CLOSE_SEMI) >= 0);
+    CHECK(H5Pset_metadata_read_attempts(fapl, 9) >= 0);
+    hid_t file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+    CHECK(file >= 0);
+    hid_t of_file = H5Fget_access_plist(file);
+    CHECK(H5Pequal(fapl, of_file) > 0);
+    CHECK(H5Fclose(file) >= 0);
+    H5Pclose(of_file);
+    H5Pclose(fapl);
+}
+
 /* What H5Fflush() covered is there, though the process ends without another word. */
 static void flush_and_die(void)
 {
@@ -459,6 +475,7 @@ int main(int argc, char **argv)
         {"flush", test_flush, 0},
         {"swmr", test_swmr, 0},
         {"configuration", test_configuration, 0},
+        {"access-list", test_access_list, 0},
         {"missing", test_missing, 0},
         {"expect_second_turn", expect_second_turn, 1},
         {"expect_no_write", expect_no_write, 1},
