@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # lib.sh: what the scripts share that compare Weft with a local directory: what was
-# built, a folder for both, a cluster in it, and what mpirun needs here. It is
-# sourced; bench_begin sets $dir.
+# built, a folder for both, a cluster in it, what mpirun needs here, and rounds of a
+# benchmark that prints comma-separated values. It is sourced; bench_begin sets $dir.
 
 # shellcheck source=../scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
@@ -59,4 +59,83 @@ bench_progress()
 bench_number()
 {
     [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || usage_error "$1 wants a whole number from 1 on, not '$2'"
+}
+
+# ---- rounds of mpiio and hdf5 ---------------------------------------------------
+
+# bench_check_plot FILE: that it can be drawn, if it is named at all.
+bench_check_plot()
+{
+    case $1 in
+    '') return ;;
+    *.svg | *.png) ;;
+    *) usage_error "--plot draws .svg and .png, not $1" ;;
+    esac
+    command -v gnuplot >/dev/null ||
+        die "--plot needs gnuplot; install it with scripts/packages --install bench, or leave --plot out"
+}
+
+# bench_choose KIND NAMES: leaves only these, with commas between, of what $list has, unless it is "all".
+bench_choose()
+{
+    local known=" ${list[*]} " name
+    [ "$2" != all ] || return 0
+    IFS=, read -ra list <<<"$2"
+    for name in "${list[@]}"; do
+        [[ $known == *" $name "* ]] || usage_error "there is no $1 '$name'; see --list"
+    done
+}
+
+# bench_check_files FILE...: where results go is known to work before half an hour is spent on them. A name
+# may be empty.
+bench_check_files()
+{
+    local file
+    for file; do
+        [ -z "$file" ] || : >"$file" || die "can't write $file"
+    done
+}
+
+# bench_rounds KIND ROUNDS RANKS COMMAND...: the command for each name in $list, in each round, with another
+# seed and another target that begins. Sets $results to a file with the lines of all, each after its round.
+bench_rounds()
+{
+    local kind=$1 rounds=$2 ranks=$3 round name header done_count=0
+    shift 3
+    results=$dir/results.csv
+    : >"$results"
+    for ((round = 1; round <= rounds; round++)); do
+        for name in "${list[@]}"; do
+            bench_progress "$((100 * done_count++ / (rounds * ${#list[@]})))%: round $round of $rounds, $name ($SECONDS s)"
+            header=()
+            [ -s "$results" ] || header=(--header)
+            mpirun "${mpirun_options[@]}" -n "$ranks" "$@" --seed "$round" --first $((round - 1)) "${header[@]}" \
+                "$name" </dev/null >"$dir/out" 2>"$dir/errors" || {
+                bench_progress
+                cat "$dir/errors" >&2
+                die "$kind $name failed in round $round"
+            }
+            # Other libraries print as well.
+            awk -v round="$round" -v kind="$kind" '
+                index($0, kind ",") == 1 { print "round," $0; next }
+                /^[a-z0-9_-]+(,[^,]*)+$/ { print round "," $0 }' "$dir/out" >>"$results"
+        done
+    done
+    bench_progress
+}
+
+# bench_summarize FOLDER CSV: the folder's summary of $results, also as $dir/summary.csv and, unless that name
+# is empty, as CSV.
+bench_summarize()
+{
+    awk -f "$top/benchmarks/common/rounds.awk" -f "$1/summary.awk" -v csv="$dir/summary.csv" "$results" ||
+        die "the results make no sense"
+    [ -z "$2" ] || cp "$dir/summary.csv" "$2" || die "can't write $2"
+}
+
+# bench_plot FOLDER FILE: by the folder's plot.gnuplot, of what was put into $dir for it.
+bench_plot()
+{
+    gnuplot -e "folder='$dir'; out='$2'; kind='${2##*.}'" "$1/plot.gnuplot" || die "gnuplot failed"
+    echo "The plot is in $2."
 }

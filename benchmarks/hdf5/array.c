@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "bench.h"
+#include "common/phase.h"
 
 #define STEPS_MAX 16
 

@@ -23,9 +23,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/arguments.h"
+
 /* ---- options.c -------------------------------------------------------- */
 
-enum { TARGETS_MAX = 16, KERNELS_MAX = 32, TEXT_MAX = 64, PATH_MAX_BYTES = 1024 };
+enum { TARGETS_MAX = 16, TEXT_MAX = 64, PATH_MAX_BYTES = 1024 };
 
 enum driver { DRIVER_MPIO, DRIVER_WEFT };
 
@@ -42,8 +44,7 @@ struct options {
     struct target targets[TARGETS_MAX];
     unsigned target_count;
     unsigned first; /* the target that begins */
-    const struct kernel *kernels[KERNELS_MAX];
-    unsigned kernel_count;
+    struct chosen kernels;
     int64_t bytes;     /* of all ranks and steps together */
     int64_t data_sets; /* how many the kernels of small ones make */
     uint64_t seed;
@@ -76,14 +77,11 @@ struct kernel {
 
 extern const struct kernel kernels[];
 extern const unsigned kernel_count;
-const struct kernel *kernel_find(const char *name);
 /* particle_type(): the compound type of a particle, the caller's to close. */
 hid_t particle_type(void);
 
 /* ---- values.c --------------------------------------------------------- */
 
-/* The 64 bits at a place. Neighbours, and runs with other seeds, differ in most bits. */
-uint64_t value_at(uint64_t seed, uint64_t index);
 /* values_fill(), values_check(): of what is selected, in the order of memory. values_check() returns how
  * many are wrong. */
 uint64_t values_count(const struct selection *selection);
@@ -138,28 +136,10 @@ void measure_header(void);
 
 /* must(): a benchmark that meets an error has nothing more to say. Passes on what HDF5 returned. */
 int64_t must(int64_t result, const struct run *run, const char *what);
-/* phase_begin(), phase_end(): from a barrier to the last rank's end, in seconds. */
-double phase_begin(void);
-double phase_end(double start);
 
 /* ---- array.c, small.c ------------------------------------------------- */
 
 extern const struct method array_method; /* few large data sets, collective transfers */
 extern const struct method small_method; /* many small ones with an attribute, independent transfers */
-
-/* ---- counts.c --------------------------------------------------------- */
-
-/* What the servers count, storage servers all together. */
-struct counts {
-    int64_t requests;   /* reads and writes */
-    int64_t store;      /* reads and writes of the stores */
-    int64_t other;      /* all other requests to storage servers: sizes, syncs */
-    int64_t metadata;   /* requests to the metadata server */
-    int64_t wire_bytes; /* in both directions */
-};
-
-/* counts_ask(): rank 0 asks; the others get nothing. 0, or -1 after telling why. */
-int counts_ask(struct counts *counts);
-void counts_end(void);
 
 #endif

@@ -2,8 +2,6 @@
 /*
  * kernels.c: what is written and read: which elements of a data set each rank has.
  */
-#include <string.h>
-
 #include "bench.h"
 
 #define GROUP_PARTICLES 16 /* neighbours of one rank, where the ranks interleave */
@@ -71,14 +69,6 @@ const struct kernel kernels[] = {
     {"small", "many data sets of 2 KiB in groups, with an attribute", &small_method, 1, 1, 1, NULL},
 };
 const unsigned kernel_count = sizeof kernels / sizeof kernels[0];
-
-const struct kernel *kernel_find(const char *name)
-{
-    for (unsigned i = 0; i < kernel_count; i++)
-        if (strcmp(kernels[i].name, name) == 0)
-            return &kernels[i];
-    return NULL;
-}
 
 struct particle {
     double place[3];

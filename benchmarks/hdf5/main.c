@@ -3,6 +3,10 @@
  * main.c: each kernel on each target in turn.
  */
 #include "bench.h"
+#include "common/counts.h"
+#include "common/program.h"
+
+const char *const program_name = "hdf5";
 
 int main(int argc, char **argv)
 {
@@ -16,12 +20,13 @@ int main(int argc, char **argv)
     int result = options_read(argc, argv, rank == 0, &options, &ends);
     if (!ends && options.header && rank == 0)
         measure_header();
-    for (unsigned k = 0; !ends && k < options.kernel_count; k++) {
+    for (unsigned k = 0; !ends && k < options.kernels.count; k++) {
+        const struct kernel *kernel = &kernels[options.kernels.indices[k]];
         for (unsigned t = 0; t < options.target_count && result == 0; t++)
-            result = measure_warm_up(&options, options.kernels[k], &options.targets[t]) < 0;
+            result = measure_warm_up(&options, kernel, &options.targets[t]) < 0;
         for (unsigned t = 0; t < options.target_count && result == 0; t++) {
             const struct target *target = &options.targets[(options.first + t) % options.target_count];
-            result = measure_kernel(&options, options.kernels[k], target) < 0;
+            result = measure_kernel(&options, kernel, target) < 0;
         }
     }
     counts_end();

@@ -31,52 +31,19 @@ static void usage(FILE *file)
         fprintf(file, "  %-18s %s\n", kernels[i].name, kernels[i].help);
 }
 
-/* "64m": a number. 0 when it is none from 1 on that an int64_t holds. */
-static int64_t read_number(const char *text)
-{
-    char *end;
-    long long number = strtoll(text, &end, 10);
-    unsigned shift = 0;
-    switch (*end) {
-    case 'k':
-        shift = 10;
-        break;
-    case 'm':
-        shift = 20;
-        break;
-    case 'g':
-        shift = 30;
-        break;
-    }
-    if (end == text || (shift ? end[1] : end[0]) || number < 1 || number > (INT64_MAX >> shift))
-        return 0;
-    return (int64_t)number << shift;
-}
-
-/* Takes the text up to the next comma; false when there is none, or too long a one. */
-static bool take(const char **text, char *into, size_t room)
-{
-    size_t length = strcspn(*text, ",");
-    if (length == 0 || length >= room)
-        return false;
-    memcpy(into, *text, length);
-    into[length] = '\0';
-    *text += length + ((*text)[length] == ',');
-    return true;
-}
-
 static bool target_read(const char *text, struct target *target)
 {
     char word[TEXT_MAX * 2];
     *target = (struct target){0};
-    if (!take(&text, target->label, sizeof target->label) || !take(&text, word, sizeof word) ||
-        !take(&text, target->folder, sizeof target->folder))
+    if (!argument_part(&text, target->label, sizeof target->label) ||
+        !argument_part(&text, word, sizeof word) ||
+        !argument_part(&text, target->folder, sizeof target->folder))
         return false;
     if (strcmp(word, "weft") != 0 && strcmp(word, "mpio") != 0)
         return false;
     target->driver = word[0] == 'w' ? DRIVER_WEFT : DRIVER_MPIO;
     while (*text) {
-        if (!take(&text, word, sizeof word))
+        if (!argument_part(&text, word, sizeof word))
             return false;
         if (strcmp(word, "collective-metadata") == 0)
             target->collective_metadata = true;
@@ -88,30 +55,9 @@ static bool target_read(const char *text, struct target *target)
     return true;
 }
 
-static bool kernels_read(int argc, char **argv, struct options *options, bool talks)
+static const char *kernel_name(unsigned index)
 {
-    for (int i = optind; i < argc; i++) {
-        bool is_all = strcmp(argv[i], "all") == 0;
-        for (unsigned k = 0; is_all && k < kernel_count && options->kernel_count < KERNELS_MAX; k++)
-            options->kernels[options->kernel_count++] = &kernels[k];
-        if (is_all)
-            continue;
-        const struct kernel *kernel = kernel_find(argv[i]);
-        if (kernel == NULL || options->kernel_count == KERNELS_MAX) {
-            if (talks)
-                fprintf(stderr, "hdf5: there is no kernel %s; --list names them\n", argv[i]);
-            return false;
-        }
-        options->kernels[options->kernel_count++] = kernel;
-    }
-    return options->kernel_count > 0;
-}
-
-static int wrong(bool talks, const char *what)
-{
-    if (talks)
-        fprintf(stderr, "hdf5: %s\nTry --help.\n", what);
-    return 2;
+    return index < kernel_count ? kernels[index].name : NULL;
 }
 
 int options_read(int argc, char **argv, bool talks, struct options *options, bool *ends)
@@ -129,13 +75,14 @@ int options_read(int argc, char **argv, bool talks, struct options *options, boo
         case 't':
             if (options->target_count == TARGETS_MAX ||
                 !target_read(optarg, &options->targets[options->target_count++]))
-                return wrong(talks, "a target is LABEL,mpio|weft,FOLDER[,OPTION]...; there may be 16");
+                return arguments_wrong(talks,
+                                       "a target is LABEL,mpio|weft,FOLDER[,OPTION]...; there may be 16");
             break;
         case 'b':
-            options->bytes = read_number(optarg);
+            options->bytes = argument_number(optarg);
             break;
         case 'o':
-            options->data_sets = read_number(optarg);
+            options->data_sets = argument_number(optarg);
             break;
         case 's':
             options->seed = strtoull(optarg, NULL, 0);
@@ -155,14 +102,14 @@ int options_read(int argc, char **argv, bool talks, struct options *options, boo
                 usage(stdout);
             return 0;
         default:
-            return wrong(talks, "unknown option");
+            return arguments_wrong(talks, "unknown option");
         }
     if (options->bytes < (1 << 20) || options->data_sets < 1)
-        return wrong(talks, "--size wants 1m or more, --data-sets a number from 1 on");
+        return arguments_wrong(talks, "--size wants 1m or more, --data-sets a number from 1 on");
     if (options->target_count == 0)
-        return wrong(talks, "--target is missing");
-    if (!kernels_read(argc, argv, options, talks))
-        return wrong(talks, "which kernel?");
+        return arguments_wrong(talks, "--target is missing");
+    if (!arguments_choose(argv + optind, kernel_name, "kernel", talks, &options->kernels))
+        return arguments_wrong(talks, "which kernel?");
     *ends = false;
     return 0;
 }

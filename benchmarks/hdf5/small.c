@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "bench.h"
+#include "common/phase.h"
+#include "common/word.h"
 
 #define SET_VALUES     256
 #define SETS_IN_GROUP  50
@@ -59,7 +61,7 @@ static struct selection selection_of(int64_t index)
 
 static uint64_t attribute_of(const struct run *run, int64_t index)
 {
-    return value_at(run->seed ^ ATTRIBUTE_SEED, (uint64_t)index);
+    return word_at(run->seed ^ ATTRIBUTE_SEED, (uint64_t)index);
 }
 
 static void fill(const struct run *run, void *memory)

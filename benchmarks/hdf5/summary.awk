@@ -1,27 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-# summary.awk: medians, ratios and counts from the lines of all rounds. With csv=FILE the
+# summary.awk: medians, ratios and counts from the lines of all rounds, after common/rounds.awk. With csv=FILE the
 # same goes there: what,kernel,direction,target,median,least,most,unit.
 #
 # The rate of large data sets is that of the transfers alone; "whole" has all other parts in it. The
 # rate of small ones, whose cost is the metadata, is that of the whole.
 
 BEGIN {
-    FS = ","
     target_count = split("mpio mpio-cm vfd vfd-cm local local-cm", targets, " ")
     direction_count = split("write read read-all", directions, " ")
     part_count = split("open define transfer flush close", parts, " ")
     count_count = split("requests store_operations other_requests metadata_requests", counts, " ")
 }
 
-$1 == "round" {
-    for (i = 1; i <= NF; i++) column[$i] = i
-    next
-}
-
 {
     kernel = $(column["kernel"]); target = $(column["target"]); direction = $(column["direction"])
     if (!(kernel in known)) { known[kernel]; kernels[++kernel_count] = kernel }
-    if ($1 > rounds) rounds = $1
     key = kernel SUBSEP direction SUBSEP target
     there[key]
     items[key] = $(column["items"]); calls[key] = $(column["calls"]); bytes[key] = $(column["bytes"])
@@ -42,38 +35,6 @@ $1 == "round" {
     for (i = 1; i <= count_count; i++)
         if ($(column[counts[i]]) != "") value[counts[i], key, $1] = $(column[counts[i]])
     if ($(column["wire_bytes"]) != "") value["wire", key, $1] = $(column["wire_bytes"]) / bytes[key]
-    rows++
-}
-
-# Sets median, least and most from the values that were added since sample_begin().
-function sample_begin() { sample_count = 0 }
-function sample_add(value) { sample[++sample_count] = value }
-function sample_end(   i, j, held) {
-    for (i = 2; i <= sample_count; i++) {
-        held = sample[i]
-        for (j = i - 1; j >= 1 && sample[j] > held; j--) sample[j + 1] = sample[j]
-        sample[j + 1] = held
-    }
-    least = sample[1]; most = sample[sample_count]
-    i = int((sample_count + 1) / 2)
-    median = sample_count % 2 ? sample[i] : (sample[i] + sample[i + 1]) / 2
-    return sample_count > 0
-}
-
-function medians(what, key,   r) {
-    sample_begin()
-    for (r = 1; r <= rounds; r++)
-        if ((what, key, r) in value) sample_add(value[what, key, r])
-    return sample_end()
-}
-
-# The median of the rounds' ratios.
-function ratios(above, below,   r) {
-    sample_begin()
-    for (r = 1; r <= rounds; r++)
-        if (("rate", above, r) in value && ("rate", below, r) in value)
-            sample_add(value["rate", above, r] / value["rate", below, r])
-    return sample_end()
 }
 
 function save(what, unit) {
@@ -142,7 +103,6 @@ function heading(title) {
 }
 
 END {
-    if (!rows) exit 1
     if (csv != "") print "what,kernel,direction,target,median,least,most,unit" >csv
     heading("Medians and ratios; \"whole\" with opening, creating, flushing and closing")
     cell("rate"); cell("range"); cell(""); cell("/mpio"); cell("/local"); cell("whole"); print ""

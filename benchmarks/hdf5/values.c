@@ -4,12 +4,7 @@
  * type, so that HDF5 converts nothing.
  */
 #include "bench.h"
-
-uint64_t value_at(uint64_t seed, uint64_t index)
-{
-    uint64_t word = (index + seed) * UINT64_C(0x9e3779b97f4a7c15);
-    return word ^ word >> 29;
-}
+#include "common/word.h"
 
 uint64_t values_count(const struct selection *selection)
 {
@@ -42,14 +37,14 @@ static void fill_run(void *arg, uint64_t first, uint64_t count)
 {
     struct walk *walk = arg;
     for (uint64_t i = first * walk->words; i < (first + count) * walk->words; i++)
-        *walk->into++ = value_at(walk->seed, i);
+        *walk->into++ = word_at(walk->seed, i);
 }
 
 static void check_run(void *arg, uint64_t first, uint64_t count)
 {
     struct walk *walk = arg;
     for (uint64_t i = first * walk->words; i < (first + count) * walk->words; i++)
-        walk->wrong += *walk->from++ != value_at(walk->seed, i);
+        walk->wrong += *walk->from++ != word_at(walk->seed, i);
 }
 
 void values_fill(const struct selection *selection, unsigned words, uint64_t seed, uint64_t *memory)

@@ -23,9 +23,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/arguments.h"
+
 /* ---- options.c -------------------------------------------------------- */
 
-enum { TARGETS_MAX = 16, HINTS_MAX = 8, PATTERNS_MAX = 32, TEXT_MAX = 64 };
+enum { TARGETS_MAX = 16, HINTS_MAX = 8, TEXT_MAX = 64 };
 
 /* One way to do a pattern: "LABEL,MODE,FOLDER[,KEY=VALUE]..." */
 struct target {
@@ -41,8 +43,7 @@ struct options {
     struct target targets[TARGETS_MAX];
     unsigned target_count;
     unsigned first; /* the target that begins */
-    const struct pattern *patterns[PATTERNS_MAX];
-    unsigned pattern_count;
+    struct chosen patterns;
     int64_t bytes;      /* of all ranks together */
     int64_t call_bytes; /* of one call, where the pattern leaves that open */
     uint64_t seed;
@@ -127,7 +128,6 @@ void make_one_rank(const struct pattern *pattern, const struct shape *shape, int
 /* patterns.c */
 extern const struct pattern patterns[];
 extern const unsigned pattern_count;
-const struct pattern *pattern_find(const char *name);
 
 /* ---- measure.c -------------------------------------------------------- */
 
@@ -136,18 +136,5 @@ const struct pattern *pattern_find(const char *name);
 int measure_pattern(const struct options *options, const struct pattern *pattern,
                     const struct target *target);
 void measure_header(void);
-
-/* ---- counts.c --------------------------------------------------------- */
-
-/* What the storage servers count, all together. */
-struct counts {
-    int64_t requests;   /* reads and writes */
-    int64_t store;      /* reads and writes of the stores */
-    int64_t wire_bytes; /* in both directions */
-};
-
-/* counts_ask(): rank 0 asks; the others get nothing. 0, or -1 after telling why. */
-int counts_ask(struct counts *counts);
-void counts_end(void);
 
 #endif

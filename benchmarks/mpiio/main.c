@@ -3,6 +3,10 @@
  * main.c: each pattern on each target in turn.
  */
 #include "bench.h"
+#include "common/counts.h"
+#include "common/program.h"
+
+const char *const program_name = "mpiio";
 
 int main(int argc, char **argv)
 {
@@ -16,10 +20,10 @@ int main(int argc, char **argv)
     int result = options_read(argc, argv, rank == 0, &options, &ends);
     if (!ends && options.header && rank == 0)
         measure_header();
-    for (unsigned p = 0; !ends && p < options.pattern_count; p++)
+    for (unsigned p = 0; !ends && p < options.patterns.count; p++)
         for (unsigned t = 0; t < options.target_count && result == 0; t++) {
             const struct target *target = &options.targets[(options.first + t) % options.target_count];
-            result = measure_pattern(&options, options.patterns[p], target) < 0;
+            result = measure_pattern(&options, &patterns[options.patterns.indices[p]], target) < 0;
         }
     counts_end();
     MPI_Finalize();

@@ -2,15 +2,16 @@
 /*
  * measure.c: one pattern on one target: written, read by other ranks, compared.
  */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "bench.h"
+#include "common/counts.h"
+#include "common/file.h"
+#include "common/memory.h"
+#include "common/phase.h"
+#include "common/program.h"
 
 #define FILE_BYTES 1280
 
@@ -30,19 +31,6 @@ struct times {
     double open, transfer, close;
     double cpu; /* of all ranks, during the transfer */
 };
-
-/* A benchmark that meets an error has nothing more to say. */
-static void must(int code, const struct run *run, const char *what)
-{
-    if (code == MPI_SUCCESS)
-        return;
-    char text[MPI_MAX_ERROR_STRING] = "";
-    int length;
-    MPI_Error_string(code, text, &length);
-    fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %s %s: %s\n", run->rank, run->pattern->name,
-            run->target->label, what, run->file, text);
-    MPI_Abort(MPI_COMM_WORLD, 1);
-}
 
 static void part_make(const struct run *run, int rank, struct part *part)
 {
@@ -74,29 +62,12 @@ static void transfer_call(const struct run *run, MPI_File file, const struct par
     else
         code = write ? MPI_File_write_at(file, call.offset, memory, count, type, &status)
                      : MPI_File_read_at(file, call.offset, memory, count, type, &status);
-    must(code, run, write ? "writing" : "reading");
+    file_must(code, run->file, write ? "writing" : "reading");
     MPI_Get_count(&status, type, &got);
     /* Stock ROMIO's two-phase code tells a rank that has nothing how much others had. */
-    if (got != count && count > 0) {
-        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: a call %s %d elements, not %d\n", run->rank,
-                run->pattern->name, run->target->label, write ? "wrote" : "read", got, count);
-        MPI_Abort(MPI_COMM_WORLD, 1);
-    }
-}
-
-static double since(double start)
-{
-    double mine = MPI_Wtime() - start, most;
-    MPI_Allreduce(&mine, &most, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-    return most;
-}
-
-static double cpu_used(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    if (got != count && count > 0)
+        program_die("pattern %s on %s: a call %s %d elements, not %d", run->pattern->name, run->target->label,
+                    write ? "wrote" : "read", got, count);
 }
 
 /* Ranks with fewer calls take part in collective ones with nothing. */
@@ -114,30 +85,26 @@ static struct times phase(const struct run *run, const struct part *part, bool w
     int mode = write ? MPI_MODE_CREATE | MPI_MODE_RDWR : MPI_MODE_RDONLY;
     size_t calls = calls_in_all(run, part);
 
-    MPI_Barrier(MPI_COMM_WORLD);
-    double start = MPI_Wtime();
-    must(MPI_File_open(MPI_COMM_WORLD, run->file, mode, run->info, &file), run, "opening");
-    times.open = since(start);
+    double start = phase_begin();
+    file_must(MPI_File_open(MPI_COMM_WORLD, run->file, mode, run->info, &file), run->file, "opening");
+    times.open = phase_end(start);
     if (part->etype != MPI_DATATYPE_NULL)
-        must(
+        file_must(
             MPI_File_set_view(file, part->displacement, part->etype, part->filetype, "native", MPI_INFO_NULL),
-            run, "setting the view of");
+            run->file, "setting the view of");
 
-    MPI_Barrier(MPI_COMM_WORLD);
-    double cpu = cpu_used();
-    start = MPI_Wtime();
+    start = phase_begin();
+    double cpu = phase_cpu_begin();
     for (size_t i = 0; i < calls; i++) {
         transfer_call(run, file, part, write, i, memory);
         memory += i < part->call_count ? part->calls[i].bytes : 0;
     }
-    times.transfer = since(start);
-    cpu = cpu_used() - cpu;
-    MPI_Allreduce(&cpu, &times.cpu, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    times.transfer = phase_end(start);
+    times.cpu = phase_cpu_end(cpu);
 
-    MPI_Barrier(MPI_COMM_WORLD);
-    start = MPI_Wtime();
-    must(MPI_File_close(&file), run, "closing");
-    times.close = since(start);
+    start = phase_begin();
+    file_must(MPI_File_close(&file), run->file, "closing");
+    times.close = phase_end(start);
     return times;
 }
 
@@ -170,54 +137,23 @@ static void line(const struct run *run, const struct part *part, bool write, con
 
 /* ---- one run ---------------------------------------------------------- */
 
-static int all_well(int result)
-{
-    int worst;
-    MPI_Allreduce(&result, &worst, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
-    return worst;
-}
-
 static int phase_counted(const struct run *run, const struct part *part, bool write, char *memory)
 {
     struct counts before = {0}, after = {0};
-    if (run->on_weft && all_well(counts_ask(&before)) < 0)
+    if (run->on_weft && counts_ask(&before) < 0)
         return -1;
     struct times times = phase(run, part, write, memory);
-    if (run->on_weft && all_well(counts_ask(&after)) < 0)
+    if (run->on_weft && counts_ask(&after) < 0)
         return -1;
     line(run, part, write, &times, &before, &after);
     return 0;
-}
-
-/* Lets the kernel write the memory. In some virtual machines its first access to a page costs microseconds,
- * even to one that the program has written before. */
-static void touch_by_kernel(char *memory, size_t bytes)
-{
-    int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    for (ssize_t got = 1; zeros >= 0 && bytes > 0 && got > 0; memory += got, bytes -= (size_t)got)
-        got = read(zeros, memory, bytes);
-    if (zeros >= 0)
-        close(zeros);
-}
-
-/* Fresh pages are the kernel's affair, and not to be found in what is timed. */
-static char *memory_make(const struct run *run, const struct part *part)
-{
-    void *memory = NULL;
-    if (posix_memalign(&memory, 4096, (size_t)part->bytes + 1)) {
-        fprintf(stderr, "mpiio: rank %d: out of memory for %" PRId64 " bytes\n", run->rank, part->bytes);
-        MPI_Abort(MPI_COMM_WORLD, 1);
-    }
-    touch_by_kernel(memory, (size_t)part->bytes + 1);
-    memset(memory, 0xee, (size_t)part->bytes + 1);
-    return memory;
 }
 
 static int write_part(const struct run *run)
 {
     struct part part;
     part_make(run, run->rank, &part);
-    char *memory = memory_make(run, &part);
+    char *memory = memory_make((size_t)part.bytes);
     part_fill(&part, run->seed, memory);
     int result = phase_counted(run, &part, true, memory);
     free(memory);
@@ -230,30 +166,17 @@ static int read_part(const struct run *run)
     struct part part;
     int64_t first;
     part_make(run, (run->rank + 1) % run->ranks, &part);
-    char *memory = memory_make(run, &part);
+    char *memory = memory_make((size_t)part.bytes);
     int result = phase_counted(run, &part, false, memory);
     int64_t wrong = result < 0 ? 0 : part_check(&part, run->seed, memory, &first);
     if (wrong > 0) {
-        fprintf(stderr, "mpiio: rank %d, pattern %s on %s: %" PRId64 " wrong bytes, first at %" PRId64 "\n",
-                run->rank, run->pattern->name, run->target->label, wrong, first);
+        program_tell("pattern %s on %s: %" PRId64 " wrong bytes, first at %" PRId64, run->pattern->name,
+                     run->target->label, wrong, first);
         result = -1;
     }
     free(memory);
     part_free(&part);
-    return all_well(result);
-}
-
-/* The size goes first, so that the space is given back now and not during the next run. */
-static void remove_file(const struct run *run)
-{
-    MPI_File file;
-    if (run->rank == 0) {
-        must(MPI_File_open(MPI_COMM_SELF, run->file, MPI_MODE_RDWR, run->info, &file), run, "opening");
-        must(MPI_File_set_size(file, 0), run, "emptying");
-        must(MPI_File_close(&file), run, "closing");
-        must(MPI_File_delete(run->file, run->info), run, "removing");
-    }
-    MPI_Barrier(MPI_COMM_WORLD);
+    return program_all_well(result);
 }
 
 static MPI_Info info_make(const struct pattern *pattern, const struct target *target)
@@ -277,7 +200,7 @@ int measure_pattern(const struct options *options, const struct pattern *pattern
         .options = options,
         .pattern = pattern,
         .target = target,
-        .on_weft = strncmp(target->folder, "weft:", 5) == 0,
+        .on_weft = file_is_on_weft(target->folder),
         .info = info_make(pattern, target),
     };
     run.seed = options->seed ^ ++serial << 40;
@@ -288,7 +211,7 @@ int measure_pattern(const struct options *options, const struct pattern *pattern
     int result = write_part(&run);
     if (result == 0)
         result = read_part(&run);
-    remove_file(&run);
+    file_remove(run.file, run.info);
     MPI_Info_free(&run.info);
     return result;
 }

@@ -31,47 +31,20 @@ static void usage(FILE *file)
         fprintf(file, "  %-18s %s\n", patterns[i].name, patterns[i].help);
 }
 
-/* "64m": bytes. 0 when it is no number from 1 on that an int64_t holds. */
-static int64_t read_bytes(const char *text)
-{
-    char *end;
-    long long number = strtoll(text, &end, 10);
-    unsigned shift = 0;
-    switch (*end) {
-    case 'k': shift = 10; break;
-    case 'm': shift = 20; break;
-    case 'g': shift = 30; break;
-    }
-    if (end == text || (shift ? end[1] : end[0]) || number < 1 || number > (INT64_MAX >> shift))
-        return 0;
-    return (int64_t)number << shift;
-}
-
-/* Takes the text up to the next comma; false when there is none, or too long a one. */
-static bool take(const char **text, char *into, size_t room)
-{
-    size_t length = strcspn(*text, ",");
-    if (length == 0 || length >= room)
-        return false;
-    memcpy(into, *text, length);
-    into[length] = '\0';
-    *text += length + ((*text)[length] == ',');
-    return true;
-}
-
 static bool target_read(const char *text, struct target *target)
 {
     char mode[TEXT_MAX], hint[2 * TEXT_MAX];
     *target = (struct target){0};
-    if (!take(&text, target->label, sizeof target->label) || !take(&text, mode, sizeof mode) ||
-        !take(&text, target->folder, sizeof target->folder))
+    if (!argument_part(&text, target->label, sizeof target->label) ||
+        !argument_part(&text, mode, sizeof mode) ||
+        !argument_part(&text, target->folder, sizeof target->folder))
         return false;
     target->collective = strcmp(mode, "collective") == 0;
     if (!target->collective && strcmp(mode, "independent") != 0)
         return false;
     while (*text) {
         unsigned i = target->hint_count++;
-        if (i == HINTS_MAX || !take(&text, hint, sizeof hint))
+        if (i == HINTS_MAX || !argument_part(&text, hint, sizeof hint))
             return false;
         char *equals = strchr(hint, '=');
         if (equals == NULL || equals == hint || equals - hint >= TEXT_MAX || strlen(equals + 1) >= TEXT_MAX)
@@ -83,38 +56,17 @@ static bool target_read(const char *text, struct target *target)
     return true;
 }
 
-static bool patterns_read(int argc, char **argv, struct options *options, bool talks)
+static const char *pattern_name(unsigned index)
 {
-    for (int i = optind; i < argc; i++) {
-        bool is_all = strcmp(argv[i], "all") == 0;
-        for (unsigned p = 0; is_all && p < pattern_count && options->pattern_count < PATTERNS_MAX; p++)
-            options->patterns[options->pattern_count++] = &patterns[p];
-        if (is_all)
-            continue;
-        const struct pattern *pattern = pattern_find(argv[i]);
-        if (pattern == NULL || options->pattern_count == PATTERNS_MAX) {
-            if (talks)
-                fprintf(stderr, "mpiio: there is no pattern %s; --list names them\n", argv[i]);
-            return false;
-        }
-        options->patterns[options->pattern_count++] = pattern;
-    }
-    return options->pattern_count > 0;
-}
-
-static int wrong(bool talks, const char *what)
-{
-    if (talks)
-        fprintf(stderr, "mpiio: %s\nTry --help.\n", what);
-    return 2;
+    return index < pattern_count ? patterns[index].name : NULL;
 }
 
 int options_read(int argc, char **argv, bool talks, struct options *options, bool *ends)
 {
-    static const struct option table[] = {{"target", 1, NULL, 't'}, {"bytes", 1, NULL, 'b'},
-                                          {"call-bytes", 1, NULL, 'c'}, {"seed", 1, NULL, 's'},
-                                          {"first", 1, NULL, 'f'}, {"header", 0, NULL, 'H'},
-                                          {"list", 0, NULL, 'l'}, {"help", 0, NULL, 'h'}, {0}};
+    static const struct option table[] = {
+        {"target", 1, NULL, 't'}, {"bytes", 1, NULL, 'b'}, {"call-bytes", 1, NULL, 'c'},
+        {"seed", 1, NULL, 's'},   {"first", 1, NULL, 'f'}, {"header", 0, NULL, 'H'},
+        {"list", 0, NULL, 'l'},   {"help", 0, NULL, 'h'},  {0}};
     int which;
     *ends = true;
     *options = (struct options){.bytes = 64 << 20, .call_bytes = 1 << 20, .seed = 1};
@@ -124,13 +76,24 @@ int options_read(int argc, char **argv, bool talks, struct options *options, boo
         case 't':
             if (options->target_count == TARGETS_MAX ||
                 !target_read(optarg, &options->targets[options->target_count++]))
-                return wrong(talks, "a target is LABEL,MODE,FOLDER[,KEY=VALUE]...; there may be 16");
+                return arguments_wrong(talks,
+                                       "a target is LABEL,MODE,FOLDER[,KEY=VALUE]...; there may be 16");
             break;
-        case 'b': options->bytes = read_bytes(optarg); break;
-        case 'c': options->call_bytes = read_bytes(optarg); break;
-        case 's': options->seed = strtoull(optarg, NULL, 0); break;
-        case 'f': options->first = (unsigned)strtoul(optarg, NULL, 0); break;
-        case 'H': options->header = true; break;
+        case 'b':
+            options->bytes = argument_number(optarg);
+            break;
+        case 'c':
+            options->call_bytes = argument_number(optarg);
+            break;
+        case 's':
+            options->seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'f':
+            options->first = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 'H':
+            options->header = true;
+            break;
         case 'l':
             for (unsigned i = 0; talks && i < pattern_count; i++)
                 puts(patterns[i].name);
@@ -139,14 +102,15 @@ int options_read(int argc, char **argv, bool talks, struct options *options, boo
             if (talks)
                 usage(stdout);
             return 0;
-        default: return wrong(talks, "unknown option");
+        default:
+            return arguments_wrong(talks, "unknown option");
         }
     if (options->bytes < (1 << 20) || options->call_bytes < 4096 || options->call_bytes > INT_MAX)
-        return wrong(talks, "--bytes wants 1m or more, --call-bytes 4k to less than 2g");
+        return arguments_wrong(talks, "--bytes wants 1m or more, --call-bytes 4k to less than 2g");
     if (options->target_count == 0)
-        return wrong(talks, "--target is missing");
-    if (!patterns_read(argc, argv, options, talks))
-        return wrong(talks, "which pattern?");
+        return arguments_wrong(talks, "--target is missing");
+    if (!arguments_choose(argv + optind, pattern_name, "pattern", talks, &options->patterns))
+        return arguments_wrong(talks, "which pattern?");
     *ends = false;
     return 0;
 }

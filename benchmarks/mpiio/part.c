@@ -2,18 +2,17 @@
 /*
  * part.c: what one rank transfers, and the bytes that belong there.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
+#include "common/program.h"
+#include "common/word.h"
 
 static void *must(void *memory)
 {
-    if (memory == NULL) {
-        fprintf(stderr, "mpiio: out of memory\n");
-        MPI_Abort(MPI_COMM_WORLD, 1);
-    }
+    if (memory == NULL)
+        program_die("out of memory");
     return memory;
 }
 
@@ -59,13 +58,6 @@ void part_slices(struct part *part, int64_t slice)
 }
 
 /* ---- bytes ------------------------------------------------------------ */
-
-/* The eight bytes of the file at `8 * index`. Neighbours, and runs with other seeds, differ in most bits. */
-static uint64_t word_at(uint64_t seed, uint64_t index)
-{
-    uint64_t word = (index + seed) * UINT64_C(0x9e3779b97f4a7c15);
-    return word ^ word >> 29;
-}
 
 static uint8_t byte_at(uint64_t seed, uint64_t offset)
 {

@@ -2,8 +2,6 @@
 /*
  * patterns.c: the list of patterns.
  */
-#include <string.h>
-
 #include "bench.h"
 
 #define RECORD 47008 /* of IOR's and IO500's hard case */
@@ -68,11 +66,3 @@ const struct pattern patterns[] = {
 };
 
 const unsigned pattern_count = sizeof patterns / sizeof patterns[0];
-
-const struct pattern *pattern_find(const char *name)
-{
-    for (unsigned i = 0; i < pattern_count; i++)
-        if (strcmp(patterns[i].name, name) == 0)
-            return &patterns[i];
-    return NULL;
-}

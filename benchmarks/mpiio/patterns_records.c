@@ -2,10 +2,10 @@
 /*
  * patterns_records.c: equal records, one behind the other, in turn, or at random.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "bench.h"
+#include "common/program.h"
 
 void make_contiguous(const struct pattern *pattern, const struct shape *shape, int rank, struct part *part)
 {
@@ -63,11 +63,8 @@ static int64_t *blocks_of(const struct shape *shape, int64_t block, int rank, in
     int64_t each = records_each(shape, block), total = each * shape->ranks;
     int64_t *order = malloc((size_t)total * sizeof *order);
     uint64_t state = shape->seed;
-    if (order == NULL) {
-        fprintf(stderr, "mpiio: out of memory\n");
-        MPI_Abort(MPI_COMM_WORLD, 1);
-        return NULL;
-    }
+    if (order == NULL)
+        program_die("out of memory");
     for (int64_t i = 0; i < total; i++) {
         int64_t j = (int64_t)(next_random(&state) % (uint64_t)(i + 1));
         order[i] = order[j];
@@ -102,7 +99,7 @@ void make_random(const struct pattern *pattern, const struct shape *shape, int r
     int64_t *blocks = blocks_of(shape, block, rank, &count);
     MPI_Aint *places = malloc((size_t)count * sizeof *places);
     if (places == NULL)
-        MPI_Abort(MPI_COMM_WORLD, 1);
+        program_die("out of memory");
     qsort(blocks, (size_t)count, sizeof *blocks, by_value); /* a view goes forward */
     for (int64_t i = 0; i < count; i++) {
         places[i] = (MPI_Aint)(blocks[i] * block);

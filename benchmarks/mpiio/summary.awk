@@ -1,64 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-# summary.awk: medians, ratios and counts from the lines of all rounds. With
-# csv=FILE the same goes there: what,pattern,direction,median,least,most,wanted,holds.
+# summary.awk: medians, ratios and counts from the lines of all rounds, after common/rounds.awk. With csv=FILE
+# the same goes there: what,pattern,direction,median,least,most,wanted,holds.
 
 BEGIN {
-    FS = ","
     target_count = split("auto direct two_phase independent local-c local-i", targets, " ")
-}
-
-$1 == "round" {
-    for (i = 1; i <= NF; i++) column[$i] = i
-    next
+    split("write read", directions, " ")
 }
 
 {
     pattern = $(column["pattern"]); target = $(column["target"]); direction = $(column["direction"])
     if (!(pattern in known)) { known[pattern]; patterns[++pattern_count] = pattern }
-    if ($1 > rounds) rounds = $1
-    key = pattern SUBSEP target SUBSEP direction
-    rate[key, $1] = $(column["bytes"]) / 1048576 / ($(column["transfer_s"]) + 1e-9)
+    key = key_of(pattern, target, direction)
+    value["rate", key, $1] = $(column["bytes"]) / 1048576 / ($(column["transfer_s"]) + 1e-9)
     bytes[key] = $(column["bytes"])
     requests[key] = $(column["requests"])
     store[key] = $(column["store_operations"])
     wire[key] = $(column["wire_bytes"])
-    rows++
 }
 
-# Sets median, least and most from the values that were added since sample_begin().
-function sample_begin() { sample_count = 0 }
-function sample_add(value) { sample[++sample_count] = value }
-function sample_end(   i, j, held) {
-    for (i = 2; i <= sample_count; i++) {
-        held = sample[i]
-        for (j = i - 1; j >= 1 && sample[j] > held; j--) sample[j + 1] = sample[j]
-        sample[j + 1] = held
-    }
-    least = sample[1]; most = sample[sample_count]
-    i = int((sample_count + 1) / 2)
-    median = sample_count % 2 ? sample[i] : (sample[i] + sample[i + 1]) / 2
-    return sample_count > 0
-}
-
-function rates(pattern, target, direction,   r) {
-    sample_begin()
-    for (r = 1; r <= rounds; r++)
-        if ((pattern SUBSEP target SUBSEP direction, r) in rate)
-            sample_add(rate[pattern SUBSEP target SUBSEP direction, r])
-    return sample_end()
-}
-
-# The median of the rounds' ratios of two targets of one pattern, or of two patterns.
-function ratios(pattern, target, pattern2, target2, direction,   r, above, below) {
-    sample_begin()
-    for (r = 1; r <= rounds; r++) {
-        above = pattern SUBSEP target SUBSEP direction
-        below = pattern2 SUBSEP target2 SUBSEP direction
-        if (((above, r) in rate) && ((below, r) in rate))
-            sample_add(rate[above, r] / rate[below, r])
-    }
-    return sample_end()
-}
+function key_of(pattern, target, direction) { return pattern SUBSEP target SUBSEP direction }
 
 function save(what, pattern, direction, wanted,   holds) {
     holds = wanted == "" ? "" : (median >= wanted ? "yes" : "no")
@@ -84,7 +44,7 @@ function rate_table(   p, d, t) {
         for (d = 1; d <= 2; d++) {
             printf "%-18s %-5s", patterns[p], directions[d]
             for (t = 1; t <= target_count; t++) {
-                if (!rates(patterns[p], targets[t], directions[d])) { cell("-"); continue }
+                if (!medians("rate", key_of(patterns[p], targets[t], directions[d]))) { cell("-"); continue }
                 save(targets[t], patterns[p], directions[d], "")
                 cell(sprintf("%.0f", median))
             }
@@ -94,12 +54,12 @@ function rate_table(   p, d, t) {
 
 # The strategy whose median is the better one.
 function best_of(pattern, direction,   direct) {
-    direct = rates(pattern, "direct", direction) ? median : 0
-    return rates(pattern, "two_phase", direction) && median > direct ? "two_phase" : "direct"
+    direct = medians("rate", key_of(pattern, "direct", direction)) ? median : 0
+    return medians("rate", key_of(pattern, "two_phase", direction)) && median > direct ? "two_phase" : "direct"
 }
 
 function ratio_cell(pattern, target, target2, direction, wanted, what) {
-    if (!ratios(pattern, target, pattern, target2, direction)) { cell("-"); return }
+    if (!ratios(key_of(pattern, target, direction), key_of(pattern, target2, direction))) { cell("-"); return }
     if (wanted != "") mark(what, pattern, direction, wanted)
     else save(what, pattern, direction, "")
     cell(sprintf("%.2f%s", median, wanted != "" && median < wanted ? "!" : ""))
@@ -126,7 +86,7 @@ function ratio_table(   p, d, name, way) {
 
 function across(above, target, wanted,   d) {
     for (d = 1; d <= 2; d++) {
-        if (!ratios(above, target, "contiguous", target, directions[d])) continue
+        if (!ratios(key_of(above, target, directions[d]), key_of("contiguous", target, directions[d]))) continue
         if (wanted != "") mark(above "/contiguous", target, directions[d], wanted)
         else {
             save(above "/contiguous", target, directions[d], "")
@@ -144,7 +104,7 @@ function count_table(   p, d, t, key) {
         for (d = 1; d <= 2; d++) {
             printf "%-18s %-5s", patterns[p], directions[d]
             for (t = 1; t <= 4; t++) {
-                key = patterns[p] SUBSEP targets[t] SUBSEP directions[d]
+                key = key_of(patterns[p], targets[t], directions[d])
                 if (requests[key] == "") { printf " %22s", "-"; continue }
                 printf " %22s", sprintf("%d %d %.3f", requests[key], store[key], wire[key] / bytes[key])
                 median = requests[key]; least = most = median
@@ -157,8 +117,6 @@ function count_table(   p, d, t, key) {
 }
 
 END {
-    if (!rows) exit 1
-    split("write read", directions, " ")
     if (csv != "") print "what,pattern,direction,median,least,most,wanted,holds" >csv
     rate_table()
     ratio_table()

@@ -35,7 +35,7 @@ round,kernel,target,direction,ranks,bytes,items,calls,open_s,define_s,transfer_s
 3,slab-1d,local,write,4,104857600,4,4,0,0,0.8,0,0,,,,,,1,contiguous-collective
 3,small,vfd,write,4,204800,100,25,0.5,0.5,0.5,0.25,0.25,40,40,4,2,104857600,1,
 LINES
-expect 0 awk -f "$benchmark/summary.awk" -v csv="$scratch/known.csv" "$scratch/known"
+expect 0 awk -f "$benchmark/../common/rounds.awk" -f "$benchmark/summary.awk" -v csv="$scratch/known.csv" "$scratch/known"
 for line in '/local,slab-1d,write,vfd,0.8,0.5,2,' 'rate,slab-1d,write,vfd,100,100,100,MiB/s' \
     'whole rate,slab-1d,write,vfd,50,50,50,MiB/s' 'rate,small,write,vfd,50,50,50,sets/s'; do
     grep -qxF "$line" "$scratch/known.csv" || fail "no line $line in the summary of known times: $(cat "$scratch/known.csv")"

@@ -34,7 +34,8 @@ round,pattern,target,direction,ranks,bytes,calls,open_s,transfer_s,close_s,reque
 3,contiguous,auto,write,4,104857600,1,0,1,0,10,10,104857600
 3,contiguous,independent,write,4,104857600,1,0,0.8,0,10,10,104857600
 LINES
-expect 0 awk -f "$WEFT_TOP_SRCDIR/benchmarks/mpiio/summary.awk" -v csv="$scratch/known.csv" "$scratch/known"
+benchmarks=$WEFT_TOP_SRCDIR/benchmarks
+expect 0 awk -f "$benchmarks/common/rounds.awk" -f "$benchmarks/mpiio/summary.awk" -v csv="$scratch/known.csv" "$scratch/known"
 grep -qx 'auto/independent,contiguous,write,0.8,0.5,2,0.95,no' "$scratch/known.csv" ||
     fail "the summary of known times is wrong: $(cat "$scratch/known.csv")"
 finish

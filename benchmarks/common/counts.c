@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * counts.c: what the servers count, asked over a session of our own.
+ * counts.c: the servers' counters, added up.
  */
-#include <stdio.h>
+#include <mpi.h>
+#include <stdbool.h>
 #include <string.h>
 
-#include "bench.h"
+#include "common/counts.h"
+#include "common/program.h"
 #include "weft/weft.h"
 
 static weft_session_t *session;
@@ -37,17 +39,15 @@ static void add(void *argument, const char *server, const char *name, uint64_t v
 
 int counts_ask(struct counts *counts)
 {
-    int rank;
+    int rank, result = 0;
     *counts = (struct counts){0};
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    if (rank != 0)
-        return 0;
-    if ((session == NULL && weft_connect(NULL, &session) < 0) ||
-        weft_server_counters(session, add, counts) < 0) {
-        fprintf(stderr, "hdf5: asking for counters: %s\n", weft_error());
-        return -1;
+    if (rank == 0 && ((session == NULL && weft_connect(NULL, &session) < 0) ||
+                      weft_server_counters(session, add, counts) < 0)) {
+        program_tell("asking for counters: %s", weft_error());
+        result = -1;
     }
-    return 0;
+    return program_all_well(result);
 }
 
 void counts_end(void)
