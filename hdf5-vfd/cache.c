@@ -7,6 +7,9 @@
 
 #include "list.h"
 
+/* How far behind a block that was read another belongs to the same stream of reads. */
+#define STREAM_BLOCKS 4u
+
 /* A run of bytes within a block. */
 struct run {
     uint32_t from;
@@ -19,6 +22,7 @@ struct block {
     uint64_t offset;      /* in the file */
     struct run valid;
     struct run dirty; /* within `valid`; empty when both are 0 */
+    size_t together;  /* blocks of the read that it came by */
     uint8_t bytes[CACHE_BLOCK_BYTES];
 };
 
@@ -27,8 +31,6 @@ struct cache {
     size_t count, count_max;
     size_t dirty_count;
     size_t bucket_count; /* a power of two */
-    uint64_t behind;     /* the block behind those that were read last */
-    size_t ahead;        /* how many were read then */
     struct list *buckets;
     struct list blocks;
 };
@@ -76,6 +78,33 @@ static bool run_touches(struct run a, struct run b)
     return a.from <= b.to && b.from <= a.to;
 }
 
+/* ---- memory ------------------------------------------------------------- */
+
+/* Blocks that no cache has: the next file gets pages that the kernel need not clear. A program that has
+ * many files one after the other spends a tenth of its time on that otherwise. */
+#define SPARE_BLOCKS_MAX 64u
+static struct block *spare[SPARE_BLOCKS_MAX];
+static size_t spare_count;
+
+static struct block *block_new(void)
+{
+    return spare_count > 0 ? spare[--spare_count] : malloc(sizeof(struct block));
+}
+
+static void block_free(struct block *block)
+{
+    if (spare_count < SPARE_BLOCKS_MAX)
+        spare[spare_count++] = block;
+    else
+        free(block);
+}
+
+void cache_memory_end(void)
+{
+    while (spare_count > 0)
+        free(spare[--spare_count]);
+}
+
 /* ---- the table --------------------------------------------------------- */
 
 static struct list *bucket_of(const struct cache *cache, uint64_t offset)
@@ -103,7 +132,7 @@ static void drop(struct cache *cache, struct block *block)
     list_remove(&block->bucket);
     list_remove(&block->age);
     cache->count--;
-    free(block);
+    block_free(block);
 }
 
 /* When the memory is used up, all that was written goes out at once, and the block that was not used for
@@ -132,11 +161,12 @@ static int obtain(struct cache *cache, uint64_t offset, struct block **out)
     int error = make_room(cache);
     if (error)
         return error;
-    block = malloc(sizeof *block);
+    block = block_new();
     if (!block)
         return -ENOMEM;
     block->offset = offset;
     block->valid = block->dirty = (struct run){0, 0};
+    block->together = 0;
     list_push_back(bucket_of(cache, offset), &block->bucket);
     list_push_back(&cache->blocks, &block->age);
     cache->count++;
@@ -168,33 +198,67 @@ void cache_free(struct cache *cache)
 {
     if (!cache)
         return;
-    list_each(&cache->blocks, link, after) free(block_of_age(link));
+    list_each(&cache->blocks, link, after) block_free(block_of_age(link));
     free(cache->buckets);
     free(cache);
 }
 
 /* ---- bytes of one block -------------------------------------------------- */
 
-/* How many blocks are to be read from this one on: twice as many as the last time, when that ended here. */
-static size_t blocks_ahead(const struct cache *cache, const struct block *block)
+/* A block a little before this one that was read, so that a stream of reads may have come here; there may
+ * be several at once, and HDF5 goes back and forth between neighbours. */
+static const struct block *stream_before(const struct cache *cache, const struct block *block)
 {
-    size_t most = cache->count_max / 4 < CACHE_AHEAD_BLOCKS ? cache->count_max / 4 : CACHE_AHEAD_BLOCKS;
-    size_t ahead = block->offset == cache->behind ? cache->ahead * 2 : 1;
-    return ahead < most ? ahead : most > 1 ? most : 1;
+    for (uint64_t back = CACHE_BLOCK_BYTES;
+         back <= block->offset && back <= STREAM_BLOCKS * CACHE_BLOCK_BYTES; back += CACHE_BLOCK_BYTES) {
+        const struct block *before = find(cache, block->offset - back);
+        if (before)
+            return run_holds(before->valid, whole()) ? before : NULL;
+    }
+    return NULL;
 }
 
-/* The blocks behind this one that nothing is known of, as far as there are to be read so many. */
-static size_t obtain_ahead(struct cache *cache, struct block *blocks[CACHE_AHEAD_BLOCKS])
+/*
+ * The run of blocks to be read when this one is: twice as many as by the read that ended before it, from
+ * there on, as far as nothing is known of them. The caller finds its block among them.
+ */
+static size_t obtain_stream(struct cache *cache, struct block *block,
+                            struct block *blocks[CACHE_AHEAD_BLOCKS])
 {
-    size_t wanted = blocks_ahead(cache, blocks[0]), count;
-    for (count = 1; count < wanted; count++) {
-        uint64_t offset = blocks[count - 1]->offset + CACHE_BLOCK_BYTES;
-        if (find(cache, offset) || obtain(cache, offset, &blocks[count]))
+    const struct block *before = stream_before(cache, block);
+    size_t most = cache->count_max / 4 < CACHE_AHEAD_BLOCKS ? cache->count_max / 4 : CACHE_AHEAD_BLOCKS;
+    size_t wanted = before ? before->together * 2 : 1, count;
+    wanted = wanted < most ? wanted : most;
+    uint64_t at = before ? before->offset + CACHE_BLOCK_BYTES : block->offset;
+    if (block->offset - at >= wanted * CACHE_BLOCK_BYTES)
+        at = block->offset;
+    for (count = 0; count < wanted; count++, at += CACHE_BLOCK_BYTES) {
+        blocks[count] = block;
+        if (at != block->offset && (find(cache, at) || obtain(cache, at, &blocks[count])))
             break;
     }
-    cache->behind = blocks[0]->offset + count * CACHE_BLOCK_BYTES;
-    cache->ahead = count;
-    return count;
+    if (at > block->offset)
+        return count;
+    /* No memory for what is before it: the block alone. */
+    while (count > 0)
+        drop(cache, blocks[--count]);
+    blocks[0] = block;
+    return 1;
+}
+
+/* Notes that `got` bytes of the run were there. What was read for the future only and is not in the file
+ * is forgotten. */
+static void take_stream(struct cache *cache, struct block *wanted, struct block **blocks, size_t count,
+                        ssize_t got)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (got >= 0 && (blocks[i] == wanted || (size_t)got > i * CACHE_BLOCK_BYTES)) {
+            blocks[i]->valid = whole();
+            blocks[i]->together = count;
+        } else if (blocks[i] != wanted) {
+            drop(cache, blocks[i]);
+        }
+    }
 }
 
 /* Reads what is not valid yet, and blocks that will be asked for next. */
@@ -207,23 +271,16 @@ static int fill(struct cache *cache, struct block *block)
         return -ENOMEM;
     if (saved)
         memcpy(saved, block->bytes + kept.from, length);
-    struct block *blocks[CACHE_AHEAD_BLOCKS] = {block};
+    struct block *blocks[CACHE_AHEAD_BLOCKS];
     struct iovec pieces[CACHE_AHEAD_BLOCKS];
-    size_t count = obtain_ahead(cache, blocks);
+    size_t count = obtain_stream(cache, block, blocks);
     for (size_t i = 0; i < count; i++)
         pieces[i] = (struct iovec){blocks[i]->bytes, CACHE_BLOCK_BYTES};
-    ssize_t got = cache->backing.read(cache->backing.arg, block->offset, pieces, count);
+    ssize_t got = cache->backing.read(cache->backing.arg, blocks[0]->offset, pieces, count);
     if (saved)
         memcpy(block->bytes + kept.from, saved, length);
     free(saved);
-    if (got >= 0)
-        block->valid = whole();
-    for (size_t i = 1; i < count; i++) {
-        if (got > 0 && (size_t)got > i * CACHE_BLOCK_BYTES)
-            blocks[i]->valid = whole();
-        else
-            drop(cache, blocks[i]);
-    }
+    take_stream(cache, block, blocks, count, got);
     return got < 0 ? (int)got : 0;
 }
 
@@ -244,10 +301,11 @@ static int read_near(struct cache *cache, struct block *block, struct run run, u
     return error;
 }
 
-/* The first time that a block is asked for, only what is asked for is read. */
+/* The first time that a block is asked for, only what is asked for is read, but in a stream of reads. */
 static int read_far(struct cache *cache, struct block *block, struct run run, uint8_t *bytes)
 {
-    int error = is_empty(block->valid) ? fill_run(cache, block, run) : 0;
+    bool is_alone = is_empty(block->valid) && !stream_before(cache, block);
+    int error = is_alone ? fill_run(cache, block, run) : 0;
     return error ? error : read_near(cache, block, run, bytes);
 }
 

@@ -3,8 +3,8 @@
  * cache.h: blocks of one file in memory, for small reads and writes.
  *
  * What it is for: HDF5 reads and writes metadata in pieces of some hundred bytes. Each would be a
- * request; instead a block is read at once, and more blocks where they are asked for one behind the
- * other. What was written goes out as one list, in the order of the file, when it is asked for or when
+ * request; instead a block is read at once, and more blocks where they are asked for about in their
+ * order. What was written goes out as one list, in the order of the file, when it is asked for or when
  * memory is short.
  *
  * What it promises
@@ -13,7 +13,8 @@
  *    called again.
  *  - It holds at most the memory that it was given, and never reads to make room.
  *
- * It knows neither HDF5 nor Weft. One thread at a time.
+ * It knows neither HDF5 nor Weft. One thread at a time, whatever the cache: they share spare memory, at
+ * most 64 blocks, which the process keeps.
  */
 #ifndef VFD_CACHE_H
 #define VFD_CACHE_H
@@ -46,8 +47,11 @@ struct cache *cache_new(size_t bytes, const struct cache_backing *backing);
 /* cache_free(): what was not flushed is lost. */
 void cache_free(struct cache *cache);
 
+/* cache_memory_end(): gives spare memory back; caches may be made and used after it, too. */
+void cache_memory_end(void);
+
 /* A piece of any length and place. With `is_near`, what stands around it will be asked for soon, and is
- * read at once; without, only when the block is asked for a second time. */
+ * read at once; without, only when the block is asked for a second time, or one close before it was read. */
 int cache_read(struct cache *cache, uint64_t offset, void *buffer, size_t length, bool is_near);
 int cache_write(struct cache *cache, uint64_t offset, const void *buffer, size_t length);
 

@@ -13,6 +13,7 @@ static herr_t end_driver(void)
     driver_id = H5I_INVALID_HID;
     vfd_errors_end();
     vfd_session_end();
+    cache_memory_end();
     return 0;
 }
 

@@ -253,6 +253,30 @@ static void test_far(void **state)
     cache_free(cache);
 }
 
+/* Two streams that take turns do not disturb each other; one is of pieces that are far from each other. */
+static void test_two_streams(void **state)
+{
+    (void)state;
+    struct cache *cache = begin(64 * CACHE_BLOCK_BYTES, 4);
+    for (uint32_t offset = 0; offset < 6 * CACHE_BLOCK_BYTES; offset += 2000) {
+        uint32_t other = offset + 6 * CACHE_BLOCK_BYTES;
+        assert_int_equal(cache_read(cache, offset, bytes, 100, true), 0);
+        assert_int_equal(cache_read(cache, other, bytes, 100, false), 0);
+        assert_memory_equal(bytes, world.below + other, 100);
+    }
+    /* 1, 2 and 3 blocks up to where the other began; there a piece first, then 1, 2 and 4 blocks. */
+    assert_int_equal(world.reads, 3 + 4);
+    cache_free(cache);
+
+    /* Back and forth, as from an object's header to its group's. */
+    static const uint8_t order[] = {1, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10};
+    cache = begin(64 * CACHE_BLOCK_BYTES, 3);
+    for (unsigned i = 0; i < sizeof order; i++)
+        assert_int_equal(cache_read(cache, order[i] * CACHE_BLOCK_BYTES, bytes, 100, true), 0);
+    assert_int_equal(world.reads, 4); /* 1; 2 and 3; 4 to 7; 8 to the end */
+    cache_free(cache);
+}
+
 static void test_put(void **state)
 {
     (void)state;
@@ -272,7 +296,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),   cmocka_unit_test(test_random_failures),
         cmocka_unit_test(test_requests), cmocka_unit_test(test_ahead),
-        cmocka_unit_test(test_far),      cmocka_unit_test(test_put),
+        cmocka_unit_test(test_far),      cmocka_unit_test(test_two_streams),
+        cmocka_unit_test(test_put),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    cache_memory_end();
+    return failed;
 }
