@@ -163,11 +163,11 @@ int64_t merge(const struct merge_source *sources, size_t count, enum merge_way w
             }
             start = end = offset;
         }
-        char *place = buffer + before + (offset - start);
+        int64_t place = before + (offset - start);
         if (way == MERGE_IN)
-            memcpy(place, first->bytes, (size_t)length);
+            memcpy(buffer + place, first->bytes, (size_t)length);
         else if (way == MERGE_OUT)
-            memcpy(first->bytes, place, (size_t)length);
+            memcpy(first->bytes, buffer + place, (size_t)length);
         if (end < offset + length)
             end = offset + length;
         heap_step(&heap);

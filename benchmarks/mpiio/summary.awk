@@ -123,6 +123,7 @@ END {
     count_table()
     across("interleaved", "auto", 0.9)
     across("interleaved-each", "auto", 0.9)
+    across("interleaved-call", "auto", 0.9)
     across("interleaved-chunk", "auto", "")
     across("interleaved", "independent", "")
     across("interleaved-each", "independent", "")

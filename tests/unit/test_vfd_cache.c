@@ -52,7 +52,8 @@ static ssize_t read_below(void *arg, uint64_t offset, const struct iovec *pieces
     for (size_t i = 0; i < count; i++) {
         uint64_t there = end < FILE_BYTES ? FILE_BYTES - end : 0;
         there = there < pieces[i].iov_len ? there : pieces[i].iov_len;
-        memcpy(pieces[i].iov_base, world.below + end, there);
+        if (there > 0)
+            memcpy(pieces[i].iov_base, world.below + end, there);
         memset((uint8_t *)pieces[i].iov_base + there, 0, pieces[i].iov_len - there);
         end += pieces[i].iov_len;
     }
