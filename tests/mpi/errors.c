@@ -3,6 +3,7 @@
  * errors.c: errors are the same on every rank, have the right class, and say
  * in words what failed.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "mpi_test.h"
@@ -72,16 +73,15 @@ static void wrong_mode(struct test *test)
 }
 
 /* The standard forbids such a view, and some libraries refuse it, on that rank only. */
-static bool view_before_start_is_refused(struct test *test, MPI_Datatype before_start)
+static void see_refusal(struct test *test, MPI_Datatype before_start, bool *is_refused)
 {
     char name[32];
     MPI_File file;
     snprintf(name, sizeof name, "own-%d", test->rank);
     MPI(MPI_File_open(MPI_COMM_SELF, test_path(test, name), MPI_MODE_RDWR | MPI_MODE_CREATE, MPI_INFO_NULL,
                       &file));
-    int code = MPI_File_set_view(file, 0, MPI_BYTE, before_start, "native", MPI_INFO_NULL);
+    *is_refused = MPI_File_set_view(file, 0, MPI_BYTE, before_start, "native", MPI_INFO_NULL) != MPI_SUCCESS;
     MPI(MPI_File_close(&file));
-    return code != MPI_SUCCESS;
 }
 
 /* A collective call that can't be done on one rank ends with its error on all, whatever the method: a
@@ -95,7 +95,9 @@ static void fails_on_one_rank(struct test *test)
     MPI_Datatype before_start;
     MPI_Type_create_hindexed(1, (int[]){100}, (MPI_Aint[]){-500}, MPI_BYTE, &before_start);
     MPI_Type_commit(&before_start);
-    if (view_before_start_is_refused(test, before_start)) {
+    bool is_refused = false;
+    see_refusal(test, before_start, &is_refused);
+    if (is_refused) {
         MPI_Type_free(&before_start);
         SKIP("this library refuses the view that makes it fail");
     }
