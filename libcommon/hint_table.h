@@ -89,8 +89,9 @@
       "Which hosts give how many aggregators: HOST:N,HOST:N,..., where a host may be * for all others "   \
       "and N may be * for all its ranks. A list that allows no rank at all is reported and passed over. " \
       "Without it, *:*.")                                                                                 \
-    X(cb_buffer_size, BYTES, 1, INT32_MAX, "", "16777216", VIEW, TEXT,                                    \
-      "About how many bytes an aggregator moves in each round of two-phase I/O; at most 256M are taken.") \
+    X(cb_buffer_size, BYTES, 1, INT32_MAX, "", "1048576", VIEW, TEXT,                                     \
+      "About how many bytes an aggregator moves in each round of two-phase I/O; at most 256M are taken. " \
+      "Buffers that fit into the processor's caches are the fastest.")                                    \
     X(romio_ds_read, CHOICE, 0, 0, "disable", "disable", VIEW, TEXT,                                      \
       "Data sieving, which reads or writes more than was asked for. Weft sends lists of pieces instead, " \
       "so disable is what holds; automatic and enable are reported.")                                     \

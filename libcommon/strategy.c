@@ -4,8 +4,9 @@
 #include <stddef.h>
 
 /* Where the one method becomes faster than the other; see docs/performance.md. Below so many bytes in
- * a piece it is two-phase, write and read. */
-#define TINY_BYTES                  256
+ * a piece it is two-phase: for a write, which can be gathered instead, and for a read, which can't. */
+#define TINY_WRITE                  384
+#define TINY_READ                   3072
 /* Pieces of so many bytes are worth a store operation each: less than what is gathered when the user
  * asks for as few of them as can be. */
 #define GATHER_PIECE_AUTO           16384
@@ -75,7 +76,7 @@ struct choice strategy_choose(enum strategy asked, bool is_write, const struct r
                              "asked for, and pieces are small");
     if (!sum.is_interleaved)
         return (struct choice){METHOD_SEPARATE, "the ranks' parts don't interleave"};
-    if (sum.mean < TINY_BYTES)
+    if (sum.mean < (is_write ? TINY_WRITE : TINY_READ))
         return (struct choice){METHOD_TWO_PHASE, "interleaved in tiny pieces"};
     return choose_direct(&sum, is_write, GATHER_PIECE_AUTO, ranks, chunk_size, "interleaved in large pieces",
                          "interleaved in small pieces");
@@ -90,7 +91,7 @@ bool strategy_is_known(enum strategy asked, bool is_write, int64_t grain, struct
         return false;
     choice->reason =
         grain == INT64_MAX ? "the file views are contiguous" : "the file views' pieces are large";
-    return grain >= (is_write ? GATHER_PIECE_AUTO : TINY_BYTES);
+    return grain >= (is_write ? GATHER_PIECE_AUTO : TINY_READ);
 }
 
 const char *strategy_method_name(enum method method)
