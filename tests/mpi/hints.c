@@ -422,7 +422,7 @@ static void ranks_differ(struct test *test)
         EXPECT_EQUAL(0, count_of(text, "hint"));
     /* Some give one and others none. */
     MPI(open_with(test, "file", &file, asked, test->rank == 0 ? 0 : 1));
-    EXPECT_HINT(file, "cb_buffer_size", "16777216");
+    EXPECT_HINT(file, "cb_buffer_size", "1048576");
     MPI(MPI_File_close(&file));
 }
 
