@@ -259,12 +259,10 @@ int unlink(const char *path)
     return result_of(error != 0 ? error : weft_unlink(session, seen));
 }
 
-/* Where a folder is to be made in the cluster as well: files with and without the part will be in it. */
-static bool seen_folder(const char *path, char seen[PATH_MAX])
+/* Where a local folder is to be in the cluster as well: files with and without the part will be in it. */
+static bool has_twin(const char *path, char seen[PATH_MAX])
 {
     const char *folder = getenv("POSIX_VIEW");
-    if (seen_path(path, seen))
-        return true;
     if (folder == NULL || getenv("POSIX_VIEW_PART") == NULL || path[0] == '/' || weft_path_match(path))
         return false;
     snprintf(seen, PATH_MAX, WEFT_PATH_PREFIX "%s/%s", folder, path);
@@ -274,12 +272,13 @@ static bool seen_folder(const char *path, char seen[PATH_MAX])
 int mkdir(const char *path, mode_t mode)
 {
     char seen[PATH_MAX];
-    if (!seen_folder(path, seen))
+    bool is_seen = seen_path(path, seen);
+    if (!is_seen && !has_twin(path, seen))
         return SYSTEM(mkdir)(path, mode);
     int error = connect_once();
     error = error != 0 ? error : weft_mkdir(session, seen, mode);
     int local = SYSTEM(mkdir)(path, mode);
-    return seen_path(path, seen) ? result_of(error) : local;
+    return is_seen ? result_of(error) : local;
 }
 
 int remove(const char *path)
