@@ -62,6 +62,22 @@ says_passed()
     [ "$status" -eq $wanted ] && ! grep -qE '\*FAILED\*|detected [1-9][0-9]* |REAL ERROR|tests? failed|read data error' "$out"
 }
 
+# The shell hears of a signal only when it waits for a program in the background: the traps of
+# tests/integration/lib.sh would run after the program's end, which may be minutes away.
+running=
+trap '[ -z "$running" ] || kill "$running"; failures=$((failures + 1)); exit' INT TERM
+
+may_be_interrupted()
+{
+    local status
+    "$@" &
+    running=$!
+    wait "$running"
+    status=$?
+    running=
+    return $status
+}
+
 # in_folder FOLDER NAME OUTPUT COMMAND...: the command runs the program, behind that which it needs.
 in_folder()
 {
@@ -69,11 +85,11 @@ in_folder()
     first=$(forerunner "$name")
     cd "$1" || return
     shift 3
-    [ -z "$first" ] || "$@" "$programs/$first" >"$out" 2>&1
+    [ -z "$first" ] || may_be_interrupted "$@" "$programs/$first" >"$out" 2>&1
     # That of 1.10 runs itself again, by its bare name.
     [ "$name" != t_cache_image ] || ln -s "$programs/$name" .
     # shellcheck disable=SC2046
-    "$@" "$(program_of "$name")" $(arguments_of "$name") >"$out" 2>&1
+    may_be_interrupted "$@" "$(program_of "$name")" $(arguments_of "$name") >"$out" 2>&1
     status=$?
     [ "$name" != t_cache_image ] || rm -f "$name"
     cd "$scratch" || return

@@ -10,14 +10,16 @@
  * that POSIX_VIEW names (relative ones as well, where the working folder has the same
  * name as a folder in the cluster), and relative ones in which POSIX_VIEW_PART stands,
  * which are taken as in that folder, such calls are answered by libweft here:
- *   open(), read(), pread(), write(), pwrite(), lseek(), ftruncate(), fstat(), close(),
+ *   open(), read(), pread(), write(), pwrite(), lseek(), ftruncate(), fstat(), fsync(), close(),
  *   access(), stat(), lstat(), truncate(), unlink(), remove(),
  *   mkdir(), fopen() and what uses the stream
  * All other calls and paths go to the system. Folders are made there as well, so that
  * they can be working folders.
  *
  * The descriptor is that of an empty memory file with the right size, so that
- * lseek() and fstat() need no help.
+ * lseek() and fstat() need no help. A file of up to 256 MiB that is opened for reading and writing is copied
+ * into it, and back with fsync() and close(): programs that make files without MPI do it alone, and some in
+ * pieces of a few bytes.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,12 +37,18 @@
 #include "weft/weft.h"
 
 #define DESCRIPTORS_MAX 4096
+#define COPY_MAX ((uint64_t)256 << 20)
 
 /* The system's own function of that name. */
 #define SYSTEM(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static weft_session_t *session;
-static weft_file_t *files[DESCRIPTORS_MAX]; /* by descriptor */
+/* By descriptor. */
+static struct seen_file {
+    weft_file_t *file;
+    bool is_copied;
+    off_t changed, changed_end; /* what the cluster has not seen of it */
+} files[DESCRIPTORS_MAX];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* The libraries below read files of theirs, perhaps by relative names, while they begin and while this
  * thread connects: those are none of the program's. */
@@ -106,7 +114,47 @@ static int connect_once(void)
 
 static weft_file_t *file_of(int fd)
 {
-    return fd >= 0 && fd < DESCRIPTORS_MAX ? files[fd] : NULL;
+    return fd >= 0 && fd < DESCRIPTORS_MAX ? files[fd].file : NULL;
+}
+
+/* 0 or a negative errno: that much of the cluster's file is copied into the memory file, or back. */
+static int copy_part(int fd, weft_file_t *file, off_t offset, size_t length, bool back)
+{
+    int error = 0;
+    off_t first = offset & -4096;
+    size_t mapped = (size_t)(offset - first) + length;
+    if (length == 0)
+        return 0;
+    char *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, first);
+    if (memory == MAP_FAILED)
+        return -errno;
+    char *bytes = memory + (offset - first);
+    for (size_t done = 0; error == 0 && done < length;) {
+        ssize_t part = back ? weft_file_write(file, bytes + done, length - done, (uint64_t)offset + done)
+                            : weft_file_read(file, bytes + done, length - done, (uint64_t)offset + done);
+        if (part == 0)
+            break;
+        error = part < 0 ? (int)part : 0;
+        done += part > 0 ? (size_t)part : 0;
+    }
+    munmap(memory, mapped);
+    return error;
+}
+
+static int copy_back(int fd)
+{
+    struct seen_file *seen = &files[fd];
+    int error =
+        copy_part(fd, seen->file, seen->changed, (size_t)(seen->changed_end - seen->changed), true);
+    seen->changed = seen->changed_end = 0;
+    return error;
+}
+
+static void has_changed(struct seen_file *seen, off_t offset, off_t end)
+{
+    bool is_first = seen->changed == seen->changed_end;
+    seen->changed = is_first || offset < seen->changed ? offset : seen->changed;
+    seen->changed_end = is_first || end > seen->changed_end ? end : seen->changed_end;
 }
 
 static int open_seen(const char *path, int flags, mode_t mode)
@@ -129,7 +177,10 @@ static int open_seen(const char *path, int flags, mode_t mode)
         error = fd < DESCRIPTORS_MAX ? -errno : -EMFILE;
         goto close_fd;
     }
-    files[fd] = file;
+    bool is_copied = (flags & O_ACCMODE) == O_RDWR && size <= COPY_MAX;
+    if (is_copied && (error = copy_part(fd, file, 0, (size_t)size, false)) != 0)
+        goto close_fd;
+    files[fd] = (struct seen_file){.file = file, .is_copied = is_copied};
     return fd;
 close_fd:
     if (fd >= 0)
@@ -161,7 +212,7 @@ OPEN(open64)
     ssize_t name(int fd, void *buffer, size_t length, off_t offset)                                          \
     {                                                                                                        \
         weft_file_t *file = file_of(fd);                                                                     \
-        if (file == NULL)                                                                                    \
+        if (file == NULL || files[fd].is_copied)                                                             \
             return SYSTEM(name)(fd, buffer, length, offset);                                                 \
         ssize_t result = weft_file_read(file, buffer, length, (uint64_t)offset);                             \
         return result >= 0 ? result : result_of((int)result);                                                \
@@ -187,6 +238,12 @@ ssize_t read(int fd, void *buffer, size_t length)
         struct stat seen;                                                                                    \
         if (file == NULL)                                                                                    \
             return SYSTEM(name)(fd, buffer, length, offset);                                                 \
+        if (files[fd].is_copied) {                                                                           \
+            ssize_t written = SYSTEM(name)(fd, buffer, length, offset);                                      \
+            if (written > 0)                                                                                 \
+                has_changed(&files[fd], offset, offset + written);                                           \
+            return written;                                                                                  \
+        }                                                                                                    \
         ssize_t result = weft_file_write(file, buffer, length, (uint64_t)offset);                            \
         if (result < 0)                                                                                      \
             return result_of((int)result);                                                                   \
@@ -213,20 +270,35 @@ ssize_t write(int fd, const void *buffer, size_t length)
     int name(int fd, off_t size)                                                                             \
     {                                                                                                        \
         weft_file_t *file = file_of(fd);                                                                     \
-        int error = file == NULL ? 0 : weft_file_truncate(file, (uint64_t)size);                             \
+        int error = file == NULL ? 0 : copy_back(fd);                                                        \
+        if (file != NULL && error == 0)                                                                      \
+            error = weft_file_truncate(file, (uint64_t)size);                                                \
         return error != 0 ? result_of(error) : SYSTEM(name)(fd, size);                                       \
     }
 FTRUNCATE(ftruncate)
 FTRUNCATE(ftruncate64)
 
+int fsync(int fd)
+{
+    weft_file_t *file = file_of(fd);
+    if (file == NULL)
+        return SYSTEM(fsync)(fd);
+    int error = copy_back(fd);
+    return result_of(error != 0 ? error : weft_file_sync(file));
+}
+
 int close(int fd)
 {
     weft_file_t *file = file_of(fd);
+    int error = 0, closed;
     if (file != NULL) {
-        files[fd] = NULL;
-        weft_file_close(file);
+        error = copy_back(fd);
+        files[fd].file = NULL;
+        closed = weft_file_close(file);
+        error = error != 0 ? error : closed;
     }
-    return SYSTEM(close)(fd);
+    closed = SYSTEM(close)(fd);
+    return error != 0 ? result_of(error) : closed;
 }
 
 int access(const char *path, int mode)
