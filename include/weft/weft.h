@@ -45,6 +45,11 @@ extern "C" {
 #endif
 
 #define WEFT_PATH_PREFIX "weft:"
+/* A path may begin with an inode's number instead of the root: WEFT_INODE_PREFIX "17/name". It leads to the
+ * same directory when that has got another name meanwhile, and is -ESTALE when it is gone. Search permission
+ * is needed as by names. Something else than a directory may be named so by root and its owner only, and a
+ * symbolic link is then not followed. */
+#define WEFT_INODE_PREFIX "/.weft/inode/"
 #define WEFT_NAME_BYTES_MAX 255u    /* one path component */
 #define WEFT_PATH_BYTES_MAX 4095u   /* a whole path, without the final NUL */
 #define WEFT_POOL_BYTES_MAX 31u     /* a pool's name */

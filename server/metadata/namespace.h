@@ -39,15 +39,20 @@ struct ns {
     uint32_t removals; /* added to the queue of objects to be removed */
 };
 
+/* Deeper than any tree that paths of 4095 bytes can build by hand; reached only when the store's parents form
+ * a ring. */
+enum { NS_DEPTH_MAX = 1 << 20 };
+
 enum { NS_MAY_EXECUTE = 1, NS_MAY_WRITE = 2, NS_MAY_READ = 4 }; /* as in access(2) */
 
 /* ---- path.c: from a path to an inode ------------------------------------ */
 
 /* What the last component of a path is. */
-enum path_last { PATH_NAME, PATH_ROOT, PATH_DOT, PATH_DOT_DOT };
+enum path_last { PATH_NAME, PATH_ROOT, PATH_DOT, PATH_DOT_DOT, PATH_INODE };
 
 struct path {
-    struct inode parent; /* the directory that holds the last component; of PATH_ROOT the root */
+    struct inode parent; /* the directory that holds the last component; of PATH_ROOT the root, of PATH_INODE
+                          * the directory itself, or of something else the root */
     char name[WEFT_NAME_BYTES_MAX + 1]; /* of PATH_NAME */
     enum path_last last;
     bool slash;  /* slashes stood behind the last component */
@@ -66,6 +71,18 @@ int path_resolve(struct ns *ns, const char *text, unsigned flags, struct path *p
 /* As path_resolve(), and -ENOENT when the last component does not exist, -ENOTDIR when a
  * slash stands behind something else than a directory. */
 int path_resolve_existing(struct ns *ns, const char *text, unsigned flags, struct path *path);
+
+/*
+ * path_inode.c: paths that begin with an inode's number, WEFT_INODE_PREFIX "17/name". They are for
+ * interfaces that keep a directory open while its names change (a mount, openat()); Lustre's ".lustre/fid" is
+ * the model. A number opens no door: the caller needs search permission for every directory
+ * above, and only root and the owner may name something else than a directory so, as its names are not known.
+ */
+
+/* What stands behind the number, or NULL when the path does not begin so. */
+const char *path_inode_rest(const char *text, uint64_t *ino);
+/* Begins the walk of `rest` in path->parent, or ends it there: then path->exists. -ESTALE: no such inode. */
+int path_inode_begin(struct ns *ns, const char *text, uint64_t ino, const char *rest, struct path *path);
 
 bool path_may(const struct ns *ns, const struct inode *inode, unsigned wanted); /* NS_MAY_* */
 /* 0, or -EACCES naming `text`. */

@@ -130,6 +130,9 @@ int ns_link(struct ns *ns, const char *from, const char *to)
         return exists(to);
     if (inode_is_dir(&source.inode))
         return err_set(-EPERM, "%s: a directory cannot have a second name", from);
+    /* By its number one may meet a file whose last name is gone. It ends with its last close. */
+    if (source.inode.nlink == 0)
+        return err_set(-ENOENT, "%s: a removed file cannot have a name again", from);
     if (path.slash)
         return err_set(-ENOENT, "%s: a file's name cannot end with a slash", to);
     error = may_create(ns, &path, to);

@@ -66,6 +66,8 @@ int ns_unlink(struct ns *ns, const char *text)
         return error;
     if (!path.exists)
         return err_set(-ENOENT, "%s: no such file or directory", text);
+    if (path.last == PATH_INODE && !inode_is_dir(&path.inode))
+        return err_set(-EBUSY, "%s: an inode's number is not a name that can be removed", text);
     if (path.last != PATH_NAME)
         return err_set(-EISDIR, "%s: a directory; use rmdir", text);
     error = ns_may_delete(ns, &path.parent, &path.inode, text);
@@ -89,6 +91,8 @@ int ns_rmdir(struct ns *ns, const char *text)
         return err_set(-ENOENT, "%s: no such file or directory", text);
     if (path.last == PATH_ROOT)
         return err_set(-EBUSY, "%s: the root directory cannot be removed", text);
+    if (path.last == PATH_INODE)
+        return err_set(-EBUSY, "%s: an inode's number is not a name that can be removed", text);
     if (path.last == PATH_DOT)
         return err_set(-EINVAL, "%s: \".\" is no name to remove a directory by", text);
     if (path.last == PATH_DOT_DOT)

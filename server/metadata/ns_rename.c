@@ -7,15 +7,11 @@
 #include "err.h"
 #include "records.h"
 
-/* Deeper than any tree that paths of 4095 bytes can build by hand; reached only
- * when the store's parents form a ring. */
-enum { DEPTH_MAX = 1 << 20 };
-
 /* 1 when `dir` is `ancestor` or lies below it. */
 static int lies_below(struct ns *ns, const struct inode *dir, uint64_t ancestor)
 {
     struct inode at = *dir;
-    for (int depth = 0; depth < DEPTH_MAX; depth++) {
+    for (int depth = 0; depth < NS_DEPTH_MAX; depth++) {
         if (at.ino == ancestor)
             return 1;
         if (at.ino == INODE_ROOT)

@@ -218,16 +218,20 @@ int path_resolve(struct ns *ns, const char *text, unsigned flags, struct path *p
     if (*text != '/')
         return err_set(-EINVAL, "%s: the path must begin with a slash", text);
 
+    uint64_t ino;
+    const char *rest = path_inode_rest(text, &ino);
     *path = (struct path){.last = PATH_ROOT};
-    int error = records_inode_get(ns->txn, INODE_ROOT, &path->parent);
-    if (error)
+    int error = rest ? path_inode_begin(ns, text, ino, rest, path)
+                     : records_inode_get(ns->txn, INODE_ROOT, &path->parent);
+    if (error || path->exists)
         return error;
+    rest = rest ? rest : text;
     walk.ns = ns;
     walk.text = text;
     walk.flags = flags;
     walk.links = 0;
     walk.path = path;
-    rest_begin(&walk.rest, text, length);
+    rest_begin(&walk.rest, rest, strlen(rest));
     rest_skip_slashes(&walk.rest);
     while (*rest_text(&walk.rest)) {
         error = step(&walk);

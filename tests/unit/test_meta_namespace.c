@@ -103,6 +103,88 @@ static void loops_and_dangling_links_are_refused(void **state)
     refuses(stat_of("/l40"), -ELOOP);
 }
 
+/* "/.weft/inode/17" and what follows, in one of a few buffers. */
+static const char *by_number(uint64_t ino, const char *rest)
+{
+    static char paths[4][256];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], WEFT_INODE_PREFIX "%llu%s", (unsigned long long)ino, rest);
+    return path;
+}
+
+static void an_inode_is_found_by_its_number(void **state)
+{
+    (void)state;
+    does(ns_mkdir(ns, "/a", 0755));
+    does(ns_mkdir(ns, "/a/b", 0755));
+    does(touch("/a/b/f", 0644));
+    does(ns_symlink(ns, "b/f", "/a/l"));
+    uint64_t a = look("/a").ino, file = look("/a/b/f").ino, link = look("/a/l").ino;
+    assert_int_equal(look(by_number(a, "")).ino, a);
+    assert_int_equal(look(by_number(a, "/")).ino, a);
+    assert_int_equal(look(by_number(a, "/b/f")).ino, file);
+    assert_int_equal(look(by_number(a, "//b/.././l")).ino, link);
+    assert_int_equal(look(by_number(a, "/..")).ino, INODE_ROOT);
+    assert_int_equal(look(by_number(INODE_ROOT, "/a")).ino, a);
+    assert_int_equal(look(by_number(file, "")).ino, file);
+    assert_int_equal(look(by_number(link, "")).ino, link);
+    refuses(stat_of(by_number(file, "/")), -ENOTDIR);
+    refuses(stat_of(by_number(file, "/..")), -ENOTDIR);
+    refuses(stat_of(by_number(link, "/x")), -ENOTDIR);
+    refuses(stat_of(by_number(a, "/none")), -ENOENT);
+    refuses(stat_of(by_number(a + 1000, "")), -ESTALE);
+    refuses(stat_of(by_number(a, "b")), -ENOENT); /* an ordinary path, which is not there */
+    refuses(stat_of(WEFT_INODE_PREFIX), -ENOENT);
+    refuses(stat_of(WEFT_INODE_PREFIX "0"), -ENOENT);
+    refuses(stat_of(WEFT_INODE_PREFIX "99999999999999999999"), -ENOENT);
+}
+
+static void names_are_made_and_removed_below_a_number(void **state)
+{
+    (void)state;
+    does(ns_mkdir(ns, "/a", 0755));
+    uint64_t a = look("/a").ino;
+    does(ns_rename(ns, "/a", "/moved"));
+    does(touch(by_number(a, "/f"), 0644));
+    does(ns_mkdir(ns, by_number(a, "/d"), 0755));
+    assert_true(is_there("/moved/f") && is_there("/moved/d"));
+    uint64_t file = look("/moved/f").ino;
+    does(ns_rename(ns, by_number(a, "/f"), by_number(INODE_ROOT, "/g")));
+    assert_int_equal(look("/g").ino, file);
+    does(ns_link(ns, by_number(file, ""), "/h"));
+    assert_int_equal(look("/h").ino, file);
+    refuses(ns_unlink(ns, by_number(file, "")), -EBUSY);
+    refuses(ns_rmdir(ns, by_number(a, "")), -EBUSY);
+    refuses(ns_rename(ns, by_number(file, ""), "/i"), -EBUSY);
+    refuses(ns_rename(ns, "/g", by_number(a, "")), -EBUSY);
+    refuses(ns_rename(ns, by_number(a, ""), by_number(a, "/d/a")), -EBUSY);
+    does(ns_rmdir(ns, by_number(a, "/d")));
+    does(ns_rmdir(ns, "/moved"));
+    refuses(touch(by_number(a, "/f"), 0644), -ESTALE);
+}
+
+static void a_number_opens_no_door(void **state)
+{
+    (void)state;
+    does(ns_mkdir(ns, "/d", 0700));
+    does(ns_mkdir(ns, "/d/e", 0777));
+    does(touch("/d/e/f", 0666));
+    uint64_t e = look("/d/e").ino, file = look("/d/e/f").ino;
+    become(ANN, STAFF);
+    refuses(stat_of(by_number(e, "")), -EACCES);
+    refuses(stat_of(by_number(e, "/f")), -EACCES);
+    refuses(touch(by_number(e, "/g"), 0666), -EACCES);
+    refuses(stat_of(by_number(file, "")), -EACCES);
+    become(0, 0);
+    does(ns_setattr(ns, &(struct wire_setattr){.path = "/d", .mask = WIRE_SETATTR_MODE, .mode = 0711}));
+    become(ANN, STAFF);
+    does(touch(by_number(e, "/g"), 0600));
+    const char *own = by_number(look("/d/e/g").ino, "");
+    does(stat_of(own));
+    refuses(stat_of(by_number(file, "")), -EACCES);
+}
+
 static void search_permission_is_needed_on_the_way(void **state)
 {
     (void)state;
@@ -457,6 +539,9 @@ int main(void)
         T(the_longest_name_works),
         T(symbolic_links_are_followed),
         T(loops_and_dangling_links_are_refused),
+        T(an_inode_is_found_by_its_number),
+        T(names_are_made_and_removed_below_a_number),
+        T(a_number_opens_no_door),
         T(search_permission_is_needed_on_the_way),
         T(access_looks_at_the_right_three_bits),
         T(mkdir_makes_a_directory),
