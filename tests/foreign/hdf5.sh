@@ -65,7 +65,14 @@ says_passed()
 # The shell hears of a signal only when it waits for a program in the background: the traps of
 # tests/integration/lib.sh would run after the program's end, which may be minutes away.
 running=
-trap '[ -z "$running" ] || kill "$running"; failures=$((failures + 1)); exit' INT TERM
+trap 'end_running; failures=$((failures + 1)); exit' INT TERM
+
+# It is timeout, which passes the signal on, or a shell that waits for it.
+end_running()
+{
+    # shellcheck disable=SC2046
+    [ -z "$running" ] || kill "$running" $(cat "/proc/$running/task/$running/children")
+}
 
 may_be_interrupted()
 {
