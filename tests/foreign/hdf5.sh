@@ -36,6 +36,16 @@ memory_for()
     esac
 }
 
+# Seconds after which a program has failed. t_cache_image moves its data in pieces of 400 bytes, and takes
+# four minutes on a local folder.
+seconds_for()
+{
+    case $1 in
+    t_cache_image) echo 2400 ;;
+    *) echo 1200 ;;
+    esac
+}
+
 # program_of NAME, arguments_of NAME: h5perf is no test, but compares what it reads, in several ways.
 program_of()
 {
