@@ -210,7 +210,8 @@ ssize_t weft_hints_get(weft_session_t *session, const char *path, char *text, si
  * is seen exactly once. One thread at a time may use a weft_dir_t.
  * weft_dir_next() returns 1 with an entry, 0 at the end, or a negative errno;
  * *name is valid until the next call. `attr` may be NULL; the size of a file
- * that is open for writing is then not asked for.
+ * that is open for writing is then not asked for. Where the caller may read the directory but not
+ * search it, only ino and the type are told; all else is 0.
  */
 int weft_dir_open(weft_session_t *session, const char *path, weft_dir_t **dir);
 int weft_dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr);

@@ -64,6 +64,8 @@ struct path {
 enum {
     PATH_FOLLOW = 1, /* always */
     PATH_AS_IS = 2,  /* never: for calls that make or remove the name itself */
+    /* Not about links: a name with a slash behind it is -EISDIR, whatever is there, as with Linux's O_CREAT. */
+    PATH_OF_FILE = 4,
 };
 
 /* 0 also when only the last component does not exist. -ENOENT, -ENOTDIR, -ELOOP, -ENAMETOOLONG, -EACCES. */
@@ -106,7 +108,8 @@ int ns_access(struct ns *ns, const char *path, unsigned wanted);
 /* `target` has room for LIMITS_SYMLINK_MAX + 1 bytes. */
 int ns_readlink(struct ns *ns, const char *path, char *target);
 /* Calls `each` for the entries after `after`, until it returns something else than 0, which
- * is returned when it is negative. */
+ * is returned when it is negative. Without search permission for the directory the inodes have a number and a
+ * type, and nothing else. */
 typedef int ns_readdir_fn(void *arg, const char *name, const struct inode *inode);
 int ns_readdir(struct ns *ns, const char *path, const char *after, ns_readdir_fn *each, void *arg);
 

@@ -128,8 +128,6 @@ int ns_link(struct ns *ns, const char *from, const char *to)
         return error;
     if (path.exists)
         return exists(to);
-    if (inode_is_dir(&source.inode))
-        return err_set(-EPERM, "%s: a directory cannot have a second name", from);
     /* By its number one may meet a file whose last name is gone. It ends with its last close. */
     if (source.inode.nlink == 0)
         return err_set(-ENOENT, "%s: a removed file cannot have a name again", from);
@@ -138,6 +136,8 @@ int ns_link(struct ns *ns, const char *from, const char *to)
     error = may_create(ns, &path, to);
     if (error)
         return error;
+    if (inode_is_dir(&source.inode))
+        return err_set(-EPERM, "%s: a directory cannot have a second name", from);
     if (source.inode.nlink >= INODE_NLINK_MAX)
         return err_set(-EMLINK, "%s: too many links", from);
     source.inode.nlink++;
@@ -170,8 +170,6 @@ static int create(struct ns *ns, const struct ns_open *open, struct path *path, 
 {
     struct layout layout = open->layout;
     const char *pool = open->pool;
-    if (path->slash)
-        return err_set(-EISDIR, "%s: a file's name cannot end with a slash", open->path);
     int error = may_create(ns, path, open->path);
     if (!error)
         error = ns_layout_choose(ns, &path->parent, &layout, &pool);
@@ -215,6 +213,8 @@ int ns_open(struct ns *ns, struct ns_open *open, struct inode *inode, bool *crea
     if (!(flags & (WIRE_OPEN_READ | WIRE_OPEN_WRITE)))
         return err_set(-EINVAL, "%s: a file is opened for reading, for writing, or both", open->path);
     unsigned how = exclusive ? PATH_AS_IS : flags & WIRE_OPEN_NOFOLLOW ? 0 : PATH_FOLLOW;
+    if (flags & WIRE_OPEN_CREATE)
+        how |= PATH_OF_FILE;
     int error = path_resolve(ns, open->path, how, &path);
     if (error)
         return error;

@@ -44,6 +44,7 @@ struct listing {
     struct ns *ns;
     ns_readdir_fn *each;
     void *arg;
+    bool names_only;
 };
 
 static int list_entry(void *arg, const char *name, uint64_t ino)
@@ -54,6 +55,8 @@ static int list_entry(void *arg, const char *name, uint64_t ino)
     if (error == -ENOENT)
         return err_set(-EUCLEAN, "the directory entry \"%s\" names inode %" PRIu64 ", which does not exist",
                        name, ino);
+    if (!error && listing->names_only)
+        inode = (struct inode){.ino = inode.ino, .mode = inode.mode & S_IFMT};
     return error ? error : listing->each(listing->arg, name, &inode);
 }
 
@@ -68,7 +71,9 @@ int ns_readdir(struct ns *ns, const char *text, const char *after, ns_readdir_fn
     error = path_require(ns, &path.inode, NS_MAY_READ, text);
     if (error)
         return error;
-    struct listing listing = {.ns = ns, .each = each, .arg = arg};
+    /* Who may not search it could not ask for the attributes one by one. */
+    struct listing listing = {
+        .ns = ns, .each = each, .arg = arg, .names_only = !path_may(ns, &path.inode, NS_MAY_EXECUTE)};
     int result = records_dirent_each(ns->txn, path.inode.ino, after, list_entry, &listing);
     return result < 0 ? result : 0;
 }

@@ -25,12 +25,15 @@ static int lies_below(struct ns *ns, const struct inode *dir, uint64_t ancestor)
     return err_set(-EUCLEAN, "the parents of directory %" PRIu64 " never reach the root", dir->ino);
 }
 
+/* All checks come in the order in which Linux makes them, for who looks at the errors. */
 static int check_names(const struct path *source, const struct path *target, const char *from, const char *to)
 {
     if (source->last != PATH_NAME)
         return err_set(-EBUSY, "%s: not a name that can be changed", from);
     if (target->last != PATH_NAME)
         return err_set(-EBUSY, "%s: not a name that can be given", to);
+    if (!source->exists)
+        return err_set(-ENOENT, "%s: no such file or directory", from);
     if (inode_is_dir(&source->inode))
         return 0;
     if (source->slash)
@@ -50,36 +53,50 @@ static int check_permissions(struct ns *ns, const struct path *source, const str
         error = ns_may_delete(ns, &target->parent, &target->inode, to);
     else
         error = path_require(ns, &target->parent, NS_MAY_WRITE | NS_MAY_EXECUTE, to);
-    /* A directory that moves gets another "..", which is a change of its own. */
-    if (!error && inode_is_dir(&source->inode) && source->parent.ino != target->parent.ino)
-        error = path_require(ns, &source->inode, NS_MAY_WRITE, from);
     return error;
 }
 
-static int check_replaced(struct ns *ns, const struct path *source, const struct path *target, const char *to)
+static int check_types(const struct path *source, const struct path *target, const char *to)
 {
-    if (!target->exists)
+    if (!target->exists || inode_is_dir(&source->inode) == inode_is_dir(&target->inode))
         return 0;
-    if (inode_is_dir(&source->inode) && !inode_is_dir(&target->inode))
+    if (inode_is_dir(&source->inode))
         return err_set(-ENOTDIR, "%s: a directory cannot take the place of a file", to);
-    if (!inode_is_dir(&source->inode) && inode_is_dir(&target->inode))
-        return err_set(-EISDIR, "%s: a directory", to);
-    if (!inode_is_dir(&target->inode))
-        return 0;
-    int empty = records_dir_empty(ns->txn, target->inode.ino);
-    if (empty < 0)
-        return empty;
-    return empty ? 0 : err_set(-ENOTEMPTY, "%s: the directory is not empty", to);
+    return err_set(-EISDIR, "%s: a directory", to);
 }
 
-static int check_loop(struct ns *ns, const struct path *source, const struct path *target, const char *from)
+static int check_directories(struct ns *ns, const struct path *source, const struct path *target,
+                             const char *from, const char *to)
 {
+    int error = 0, empty = 1;
     if (!inode_is_dir(&source->inode))
         return 0;
-    int below = lies_below(ns, &target->parent, source->inode.ino);
-    if (below <= 0)
-        return below;
-    return err_set(-EINVAL, "%s: a directory cannot be moved into itself", from);
+    /* A directory that moves gets another "..", which is a change of its own. */
+    if (source->parent.ino != target->parent.ino)
+        error = path_require(ns, &source->inode, NS_MAY_WRITE, from);
+    if (!error && target->exists)
+        empty = records_dir_empty(ns->txn, target->inode.ino);
+    if (error || empty < 0)
+        return error ? error : empty;
+    if (!empty)
+        return err_set(-ENOTEMPTY, "%s: the directory is not empty", to);
+    if (!target->exists && target->parent.nlink >= INODE_NLINK_MAX)
+        return err_set(-EMLINK, "%s: the directory has too many subdirectories", to);
+    return 0;
+}
+
+/* Neither of the two may lie above the other. */
+static int check_loop(struct ns *ns, const struct path *source, const struct path *target, const char *from,
+                      const char *to)
+{
+    int below = inode_is_dir(&source->inode) ? lies_below(ns, &target->parent, source->inode.ino) : 0;
+    if (below > 0)
+        return err_set(-EINVAL, "%s: a directory cannot be moved into itself", from);
+    if (below == 0 && target->exists && inode_is_dir(&target->inode))
+        below = lies_below(ns, &source->parent, target->inode.ino);
+    if (below > 0)
+        return err_set(-ENOTEMPTY, "%s: the directory is not empty: %s is in it", to, from);
+    return below;
 }
 
 /* Everything has been checked; nothing below refuses. */
@@ -123,20 +140,18 @@ int ns_rename(struct ns *ns, const char *from, const char *to)
         error = path_resolve(ns, to, PATH_AS_IS, &target);
     if (error)
         return error;
-    if (!source.exists)
-        return err_set(-ENOENT, "%s: no such file or directory", from);
     error = check_names(&source, &target, from, to);
     if (error)
         return error;
     /* Two names of one file: POSIX wants nothing done. */
     if (target.exists && source.inode.ino == target.inode.ino)
         return 0;
-    error = check_permissions(ns, &source, &target, from, to);
+    error = check_loop(ns, &source, &target, from, to);
     if (!error)
-        error = check_loop(ns, &source, &target, from);
+        error = check_permissions(ns, &source, &target, from, to);
     if (!error)
-        error = check_replaced(ns, &source, &target, to);
-    if (!error && inode_is_dir(&source.inode) && !target.exists && target.parent.nlink >= INODE_NLINK_MAX)
-        error = err_set(-EMLINK, "%s: the directory has too many subdirectories", to);
+        error = check_types(&source, &target, to);
+    if (!error)
+        error = check_directories(ns, &source, &target, from, to);
     return error ? error : move(ns, &source, &target);
 }

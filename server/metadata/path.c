@@ -143,6 +143,8 @@ static int enter_name(struct walk *walk, const char *name, bool last)
     struct ns *ns = walk->ns;
     uint64_t ino;
     struct inode inode;
+    if (last && path->slash && (walk->flags & PATH_OF_FILE))
+        return err_set(-EISDIR, "%s: a file's name cannot end with a slash", walk->text);
     int error = records_dirent_get(ns->txn, path->parent.ino, name, &ino);
     if (error == -ENOENT && last) {
         path->last = PATH_NAME;

@@ -173,6 +173,33 @@ static void readdir_lists_in_order_and_goes_on_anywhere(void **state)
     refuses(ns_readdir(ns, "/d", "", take_name, &names), -EACCES);
 }
 
+static int take_inode(void *arg, const char *name, const struct inode *inode)
+{
+    (void)name;
+    *(struct inode *)arg = *inode;
+    return 0;
+}
+
+static void readdir_without_search_permission_tells_names_and_types(void **state)
+{
+    struct inode seen;
+    (void)state;
+    does(ns_mkdir(ns, "/d", 0755));
+    does(touch("/d/f", 0640));
+    uint64_t ino = look("/d/f").ino;
+    become(ANN, STAFF);
+    does(ns_readdir(ns, "/d", "", take_inode, &seen));
+    assert_int_equal(seen.mode, S_IFREG | 0640);
+    become(0, 0);
+    does(chmod_to("/d", 0744));
+    become(ANN, STAFF);
+    does(ns_readdir(ns, "/d", "", take_inode, &seen));
+    assert_int_equal(seen.mode, S_IFREG);
+    assert_int_equal(seen.ino, ino);
+    assert_int_equal(seen.mtime_ns, 0);
+    assert_int_equal(seen.nlink, 0);
+}
+
 /* ---- damage ------------------------------------------------------------- */
 
 static void a_damaged_inode_is_named_and_stops_no_one_else(void **state)
@@ -243,6 +270,7 @@ int main(void)
         T(times_can_be_set),
         T(a_set_time_is_not_undone_by_earlier_writes),
         T(readdir_lists_in_order_and_goes_on_anywhere),
+        T(readdir_without_search_permission_tells_names_and_types),
         T(a_damaged_inode_is_named_and_stops_no_one_else),
         T(an_entry_without_an_inode_is_an_error),
         T(parents_in_a_ring_do_not_hang),

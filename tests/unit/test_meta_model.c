@@ -249,6 +249,13 @@ static int model_rmdir(const char *path)
     return 0;
 }
 
+static bool is_above(const struct node *node, const struct node *dir)
+{
+    while (dir != node && dir != root)
+        dir = dir->parent;
+    return dir == node;
+}
+
 static int model_rename(const char *from, const char *to)
 {
     struct place source, target;
@@ -257,19 +264,17 @@ static int model_rename(const char *from, const char *to)
         error = walk(root, to, false, 0, &target);
     if (error)
         return error;
-    if (!source.node)
-        return -ENOENT;
     if (!*source.name || !*target.name)
         return -EBUSY;
+    if (!source.node)
+        return -ENOENT;
     if (source.node == target.node)
         return 0;
     bool is_dir = source.node->kind == KIND_DIR;
-    for (struct node *up = target.dir; is_dir; up = up->parent) {
-        if (up == source.node)
-            return -EINVAL;
-        if (up == root)
-            break;
-    }
+    if (is_dir && is_above(source.node, target.dir))
+        return -EINVAL;
+    if (target.node && target.node->kind == KIND_DIR && is_above(target.node, source.dir))
+        return -ENOTEMPTY;
     if (target.node && is_dir && target.node->kind != KIND_DIR)
         return -ENOTDIR;
     if (target.node && !is_dir && target.node->kind == KIND_DIR)
