@@ -64,7 +64,7 @@ struct path {
 enum {
     PATH_FOLLOW = 1, /* always */
     PATH_AS_IS = 2,  /* never: for calls that make or remove the name itself */
-    /* Not about links: a name with a slash behind it is -EISDIR, whatever is there, as with Linux's O_CREAT. */
+    /* Not about links: a name with a slash behind it is -EISDIR, whatever is there, as with O_CREAT. */
     PATH_OF_FILE = 4,
 };
 

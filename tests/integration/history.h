@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * history.h: what several clients did to a few names at the same time, and whether it can be explained: is there
- * one order of all calls, in which no call comes before another that had ended when it began, and in which
- * each has the result that it had? That is linearizability (Herlihy and Wing, 1990).
+ * history.h: what several clients did to a few names at the same time, and whether it can be explained: is
+ * there one order of all calls, in which no call comes before another that had ended when it began, and in
+ * which each has the result that it had? That is linearizability (Herlihy and Wing, 1990).
  *
  * A history begins with none of the names there.
  */

@@ -285,7 +285,8 @@ static void what_clients_see_has_one_order(void **state)
 /* ---- the checker itself --------------------------------------------------- */
 
 /* The history of client 0 in one go, then that of client 1 at the same time or behind it. */
-static bool is_explained(const struct history_call *first, const struct history_call *second, int64_t second_began)
+static bool is_explained(const struct history_call *first, const struct history_call *second,
+                         int64_t second_began)
 {
     static struct history history;
     memset(&history, 0, sizeof history);

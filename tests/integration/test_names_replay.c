@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thousands of calls, drawn from a seed and made by several clients in turn, each also made in a local folder:
- * every result, every error, and the trees are the same. The local file system is the model.
+ * Thousands of calls, drawn from a seed and made by several clients in turn, each also made in a local
+ * folder: every result, every error, and the trees are the same. The local file system is the model.
  * WEFT_TEST_SEED repeats a run.
  */
 #include <dirent.h>
@@ -64,9 +64,15 @@ static int teardown(void **state)
 
 /* ---- one call -------------------------------------------------------------- */
 
-enum kind { MKDIR, RMDIR, CREATE, EXCLUSIVE, UNLINK, RENAME, LINK, SYMLINK, READLINK, CHMOD, TRUNCATE, WRITE, STAT, KINDS };
-static const char *const kind_names[] = {"mkdir",   "rmdir",    "create", "O_EXCL",   "unlink", "rename", "link",
-                                         "symlink", "readlink", "chmod",  "truncate", "write",  "stat"};
+#define KINDS_OF_CALLS(X)                                                                              \
+    X(MKDIR) X(RMDIR) X(CREATE) X(EXCLUSIVE) X(UNLINK) X(RENAME) X(LINK) X(SYMLINK) X(READLINK)        \
+    X(CHMOD) X(TRUNCATE) X(WRITE) X(STAT)
+#define X(name) name,
+enum kind { KINDS_OF_CALLS(X) KINDS };
+#undef X
+#define X(name) #name,
+static const char *const kind_names[] = {KINDS_OF_CALLS(X)};
+#undef X
 
 struct call {
     enum kind kind;
@@ -91,23 +97,34 @@ static mode_t random_mode(void)
     return modes[below(sizeof modes / sizeof modes[0])];
 }
 
-/* Few names, so that they meet. ".." only behind a name: the local folder has a parent, the cluster has none. */
+static void add(char path[PATH_BYTES], const char *text)
+{
+    size_t length = strlen(path);
+    snprintf(path + length, PATH_BYTES - length, "%s", text);
+}
+
+/* Few names, so that they meet. ".." only behind a name: the folders' parents are not the same. */
 static void random_path(char path[PATH_BYTES], bool plain)
 {
     static const char *const names[] = {"a", "b", "c", "d"};
-    char *at = path;
-    for (unsigned depth = 1 + below(3), i = 0; i < depth; i++) {
-        at += sprintf(at, "%s%s", i ? "/" : "", names[below(4)]);
+    unsigned depth = 1 + below(3);
+    path[0] = 0;
+    for (unsigned i = 0; i < depth; i++) {
+        if (i)
+            add(path, "/");
+        add(path, names[below(4)]);
         if (!plain && below(20) == 0)
-            at += sprintf(at, "%s", below(2) ? "/." : "/..");
+            add(path, below(2) ? "/." : "/..");
     }
     if (!plain && below(20) == 0)
-        sprintf(at, "/");
+        add(path, "/");
 }
 
 static struct call random_call(void)
 {
-    struct call call = {.kind = (enum kind)below(KINDS), .mode = random_mode(), .client = below(CLIENTS), .nofollow = below(2)};
+    struct call call = {.kind = (enum kind)below(KINDS), .mode = random_mode()};
+    call.client = below(CLIENTS);
+    call.nofollow = below(2);
     random_path(call.path, false);
     random_path(call.to, call.kind == SYMLINK);
     call.size = below(4) ? below(BYTES) : below(20);
@@ -286,8 +303,8 @@ static void both_do_the_same(void **state)
         struct outcome here = in_folder(&call), there = in_cluster(&call);
         if (here.result != there.result || strcmp(here.text, there.text) != 0 || here.mode != there.mode ||
             here.size != there.size || here.nlink != there.nlink)
-            fail_msg("call %u: %s %s %s (mode %o, size %llu): the folder says %ld, mode %o, size %llu, the cluster "
-                     "%ld, mode %o, size %llu: %s",
+            fail_msg("call %u: %s %s %s (mode %o, size %llu): the folder says %ld, mode %o, size %llu, "
+                     "the cluster %ld, mode %o, size %llu: %s",
                      i, kind_names[call.kind], call.path, call.to, call.mode, (unsigned long long)call.size,
                      here.result, here.mode, (unsigned long long)here.size, there.result, there.mode,
                      (unsigned long long)there.size, weft_error());
