@@ -36,12 +36,12 @@ memory_for()
     esac
 }
 
-# Seconds after which a program has failed. t_cache_image moves its data in pieces of 400 bytes, and takes
-# four minutes on a local folder.
+# Seconds after which a program has failed. Over MPI-IO these two move much of their data in calls of 400 and
+# of 16 bytes; the first takes four minutes on a local folder.
 seconds_for()
 {
     case $1 in
-    t_cache_image) echo 2400 ;;
+    t_cache_image | t_2Gio) echo 2400 ;;
     *) echo 1200 ;;
     esac
 }
