@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store on LMDB: a B+tree in one file, mapped for reading, written through
- * the file descriptor and flushed at every commit (none of LMDB's flags that
- * trade durability for speed is set).
+ * The store on LMDB: a B+tree in one file, flushed at every commit (none of LMDB's
+ * flags that trade durability for speed is set).
+ *
+ * A commit of a few requests changes some fifteen pages. So where it is safe they are
+ * written through the map, which costs a copy, and no system call for each. Safe means that
+ * a full disk is met as an error of fallocate(), never as SIGBUS: the file has all blocks
+ * below the map's size, which grows with it. File systems that may need more blocks for
+ * those that a file has already are written through the descriptor, and so is one that
+ * can't allocate.
  */
 #include "store.h"
 
@@ -10,24 +16,32 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "err.h"
+#include "log.h"
 
 enum { LOCK_TRIES = 20, LOCK_WAIT_MS = 100 };
 
+/* So much the file grows by at a time, or by an eighth when that is more. */
+#define GROW_BYTES_MIN (UINT64_C(16) << 20)
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
 static const char *const table_names[STORE_TABLE_COUNT] = {
-    [STORE_SETTINGS] = "settings",   [STORE_INODES] = "inodes",       [STORE_DIRENTS] = "dirents",
-    [STORE_SYMLINKS] = "symlinks",   [STORE_UNSETTLED] = "unsettled", [STORE_ORPHANS] = "orphans",
-    [STORE_REMOVALS] = "removals",   [STORE_WRITERS] = "writers",     [STORE_ANSWERS] = "answers",
-    [STORE_MEMBERS] = "members",     [STORE_POINTERS] = "pointers",
-    [STORE_HINTS] = "hints",
+    [STORE_SETTINGS] = "settings", [STORE_INODES] = "inodes",       [STORE_DIRENTS] = "dirents",
+    [STORE_SYMLINKS] = "symlinks", [STORE_UNSETTLED] = "unsettled", [STORE_ORPHANS] = "orphans",
+    [STORE_REMOVALS] = "removals", [STORE_WRITERS] = "writers",     [STORE_ANSWERS] = "answers",
+    [STORE_MEMBERS] = "members",   [STORE_POINTERS] = "pointers",   [STORE_HINTS] = "hints",
 };
 
 struct store_txn {
@@ -44,7 +58,11 @@ struct store {
     struct store_txn txn; /* there is one at a time */
     char *dir;
     uint64_t bytes_max;
+    uint64_t map_bytes; /* all of them allocated, when the map is written to */
     int lock_fd;
+    bool through_map;
+    bool did_not_fit; /* a transaction, in the map as it is */
+    bool enlarging_failed;
     bool dead;
 };
 
@@ -57,15 +75,37 @@ static struct store_bytes bytes_of(MDB_val val)
     return (struct store_bytes){.data = val.mv_data, .length = val.mv_size};
 }
 
+static uint64_t whole_pages(uint64_t bytes)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return bytes / page * page;
+}
+
+static int full(const struct store *store)
+{
+    if (store->enlarging_failed)
+        return err_set(-ENOSPC,
+                       "the metadata store in %s is full (%" PRIu64
+                       " bytes), and its file system has no space for more",
+                       store->dir, store->map_bytes);
+    if (store->through_map && store->map_bytes < whole_pages(store->bytes_max))
+        return err_set(-ENOSPC,
+                       "the metadata store in %s has no room for so much at once (%" PRIu64
+                       " bytes); it is enlarged up to metadata_bytes_max, so try again",
+                       store->dir, store->map_bytes);
+    return err_set(-ENOSPC,
+                   "the metadata store in %s is full (%" PRIu64
+                   " bytes); raise metadata_bytes_max in the configuration's limits",
+                   store->dir, store->bytes_max);
+}
+
 /* LMDB's errors are positive errnos, or its own below zero. */
 static int lmdb_error(struct store *store, int error, const char *what)
 {
     switch (error) {
     case MDB_MAP_FULL:
-        return err_set(-ENOSPC,
-                       "the metadata store in %s is full (%" PRIu64
-                       " bytes); raise metadata_bytes_max in the configuration's limits",
-                       store->dir, store->bytes_max);
+        store->did_not_fit = true;
+        return full(store);
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
@@ -130,19 +170,76 @@ static int lock(struct store *store)
     return err_sys("locking %s", path);
 }
 
-static int open_env(struct store *store)
+/* Whether blocks that a file has are never needed anew: not so where all is copied on write. */
+static bool keeps_blocks(const char *dir)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct statfs fs;
+    return statfs(dir, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == EXT4_SUPER_MAGIC ||
+                                     fs.f_type == (__fsword_t)XFS_SUPER_MAGIC);
+}
+
+static int open_env_with(struct store *store, unsigned flags)
+{
     int error = mdb_env_create(&store->env);
     if (!error)
-        error = mdb_env_set_mapsize(store->env, (size_t)store->bytes_max / page * page);
+        error = mdb_env_set_mapsize(store->env, (size_t)store->map_bytes);
     if (!error)
         error = mdb_env_set_maxdbs(store->env, STORE_TABLE_COUNT);
     /* Only this process works on it (see lock()), with one thread: LMDB's own
      * lock file, which outlives crashes, is not needed. */
     if (!error)
-        error = mdb_env_open(store->env, store->dir, MDB_NOTLS | MDB_NOLOCK | MDB_NORDAHEAD, 0600);
+        error = mdb_env_open(store->env, store->dir, MDB_NOTLS | MDB_NOLOCK | MDB_NORDAHEAD | flags, 0600);
     return error ? lmdb_error(store, error, "opening") : 0;
+}
+
+/* The file gets the blocks of what is mapped from `from` on. */
+static int allocate(struct store *store, uint64_t from, uint64_t to)
+{
+    int fd;
+    int error = mdb_env_get_fd(store->env, &fd);
+    if (error)
+        return lmdb_error(store, error, "opening");
+    while (fallocate(fd, 0, (off_t)from, (off_t)(to - from)) != 0) {
+        if (errno != EINTR)
+            return err_sys("allocating %" PRIu64 " bytes for the metadata store in %s", to - from,
+                           store->dir);
+    }
+    return 0;
+}
+
+/* As large as the file is now, and a little more if it is new. */
+static uint64_t first_map_bytes(const struct store *store)
+{
+    char path[4096];
+    struct stat file;
+    uint64_t bytes = GROW_BYTES_MIN;
+    if ((size_t)snprintf(path, sizeof path, "%s/data.mdb", store->dir) < sizeof path &&
+        stat(path, &file) == 0 && (uint64_t)file.st_size > bytes)
+        bytes = (uint64_t)file.st_size;
+    return whole_pages(bytes < store->bytes_max ? bytes : store->bytes_max);
+}
+
+static int open_env(struct store *store)
+{
+    store->map_bytes = first_map_bytes(store);
+    if (keeps_blocks(store->dir)) {
+        int error = open_env_with(store, MDB_WRITEMAP);
+        if (error)
+            return error;
+        /* LMDB knows better when more than that is in use. */
+        MDB_envinfo info;
+        mdb_env_info(store->env, &info);
+        store->map_bytes = info.me_mapsize;
+        if (allocate(store, 0, store->map_bytes) == 0) {
+            store->through_map = true;
+            return 0;
+        }
+        log_info("%s; it is written through its descriptor", err_text());
+        mdb_env_close(store->env);
+        store->env = NULL;
+    }
+    store->map_bytes = whole_pages(store->bytes_max);
+    return open_env_with(store, 0);
 }
 
 static int open_tables(struct store *store)
@@ -204,12 +301,54 @@ bool store_dead(const struct store *store)
 
 /* ---- transactions ------------------------------------------------------- */
 
+/* Enlarges the file first, then the map. When the disk has no more, what is there is used up. */
+static int enlarge(struct store *store)
+{
+    uint64_t step = store->map_bytes / 8 > GROW_BYTES_MIN ? store->map_bytes / 8 : GROW_BYTES_MIN;
+    uint64_t room = store->bytes_max - store->map_bytes;
+    uint64_t bytes = whole_pages(store->map_bytes + (step < room ? step : room));
+    bool failed_before = store->enlarging_failed;
+    store->enlarging_failed = allocate(store, store->map_bytes, bytes) < 0;
+    if (store->enlarging_failed) {
+        if (!failed_before)
+            log_warn("%s", err_text());
+        return 0;
+    }
+    int error = mdb_env_set_mapsize(store->env, (size_t)bytes);
+    if (error) {
+        store->dead = true; /* LMDB has let go of the old map */
+        return lmdb_error(store, error, "enlarging");
+    }
+    store->map_bytes = bytes;
+    return 0;
+}
+
+/* Keeps so much room in the map that a transaction hardly ever fails for want of it; one that does is
+ * run again, in parts, by whoever began it. */
+static int make_room(struct store *store)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    if (!store->through_map || store->map_bytes >= whole_pages(store->bytes_max))
+        return 0;
+    mdb_env_info(store->env, &info);
+    mdb_env_stat(store->env, &stat);
+    uint64_t left = store->map_bytes - ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+    if (left >= GROW_BYTES_MIN / 2 && !store->did_not_fit)
+        return 0;
+    store->did_not_fit = false;
+    return enlarge(store);
+}
+
 int store_begin(struct store *store, bool write, struct store_txn **out)
 {
     struct store_txn *txn = &store->txn;
     assert(txn->txn == NULL);
     *txn = (struct store_txn){.store = store, .write = write};
-    int error = mdb_txn_begin(store->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
+    int error = write ? make_room(store) : 0;
+    if (error)
+        return error;
+    error = mdb_txn_begin(store->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
     if (error) {
         txn->txn = NULL;
         return lmdb_error(store, error, "beginning a transaction in");

@@ -7,6 +7,8 @@
 #include "meta_world.h"
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static struct world world;
@@ -143,6 +145,85 @@ static void a_full_store_refuses_and_stays_whole(void **state)
     world_commit(&world);
 }
 
+/* Pieces of 100,000 bytes; 0, or the error of the first that did not fit. */
+static int fill(int from, int to)
+{
+    static char big[100000];
+    char key[32];
+    int error = 0;
+    world_begin(&world, 0, 0);
+    for (int i = from; i < to && !error; i++) {
+        snprintf(key, sizeof key, "big%d", i);
+        memset(big, i, sizeof big);
+        error = store_put(world.txn, STORE_SETTINGS, text(key), (struct store_bytes){big, sizeof big});
+    }
+    if (error)
+        store_abort(world.txn);
+    else
+        world_commit(&world);
+    return error;
+}
+
+static void assert_filled(int to)
+{
+    char key[32];
+    world_begin(&world, 0, 0);
+    for (int i = 0; i < to; i++) {
+        struct store_bytes value;
+        snprintf(key, sizeof key, "big%d", i);
+        assert_ok(store_get(world.txn, STORE_SETTINGS, text(key), &value));
+        assert_int_equal(value.length, 100000);
+        assert_int_equal(((const uint8_t *)value.data)[99999], (uint8_t)i);
+    }
+    store_abort(world.txn);
+}
+
+/* Its file begins with 16 MiB. */
+static void a_store_grows_with_what_is_put_into_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i += 10)
+        assert_ok(fill(i, i + 10));
+    assert_filled(300);
+    /* What is larger than the room that there is may have to be tried again. */
+    int error = -ENOSPC;
+    for (int tries = 0; tries < 3 && error == -ENOSPC; tries++)
+        error = fill(300, 500);
+    assert_ok(error);
+    store_close(world.store);
+    assert_ok(store_open(world.dir, WORLD_STORE_BYTES, &world.store));
+    assert_filled(500);
+}
+
+/* As a disk that is full; the store must not find out by SIGBUS. */
+static void a_file_that_can_not_grow_is_an_error(void **state)
+{
+    struct rlimit old, low;
+    struct stat file;
+    char path[4096];
+    int fitted = 0, error = 0;
+    (void)state;
+    snprintf(path, sizeof path, "%s/data.mdb", world.dir);
+    assert_int_equal(stat(path, &file), 0);
+    if (file.st_size < 16 << 20)
+        skip(); /* this file system is written to through the descriptor */
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    low = (struct rlimit){.rlim_cur = 24 << 20, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    while (fitted < 400 && !(error = fill(fitted, fitted + 10)))
+        fitted += 10;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(error, -ENOSPC);
+    assert_true(fitted > 100 && fitted < 400);
+    assert_non_null(strstr(err_text(), "no space"));
+    assert_filled(fitted);
+    /* There is space again. */
+    for (; fitted < 400; fitted += 10)
+        assert_ok(fill(fitted, fitted + 10));
+    assert_filled(400);
+}
+
 static void what_was_committed_is_there_after_opening_again(void **state)
 {
     struct ns_identity identity;
@@ -260,6 +341,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_second_server_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_store_refuses_and_stays_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_store_grows_with_what_is_put_into_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_can_not_grow_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_committed_is_there_after_opening_again, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_acknowledged_survives_kill_9, setup, teardown),
     };
