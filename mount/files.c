@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "err.h"
+#include "locks.h"
 
 /* What of the kernel's flags means anything to Weft. */
 #define OPEN_FLAGS (O_ACCMODE | O_TRUNC)
@@ -119,6 +120,7 @@ static int begin(struct mount *mount, weft_file_t *weft, struct fuse_file_info *
         (void)weft_file_close(weft);
         return error;
     }
+    file->writable = (info->flags & O_ACCMODE) != O_RDONLY;
     info->fh = (uint64_t)(uintptr_t)file;
     error = choose_caching(mount, file, info);
     if (error)
@@ -194,7 +196,7 @@ void files_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
 void files_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *info)
 {
     (void)node;
-    (void)info;
+    locks_end_owner(file_of(info), info->lock_owner);
     fuse_reply_err(req, 0);
 }
 
@@ -202,5 +204,7 @@ void files_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *info)
 {
     struct file *file = file_of(info);
     (void)node;
+    if (info->flock_release)
+        locks_end_flock(file, info->lock_owner);
     answer(req, "release", file_drop(file));
 }

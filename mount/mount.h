@@ -142,7 +142,8 @@ struct file {
     struct mount *mount;
     uint64_t ino;
     struct list_link open; /* in the node */
-    unsigned users;        /* under the table's lock */
+    bool writable;
+    unsigned users; /* under the table's lock */
 };
 
 static inline struct file *file_of(const struct fuse_file_info *info)

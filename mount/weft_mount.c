@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "locks.h"
 #include "log.h"
 
 enum { BACKGROUND_MAX = 64 };
@@ -74,6 +75,9 @@ static const struct fuse_lowlevel_ops operations = {
     .readdirplus = dirs_readplus,
     .releasedir = dirs_release,
     .fsyncdir = dirs_fsync,
+    .getlk = locks_get,
+    .setlk = locks_set,
+    .flock = locks_flock,
 };
 
 /* ---- the steps of the start ------------------------------------------------------------ */
@@ -212,7 +216,8 @@ static int run(struct mount *mount)
         return status;
     nodes_init(&mount->nodes);
     mount->timeout_s = mount->options.cache ? CACHE_TIMEOUT_S : 0;
-    if (fuse_set_signal_handlers(session) != 0)
+    status = locks_new(&mount->locks) ? failed("out of memory") : 0;
+    if (!status && fuse_set_signal_handlers(session) != 0)
         status = failed("signals can't be handled");
     if (!status)
         status = attach(session, mount->options.dir);
@@ -220,6 +225,7 @@ static int run(struct mount *mount)
         status = serve(mount, session);
     fuse_remove_signal_handlers(session);
     fuse_session_destroy(session);
+    locks_free(mount->locks);
     return status;
 }
 
