@@ -65,7 +65,7 @@ int intervals_clear(struct intervals *set, uint64_t start, uint64_t end)
 const struct interval *intervals_find(const struct intervals *set, uint64_t start, uint64_t end,
                                       bool exclusive_only)
 {
-    for (size_t i = 0; i < set->count && set->items[i].start < end; i++) {
+    for (size_t i = 0; start < end && i < set->count && set->items[i].start < end; i++) {
         const struct interval *item = &set->items[i];
         if (item->end > start && (item->exclusive || !exclusive_only))
             return item;

@@ -39,8 +39,8 @@ void locks_free(struct locks *locks);
 
 /* 0, or -EAGAIN when somebody else is in the way, or another error. Never waits for a lock. */
 int locks_try(const struct lock_ask *ask);
-/* Fills `found` (l_type, l_start, l_len, l_pid) with a lock that is in the way of the one asked for; 1 if there
- * is one, 0 if not. */
+/* Fills `found` (l_type, l_start, l_len, l_pid) with a lock that is in the way of the one asked for: 1 if
+ * there is one, 0 if not. */
 int locks_test(const struct lock_ask *ask, struct flock *found);
 
 /* All that the owner has locked of the file with fcntl(2); and what belongs to an open file. */

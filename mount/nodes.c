@@ -140,6 +140,24 @@ bool nodes_place(struct nodes *nodes, uint64_t ino, struct node_place *place)
     return known;
 }
 
+uint32_t nodes_mode(struct nodes *nodes, uint64_t ino)
+{
+    pthread_mutex_lock(&nodes->lock);
+    const struct node *node = find(nodes, ino);
+    uint32_t mode = node ? node->mode : 0;
+    pthread_mutex_unlock(&nodes->lock);
+    return mode;
+}
+
+void nodes_set_mode(struct nodes *nodes, uint64_t ino, uint32_t mode)
+{
+    pthread_mutex_lock(&nodes->lock);
+    struct node *node = find(nodes, ino);
+    if (node)
+        node->mode = mode;
+    pthread_mutex_unlock(&nodes->lock);
+}
+
 int nodes_attach(struct nodes *nodes, uint64_t ino, struct list_link *open)
 {
     pthread_mutex_lock(&nodes->lock);

@@ -55,6 +55,10 @@ void nodes_forget(struct nodes *nodes, uint64_t ino, uint64_t count);
 /* False when it is not known. */
 bool nodes_place(struct nodes *nodes, uint64_t ino, struct node_place *place);
 
+/* Its mode as it was seen last; 0 when it is not known. */
+uint32_t nodes_mode(struct nodes *nodes, uint64_t ino);
+void nodes_set_mode(struct nodes *nodes, uint64_t ino, uint32_t mode);
+
 /* A file of it is open; the link is the table's until nodes_detach(). -ENOMEM. */
 int nodes_attach(struct nodes *nodes, uint64_t ino, struct list_link *open);
 void nodes_detach(struct nodes *nodes, uint64_t ino, struct list_link *open);

@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "err.h"
@@ -67,13 +69,35 @@ static ssize_t append(weft_file_t *file, const char *bytes, size_t size)
     return count < 0 || !error ? count : error;
 }
 
+/* A program that somebody has written to must not run with its owner's rights any more. The kernel takes the
+ * bits away only where it caches. Root may write and keep them. */
+static int drop_privileges(fuse_req_t req, struct file *file)
+{
+    struct mount *mount = file->mount;
+    struct weft_attr attr;
+    struct where where;
+    if (fuse_req_ctx(req)->uid == 0 || !(nodes_mode(&mount->nodes, file->ino) & (S_ISUID | S_ISGID)))
+        return 0;
+    int error = weft_file_stat(file->weft, &attr);
+    uint32_t mode = attr.mode & ~(uint32_t)(attr.mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID);
+    if (!error && mode != attr.mode) {
+        snprintf(where.text, sizeof where.text, WEFT_INODE_PREFIX "%" PRIu64, file->ino);
+        error = weft_chmod(mount->session, where.text, mode & 07777);
+    }
+    if (!error)
+        nodes_set_mode(&mount->nodes, file->ino, mode);
+    return error;
+}
+
 void transfer_write(fuse_req_t req, fuse_ino_t node, const char *bytes, size_t size, off_t offset,
                     struct fuse_file_info *info)
 {
     weft_file_t *file = file_of(info)->weft;
     (void)node;
-    ssize_t count = info->flags & O_APPEND ? append(file, bytes, size)
-                                           : weft_file_write(file, bytes, size, (uint64_t)offset);
+    ssize_t count = drop_privileges(req, file_of(info));
+    if (count == 0)
+        count = info->flags & O_APPEND ? append(file, bytes, size)
+                                       : weft_file_write(file, bytes, size, (uint64_t)offset);
     if (count < 0)
         answer_error(req, "write", (int)count);
     else
