@@ -126,6 +126,23 @@ int weft_dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr)
     return (int)client_result(__func__, dir_next(dir, name, attr));
 }
 
+static int dir_seek(weft_dir_t *dir, const char *after)
+{
+    if (!dir || !after)
+        return err_set(-EINVAL, "the directory, or the name, is NULL");
+    if (strlen(after) > WEFT_NAME_BYTES_MAX)
+        return err_set(-ENAMETOOLONG, "a name has at most %u bytes", WEFT_NAME_BYTES_MAX);
+    snprintf(dir->name, sizeof dir->name, "%s", after);
+    dir->left = 0;
+    dir->end = false;
+    return 0;
+}
+
+int weft_dir_seek(weft_dir_t *dir, const char *after)
+{
+    return (int)client_result(__func__, dir_seek(dir, after));
+}
+
 void weft_dir_close(weft_dir_t *dir)
 {
     if (dir)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 static struct {
     enum log_level level;
     bool journal;
+    bool system;
     char who[64];
 } logger = {.level = LOG_LEVEL_WARN, .who = "weft"};
 
@@ -54,6 +56,12 @@ void log_init(const char *who, enum log_level level)
     snprintf(logger.who, sizeof logger.who, "%s", who);
     logger.level = level;
     logger.journal = stderr_is_journal();
+}
+
+void log_to_system(void)
+{
+    openlog(logger.who, LOG_PID, LOG_DAEMON);
+    logger.system = true;
 }
 
 int log_level_parse(const char *word, enum log_level *level)
@@ -111,6 +119,11 @@ void log_write(enum log_level level, const char *format, ...)
     if (wanted < 0)
         line[head] = '\0';
     make_one_line(line + head);
+    if (logger.system) {
+        syslog(levels[level].priority, "%s", line + head);
+        errno = saved_errno;
+        return;
+    }
     size_t length = head + strlen(line + head);
     if (wanted >= 0 && (size_t)wanted >= room)
         memcpy(line + length - 3, "...", 3);

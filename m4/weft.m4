@@ -130,6 +130,20 @@ AC_DEFUN([WEFT_HDF5], [
     AM_CONDITIONAL([WITH_HDF5_$1], [test "$have_hdf5_$1" = yes])
 ])
 
+# WEFT_FUSE: is there a libfuse that the mount can be built with?
+AC_DEFUN([WEFT_FUSE], [
+    have_fuse=no
+    fuse_remark=
+    AS_IF([test "x$with_fuse" = xno], [fuse_remark="--without-fuse"], [
+        PKG_CHECK_MODULES([FUSE], [fuse3 >= 3.12],
+            [have_fuse=yes
+             fuse_remark=$($PKG_CONFIG --modversion fuse3)],
+            [fuse_remark="install libfuse3-dev"])])
+    AS_IF([test "x$with_fuse" = xyes && test "$have_fuse" = no],
+        [AC_MSG_ERROR([--with-fuse: not found; $fuse_remark])])
+    AM_CONDITIONAL([WITH_FUSE], [test "$have_fuse" = yes])
+])
+
 # WEFT_SANITIZERS(LIST): "no", or a list as -fsanitize wants it.
 AC_DEFUN([WEFT_SANITIZERS], [
     AS_IF([test "x$1" != xno], [
@@ -224,6 +238,7 @@ AC_DEFUN([WEFT_SUMMARY], [
     WEFT_ROW([ROMIO driver for MPICH], [$have_mpich], [$weft_mpich_remark])
     WEFT_ROW([HDF5 driver], [$have_hdf5_SERIAL], [$hdf5_SERIAL_remark])
     WEFT_ROW([HDF5 driver, Open MPI], [$have_hdf5_OPENMPI], [$hdf5_OPENMPI_remark])
+    WEFT_ROW([FUSE mount], [$have_fuse], [$fuse_remark])
     WEFT_ROW([unit tests (CMocka)], [$have_cmocka], [$weft_cmocka_remark])
     WEFT_ROW([valgrind], [$(weft_yes_no "$VALGRIND")], [])
     WEFT_ROW([strace], [$(weft_yes_no "$STRACE")], [])

@@ -13,6 +13,8 @@ static const struct tool_command commands[] = {
     {"df", cmd_df, "[OPTION...]", "show the space of the cluster", false},
     {"run", cmd_run, "[OPTION...] [--] PROGRAM [ARGUMENT...]", "run a program with its HDF5 files on Weft",
      false},
+    {"mount", cmd_mount, "[OPTION...] DIR", "show a directory of the cluster at DIR, by FUSE", false},
+    {"umount", cmd_umount, "[OPTION...] DIR...", "take it away again", false},
     {"ls", cmd_ls, "[OPTION...] [weft:PATH...]", "list files and directories", true},
     {"stat", cmd_stat, "[OPTION...] weft:PATH...", "show all that is known of a file", true},
     {"cat", cmd_cat, "[OPTION...] weft:FILE...", "write files to standard output", true},

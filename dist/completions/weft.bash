@@ -64,6 +64,7 @@ _weft()
     fi
     case $command in
     up | down | env | status | df) ;;
+    mount | umount) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     *)
         if [[ $word == weft:* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "$(_weft_remote_paths "$word")" -- "$word")

@@ -215,6 +215,9 @@ ssize_t weft_hints_get(weft_session_t *session, const char *path, char *text, si
  */
 int weft_dir_open(weft_session_t *session, const char *path, weft_dir_t **dir);
 int weft_dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr);
+/* weft_dir_seek(): weft_dir_next() goes on with the first name behind `after`, whether or not there is an
+ * entry of that name; "" is the beginning. What is there then is asked anew. */
+int weft_dir_seek(weft_dir_t *dir, const char *after);
 void weft_dir_close(weft_dir_t *dir);
 
 /* ---- files ------------------------------------------------------------ */

@@ -202,6 +202,16 @@ static void test_directory(void **state)
     }
     assert_int_equal(weft_dir_next(dir, &name, &attr), 0);
     assert_int_equal(weft_dir_next(dir, &name, NULL), 0);
+    ok(weft_dir_seek(dir, "file01233")); /* behind one that is there */
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 1);
+    assert_string_equal(name, "file01234");
+    ok(weft_dir_seek(dir, "file00009z")); /* and behind one that is not */
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 1);
+    assert_string_equal(name, "file00010");
+    ok(weft_dir_seek(dir, ""));
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 1);
+    assert_string_equal(name, "file00000");
+    assert_int_equal(weft_dir_seek(dir, NULL), -EINVAL);
     weft_dir_close(dir);
     weft_file_close(file);
     assert_int_equal(weft_dir_open(session, "/dir/none", &dir), -ENOENT);

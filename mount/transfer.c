@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes of open files. */
+#include "mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "err.h"
+
+#define BUFFER_ALIGNMENT 4096u
+
+/* ---- a buffer for each thread ------------------------------------------------------ */
+
+static pthread_key_t buffer_key;
+
+static void make_key(void)
+{
+    pthread_key_create(&buffer_key, free);
+}
+
+/* MOUNT_IO_BYTES that stay the thread's: to get and give back a MiB for each read costs more than to read. */
+static char *thread_buffer(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_key);
+    void *buffer = pthread_getspecific(buffer_key);
+    if (!buffer && posix_memalign(&buffer, BUFFER_ALIGNMENT, MOUNT_IO_BYTES) == 0)
+        pthread_setspecific(buffer_key, buffer);
+    return buffer;
+}
+
+/* ---- reading and writing ------------------------------------------------------------ */
+
+void transfer_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *info)
+{
+    (void)node;
+    char *buffer = thread_buffer();
+    ssize_t count = buffer ? 0 : -ENOMEM;
+    if (size > MOUNT_IO_BYTES)
+        size = MOUNT_IO_BYTES;
+    if (count == 0)
+        count = weft_file_read(file_of(info)->weft, buffer, size, (uint64_t)offset);
+    if (count < 0)
+        answer_error(req, "read", (int)count);
+    else
+        fuse_reply_buf(req, buffer, (size_t)count);
+}
+
+/* Nobody else who appends is between the question for the size and the write. The kernel's offset is only
+ * what it believes to be the end. */
+static ssize_t append(weft_file_t *file, const char *bytes, size_t size)
+{
+    const struct weft_extent byte = {.offset = MOUNT_APPEND_BYTE, .length = 1};
+    weft_lock_t *lock;
+    uint64_t end = 0;
+    ssize_t count = weft_file_lock(file, &byte, 1, true, &lock);
+    if (count < 0)
+        return count;
+    count = weft_file_size(file, &end);
+    if (count == 0)
+        count = weft_file_write(file, bytes, size, end);
+    int error = weft_file_unlock(lock);
+    return count < 0 || !error ? count : error;
+}
+
+/* A program that somebody has written to must not run with its owner's rights any more. The kernel takes the
+ * bits away only where it caches. Root may write and keep them. */
+static int drop_privileges(fuse_req_t req, struct file *file)
+{
+    struct mount *mount = file->mount;
+    struct weft_attr attr;
+    struct where where;
+    if (fuse_req_ctx(req)->uid == 0 || !(nodes_mode(&mount->nodes, file->ino) & (S_ISUID | S_ISGID)))
+        return 0;
+    int error = weft_file_stat(file->weft, &attr);
+    uint32_t mode = attr.mode & ~(uint32_t)(attr.mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID);
+    if (!error && mode != attr.mode) {
+        snprintf(where.text, sizeof where.text, WEFT_INODE_PREFIX "%" PRIu64, file->ino);
+        error = weft_chmod(mount->session, where.text, mode & 07777);
+    }
+    if (!error)
+        nodes_set_mode(&mount->nodes, file->ino, mode);
+    return error;
+}
+
+void transfer_write(fuse_req_t req, fuse_ino_t node, const char *bytes, size_t size, off_t offset,
+                    struct fuse_file_info *info)
+{
+    weft_file_t *file = file_of(info)->weft;
+    (void)node;
+    ssize_t count = drop_privileges(req, file_of(info));
+    if (count == 0)
+        count = info->flags & O_APPEND ? append(file, bytes, size)
+                                       : weft_file_write(file, bytes, size, (uint64_t)offset);
+    if (count < 0)
+        answer_error(req, "write", (int)count);
+    else
+        fuse_reply_write(req, (size_t)count);
+}
+
+void transfer_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *info)
+{
+    (void)node;
+    (void)datasync; /* the size is part of the data */
+    answer(req, "fsync", weft_file_sync(file_of(info)->weft));
+}
+
+void transfer_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t offset, off_t length,
+                        struct fuse_file_info *info)
+{
+    (void)node;
+    int error =
+        mode ? -EOPNOTSUPP : weft_file_allocate(file_of(info)->weft, (uint64_t)offset, (uint64_t)length);
+    answer(req, "fallocate", error);
+}
+
+/* All of a file is data, up to the one hole at its end. The kernel asks only for these two. */
+void transfer_lseek(fuse_req_t req, fuse_ino_t node, off_t offset, int whence, struct fuse_file_info *info)
+{
+    uint64_t size;
+    (void)node;
+    int error = weft_file_size(file_of(info)->weft, &size);
+    if (!error && whence != SEEK_DATA && whence != SEEK_HOLE)
+        error = -EINVAL;
+    if (!error && (offset < 0 || (uint64_t)offset >= size))
+        error = -ENXIO;
+    if (error)
+        answer_error(req, "lseek", error);
+    else
+        fuse_reply_lseek(req, whence == SEEK_DATA ? offset : (off_t)size);
+}
+
+/* As much as goes by the thread's buffer; whoever asked goes on from there. */
+void transfer_copy(fuse_req_t req, fuse_ino_t from, off_t from_offset, struct fuse_file_info *from_info,
+                   fuse_ino_t to, off_t to_offset, struct fuse_file_info *to_info, size_t length, int flags)
+{
+    (void)from;
+    (void)to;
+    (void)flags;
+    char *buffer = thread_buffer();
+    ssize_t count = buffer ? 0 : -ENOMEM;
+    if (length > MOUNT_IO_BYTES)
+        length = MOUNT_IO_BYTES;
+    if (count == 0)
+        count = weft_file_read(file_of(from_info)->weft, buffer, length, (uint64_t)from_offset);
+    if (count > 0)
+        count = weft_file_write(file_of(to_info)->weft, buffer, (size_t)count, (uint64_t)to_offset);
+    if (count < 0)
+        answer_error(req, "copy_file_range", (int)count);
+    else
+        fuse_reply_write(req, (size_t)count);
+}
