@@ -99,26 +99,48 @@ int weft_stat(weft_session_t *session, const char *path, unsigned flags, struct 
 
 /* ---- changing --------------------------------------------------------------------- */
 
-static int set(weft_session_t *session, const char *path, struct wire_setattr *change)
+static int set(weft_session_t *session, struct wire_setattr *change)
 {
     uint8_t body[WEFT_PATH_BYTES_MAX + 128];
     struct op_call call;
+    int result = op_call_metadata(&call, session, WIRE_OP_setattr, body,
+                                  wire_encode_setattr(body, sizeof body, change));
+    op_call_free(&call);
+    return result;
+}
+
+static int set_path(weft_session_t *session, const char *path, unsigned flags, struct wire_setattr *change)
+{
     int result = client_path(path, &change->path);
     if (result < 0)
         return result;
-    result = op_call_metadata(&call, session, WIRE_OP_setattr, body,
-                              wire_encode_setattr(body, sizeof body, change));
-    op_call_free(&call);
-    return client_about(result, change->path);
+    change->flags = flags;
+    return client_about(set(session, change), change->path);
+}
+
+static int set_file(weft_file_t *file, struct wire_setattr *change)
+{
+    int result = file_check(file);
+    if (result < 0)
+        return result;
+    change->path = "";
+    change->ino = file->capability.ino;
+    return client_about(set(file->session, change), file->path);
 }
 
 int weft_chmod(weft_session_t *session, const char *path, mode_t mode)
 {
     struct wire_setattr change = {.mask = WIRE_SETATTR_MODE, .mode = mode & 07777};
-    return (int)client_result(__func__, set(session, path, &change));
+    return (int)client_result(__func__, set_path(session, path, 0, &change));
 }
 
-int weft_chown(weft_session_t *session, const char *path, uid_t uid, gid_t gid)
+int weft_file_chmod(weft_file_t *file, mode_t mode)
+{
+    struct wire_setattr change = {.mask = WIRE_SETATTR_MODE, .mode = mode & 07777};
+    return (int)client_result(__func__, set_file(file, &change));
+}
+
+static struct wire_setattr owner_change(uid_t uid, gid_t gid)
 {
     struct wire_setattr change = {0};
     if (uid != (uid_t)-1) {
@@ -129,7 +151,25 @@ int weft_chown(weft_session_t *session, const char *path, uid_t uid, gid_t gid)
         change.mask |= WIRE_SETATTR_GID;
         change.gid = gid;
     }
-    return (int)client_result(__func__, set(session, path, &change));
+    return change;
+}
+
+int weft_chown(weft_session_t *session, const char *path, uid_t uid, gid_t gid)
+{
+    struct wire_setattr change = owner_change(uid, gid);
+    return (int)client_result(__func__, set_path(session, path, 0, &change));
+}
+
+int weft_lchown(weft_session_t *session, const char *path, uid_t uid, gid_t gid)
+{
+    struct wire_setattr change = owner_change(uid, gid);
+    return (int)client_result(__func__, set_path(session, path, WEFT_STAT_NOFOLLOW, &change));
+}
+
+int weft_file_chown(weft_file_t *file, uid_t uid, gid_t gid)
+{
+    struct wire_setattr change = owner_change(uid, gid);
+    return (int)client_result(__func__, set_file(file, &change));
 }
 
 static int time_to_ns(const struct timespec *time, int64_t *ns)
@@ -147,9 +187,8 @@ static int time_to_ns(const struct timespec *time, int64_t *ns)
     return 0;
 }
 
-static int set_times(weft_session_t *session, const char *path, const struct timespec times[2])
+static int times_change(const struct timespec times[2], struct wire_setattr *change)
 {
-    struct wire_setattr change = {0};
     bool set_access = !times || times[0].tv_nsec != UTIME_OMIT;
     bool set_change = !times || times[1].tv_nsec != UTIME_OMIT;
     bool given = times && ((set_access && times[0].tv_nsec != UTIME_NOW) ||
@@ -157,21 +196,38 @@ static int set_times(weft_session_t *session, const char *path, const struct tim
     int result = 0;
 
     if (set_access)
-        change.mask |= WIRE_SETATTR_ATIME;
+        change->mask |= WIRE_SETATTR_ATIME;
     if (set_change)
-        change.mask |= WIRE_SETATTR_MTIME;
+        change->mask |= WIRE_SETATTR_MTIME;
     /* One request sets either the server's now or given times. When the two are mixed, now
      * is this machine's. */
     if (!given)
-        change.mask |= WIRE_SETATTR_NOW;
+        change->mask |= WIRE_SETATTR_NOW;
     if (given && set_access)
-        result = time_to_ns(&times[0], &change.atime_ns);
+        result = time_to_ns(&times[0], &change->atime_ns);
     if (result == 0 && given && set_change)
-        result = time_to_ns(&times[1], &change.mtime_ns);
-    return result < 0 ? result : set(session, path, &change);
+        result = time_to_ns(&times[1], &change->mtime_ns);
+    return result;
 }
 
 int weft_utimens(weft_session_t *session, const char *path, const struct timespec times[2])
 {
-    return (int)client_result(__func__, set_times(session, path, times));
+    struct wire_setattr change = {0};
+    int result = times_change(times, &change);
+    return (int)client_result(__func__, result < 0 ? result : set_path(session, path, 0, &change));
+}
+
+int weft_lutimens(weft_session_t *session, const char *path, const struct timespec times[2])
+{
+    struct wire_setattr change = {0};
+    int result = times_change(times, &change);
+    return (int)client_result(__func__,
+                              result < 0 ? result : set_path(session, path, WEFT_STAT_NOFOLLOW, &change));
+}
+
+int weft_file_utimens(weft_file_t *file, const struct timespec times[2])
+{
+    struct wire_setattr change = {0};
+    int result = times_change(times, &change);
+    return (int)client_result(__func__, result < 0 ? result : set_file(file, &change));
 }

@@ -60,6 +60,7 @@ void conf_free(struct conf *conf)
     }
     free(conf->storage);
     free(conf->transport);
+    free(conf->mount);
     free(conf->metadata_dir);
     free(conf->metadata_listen);
     free(conf->cluster_name);
@@ -357,6 +358,16 @@ static int read_log(const struct conf_source *source, const config_setting_t *ro
     return error;
 }
 
+static int read_mount(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
+{
+    int error = conf_get_string(source, root, "mount", CONF_OPTIONAL, WEFT_PATH_BYTES_MAX, &conf->mount);
+    if (error || !conf->mount)
+        return error;
+    if (conf->mount[0] != '/' || !conf->mount[strspn(conf->mount, "/")])
+        return conf_refuse(source, member(root, "mount"), "must be an absolute path below /");
+    return 0;
+}
+
 /* ---- what must differ ----------------------------------------------------- */
 
 /* Two entries of the file that would clash when their keys are the same. */
@@ -459,7 +470,7 @@ static int check_unique(const struct conf_source *source, const config_setting_t
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
     static const char *const known[] = {"cluster", "metadata", "storage",   "layout",
-                                        "limits",  "log",      "transport", NULL};
+                                        "limits",  "log",      "transport", "mount", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
     };
@@ -470,6 +481,8 @@ static int read_all(const struct conf_source *source, struct conf *conf)
     if (!error)
         error =
             conf_get_string(source, root, "transport", CONF_OPTIONAL, TRANSPORT_BYTES_MAX, &conf->transport);
+    if (!error)
+        error = read_mount(source, root, conf);
     if (!error)
         error = check_unique(source, root, conf);
     return error;

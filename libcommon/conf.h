@@ -14,6 +14,7 @@
  *   limits   = { deadline_ms = 30000; ... };
  *   log      = { level = "info"; };
  *   transport = "ucx";
+ *   mount = "/weft";
  */
 #ifndef COMMON_CONF_H
 #define COMMON_CONF_H
@@ -50,6 +51,7 @@ struct conf {
     uint64_t chunk_size;   /* default layout */
     uint32_t stripe_count; /* 0: all groups */
     char *transport;       /* "ucx" */
+    char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
 
     /* limits */
     uint32_t deadline_ms;         /* of one client request, retries included (default 30000) */

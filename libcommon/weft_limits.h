@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 2u
+#define LIMITS_PROTOCOL_VERSION 3u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u

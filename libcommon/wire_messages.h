@@ -187,7 +187,9 @@
 #define WIRE_FIELDS_readlink_reply(X) X(str, target, LIMITS_SYMLINK_MAX)
 
 #define WIRE_FIELDS_setattr(X)                                                                         \
-    X(str, path, WEFT_PATH_BYTES_MAX) /* followed */                                                   \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */                                 \
+    X(u64, ino, U64)                                                                                   \
+    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
     X(u32, mask, 0x3f)         /* WIRE_SETATTR_* */                                                    \
     X(u32, mode, 07777)                                                                                \
     X(u32, uid, U32)                                                                                   \

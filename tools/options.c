@@ -24,7 +24,7 @@ static void print_option(char letter, const char *name, const char *argument, co
 {
     char left[64];
     snprintf(left, sizeof left, "  %c%c%c --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ',
-             letter ? ',' : ' ', name, argument ? " " : "", argument ? argument : "");
+             letter ? ',' : ' ', name, argument && *argument != '[' ? " " : "", argument ? argument : "");
     printf("%-28s", left);
     if (strlen(left) > 26)
         printf("\n%28s", "");
@@ -88,6 +88,9 @@ static int take(struct tool *tool, const struct option_spec *option, const char 
     case OPTION_TEXT:
         *(const char **)option->value = text;
         return 0;
+    case OPTION_MAYBE:
+        *(const char **)option->value = text ? text : "-";
+        return 0;
     case OPTION_SIZE:
     case OPTION_CHUNK:
         if (conf_parse_size(text, option->value) == 0)
@@ -136,7 +139,9 @@ int options_parse(struct tool *tool, int argc, char **argv, const struct option_
     size_t count = count_of(options), used = 1;
 
     for (size_t i = 0; i < count && i < OPTION_COUNT_MAX; i++) {
-        int takes = options[i].argument ? required_argument : no_argument;
+        int takes = options[i].kind == OPTION_MAYBE ? optional_argument
+                    : options[i].argument           ? required_argument
+                                                    : no_argument;
         longs[i] = (struct option){options[i].name, takes, NULL, CODE_FIRST + (int)i};
         if (options[i].letter) {
             shorts[used++] = options[i].letter;

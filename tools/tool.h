@@ -84,6 +84,7 @@ bool tool_interrupted(void);
 enum option_kind {
     OPTION_FLAG,  /* bool */
     OPTION_TEXT,  /* const char * */
+    OPTION_MAYBE, /* const char *: "--name=TEXT", or "-" for "--name" alone; its argument is "[=TEXT]" */
     OPTION_SIZE,  /* uint64_t, with K, M, G, T */
     OPTION_CHUNK, /* uint64_t, a size that a chunk can have */
     OPTION_COUNT, /* uint32_t, at least 1 */

@@ -184,6 +184,9 @@ int weft_chown(weft_session_t *session, const char *path, uid_t uid, gid_t gid);
 /* weft_utimens(): UTIME_NOW and UTIME_OMIT of <sys/stat.h> in tv_nsec work as
  * in utimensat(2). */
 int weft_utimens(weft_session_t *session, const char *path, const struct timespec times[2]);
+/* weft_lchown(), weft_lutimens(): the same of the last component itself when it is a symbolic link. */
+int weft_lchown(weft_session_t *session, const char *path, uid_t uid, gid_t gid);
+int weft_lutimens(weft_session_t *session, const char *path, const struct timespec times[2]);
 int weft_truncate(weft_session_t *session, const char *path, uint64_t size);
 int weft_statfs(weft_session_t *session, struct weft_statfs *out);
 
@@ -319,6 +322,10 @@ int weft_file_allocate(weft_file_t *file, uint64_t offset, uint64_t length);
  * metadata request. */
 int weft_file_size(weft_file_t *file, uint64_t *size);
 int weft_file_stat(weft_file_t *file, struct weft_attr *attr);
+/* These are for the open file, whatever it is called by now, and as of the path calls of these names. */
+int weft_file_chmod(weft_file_t *file, mode_t mode);
+int weft_file_chown(weft_file_t *file, uid_t uid, gid_t gid);
+int weft_file_utimens(weft_file_t *file, const struct timespec times[2]);
 void weft_file_layout(const weft_file_t *file, struct weft_layout *layout);
 
 /* weft_file_ino(): the file's number, as weft_file_stat() has it: two open files of a cluster are the

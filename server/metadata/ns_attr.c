@@ -6,6 +6,7 @@
 
 #include "err.h"
 #include "records.h"
+#include "weft/weft.h"
 
 static int not_the_owner(const char *text, const char *what)
 {
@@ -68,9 +69,8 @@ static int set_times(const struct ns *ns, const struct wire_setattr *request, st
 
 int ns_setattr(struct ns *ns, const struct wire_setattr *request)
 {
-    struct path path;
-    struct inode *inode = &path.inode;
-    int error = path_resolve_existing(ns, request->path, PATH_FOLLOW, &path);
+    struct inode found, *inode = &found;
+    int error = ns_stat(ns, request->path, request->ino, request->flags & WEFT_STAT_NOFOLLOW, inode);
     if (!error && (request->mask & (WIRE_SETATTR_UID | WIRE_SETATTR_GID)))
         error = set_owner(ns, request, inode);
     if (!error && (request->mask & WIRE_SETATTR_MODE))

@@ -123,6 +123,7 @@ static void the_documented_example_is_read(void **state)
         "           memory_bytes = \"32M\"; credit_bytes = 1048576; credit_requests = 2;\n"
         "           connections_max = 9; metadata_bytes_max = \"2G\"; };\n"
         "log = { level = \"debug\"; };\n"
+        "mount = \"/scratch/weft\";\n"
         "transport = \"libfabric\";\n";
     assert_int_equal(load(text, &conf), 0);
     path_to("weft.conf");
@@ -158,6 +159,7 @@ static void the_documented_example_is_read(void **state)
     assert_int_equal(conf->metadata_bytes_max, UINT64_C(2) << 30);
     assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(conf->transport, "libfabric");
+    assert_string_equal(conf->mount, "/scratch/weft");
     assert_ptr_equal(conf_storage_by_name(conf, "s1"), &conf->storage[1]);
     assert_null(conf_storage_by_name(conf, "s2"));
     conf_free(conf);
@@ -183,6 +185,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(conf->metadata_bytes_max, UINT64_C(16) << 30);
     assert_int_equal(conf->log_level, LOG_LEVEL_INFO);
     assert_string_equal(conf->transport, "ucx");
+    assert_null(conf->mount);
     conf_free(conf);
 }
 
@@ -365,6 +368,8 @@ static void wrong_types_are_refused(void **state)
     expect_refused(CLUSTER METADATA "limits = 7;\n", 3, "limits: must be a group");
     expect_refused(CLUSTER METADATA "storage = { };\n", 3, "storage: must be a list of groups");
     expect_refused(CLUSTER METADATA "storage = ( 5 );\n", 3, "storage[0]: must be a group");
+    expect_refused(CLUSTER METADATA "mount = \"weft\";\n", 3, "mount: must be an absolute path");
+    expect_refused(CLUSTER METADATA "mount = \"//\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "transport = 5;\n", 3, "transport: must be a string");
     expect_refused(CLUSTER METADATA "transport = \"\";\n", 3, "transport: must not be empty");
     expect_refused(CLUSTER METADATA "transport = \"a-transport-of-sixteen\";\n", 3,

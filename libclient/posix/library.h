@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * library.h: libweft, loaded and connected when the first path of ours is met.
+ *
+ * A preloaded library is part of every program of a job, also of those that never touch
+ * Weft; libweft and UCX cost milliseconds to load, so they are loaded late, by
+ * dlopen(). PX_ASK(stat, path, ...) calls weft_stat() with this process's session,
+ * PX_CALL(file_read, file, ...) calls weft_file_read(); the result is the call's, or -EIO when
+ * there is no session to be had, which is then said on stderr; errno is left as it was.
+ *
+ * While a thread is inside one of them its calls of libc are libweft's and not
+ * the program's: px_is_inside. Descriptors that are made there are moved to high numbers
+ * and remembered, so that a program that gives itself a number (exec 3>file) takes none of them away.
+ */
+#ifndef POSIX_LIBRARY_H
+#define POSIX_LIBRARY_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "weft/weft.h"
+
+#define PX_LIBRARY(X)                                                                                        \
+    X(access)                                                                                                \
+    X(chmod)                                                                                                 \
+    X(chown) X(connect) X(dir_close) X(dir_next) X(dir_open) X(disconnect) X(error) X(file_allocate)         \
+        X(file_chmod) X(file_chown) X(file_close) X(file_export) X(file_import) X(file_ino) X(file_lock)     \
+            X(file_open) X(file_read) X(file_readv) X(file_size) X(file_stat) X(file_sync) X(file_truncate)  \
+                X(file_trylock) X(file_unlock) X(file_utimens) X(file_write) X(file_writev) X(lchown)        \
+                    X(link) X(lutimens) X(mkdir) X(readlink) X(rename) X(rmdir) X(stat) X(statfs) X(symlink) \
+                        X(truncate) X(unlink) X(utimens)
+
+struct px_library {
+#define PX_LIBRARY_POINTER(name) __typeof__(&weft_##name) name##_;
+    PX_LIBRARY(PX_LIBRARY_POINTER)
+#undef PX_LIBRARY_POINTER
+};
+
+extern struct px_library px_library;
+extern _Atomic(weft_session_t *) px_session;
+extern _Thread_local unsigned px_inside __attribute__((tls_model("initial-exec")));
+
+static inline bool px_is_inside(void)
+{
+    return __builtin_expect(px_inside != 0, 0);
+}
+
+/* Makes the session when there is none: 0, or -EIO. Until px_leave() the thread is inside. */
+int px_enter(void);
+static inline void px_leave(void)
+{
+    px_inside--;
+}
+
+#define PX_ASK(name, ...)                                                                \
+    ({                                                                                   \
+        int px_errno_ = errno;                                                           \
+        __typeof__(px_library.name##_(px_session, __VA_ARGS__)) px_result_ = px_enter(); \
+        if (px_result_ == 0) {                                                           \
+            px_result_ = px_library.name##_(px_session, __VA_ARGS__);                    \
+            px_leave();                                                                  \
+        }                                                                                \
+        errno = px_errno_;                                                               \
+        px_result_;                                                                      \
+    })
+#define PX_CALL(name, ...)                                                   \
+    ({                                                                       \
+        int px_errno_ = errno;                                               \
+        __typeof__(px_library.name##_(__VA_ARGS__)) px_result_ = px_enter(); \
+        if (px_result_ == 0) {                                               \
+            px_result_ = px_library.name##_(__VA_ARGS__);                    \
+            px_leave();                                                      \
+        }                                                                    \
+        errno = px_errno_;                                                   \
+        px_result_;                                                          \
+    })
+
+/* Which session it is: another number after fork() and after px_library_end(). */
+unsigned px_library_generation(void);
+/* Ends the session in an orderly way; the next call makes another one. All of its files are closed before. */
+void px_library_end(void);
+/* In a child: the session and its descriptors are the parent's. */
+void px_library_forget(void);
+
+/* A line on stderr about what this program can't have; once for each `what`. */
+void px_say_once(const char *what, const char *text);
+
+#endif
