@@ -29,7 +29,8 @@
 struct ns {
     struct store_txn *txn;
     struct opens *opens;
-    uint32_t uid, gid; /* of the caller */
+    struct ino_range *inos; /* numbers for new inodes; NULL: each is asked for from the store */
+    uint32_t uid, gid;      /* of the caller */
     int64_t now_ns;    /* CLOCK_REALTIME */
     /* the configuration's default layout, and the groups that there are */
     uint64_t chunk_size;
@@ -125,6 +126,7 @@ struct ns_open {
     uint32_t mode;
     struct layout layout; /* zero fields: the directory's default */
     const char *pool;     /* "": the directory's default */
+    bool size_open;       /* a file that is made is as after ns_size_open() */
     uint64_t dir;         /* ns_open() tells: the directory that holds the file */
 };
 /* Finds the file, or makes it, and checks the caller's permissions. Opening for writing and

@@ -82,7 +82,7 @@ int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
     inode.parent = path.parent.ino;
     inode.layout = path.parent.layout;
     memcpy(inode.pool, path.parent.pool, sizeof inode.pool);
-    error = records_ino_next(ns->txn, &inode.ino);
+    error = records_ino_next(ns->txn, ns->inos, &inode.ino);
     if (!error)
         error = inherit_hints(ns, &path, inode.ino);
     if (error)
@@ -112,7 +112,7 @@ int ns_symlink(struct ns *ns, const char *target, const char *text)
         return error;
     init(ns, &path, S_IFLNK | 0777, &inode);
     inode.size = length;
-    error = records_ino_next(ns->txn, &inode.ino);
+    error = records_ino_next(ns->txn, ns->inos, &inode.ino);
     if (!error)
         error = records_symlink_put(ns->txn, inode.ino, target);
     return error ? error : enter(ns, &path, &inode);
@@ -176,11 +176,13 @@ static int create(struct ns *ns, const struct ns_open *open, struct path *path, 
     if (error)
         return error;
     init(ns, path, S_IFREG | (open->mode & 07777), inode);
-    error = records_ino_next(ns->txn, &inode->ino);
+    error = records_ino_next(ns->txn, ns->inos, &inode->ino);
     if (error)
         return error;
     layout.seed = layout_hash(inode->ino ^ SEED_TAG);
     inode->layout = layout;
+    if (open->size_open)
+        inode->flags |= INODE_SIZE_OPEN;
     memcpy(inode->pool, pool, strlen(pool) + 1);
     return enter(ns, path, inode);
 }

@@ -7,6 +7,9 @@
 
 #include "err.h"
 
+/* Numbers of inodes that are taken from the store at once. */
+enum { INOS_TAKEN = 1024 };
+
 struct ino_key {
     uint8_t bytes[8];
 };
@@ -48,12 +51,25 @@ int records_setting_put(struct store_txn *txn, const char *name, uint64_t value)
 
 /* ---- inodes ------------------------------------------------------------- */
 
-int records_ino_next(struct store_txn *txn, uint64_t *ino)
+int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *ino)
 {
-    int error = records_setting_get(txn, SETTING_INO_NEXT, ino);
-    if (error == -ENOENT)
-        return err_set(-EUCLEAN, "the metadata store has lost its setting \"%s\"", SETTING_INO_NEXT);
-    return error ? error : records_setting_put(txn, SETTING_INO_NEXT, *ino + 1);
+    struct ino_range one = {0};
+    if (!range)
+        range = &one;
+    if (range->next == range->end) {
+        int error = records_setting_get(txn, SETTING_INO_NEXT, &range->next);
+        if (error == -ENOENT)
+            return err_set(-EUCLEAN, "the metadata store has lost its setting \"%s\"", SETTING_INO_NEXT);
+        range->end = range->next + (range == &one ? 1 : INOS_TAKEN);
+        if (!error)
+            error = records_setting_put(txn, SETTING_INO_NEXT, range->end);
+        if (error) {
+            *range = (struct ino_range){0};
+            return error;
+        }
+    }
+    *ino = range->next++;
+    return 0;
 }
 
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode)

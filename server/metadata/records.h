@@ -38,7 +38,14 @@ int records_setting_put(struct store_txn *txn, const char *name, uint64_t value)
 
 /* ---- inodes ------------------------------------------------------------- */
 
-int records_ino_next(struct store_txn *txn, uint64_t *ino);
+/* Numbers that the store has as given out already, so that not each new inode changes that
+ * setting. They are gone with the process, and must be forgotten (all zero) when a transaction is
+ * aborted that took some. */
+struct ino_range {
+    uint64_t next, end;
+};
+/* `range` may be NULL. */
+int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *ino);
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
 int records_inode_put(struct store_txn *txn, const struct inode *inode);
 int records_inode_delete(struct store_txn *txn, uint64_t ino);

@@ -47,12 +47,12 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
 }
 
 static int begin_writing(struct request *request, struct ns *ns, struct inode *inode,
-                         const struct opens_handle *handle)
+                         const struct opens_handle *handle, bool created)
 {
     struct writer writer = {.handle = opens_number(handle), .ino = inode->ino, .access = handle->access};
     memcpy(writer.client, request->from->client, sizeof writer.client);
     /* The file may have grown by writers that are gone: it was so before it got into memory. */
-    if ((inode->flags & INODE_SIZE_OPEN) && handle->file->writers == 1)
+    if ((inode->flags & INODE_SIZE_OPEN) && handle->file->writers == 1 && !created)
         handle->file->dirty = true;
     int error = ns_size_open(ns, inode);
     return error ? error : records_writer_put(ns->txn, &writer);
@@ -92,7 +92,7 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
     if (!handle)
         return error ? error : -ENOMEM;
     if (flags & WIRE_OPEN_WRITE)
-        error = begin_writing(request, ns, inode, handle);
+        error = begin_writing(request, ns, inode, handle, created);
     if (!error && ask)
         error = truncation_prepare(request, ns, inode, 0, false, opens_number(handle));
     if (error) {
@@ -111,6 +111,7 @@ int request_open(struct request *request, struct ns *ns)
         .mode = body->mode,
         .layout = {.chunk_size = body->layout.chunk_size, .stripe_count = body->layout.stripe_count},
         .pool = body->pool,
+        .size_open = body->flags & WIRE_OPEN_WRITE, /* its record is then put once, not twice */
     };
     struct inode inode;
     bool created;

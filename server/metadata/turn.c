@@ -65,7 +65,7 @@ static void set_status(struct job *job, int status)
 /* False when the transaction must be aborted. */
 static bool run_jobs(struct turn *turn, struct list *jobs, struct store_txn *txn)
 {
-    struct ns ns = {.txn = txn, .opens = turn->opens};
+    struct ns ns = {.txn = txn, .opens = turn->opens, .inos = &turn->inos};
     turn->prepare(turn->arg, &ns);
     list_each(jobs, link, after)
     {
@@ -90,10 +90,12 @@ static int transact(struct turn *turn, struct list *jobs, bool write)
         store_abort(txn);
     else
         error = store_commit(txn);
-    if (!whole || error)
+    if (!whole || error) {
         opens_rollback(turn->opens);
-    else
+        turn->inos = (struct ino_range){0};
+    } else {
         opens_commit(turn->opens);
+    }
     return whole ? error : -ECANCELED;
 }
 

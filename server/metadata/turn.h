@@ -23,6 +23,7 @@
 #include "counters.h"
 #include "list.h"
 #include "namespace.h"
+#include "records.h"
 
 struct job {
     /* Whether it may change the store; asked just before it runs. */
@@ -54,6 +55,7 @@ enum turn_count {
 struct turn {
     struct store *store;
     struct opens *opens;
+    struct ino_range inos;
     /* Fills in what all jobs of a transaction share: the time and the defaults. */
     void (*prepare)(void *arg, struct ns *ns);
     void *arg;

@@ -224,6 +224,43 @@ static void a_file_that_can_not_grow_is_an_error(void **state)
     assert_filled(400);
 }
 
+/* `count` numbers in one transaction, each larger than all before that were committed. */
+static void take_numbers(struct ino_range *range, int count, uint64_t *latest, bool commit)
+{
+    uint64_t last = *latest, ino;
+    world_begin(&world, 0, 0);
+    for (int i = 0; i < count; i++) {
+        assert_ok(records_ino_next(world.txn, range, &ino));
+        assert_true(ino > last);
+        last = ino;
+    }
+    if (commit) {
+        world_commit(&world);
+        *latest = last;
+    } else {
+        store_abort(world.txn);
+        *range = (struct ino_range){0};
+    }
+}
+
+static void no_number_of_an_inode_is_given_out_twice(void **state)
+{
+    struct ino_range range = {0}, none = {0};
+    uint64_t latest = 0;
+    (void)state;
+    take_numbers(&range, 1500, &latest, true);
+    take_numbers(&range, 3000, &latest, false);
+    take_numbers(&range, 10, &latest, true);
+    take_numbers(&range, 10, &latest, false);
+    take_numbers(&range, 10, &latest, true);
+    /* After a restart, and without a range. */
+    range = none;
+    take_numbers(&range, 10, &latest, true);
+    take_numbers(NULL, 10, &latest, true);
+    range = none;
+    take_numbers(&range, 2000, &latest, true);
+}
+
 static void what_was_committed_is_there_after_opening_again(void **state)
 {
     struct ns_identity identity;
@@ -341,6 +378,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_second_server_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_store_refuses_and_stays_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_number_of_an_inode_is_given_out_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_grows_with_what_is_put_into_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_can_not_grow_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_committed_is_there_after_opening_again, setup, teardown),
