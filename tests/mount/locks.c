@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks of two mounts on one file, which is two inodes for this kernel: only the cluster can keep the one from
- * what the other holds. Usage: locks FILE-ON-ONE FILE-ON-TWO */
+/* Locks of two mounts on one file, which is two inodes for this kernel: only the cluster can keep the one
+ * from what the other holds. Usage: locks FILE-ON-ONE FILE-ON-TWO */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

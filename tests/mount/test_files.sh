@@ -78,6 +78,10 @@ same "$(cat /dev/fd/5)" 'still there, and more'
 same "$(stat -L -c %h /dev/fd/5)" 0
 exec 5>&-
 
+# ---- what there is not, and with which errno --------------------------------------
+python=$(command -v /usr/bin/python3 || command -v python3)
+[ -z "$python" ] || step "$python" "$WEFT_TOP_SRCDIR/tests/mount/refusals.py" .
+
 # ---- directories -----------------------------------------------------------------
 mkdir many
 seq -f 'many/an entry with a name of some length %05g' 1 2500 | xargs -d '\n' touch

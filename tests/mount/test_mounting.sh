@@ -98,7 +98,7 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 fi
 
 # ---- with the kernel's cache: a change is seen by whoever opens the file later ------------
-mount_at "$two" --cache
+mount_at "$two" -o cache=auto
 printf first >"$one/cached"
 same "$(cat "$two/cached")" first
 printf second >"$one/cached"
