@@ -71,6 +71,8 @@ bool px_place_outside(const char *path, char *out, size_t room);
 
 /* ---- open.c -------------------------------------------------------------------- */
 
+/* For the memory files behind descriptors: nobody writes to them. */
+#define PX_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 /* A descriptor, or a negative errno. */
 int px_open(const struct px_place *place, int flags, mode_t mode);
 /* A new descriptor for the description, whose reference is used up. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several processes: offsets that they share, programs that inherit descriptors, appending, locks. See show.h. */
+/* Several processes: shared offsets, inherited descriptors, appending, locks. See show.h. */
 #include <fcntl.h>
 #include <limits.h>
 #include <spawn.h>
