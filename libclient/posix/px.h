@@ -149,7 +149,8 @@ bool px_sharing_is_needed(void);
 
 /* ---- process.c ----------------------------------------------------------------- */
 
-/* Closes all of libweft's files and ends the session; descriptions open theirs again when needed. */
+/* Unless other threads are inside libweft: closes all of its files and ends the session; descriptions open
+ * theirs again when needed. */
 void px_process_quiet(void);
 /* The same, with what only the end of a process has: mappings, streams, the report. */
 void px_process_finish(void);
