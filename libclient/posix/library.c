@@ -12,6 +12,7 @@
 
 struct px_library px_library;
 _Atomic(weft_session_t *) px_session;
+atomic_uint px_busy;
 _Thread_local unsigned px_inside __attribute__((tls_model("initial-exec")));
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -83,11 +84,12 @@ static int connect_session(void)
 int px_enter(void)
 {
     px_inside++;
+    atomic_fetch_add_explicit(&px_busy, 1, memory_order_acquire);
     if (__builtin_expect(px_session != NULL, 1))
         return 0;
     int result = connect_session();
     if (result < 0)
-        px_inside--;
+        px_leave();
     return result;
 }
 
@@ -132,6 +134,7 @@ static void part_marked(int fd, struct px_desc *desc, void *arg)
 void px_library_forget(void)
 {
     px_inside = 0;
+    px_busy = 0;
     pthread_mutex_init(&lock, NULL);
     if (!px_session)
         return;

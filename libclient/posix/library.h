@@ -24,9 +24,10 @@
 #define PX_LIBRARY(X)                                                                                        \
     X(access)                                                                                                \
     X(chmod)                                                                                                 \
-    X(chown) X(connect) X(dir_close) X(dir_next) X(dir_open) X(disconnect) X(error) X(file_allocate)         \
-        X(file_chmod) X(file_chown) X(file_close) X(file_export) X(file_import) X(file_ino) X(file_lock)     \
-            X(file_open) X(file_read) X(file_readv) X(file_size) X(file_stat) X(file_sync) X(file_truncate)  \
+    X(chown)                                                                                                 \
+    X(connect) X(dir_close) X(dir_next) X(dir_open) X(disconnect) X(error) X(file_allocate) X(file_chmod)    \
+        X(file_chown) X(file_close) X(file_export) X(file_import) X(file_ino) X(file_lock) X(file_open)      \
+            X(file_read) X(file_readv) X(file_size) X(file_stat) X(file_sync) X(file_truncate)               \
                 X(file_trylock) X(file_unlock) X(file_utimens) X(file_write) X(file_writev) X(lchown)        \
                     X(link) X(lutimens) X(mkdir) X(readlink) X(rename) X(rmdir) X(stat) X(statfs) X(symlink) \
                         X(truncate) X(unlink) X(utimens)
@@ -48,9 +49,11 @@ static inline bool px_is_inside(void)
 
 /* Makes the session when there is none: 0, or -EIO. Until px_leave() the thread is inside. */
 int px_enter(void);
+extern atomic_uint px_busy; /* threads inside */
 static inline void px_leave(void)
 {
     px_inside--;
+    atomic_fetch_sub_explicit(&px_busy, 1, memory_order_release);
 }
 
 #define PX_ASK(name, ...)                                                                \

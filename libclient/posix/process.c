@@ -28,7 +28,9 @@ static void close_file(int fd, struct px_desc *desc, void *arg)
 
 void px_process_quiet(void)
 {
-    if (!px_session)
+    /* Another thread may wait for a lock, or write: its session is not taken from it. The servers then
+     * take the end of the connection for what it is. */
+    if (!px_session || px_busy > 0)
         return;
     px_locks_end_all();
     px_table_each(close_file, NULL);

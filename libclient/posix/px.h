@@ -71,6 +71,8 @@ bool px_place_outside(const char *path, char *out, size_t room);
 
 /* ---- open.c -------------------------------------------------------------------- */
 
+/* For the memory files behind descriptors: nobody writes to them. */
+#define PX_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 /* A descriptor, or a negative errno. */
 int px_open(const struct px_place *place, int flags, mode_t mode);
 /* A new descriptor for the description, whose reference is used up. */
@@ -147,7 +149,8 @@ bool px_sharing_is_needed(void);
 
 /* ---- process.c ----------------------------------------------------------------- */
 
-/* Closes all of libweft's files and ends the session; descriptions open theirs again when needed. */
+/* Unless other threads are inside libweft: closes all of its files and ends the session; descriptions open
+ * theirs again when needed. */
 void px_process_quiet(void);
 /* The same, with what only the end of a process has: mappings, streams, the report. */
 void px_process_finish(void);

@@ -89,8 +89,10 @@ static void promote(int fd, struct px_desc *desc, void *arg)
         return;
     pthread_mutex_lock(&desc->lock);
     add_blob(desc);
-    struct promotion promotion = {.desc = desc, .fd = memfd_create(RECORD_NAME, MFD_CLOEXEC)};
+    struct promotion promotion = {.desc = desc,
+                                  .fd = memfd_create(RECORD_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING)};
     if (promotion.fd >= 0 && write_record(promotion.fd, desc)) {
+        PX_NEXT(fcntl)(promotion.fd, F_ADD_SEALS, PX_SEALS);
         px_table_each(replace, &promotion);
         desc->is_shared = true;
     } else {

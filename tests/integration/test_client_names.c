@@ -85,6 +85,41 @@ static void test_attributes(void **state)
     ok(weft_unlink(session, "/attr"));
 }
 
+/* By the file itself, whatever its name is by now; and by a symbolic link itself. */
+static void test_attributes_of_what_is_meant(void **state)
+{
+    (void)state;
+    struct weft_attr attr;
+    const struct timespec times[2] = {{.tv_sec = 3, .tv_nsec = 4}, {.tv_sec = 5}};
+    weft_file_t *file = open_file(session, "/meant", O_WRONLY | O_CREAT);
+    ok(weft_rename(session, "/meant", "/moved"));
+    weft_file_close(open_file(session, "/meant", O_WRONLY | O_CREAT)); /* another one of the first name */
+    ok(weft_chmod(session, "/meant", 0604));
+    ok(weft_file_chmod(file, 0640));
+    ok(weft_file_chown(file, getuid(), (gid_t)-1));
+    ok(weft_file_utimens(file, times));
+    ok(weft_stat(other, "/moved", 0, &attr));
+    assert_int_equal(attr.mode & 07777, 0640);
+    assert_true(attr.atime_ns == INT64_C(3000000004) && attr.mtime_ns == INT64_C(5000000000));
+    ok(weft_stat(other, "/meant", 0, &attr));
+    assert_int_equal(attr.mode & 07777, 0604);
+    ok(weft_unlink(session, "/moved"));
+    ok(weft_file_chmod(file, 0600));
+    ok(weft_file_stat(file, &attr));
+    assert_int_equal(attr.mode & 07777, 0600);
+    weft_file_close(file);
+
+    ok(weft_symlink(session, "nowhere", "/link"));
+    ok(weft_lutimens(session, "/link", times));
+    ok(weft_lchown(session, "/link", getuid(), (gid_t)-1));
+    ok(weft_stat(other, "/link", WEFT_STAT_NOFOLLOW, &attr));
+    assert_true(attr.mtime_ns == INT64_C(5000000000));
+    assert_int_equal(weft_utimens(session, "/link", times), -ENOENT);
+    assert_int_equal(weft_chown(session, "/link", getuid(), (gid_t)-1), -ENOENT);
+    ok(weft_unlink(session, "/link"));
+    ok(weft_unlink(session, "/meant"));
+}
+
 static void test_layouts(void **state)
 {
     (void)state;
@@ -230,8 +265,12 @@ static void test_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names), cmocka_unit_test(test_attributes), cmocka_unit_test(test_layouts),
-        cmocka_unit_test(test_hints), cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_attributes_of_what_is_meant),
+        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_directory),
     };
     return cmocka_run_group_tests_name("client_names", tests, pair_setup, pair_teardown);
 }

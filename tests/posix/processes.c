@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several processes: offsets that they share, programs that inherit descriptors, appending, locks. See show.h. */
+/* Several processes: shared offsets, inherited descriptors, appending, locks. See show.h. */
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -286,6 +287,33 @@ static void whole_files(void)
     unlink("locked");
 }
 
+static void *wait_for_lock(void *arg)
+{
+    int fd = *(int *)arg;
+    try(fd, F_SETLKW, F_WRLCK, 0, 0);
+    return NULL;
+}
+
+/* A process ends while one of its threads waits for a lock that nobody gives back. */
+static void ending_while_waiting(void)
+{
+    int fd = open("held", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    SHOW(try(fd, F_SETLK, F_WRLCK, 0, 0));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        int own = open("held", O_RDWR);
+        pthread_create(&thread, NULL, wait_for_lock, &own);
+        usleep(200000);
+        exit(7);
+    }
+    SHOW(status_of(child));
+    SHOW(try(fd, F_SETLK, F_UNLCK, 0, 0));
+    close(fd);
+    unlink("held");
+}
+
 int main(int argc, char **argv)
 {
     self = argv[0];
@@ -300,5 +328,6 @@ int main(int argc, char **argv)
     locks();
     waiting();
     whole_files();
+    ending_while_waiting();
     return 0;
 }

@@ -84,6 +84,26 @@ both bash "$scratch/redirect.sh" FOLDER/r
 both sh -c 'cd FOLDER/r && echo "$PWD" && /bin/pwd && cd .. && pwd && cd "$OLDPWD" && ls'
 same_trees
 
+echo "streams of C++"
+cat >"$scratch/streams.cc" <<'END'
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+int main(int, char **argv)
+{
+    std::string line, last;
+    while (std::getline(std::cin, line))
+        last = line;
+    std::ofstream(argv[1]) << "to a file\n";
+    std::getline(std::ifstream(argv[1]), line);
+    std::cout << last << ", " << line << ", " << std::filesystem::file_size(argv[1]) << std::endl;
+}
+END
+if command -v c++ >/dev/null && c++ -std=c++17 "$scratch/streams.cc" -o "$scratch/streams"; then
+    both sh -c "seq 5 >FOLDER/in; $scratch/streams FOLDER/file <FOLDER/in >FOLDER/out; cat FOLDER/out"
+fi
+
 echo "away with it"
 both sh -c 'rm -r FOLDER/*'
 same_trees
