@@ -107,7 +107,7 @@ static void weft_backend_initialize(aiori_mod_opt_t *options)
         .stripe_count = (uint32_t)own->stripe_count,
     };
     if (weft_connect(own->conf, &session) < 0)
-        ERRF("%s; name the cluster by --weft.conf or WEFT_CONF", weft_error());
+        ERRF("%s (or by --weft.conf)", weft_error());
 }
 
 static void weft_backend_finalize(aiori_mod_opt_t *options)
