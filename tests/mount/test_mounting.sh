@@ -8,6 +8,11 @@ begin
 weft mkdir weft:/sub weft:/sub/inner
 weft chmod 777 weft:/sub
 
+not()
+{
+    ! "$@"
+}
+
 # ---- refusals ------------------------------------------------------------------
 third=$scratch/third
 mkdir "$third"
@@ -58,6 +63,12 @@ if [ "$(id -u)" -eq 0 ] && command -v mount.fuse3 >/dev/null; then
     same "$(ls "$third")" inner
     expect 0 umount "$third"
 fi
+
+# ---- a process that was killed leaves a mount behind that can be taken away ----------------
+mount_at "$third"
+kill -9 "$(pgrep -f "weft-mount .*$third\$")"
+within 10 not ls "$third"
+expect 0 weft umount "$third"
 
 # ---- in the foreground; a signal ends it ---------------------------------------------
 weft mount --foreground "$third" 2>"$scratch/foreground.mount-log" &

@@ -20,6 +20,7 @@ touch -d '2021-05-06 07:08:09.5 UTC' "$tree/numbers"
 
 step cp -a "$tree" copy
 step diff -r "$tree" "$two/copy"
+sleep 1 # the last closes have been told
 same "$(stat -c '%a %.Y' copy/sub copy/numbers | tr '\n' ' ')" "$(stat -c '%a %.Y' "$tree/sub" "$tree/numbers" | tr '\n' ' ')"
 step tar -C "$tree" --format=posix -cf archive.tar .
 mkdir unpacked
