@@ -61,8 +61,12 @@ int size_complete(weft_session_t *session, struct wire_attr *attr, const struct 
         return result;
     attr->size = of.fan.end;
     attr->bytes = of.fan.bytes;
-    if (of.fan.mtime_ns > attr->mtime_ns)
+    /* As the metadata server will settle it: a time that was set holds until the next write. */
+    if (of.fan.mtime_ns > attr->mtime_base_ns) {
         attr->mtime_ns = of.fan.mtime_ns;
+        if (attr->ctime_ns < of.fan.mtime_ns)
+            attr->ctime_ns = of.fan.mtime_ns;
+    }
     return 0;
 }
 

@@ -138,6 +138,7 @@
     X(u32, gid, U32)                                                                                   \
     X(i64, atime_ns, 0)                                                                                \
     X(i64, mtime_ns, 0)                                                                                \
+    X(i64, mtime_base_ns, 0)   /* with size_open: writes no later than this have not changed mtime */  \
     X(i64, ctime_ns, 0)                                                                                \
     X(layout, layout, 0)                                                                               \
     X(str, pool, WEFT_POOL_BYTES_MAX)

@@ -158,6 +158,7 @@ void inode_attr(const struct inode *inode, struct wire_attr *attr)
         .gid = inode->gid,
         .atime_ns = inode->atime_ns,
         .mtime_ns = inode->mtime_ns,
+        .mtime_base_ns = inode->mtime_base_ns,
         .ctime_ns = inode->ctime_ns,
         .layout = {.chunk_size = inode->layout.chunk_size,
                    .seed = inode->layout.seed,

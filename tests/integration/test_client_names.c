@@ -120,6 +120,31 @@ static void test_attributes_of_what_is_meant(void **state)
     ok(weft_unlink(session, "/meant"));
 }
 
+/* The storage servers know when it was written last, the metadata server that somebody said otherwise. */
+static void test_mtime_of_a_file_that_is_written(void **state)
+{
+    (void)state;
+    const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 2000}};
+    struct weft_attr attr;
+    weft_file_t *file = open_file(session, "/written", O_WRONLY | O_CREAT);
+    assert_int_equal(weft_file_write(file, "abc", 3, 0), 3);
+    ok(weft_stat(other, "/written", 0, &attr));
+    assert_true(attr.mtime_ns > INT64_C(1600000000) * 1000000000);
+    ok(weft_utimens(other, "/written", times));
+    ok(weft_stat(session, "/written", 0, &attr));
+    assert_true(attr.mtime_ns == INT64_C(2000) * 1000000000);
+    assert_int_equal(attr.size, 3);
+    assert_int_equal(weft_file_write(file, "d", 1, 3), 1);
+    ok(weft_stat(other, "/written", 0, &attr));
+    assert_true(attr.mtime_ns > INT64_C(1600000000) * 1000000000);
+    ok(weft_file_utimens(file, times));
+    ok(weft_file_close(file));
+    ok(weft_stat(other, "/written", 0, &attr));
+    assert_true(attr.mtime_ns == INT64_C(2000) * 1000000000);
+    assert_int_equal(attr.size, 4);
+    ok(weft_unlink(session, "/written"));
+}
+
 static void test_layouts(void **state)
 {
     (void)state;
@@ -267,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_mtime_of_a_file_that_is_written),
         cmocka_unit_test(test_attributes_of_what_is_meant),
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_hints),
