@@ -97,6 +97,33 @@ int weft_stat(weft_session_t *session, const char *path, unsigned flags, struct 
     return (int)client_result(__func__, stat_path(session, path, flags, attr));
 }
 
+static struct timespec time_of(int64_t ns)
+{
+    struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    if (time.tv_nsec < 0) {
+        time.tv_sec--;
+        time.tv_nsec += 1000000000;
+    }
+    return time;
+}
+
+void weft_attr_stat(const struct weft_attr *attr, struct stat *stat)
+{
+    *stat = (struct stat){
+        .st_ino = attr->ino,
+        .st_mode = attr->mode,
+        .st_nlink = attr->nlink,
+        .st_uid = attr->uid,
+        .st_gid = attr->gid,
+        .st_size = (off_t)attr->size,
+        .st_blocks = (blkcnt_t)((attr->bytes + 511) / 512),
+        .st_blksize = 1 << 20,
+        .st_atim = time_of(attr->atime_ns),
+        .st_mtim = time_of(attr->mtime_ns),
+        .st_ctim = time_of(attr->ctime_ns),
+    };
+}
+
 /* ---- changing --------------------------------------------------------------------- */
 
 static int set(weft_session_t *session, struct wire_setattr *change)

@@ -51,30 +51,3 @@ void answer(fuse_req_t req, const char *what, int error)
     else
         fuse_reply_err(req, 0);
 }
-
-static struct timespec time_of(int64_t ns)
-{
-    struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-    if (time.tv_nsec < 0) {
-        time.tv_sec--;
-        time.tv_nsec += 1000000000;
-    }
-    return time;
-}
-
-void answer_stat(const struct weft_attr *attr, struct stat *stat)
-{
-    *stat = (struct stat){
-        .st_ino = attr->ino,
-        .st_mode = attr->mode,
-        .st_nlink = attr->nlink,
-        .st_uid = attr->uid,
-        .st_gid = attr->gid,
-        .st_size = (off_t)attr->size,
-        .st_blocks = (blkcnt_t)((attr->bytes + 511) / 512),
-        .st_blksize = (blksize_t)MOUNT_IO_BYTES,
-        .st_atim = time_of(attr->atime_ns),
-        .st_mtim = time_of(attr->mtime_ns),
-        .st_ctim = time_of(attr->ctime_ns),
-    };
-}

@@ -21,7 +21,7 @@ static void answer_attr(fuse_req_t req, const char *what, fuse_ino_t node)
         return;
     }
     nodes_set_mode(&mount->nodes, attr.ino, attr.mode);
-    answer_stat(&attr, &stat);
+    weft_attr_stat(&attr, &stat);
     fuse_reply_attr(req, &stat, mount->timeout_s);
 }
 

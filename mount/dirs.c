@@ -182,7 +182,7 @@ static int put_entry(fuse_req_t req, struct directory *directory, struct listing
     if (listing->plus)
         error = where_enter(mount, directory->node, directory->name, &directory->attr, &entry);
     else
-        answer_stat(&directory->attr, &entry.attr);
+        weft_attr_stat(&directory->attr, &entry.attr);
     if (error)
         return error;
     *full = !put(req, listing, directory->name, &entry, next_offset);

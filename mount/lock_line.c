@@ -227,7 +227,7 @@ static struct lock_ask ask_of(const struct fuse_file_info *info, const struct fl
         .release = lock->l_type == F_UNLCK,
         .exclusive = lock->l_type == F_WRLCK,
         .start = start,
-        .end = end < MOUNT_WHOLE_BYTE ? end : MOUNT_WHOLE_BYTE,
+        .end = end < WEFT_LOCK_WHOLE ? end : WEFT_LOCK_WHOLE,
     };
 }
 
@@ -260,8 +260,8 @@ void locks_flock(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *info, i
         .whole = true,
         .release = (operation & LOCK_UN) != 0,
         .exclusive = (operation & LOCK_EX) != 0,
-        .start = MOUNT_WHOLE_BYTE,
-        .end = MOUNT_WHOLE_BYTE + 1,
+        .start = WEFT_LOCK_WHOLE,
+        .end = WEFT_LOCK_WHOLE + 1,
     };
     (void)node;
     set(req, &ask, !(operation & LOCK_NB));

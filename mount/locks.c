@@ -406,7 +406,7 @@ int locks_test(const struct lock_ask *ask, struct flock *found)
         found->l_type = lock && !lock->exclusive ? F_RDLCK : F_WRLCK;
         found->l_whence = SEEK_SET;
         found->l_start = (off_t)start;
-        found->l_len = end >= MOUNT_WHOLE_BYTE ? 0 : (off_t)(end - start);
+        found->l_len = end >= WEFT_LOCK_WHOLE ? 0 : (off_t)(end - start);
         found->l_pid = holder ? holder->pid : 0;
         error = 1;
     }

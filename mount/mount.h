@@ -27,11 +27,7 @@
 #include "weft/weft.h"
 
 /* The largest request of the kernel. */
-#define MOUNT_IO_BYTES    ((size_t)1 << 20)
-/* Locks of whole files and of appending writers are on bytes that no file has: the preload library
- * uses the same ones. Ranges "to the end of the file" stop before them. */
-#define MOUNT_APPEND_BYTE ((uint64_t)INT64_MAX - 1)
-#define MOUNT_WHOLE_BYTE  ((uint64_t)INT64_MAX - 2)
+#define MOUNT_IO_BYTES ((size_t)1 << 20)
 
 struct locks;
 
@@ -92,7 +88,6 @@ void ready_name(const char *dir);
 void answer_error(fuse_req_t req, const char *what, int error);
 /* 0 or an error. */
 void answer(fuse_req_t req, const char *what, int error);
-void answer_stat(const struct weft_attr *attr, struct stat *stat);
 
 /* ---- where.c: from nodes to libweft's paths ---------------------------------- */
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,38 +51,18 @@ void transfer_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, s
         fuse_reply_buf(req, buffer, (size_t)count);
 }
 
-/* Nobody else who appends is between the question for the size and the write. The kernel's offset is only
- * what it believes to be the end. */
-static ssize_t append(weft_file_t *file, const char *bytes, size_t size)
-{
-    const struct weft_extent byte = {.offset = MOUNT_APPEND_BYTE, .length = 1};
-    weft_lock_t *lock;
-    uint64_t end = 0;
-    ssize_t count = weft_file_lock(file, &byte, 1, true, &lock);
-    if (count < 0)
-        return count;
-    count = weft_file_size(file, &end);
-    if (count == 0)
-        count = weft_file_write(file, bytes, size, end);
-    int error = weft_file_unlock(lock);
-    return count < 0 || !error ? count : error;
-}
-
 /* A program that somebody has written to must not run with its owner's rights any more. The kernel takes the
  * bits away only where it caches. Root may write and keep them. */
 static int drop_privileges(fuse_req_t req, struct file *file)
 {
     struct mount *mount = file->mount;
     struct weft_attr attr;
-    struct where where;
     if (fuse_req_ctx(req)->uid == 0 || !(nodes_mode(&mount->nodes, file->ino) & (S_ISUID | S_ISGID)))
         return 0;
     int error = weft_file_stat(file->weft, &attr);
     uint32_t mode = attr.mode & ~(uint32_t)(attr.mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID);
-    if (!error && mode != attr.mode) {
-        snprintf(where.text, sizeof where.text, WEFT_INODE_PREFIX "%" PRIu64, file->ino);
-        error = weft_chmod(mount->session, where.text, mode & 07777);
-    }
+    if (!error && mode != attr.mode)
+        error = weft_file_chmod(file->weft, mode & 07777);
     if (!error)
         nodes_set_mode(&mount->nodes, file->ino, mode);
     return error;
@@ -94,9 +73,11 @@ void transfer_write(fuse_req_t req, fuse_ino_t node, const char *bytes, size_t s
 {
     weft_file_t *file = file_of(info)->weft;
     (void)node;
+    /* The kernel's offset is only what it believes to be the end. */
+    const struct iovec iov = {(void *)bytes, size};
     ssize_t count = drop_privileges(req, file_of(info));
     if (count == 0)
-        count = info->flags & O_APPEND ? append(file, bytes, size)
+        count = info->flags & O_APPEND ? weft_file_append(file, &iov, 1, NULL)
                                        : weft_file_write(file, bytes, size, (uint64_t)offset);
     if (count < 0)
         answer_error(req, "write", (int)count);

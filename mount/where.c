@@ -70,6 +70,6 @@ int where_enter(struct mount *mount, fuse_ino_t dir, const char *name, const str
     entry->ino = attr->ino;
     entry->generation = 1; /* numbers are never used again */
     entry->attr_timeout = entry->entry_timeout = mount->timeout_s;
-    answer_stat(attr, &entry->attr);
+    weft_attr_stat(attr, &entry->attr);
     return nodes_enter(&mount->nodes, &seen);
 }

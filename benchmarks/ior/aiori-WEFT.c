@@ -254,12 +254,6 @@ static int weft_backend_access(const char *path, int mode, aiori_mod_opt_t *opti
     return is_dry() ? 0 : with_errno(weft_access(session, path, mode));
 }
 
-static void time_of(int64_t ns, struct timespec *time)
-{
-    time->tv_sec = ns / 1000000000;
-    time->tv_nsec = ns % 1000000000;
-}
-
 static int weft_backend_stat(const char *path, struct stat *out, aiori_mod_opt_t *options)
 {
     struct weft_attr attr;
@@ -269,18 +263,9 @@ static int weft_backend_stat(const char *path, struct stat *out, aiori_mod_opt_t
     int result = weft_stat(session, path, 0, &attr);
     if (result < 0)
         return with_errno(result);
-    memset(out, 0, sizeof *out);
-    out->st_ino = attr.ino;
-    out->st_mode = attr.mode;
-    out->st_nlink = attr.nlink;
-    out->st_uid = attr.uid;
-    out->st_gid = attr.gid;
-    out->st_size = (off_t)attr.size;
-    out->st_blocks = (blkcnt_t)((attr.bytes + 511) / 512);
-    out->st_blksize = (blksize_t)(attr.layout.chunk_size ? attr.layout.chunk_size : STATFS_BLOCK);
-    time_of(attr.atime_ns, &out->st_atim);
-    time_of(attr.mtime_ns, &out->st_mtim);
-    time_of(attr.ctime_ns, &out->st_ctim);
+    weft_attr_stat(&attr, out);
+    if (attr.layout.chunk_size)
+        out->st_blksize = (blksize_t)attr.layout.chunk_size;
     return 0;
 }
 

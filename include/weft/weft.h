@@ -31,6 +31,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -166,6 +167,9 @@ void weft_disconnect(weft_session_t *session);
 #define WEFT_STAT_NOFOLLOW 1u /* do not follow the last component */
 
 int weft_stat(weft_session_t *session, const char *path, unsigned flags, struct weft_attr *attr);
+/* weft_attr_stat(): what these tell, as stat(2) has it. st_dev is 0, st_blksize a size that is worth being
+ * read at once. Sends nothing. */
+void weft_attr_stat(const struct weft_attr *attr, struct stat *stat);
 int weft_access(weft_session_t *session, const char *path, int mode); /* R_OK, W_OK, X_OK, F_OK */
 int weft_mkdir(weft_session_t *session, const char *path, mode_t mode);
 int weft_rmdir(weft_session_t *session, const char *path);
@@ -250,6 +254,14 @@ ssize_t weft_file_read(weft_file_t *file, void *buffer, size_t length, uint64_t 
 ssize_t weft_file_write(weft_file_t *file, const void *buffer, size_t length, uint64_t offset);
 ssize_t weft_file_readv(weft_file_t *file, const struct iovec *iov, size_t iov_count, uint64_t offset);
 ssize_t weft_file_writev(weft_file_t *file, const struct iovec *iov, size_t iov_count, uint64_t offset);
+
+/*
+ * weft_file_append(): writes behind the end of the file, and tells in *offset where (it may be NULL). No
+ * two appends of any clients get the same place. Other writes may get behind the end meanwhile. The file's
+ * size is asked for under a lock of one byte that no file has, WEFT_LOCK_APPEND: four requests for now.
+ * Errors: as of weft_file_write(), weft_file_size() and weft_file_lock().
+ */
+ssize_t weft_file_append(weft_file_t *file, const struct iovec *iov, size_t iov_count, uint64_t *offset);
 
 /*
  * List I/O: the bytes of the memory pieces, in their order, go to or come from
@@ -358,6 +370,11 @@ ssize_t weft_file_export(weft_file_t *file, void *blob, size_t size);
 int weft_file_import(weft_session_t *session, const void *blob, size_t length, weft_file_t **file);
 
 /* ---- locks and shared pointers ---------------------------------------- */
+
+#define WEFT_LOCK_APPEND ((uint64_t)INT64_MAX - 1) /* what weft_file_append() locks */
+/* What interfaces lock for a whole file, as flock(2) does, aside from ranges of its bytes. A range that goes
+ * to the end of the file, wherever that will be, ends before it. */
+#define WEFT_LOCK_WHOLE  ((uint64_t)INT64_MAX - 2)
 
 /*
  * weft_file_lock(): locks the bytes of all `extents` at once, so that nobody waits

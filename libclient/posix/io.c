@@ -40,11 +40,9 @@ ssize_t px_read_at(struct px_desc *desc, const struct iovec *iov, size_t count, 
     return result;
 }
 
-static ssize_t write_file(struct px_desc *desc, weft_file_t *file, const struct iovec *iov, size_t count,
-                          uint64_t offset)
+/* What a write that ended with `result` has to do before the program hears of it. */
+static ssize_t has_written(struct px_desc *desc, weft_file_t *file, ssize_t result)
 {
-    ssize_t result = count == 1 ? PX_CALL(file_write, file, iov->iov_base, iov->iov_len, offset)
-                                : PX_CALL(file_writev, file, iov, count, offset);
     if (result > 0)
         atomic_fetch_add_explicit(&px_bytes_written, (unsigned long)result, memory_order_relaxed);
     if (result > 0 && (desc->flags & (O_SYNC | O_DSYNC))) {
@@ -52,27 +50,6 @@ static ssize_t write_file(struct px_desc *desc, weft_file_t *file, const struct 
         result = error < 0 ? error : result;
     }
     return result;
-}
-
-/* Everyone who appends locks the same byte, far behind all that a file can hold, so nobody writes
- * between the question where the end is and the bytes. An operation of the storage
- * servers would need one message instead of four, and is to come. */
-static ssize_t append(struct px_desc *desc, weft_file_t *file, const struct iovec *iov, size_t count,
-                      off_t *end)
-{
-    const struct weft_extent byte = {PX_LOCKS_APPEND_BYTE, 1};
-    weft_lock_t *lock;
-    uint64_t size;
-    int error = PX_CALL(file_lock, file, &byte, 1, true, &lock);
-    if (error < 0)
-        return error;
-    ssize_t result = PX_CALL(file_size, file, &size);
-    if (result == 0)
-        result = write_file(desc, file, iov, count, size);
-    error = PX_CALL(file_unlock, lock);
-    if (result > 0)
-        *end = (off_t)size + result;
-    return result >= 0 && error < 0 ? error : result;
 }
 
 static ssize_t write_at(struct px_desc *desc, const struct iovec *iov, size_t count, off_t offset, off_t *end)
@@ -86,10 +63,15 @@ static ssize_t write_at(struct px_desc *desc, const struct iovec *iov, size_t co
     ssize_t result = px_open_file(desc, &file);
     if (total <= 0 || result < 0)
         return result < 0 ? result : total;
+    uint64_t start = (uint64_t)offset;
     if (desc->flags & O_APPEND)
-        return append(desc, file, iov, count, end);
-    result = write_file(desc, file, iov, count, (uint64_t)offset);
-    *end = offset + (result > 0 ? result : 0);
+        result = PX_CALL(file_append, file, iov, count, &start);
+    else if (count == 1)
+        result = PX_CALL(file_write, file, iov->iov_base, iov->iov_len, start);
+    else
+        result = PX_CALL(file_writev, file, iov, count, start);
+    result = has_written(desc, file, result);
+    *end = (off_t)start + (result > 0 ? result : 0);
     return result;
 }
 

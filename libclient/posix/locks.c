@@ -190,7 +190,7 @@ static int look(const struct wish *wish, struct flock *out)
         out->l_type = is_shared_free ? F_RDLCK : F_WRLCK;
         out->l_whence = SEEK_SET;
         out->l_start = (off_t)probe.start;
-        out->l_len = probe.end >= PX_LOCKS_WHOLE_BYTE ? 0 : (off_t)(probe.end - probe.start);
+        out->l_len = probe.end >= WEFT_LOCK_WHOLE ? 0 : (off_t)(probe.end - probe.start);
         out->l_pid = -1;
         result = 0;
     }
@@ -224,7 +224,7 @@ static int range_of(struct px_desc *desc, int fd, const struct flock *lock_asked
     wish->start = (uint64_t)start;
     /* "To the end" leaves out the bytes that this library has a use of its own for. */
     wish->end =
-        lock_asked->l_len == 0 || (uint64_t)end > PX_LOCKS_WHOLE_BYTE ? PX_LOCKS_WHOLE_BYTE : (uint64_t)end;
+        lock_asked->l_len == 0 || (uint64_t)end > WEFT_LOCK_WHOLE ? WEFT_LOCK_WHOLE : (uint64_t)end;
     return wish->start < wish->end ? 0 : -EINVAL;
 }
 
@@ -318,7 +318,7 @@ static int file_for(struct px_desc *desc, bool is_exclusive, weft_file_t **file)
 
 static int lock_whole(struct px_desc *desc, int operation)
 {
-    struct px_interval item = {PX_LOCKS_WHOLE_BYTE, PX_LOCKS_WHOLE_BYTE + 1, false, false, NULL};
+    struct px_interval item = {WEFT_LOCK_WHOLE, WEFT_LOCK_WHOLE + 1, false, false, NULL};
     int kind = operation & ~LOCK_NB;
     weft_file_t *file;
     if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)

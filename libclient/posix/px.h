@@ -119,9 +119,6 @@ void px_locks_closed(uint64_t ino);
 void px_locks_end_whole(struct px_desc *desc);
 void px_locks_forget(void);
 void px_locks_end_all(void);
-/* The byte that an appending write locks, to know where the end is while it writes. */
-#define PX_LOCKS_APPEND_BYTE ((uint64_t)INT64_MAX - 1)
-#define PX_LOCKS_WHOLE_BYTE  ((uint64_t)INT64_MAX - 2)
 
 /* ---- mappings.c ---------------------------------------------------------------- */
 

@@ -9,17 +9,6 @@
 #define FILESYSTEM_MAGIC 0x57656674 /* "Weft": no program takes it for one whose habits it knows */
 #define BLOCK_BYTES      512
 #define IO_BYTES         (1 << 20) /* what is worth being read at once */
-#define NS               INT64_C(1000000000)
-
-static struct timespec time_of(int64_t ns)
-{
-    int64_t seconds = ns / NS, rest = ns % NS;
-    if (rest < 0) {
-        rest += NS;
-        seconds--;
-    }
-    return (struct timespec){.tv_sec = seconds, .tv_nsec = rest};
-}
 
 /* Space that is in use is not always known: programs take a file of no blocks for an empty one. */
 static uint64_t blocks_of(const struct weft_attr *attr)
@@ -30,20 +19,9 @@ static uint64_t blocks_of(const struct weft_attr *attr)
 
 void px_stat_fill(const struct weft_attr *attr, struct stat *out)
 {
-    *out = (struct stat){
-        .st_dev = PX_DEVICE,
-        .st_ino = attr->ino,
-        .st_mode = attr->mode,
-        .st_nlink = attr->nlink,
-        .st_uid = attr->uid,
-        .st_gid = attr->gid,
-        .st_size = (off_t)attr->size,
-        .st_blksize = IO_BYTES,
-        .st_blocks = (blkcnt_t)blocks_of(attr),
-        .st_atim = time_of(attr->atime_ns),
-        .st_mtim = time_of(attr->mtime_ns),
-        .st_ctim = time_of(attr->ctime_ns),
-    };
+    px_library.attr_stat_(attr, out); /* it was loaded for asking, and a call of it needs no session */
+    out->st_dev = PX_DEVICE;
+    out->st_blocks = (blkcnt_t)blocks_of(attr);
 }
 
 int px_stat_desc(struct px_desc *desc, struct weft_attr *attr)

@@ -145,6 +145,49 @@ static void test_mtime_of_a_file_that_is_written(void **state)
     ok(weft_unlink(session, "/written"));
 }
 
+/* Two clients in turn; each finds the other's bytes before its own. */
+static void test_append(void **state)
+{
+    (void)state;
+    weft_file_t *one = open_file(session, "/appended", O_WRONLY | O_CREAT);
+    weft_file_t *two = open_file(other, "/appended", O_RDWR);
+    const struct iovec iov[2] = {{"ab", 2}, {"c", 1}};
+    char bytes[16];
+    uint64_t offset;
+    for (uint64_t i = 0; i < 4; i++) {
+        assert_int_equal(weft_file_append(i % 2 ? one : two, iov, 2, &offset), 3);
+        assert_int_equal(offset, 3 * i);
+    }
+    assert_int_equal(weft_file_append(one, iov, 1, NULL), 2);
+    assert_int_equal(weft_file_read(two, bytes, sizeof bytes, 0), 14);
+    assert_memory_equal(bytes, "abcabcabcabcab", 14);
+    ok(weft_file_close(one));
+    one = open_file(session, "/appended", O_RDONLY);
+    assert_int_equal(weft_file_append(one, iov, 1, NULL), -EBADF);
+    ok(weft_file_close(one));
+    ok(weft_file_close(two));
+    ok(weft_unlink(session, "/appended"));
+}
+
+/* As stat(2) has it, also before 1970. */
+static void test_attr_stat(void **state)
+{
+    (void)state;
+    const struct weft_attr attr = {.ino = 7, .size = 1000, .bytes = 513, .mode = S_IFREG | 0640, .nlink = 2,
+                                   .mtime_ns = -1, .ctime_ns = INT64_C(1500000000)};
+    struct stat stat;
+    weft_attr_stat(&attr, &stat);
+    assert_int_equal(stat.st_ino, 7);
+    assert_int_equal(stat.st_size, 1000);
+    assert_int_equal(stat.st_blocks, 2);
+    assert_int_equal(stat.st_mode, S_IFREG | 0640);
+    assert_int_equal(stat.st_nlink, 2);
+    assert_int_equal(stat.st_mtim.tv_sec, -1);
+    assert_int_equal(stat.st_mtim.tv_nsec, 999999999);
+    assert_int_equal(stat.st_ctim.tv_sec, 1);
+    assert_int_equal(stat.st_ctim.tv_nsec, 500000000);
+}
+
 static void test_layouts(void **state)
 {
     (void)state;
@@ -294,6 +337,8 @@ int main(void)
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_mtime_of_a_file_that_is_written),
         cmocka_unit_test(test_attributes_of_what_is_meant),
+        cmocka_unit_test(test_append),
+        cmocka_unit_test(test_attr_stat),
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_hints),
         cmocka_unit_test(test_directory),
