@@ -27,6 +27,7 @@
 #include "compat.h"
 #include "hint_set.h"
 #include "host.h"
+#include "locality.h"
 #include "weft/weft.h"
 
 #define DRIVER_FILE_SYSTEM 190 /* no other file system of ROMIO has this number */
@@ -46,6 +47,8 @@ struct driver_hints {
     bool has_progress_thread; /* weft_progress=thread; fixed at open */
     bool is_durable_at_close; /* weft_durability=close */
     bool is_explained;        /* weft_explain=true */
+    bool has_locality;        /* on somebody's host some ranks are nearer to the network than others */
+    struct locality *places;  /* then, on rank 0: of each rank */
     struct hint_set asked;    /* what the sources say */
     struct hint_set told;     /* what is in effect, as MPI_File_get_info tells it */
 };
@@ -136,13 +139,29 @@ mode_t hints_file_mode(ADIO_File fd);
 void hints_publish(ADIO_File fd);
 /* hints_refuse_pool(): nobody offers the pool that was asked for. */
 void hints_refuse_pool(ADIO_File fd, const char *why);
-/* hints_list_was_refused(): on rank 0, before the open: nobody could be an aggregator by
- * the cb_config_list. Then hints_refuse_list() must be called on all ranks. */
-bool hints_list_was_refused(void);
-void hints_refuse_list(ADIO_File fd);
 /* hints_report(): one line to standard error, of rank 0 of the file, once in the
  * life of the process. */
 void hints_report(ADIO_File fd, const char *complaint);
+/* hints_say_once(): the same, of whoever calls it. */
+void hints_say_once(const char *complaint);
+/* hints_interpret(): what the hints that were asked for come to. */
+void hints_interpret(ADIO_File fd);
+
+/* ---- aggregators.c ---------------------------------------------------- */
+
+/* aggregators_choose(): at open, before ROMIO finds them: how many at most, and where they may be. */
+void aggregators_choose(ADIO_File fd);
+/* aggregators_gather(): collective, before that too, where hints.has_locality says so. */
+void aggregators_gather(ADIO_File fd);
+void aggregators_forget(struct driver_file *file);
+/* aggregators_bound(): once the file is open, and its layout known. */
+void aggregators_bound(ADIO_File fd);
+/* aggregators_find(): collective: finds them once more, since hints have come with the open. */
+void aggregators_find(ADIO_File fd);
+/* aggregators_list_was_refused(): on rank 0, before the open: nobody could be an aggregator by
+ * the cb_config_list. Then aggregators_refuse_list() must be called on all ranks. */
+bool aggregators_list_was_refused(void);
+void aggregators_refuse_list(ADIO_File fd);
 
 /* ---- open.c ----------------------------------------------------------- */
 

@@ -14,16 +14,14 @@
 #include <string.h>
 
 #include "driver.h"
-#include "adio_cb_config_list.h"
 
 #define ENVIRONMENT "WEFT_HINTS"
-#define ANY_RANKS   "*:*" /* a cb_config_list that allows all ranks of all hosts */
 
 /* ---- reports ---------------------------------------------------------- */
 
 #define REPORTS_MAX 64u
 
-static void say_once(const char *complaint)
+void hints_say_once(const char *complaint)
 {
     static char *reported[REPORTS_MAX];
     static unsigned count;
@@ -43,7 +41,7 @@ void hints_report(ADIO_File fd, const char *complaint)
     int rank;
     MPI_Comm_rank(fd->comm, &rank);
     if (rank == 0)
-        say_once(complaint);
+        hints_say_once(complaint);
 }
 
 static void report(void *fd, const char *complaint)
@@ -52,6 +50,9 @@ static void report(void *fd, const char *complaint)
 }
 
 /* ---- the sources, on their way to all ranks --------------------------- */
+
+/* What ranks may have, as they tell each other in one word. */
+enum { HAS_HINTS = 1, HAS_LOCALITY = 2 };
 
 /* Rank 0's environment as one text, then name and value of each hint of the
  * info that is Weft's business; each ends with a NUL. */
@@ -152,16 +153,19 @@ static void report_difference(ADIO_File fd, const struct block *mine, const stru
 static struct block block_share(ADIO_File fd, const char *environment, MPI_Info info)
 {
     struct block mine = {0}, shared = {0};
-    int rank, has_any, any;
+    struct locality here;
+    int rank, has, any;
     uint64_t lengths[2];
     MPI_Comm_rank(fd->comm, &rank);
     if (rank == 0)
         block_add(&mine, environment);
     mine.info_at = mine.length;
     block_add_info(&mine, info);
-    has_any = mine.length > mine.info_at || (rank == 0 && environment[0] != '\0');
-    MPI_Allreduce(&has_any, &any, 1, MPI_INT, MPI_MAX, fd->comm);
-    if (any) {
+    has = mine.length > mine.info_at || (rank == 0 && environment[0] != '\0') ? HAS_HINTS : 0;
+    has |= locality_here(&here) ? HAS_LOCALITY : 0;
+    MPI_Allreduce(&has, &any, 1, MPI_INT, MPI_BOR, fd->comm);
+    driver_file(fd)->hints.has_locality = any & HAS_LOCALITY;
+    if (any & HAS_HINTS) {
         lengths[0] = mine.length;
         lengths[1] = mine.info_at;
         MPI_Bcast(lengths, sizeof lengths, MPI_BYTE, 0, fd->comm);
@@ -209,7 +213,7 @@ static void fit_collective_buffer(ADIO_File fd, int bytes)
     }
 }
 
-static void interpret(ADIO_File fd)
+void hints_interpret(ADIO_File fd)
 {
     struct driver_hints *hints = &driver_file(fd)->hints;
     const struct hint_value *values = hints->asked.values;
@@ -227,37 +231,6 @@ static void interpret(ADIO_File fd)
     fd->hints->ds_write = ADIOI_HINT_DISABLE;
     fd->hints->deferred_open = 0; /* an open file is open on all ranks */
     fit_collective_buffer(fd, (int)values[HINT_cb_buffer_size].number);
-}
-
-/* ROMIO's own default is one aggregator a host, however many the user asks for. Where
- * the user says nothing, hints_publish() leaves as many of them as the file has groups. */
-static void choose_aggregators(ADIO_File fd)
-{
-    const struct driver_hints *hints = &driver_file(fd)->hints;
-    const struct hint_value *values = hints->asked.values;
-    int ranks;
-    MPI_Comm_size(fd->comm, &ranks);
-    fd->hints->cb_nodes = ranks;
-    if (hints->has_cb_nodes && values[HINT_cb_nodes].number < (uint64_t)ranks)
-        fd->hints->cb_nodes = (int)values[HINT_cb_nodes].number;
-    ADIOI_Free(fd->hints->cb_config_list);
-    fd->hints->cb_config_list =
-        ADIOI_Strdup(hints->has_cb_config_list ? values[HINT_cb_config_list].text : ANY_RANKS);
-}
-
-static bool list_was_refused; /* the latest one */
-
-bool hints_list_was_refused(void)
-{
-    return list_was_refused;
-}
-
-void hints_refuse_list(ADIO_File fd)
-{
-    driver_file(fd)->hints.asked.values[HINT_cb_config_list] = (struct hint_value){0};
-    ADIOI_Free(fd->hints->cb_config_list);
-    fd->hints->cb_config_list = ADIOI_Strdup(ANY_RANKS);
-    interpret(fd);
 }
 
 /* ---- what MPI_File_get_info tells ------------------------------------- */
@@ -302,23 +275,12 @@ static void forget_meaningless(MPI_Info info)
     }
 }
 
-/* More aggregators than groups would meet at the same storage shards. */
-static void bound_aggregators(ADIO_File fd)
-{
-    const struct driver_hints *hints = &driver_file(fd)->hints;
-    struct weft_layout layout;
-    weft_file_layout(driver_file(fd)->file, &layout);
-    if (!hints->has_cb_nodes && !hints->has_cb_config_list &&
-        (uint32_t)fd->hints->cb_nodes > layout.stripe_count)
-        fd->hints->cb_nodes = (int)layout.stripe_count;
-}
-
 void hints_publish(ADIO_File fd)
 {
     struct driver_file *file = driver_file(fd);
     struct driver_hints *hints = &file->hints;
     if (file->file != NULL)
-        bound_aggregators(fd);
+        aggregators_bound(fd);
     hints->told = hints->asked;
     tell_collective(hints);
     tell_number(hints, HINT_cb_nodes, (uint64_t)fd->hints->cb_nodes);
@@ -356,47 +318,18 @@ void driver_set_info(ADIO_File fd, MPI_Info users_info, int *error_code)
     } else if (!is_first) {
         return;
     }
-    interpret(fd);
-    if (is_first)
-        choose_aggregators(fd);
+    hints_interpret(fd);
+    if (is_first) {
+        aggregators_choose(fd);
+        if (driver_file(fd)->hints.has_locality)
+            aggregators_gather(fd);
+    }
     hints_publish(fd);
     if (driver_file(fd)->hints.is_explained)
         explain_start(fd);
 }
 
 /* ---- from the directory ----------------------------------------------- */
-
-/*
- * Collective. ROMIO has found the aggregators before the open: finds them once more, from the
- * hosts' names that it keeps with the communicator.
- */
-static void find_aggregators(ADIO_File fd)
-{
-    ADIO_cb_name_array hosts;
-    int rank, ranks, is_refused = 0;
-    MPI_Comm_rank(fd->comm, &rank);
-    MPI_Comm_size(fd->comm, &ranks);
-    choose_aggregators(fd);
-    ADIOI_cb_gather_name_array(fd->comm, fd->comm, &hosts);
-    ADIOI_Free(fd->hints->ranklist);
-    fd->hints->ranklist = NULL;
-    if (rank == 0) {
-        fd->hints->ranklist = ADIOI_Malloc((size_t)ranks * sizeof(int));
-        fd->hints->cb_nodes = ADIOI_cb_config_list_parse(fd->hints->cb_config_list, hosts,
-                                                         fd->hints->ranklist, fd->hints->cb_nodes);
-        is_refused = list_was_refused;
-    }
-    ADIOI_cb_bcast_rank_map(fd);
-    MPI_Bcast(&is_refused, 1, MPI_INT, 0, fd->comm);
-    if (is_refused)
-        hints_refuse_list(fd);
-
-    fd->my_cb_nodes_index = -1;
-    for (int i = 0; i < fd->hints->cb_nodes; i++)
-        if (fd->hints->ranklist[i] == rank)
-            fd->my_cb_nodes_index = i;
-    fd->is_agg = fd->my_cb_nodes_index >= 0;
-}
 
 /* They came to rank 0 with the answer to its request, and to the others with the handle. */
 void hints_take_directory(ADIO_File fd)
@@ -407,10 +340,10 @@ void hints_take_directory(ADIO_File fd)
     if (text[0] == '\0')
         return;
     hint_set_parse(&file->hints.asked, HINT_FROM_DIRECTORY, text, report, fd);
-    interpret(fd);
+    hints_interpret(fd);
     if (values[HINT_cb_nodes].source == HINT_FROM_DIRECTORY ||
         values[HINT_cb_config_list].source == HINT_FROM_DIRECTORY)
-        find_aggregators(fd);
+        aggregators_find(fd);
 }
 
 /* ---- for the open ----------------------------------------------------- */
@@ -453,66 +386,4 @@ mode_t hints_file_mode(ADIO_File fd)
 {
     const struct hint_value *perm = &driver_file(fd)->hints.asked.values[HINT_file_perm];
     return perm->is_set ? (mode_t)perm->number : 0666 & ~mask();
-}
-
-/* ---- where aggregators are -------------------------------------------- */
-
-/* How many ranks before this one are on its host. */
-static int *places_on_hosts(ADIO_cb_name_array array)
-{
-    int *places = ADIOI_Calloc((size_t)array->namect, sizeof *places);
-    int *hosts = ADIOI_Malloc((size_t)array->namect * sizeof *hosts); /* the latest rank of each */
-    int host_count = 0;
-    for (int rank = 0; rank < array->namect; rank++) {
-        int host = 0;
-        while (host < host_count && strcmp(array->names[hosts[host]], array->names[rank]) != 0)
-            host++;
-        if (host == host_count)
-            host_count++;
-        else
-            places[rank] = places[hosts[host]] + 1;
-        hosts[host] = rank;
-    }
-    ADIOI_Free(hosts);
-    return places;
-}
-
-int __real_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
-int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes);
-
-/*
- * Where all ranks may be aggregators, ROMIO would take the first ones, which
- * are often on one host. Here each host gives one rank, then each a second one.
- */
-static int spread(ADIO_cb_name_array array, int ranks[], int cb_nodes)
-{
-    if (cb_nodes > array->namect)
-        cb_nodes = array->namect;
-    int *places = places_on_hosts(array);
-    int taken = 0;
-    for (int place = 0; taken < cb_nodes; place++)
-        for (int rank = 0; rank < array->namect && taken < cb_nodes; rank++)
-            if (places[rank] == place)
-                ranks[taken++] = rank;
-    ADIOI_Free(places);
-    return taken;
-}
-
-/* The user's own list, on rank 0. One that leaves nobody would make the open fail. */
-static int parse_list(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
-{
-    int taken = __real_ADIOI_cb_config_list_parse(list, array, ranks, cb_nodes);
-    list_was_refused = taken <= 0;
-    if (!list_was_refused)
-        return taken;
-    say_once("hint cb_config_list has no effect; it allows no rank to be an aggregator");
-    return spread(array, ranks, cb_nodes);
-}
-
-int __wrap_ADIOI_cb_config_list_parse(char *list, ADIO_cb_name_array array, int ranks[], int cb_nodes)
-{
-    if (strcmp(list, ANY_RANKS) != 0)
-        return parse_list(list, array, ranks, cb_nodes);
-    list_was_refused = false;
-    return spread(array, ranks, cb_nodes);
 }

@@ -15,7 +15,7 @@
 struct answer {
     struct failure failure;
     bool can_read;
-    bool is_list_refused; /* see hints_refuse_list() */
+    bool is_list_refused; /* see aggregators_refuse_list() */
     int64_t end;          /* the file's size, when it is opened to append */
     int64_t blob_length;
 };
@@ -89,7 +89,7 @@ static void answer_make(ADIO_File fd, int access_mode, int ranks, struct answer 
     if (error == 0)
         session_hold();
     answer->can_read = file->can_read;
-    answer->is_list_refused = hints_list_was_refused();
+    answer->is_list_refused = aggregators_list_was_refused();
     if (error == 0)
         error = end_of_file(file->file, access_mode, &answer->end);
     if (error == 0 && ranks > 1)
@@ -146,6 +146,7 @@ static int close_handle(ADIO_File fd)
         error = weft_file_close(file->file);
     view_forget(file);
     explain_forget(file);
+    aggregators_forget(file);
     ADIOI_Free(file);
     fd->fs_ptr = NULL;
     if (is_open)
@@ -179,7 +180,7 @@ void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code)
     if (access_mode & ADIO_APPEND)
         fd->fp_ind = answer.end;
     if (answer.is_list_refused)
-        hints_refuse_list(fd);
+        aggregators_refuse_list(fd);
     hints_take_directory(fd);
     hints_publish(fd);
     if (driver_file(fd)->hints.is_explained)

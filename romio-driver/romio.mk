@@ -9,6 +9,7 @@
 #   COMPILE      the compiler, as it is called for that MPI
 #   WEFT_INCLUDE folder with weft/weft.h      WEFT_LIBDIR folder with libweft.so
 #   RPATH        where libweft.so will be     CFLAGS, LDFLAGS as usual
+#   HWLOC_CFLAGS, HWLOC_LIBS                  how hwloc is used
 #
 # The including file sets, before it includes this one:
 #
@@ -59,13 +60,13 @@ warnings = -Wall -Wextra -Werror
 # Others' code: no warnings, and their names for what they expect of a build.
 foreign_flags = $(common_flags) -w -DHAVE_CONFIG_H $(foreign_names)
 driver_flags = $(common_flags) $(warnings) -std=gnu17 -MMD -MP -DHAVE_CONFIG_H \
-	$(romio_features) -I$(WEFT_INCLUDE) -I$(DRIVER) -iquote $(COMMON)
+	$(romio_features) -I$(WEFT_INCLUDE) -I$(DRIVER) -iquote $(COMMON) $(HWLOC_CFLAGS)
 system_includes = $(romio_includes:-I%=-isystem %) $(mpi_includes:%=-isystem %)
 
 link_flags = -shared -Wl,-z,now -Wl,--no-undefined -Wl,--no-undefined-version \
 	-Wl,-soname,$(notdir $(product)) $(wrapped:%=-Wl,--wrap=%) \
 	-Wl,--enable-new-dtags -Wl,-rpath,$(RPATH)
-weft_libs = -L$(WEFT_LIBDIR) -lweft
+weft_libs = -L$(WEFT_LIBDIR) -lweft $(HWLOC_LIBS)
 
 all: $(product)
 	@:
