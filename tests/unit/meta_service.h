@@ -321,9 +321,27 @@ static inline int lab_stat(struct lab_client *client, const char *path, struct w
     return status;
 }
 
+/* A list of closes, encoded into `bytes`. */
+enum { CLOSES_BYTES = 4096 };
+static inline struct wire_list lab_closes(uint8_t bytes[CLOSES_BYTES], const struct wire_closing *items,
+                                          uint32_t count)
+{
+    struct wire_writer writer = wire_writer_on(bytes, CLOSES_BYTES);
+    for (uint32_t i = 0; i < count; i++)
+        wire_put_closing(&writer, &items[i]);
+    assert_false(writer.bad);
+    return wire_list_of(&writer, count);
+}
+
+static inline int lab_close(struct lab_client *client, const struct wire_closing *closing)
+{
+    uint8_t bytes[CLOSES_BYTES];
+    return ask(client, close, .closes = lab_closes(bytes, closing, 1));
+}
+
 static inline int lab_close_file(struct lab_client *client, const struct lab_file *file, bool wrote)
 {
-    return ask(client, close, .handle = file->handle, .wrote = wrote);
+    return lab_close(client, &(struct wire_closing){.handle = file->handle, .wrote = wrote});
 }
 
 static inline int lab_register(struct lab_client *client, const char *name, uint32_t shards,
