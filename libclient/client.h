@@ -304,6 +304,22 @@ int fan_start(struct fan *fan);
 
 /* ---- file.c --------------------------------------------------------------- */
 
+enum { FILE_TOLD_SHARDS = 4 };
+
+/* What the storage shards told about a file that was empty when it was opened, with their answers to writes. */
+struct file_told {
+    bool whole;        /* no write is missing, and none came from elsewhere */
+    uint32_t requests; /* that were asked to tell */
+    uint64_t map_version;
+    uint64_t end;
+    int64_t mtime_ns;
+    uint32_t shard_count;
+    struct {
+        uint32_t shard; /* index into the planner's table */
+        uint64_t bytes;
+    } shards[FILE_TOLD_SHARDS];
+};
+
 struct weft_file {
     weft_session_t *session;
     char *path;
@@ -317,6 +333,7 @@ struct weft_file {
     char *hints; /* of its directory */
     struct planner_table *table; /* guarded by the session's lock */
     bool wrote;                  /* likewise: something may have been written through it */
+    struct file_told told;       /* likewise */
 };
 
 /* The file's table for the session's current map; the reference is the file's, which
@@ -326,6 +343,19 @@ int file_table(weft_file_t *file, struct planner_table **table);
 int file_check(const weft_file_t *file);
 /* -EBADF when the file was not opened for `access` (WIRE_ACCESS_*). */
 int file_allows(const weft_file_t *file, uint32_t access);
+
+/* ---- told.c (locked) -------------------------------------------------------- */
+
+/* The file was opened, with these attributes. */
+void told_begin(weft_file_t *file, const struct wire_attr *attr);
+/* Whether a request that writes is to ask for the objects' state. */
+bool told_wanted(weft_file_t *file);
+/* A request that asked for it has been answered. */
+void told_take(weft_file_t *file, uint32_t shard, uint64_t map_version, const void *reply, size_t length);
+/* Something was or may have been written that the answers do not tell of. */
+void told_lose(weft_file_t *file);
+/* Puts what is known into the close. */
+void told_close(const weft_file_t *file, struct wire_closing *closing);
 
 /* ---- size.c --------------------------------------------------------------- */
 

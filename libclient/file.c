@@ -127,6 +127,7 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     file->access = wire_flags & (WIRE_OPEN_READ | WIRE_OPEN_WRITE);
     /* Truncating counts: the size that the metadata server remembers is no longer the true one. */
     file->wrote = (wire_flags & WIRE_OPEN_TRUNCATE) != 0;
+    told_begin(file, &reply.attr);
 
     session_lock(session);
     bool newer = !session->map || session->map->version < reply.map_version;
@@ -183,6 +184,7 @@ static int file_close(weft_file_t *file)
     if (!file->imported) {
         /* A file of several processes is not to stay unsettled for longer than it must. */
         struct wire_closing closing = {.handle = file->handle, .wrote = file->wrote};
+        told_close(file, &closing);
         result = client_about(closes_give(file->session, &closing, file->exported), file->path);
     }
     session_lock(file->session); /* its table's map may be the session's */
@@ -269,6 +271,7 @@ static ssize_t file_export(weft_file_t *file, void *blob, size_t size)
         memcpy(blob, made, (size_t)result);
         session_lock(file->session);
         file->exported = true;
+        told_lose(file);
         if (file->access & WIRE_ACCESS_WRITE)
             file->wrote = true; /* by whoever imports it */
         session_unlock(file->session);

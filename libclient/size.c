@@ -176,6 +176,7 @@ static int truncate_file(weft_file_t *file, uint64_t size, bool grow_only)
     };
     session_lock(file->session);
     file->wrote = true;
+    told_lose(file);
     session_unlock(file->session);
     return client_about(truncate_send(file->session, &truncate), file->path);
 }

@@ -156,7 +156,11 @@
  * the request, and whatever becomes of it. */
 #define WIRE_FIELDS_closing(X)                                                                         \
     X(u64, handle, U64)                                                                                \
-    X(u8, wrote, 1)            /* something may have been written through it */
+    X(u8, wrote, 1)            /* something may have been written through it */                        \
+    X(u8, told, 1)             /* all that was written to the file came through it, and is this: */    \
+    X(u64, end, INT64_MAX)     /* behind the last byte */                                              \
+    X(u64, bytes, U64)         /* of space used */                                                     \
+    X(i64, mtime_ns, 0)        /* of the last write, by the storage shard's clock */
 
 #define WIRE_FIELDS_stat(X)                                                                            \
     X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */                                 \
@@ -304,6 +308,7 @@
 #define WIRE_FIELDS_write(X)                                                                           \
     X(capability, capability, 0)                                                                       \
     X(u64, map_version, U64)                                                                           \
+    X(u8, tell, 1)             /* the answer is to be an object_stat_reply; else it has no body */     \
     X(list, extents, LIMITS_EXTENTS_MAX) /* extent */
 
 /* A part of a collective write: the server puts the pieces of a chunk together, from whichever

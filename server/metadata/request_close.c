@@ -27,6 +27,26 @@ int request_end_orphan(struct service *service, struct ns *ns, const struct inod
     return error;
 }
 
+/* Whether this handle's client may know what the storage servers would say: no one else has opened the
+ * file for writing, or cut it, since it did, and nothing was in doubt then. */
+static bool may_tell(const struct opens_handle *handle)
+{
+    const struct opens_file *file = handle->file;
+    return handle->sole && file->writers == 1 && !file->truncations && !file->dirty &&
+           file->generation == handle->generation;
+}
+
+/* A file that was never written before: the client has seen all that there is. It may say what is wrong, as
+ * it may write what is wrong, to this file only. */
+static int settle_as_told(struct service *service, struct ns *ns, const struct wire_closing *closing,
+                          struct inode *inode)
+{
+    const struct ns_size size = {
+        .end = closing->end, .bytes = closing->bytes, .mtime_ns = closing->mtime_ns};
+    counter_add(&service->closes_told, 1);
+    return size.end ? ns_size_settle(ns, inode, &size) : ns_size_close(ns, inode);
+}
+
 /* The last writer has gone. */
 static int end_writing(struct service *service, struct ns *ns, struct opens_file *file, struct inode *inode)
 {
@@ -46,11 +66,12 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
         error = records_pointer_delete(ns->txn, opens_number(handle));
     if (error)
         return error;
-    if (writer && closing->wrote)
-        file->dirty = true;
+    bool told = writer && closing->told && may_tell(handle);
     opens_close(ns->opens, handle);
     bool last_writer = writer && !file->writers && !file->truncations;
     bool last = !opens_in_use(ns->opens, opens_ino(file));
+    if (writer && closing->wrote && !told)
+        file->dirty = true;
     if (!last_writer && !(last && file->orphan))
         return 0;
 
@@ -60,7 +81,13 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
         return error == -ENOENT ? 0 : error;
     if (inode.nlink == 0 && last)
         return request_end_orphan(service, ns, &inode);
-    return last_writer && (inode.flags & INODE_SIZE_OPEN) ? end_writing(service, ns, file, &inode) : 0;
+    if (!last_writer || !(inode.flags & INODE_SIZE_OPEN))
+        return 0;
+    if (told && !(inode.flags & INODE_WRITTEN))
+        return settle_as_told(service, ns, closing, &inode);
+    if (closing->wrote)
+        file->dirty = true;
+    return end_writing(service, ns, file, &inode);
 }
 
 /* ---- one close ---------------------------------------------------------- */
@@ -111,6 +138,12 @@ static bool is_own(const struct request *request, const struct opens_handle *han
     return memcmp(handle->client->id, request->from->client, sizeof handle->client->id) == 0;
 }
 
+/* Who asks for attributes right after writing is not to be sent to the storage servers. */
+static bool helps(const struct request *request, const struct wire_closing *closing)
+{
+    return closing->told && request->operation->number == WIRE_OP_stat;
+}
+
 static void release_submit(struct request *request, const struct wire_closing *closing)
 {
     struct service *service = request->service;
@@ -129,7 +162,7 @@ static void release_submit(struct request *request, const struct wire_closing *c
         .writes = release_writes,
         .run = release_run,
         .done = release_done,
-        .lazy = matters(service->opens, handle, closing->handle),
+        .lazy = matters(service->opens, handle, closing->handle) && !helps(request, closing),
     };
     release->service = service;
     release->closing = *closing;

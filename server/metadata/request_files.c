@@ -46,13 +46,15 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
 }
 
 static int begin_writing(struct request *request, struct ns *ns, struct inode *inode,
-                         const struct opens_handle *handle, bool created)
+                         struct opens_handle *handle, bool created)
 {
     struct writer writer = {.handle = opens_number(handle), .ino = inode->ino, .access = handle->access};
     memcpy(writer.client, request->from->client, sizeof writer.client);
     /* The file may have grown by writers that are gone: it was so before it got into memory. */
     if ((inode->flags & INODE_SIZE_OPEN) && handle->file->writers == 1 && !created)
         handle->file->dirty = true;
+    handle->sole = handle->file->writers == 1 && (created || !(inode->flags & INODE_SIZE_OPEN));
+    handle->generation = handle->file->generation;
     int error = ns_size_open(ns, inode);
     return error ? error : records_writer_put(ns->txn, &writer);
 }

@@ -25,7 +25,7 @@ struct service {
     uint64_t started_ns;
     struct list parked;   /* struct request: waiting for the storage servers */
     uint8_t *scratch;     /* LIMITS_BODY_MAX bytes for encoding an answer */
-    struct counter requests_refused, closes;
+    struct counter requests_refused, closes, closes_told;
     uint64_t refusals_ns; /* the second in which so many were refused */
     uint32_t refusals;
 

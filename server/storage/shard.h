@@ -152,6 +152,7 @@ struct shard_io {
     uint64_t size;            /* object_truncate */
     uint32_t lock_target;     /* lock */
     bool grow_only;
+    bool tell;                /* write: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;
@@ -249,6 +250,8 @@ void shard_sync(struct shard_io *io);
 void shard_object_stat(struct shard_io *io);
 void shard_object_truncate(struct shard_io *io);
 void shard_object_remove(struct shard_io *io);
+/* Puts what object_stat would say into the answer of a write that has ended; into none, if that fails. */
+void shard_object_tell(struct shard_io *io);
 void shard_counters(struct shard_io *io);
 
 #endif

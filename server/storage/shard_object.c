@@ -121,6 +121,20 @@ static int stat_objects(struct shard_io *io, struct wire_object_stat_reply *repl
     return error;
 }
 
+enum { STAT_REPLY_SIZE = 64 };
+
+void shard_object_tell(struct shard_io *io)
+{
+    struct wire_object_stat_reply reply = {0};
+    if (io->runs != io->few) /* not worth it: such a write is large */
+        return;
+    if (stat_objects(io, &reply))
+        return;
+    io->body = malloc(STAT_REPLY_SIZE);
+    ssize_t length = io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply) : 0;
+    io->body_length = length > 0 ? (size_t)length : 0;
+}
+
 static void answer(struct shard_io *io, ssize_t length)
 {
     if (length < 0)
@@ -133,15 +147,14 @@ static void answer(struct shard_io *io, ssize_t length)
 void shard_object_stat(struct shard_io *io)
 {
     struct wire_object_stat_reply reply = {0};
-    enum { SIZE = 64 };
     int error = stat_objects(io, &reply);
     if (error) {
         shard_io_store_failed(io, error);
         shard_io_end(io, 0);
         return;
     }
-    io->body = malloc(SIZE);
-    answer(io, io->body ? wire_encode_object_stat_reply(io->body, SIZE, &reply)
+    io->body = malloc(STAT_REPLY_SIZE);
+    answer(io, io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply)
                         : err_set(-ENOMEM, "no memory for an answer"));
 }
 

@@ -163,6 +163,7 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->capability = body.write.capability;
         io->map_version = body.write.map_version;
         io->extents = body.write.extents;
+        io->tell = body.write.tell;
         *access = WIRE_ACCESS_WRITE;
         return error;
     case WIRE_OP_write_gather:
