@@ -306,7 +306,7 @@ int fan_start(struct fan *fan);
 
 enum { FILE_TOLD_SHARDS = 4 };
 
-/* What the storage shards told about a file that was empty when it was opened, with their answers to writes. */
+/* What the storage shards told, with their answers to writes, of a file that was empty when it was opened. */
 struct file_told {
     bool whole;        /* no write is missing, and none came from elsewhere */
     uint32_t requests; /* that were asked to tell */

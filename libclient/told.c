@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file that was empty, that one handle wrote, and that no one else did: the answers to the writes have told all
- * that the metadata server would ask the storage servers for after the close, so the close tells it. The
- * metadata server knows who else had the file open, and asks all the same when there was someone.
+ * A file that was empty, that one handle wrote, and that no one else did: the answers to the writes have told
+ * all that the metadata server would ask the storage servers for after the close, so the close tells it.
+ * The metadata server knows who else had the file open, and asks all the same when there was someone.
  *
- * The time of the last write has to be the very one that the shards have: a stat before the close has told it.
+ * The time of the last write has to be the very one that the shards have: a stat before the close has
+ * told it.
  */
 #include "client.h"
 

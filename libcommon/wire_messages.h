@@ -343,7 +343,8 @@
 /* From the metadata server only. */
 #define WIRE_FIELDS_object_truncate(X) \
     X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
-#define WIRE_FIELDS_object_remove(X) X(capability, capability, 0)
+#define WIRE_FIELDS_object_remove(X) X(list, files, LIMITS_REMOVES_MAX) /* capability; at least one */
+#define WIRE_FIELDS_object_remove_reply(X) X(list, failed, LIMITS_REMOVES_MAX) /* number: place in the list */
 
 /* A run of bytes of the file to be locked; longer than an extent may be. */
 #define WIRE_FIELDS_lock_range(X) X(u64, start, INT64_MAX) X(u64, end, INT64_MAX)
@@ -437,6 +438,7 @@
     M(object_stat_reply)                                                                               \
     M(object_truncate)                                                                                 \
     M(object_remove)                                                                                   \
+    M(object_remove_reply)                                                                             \
     M(lock_range)                                                                                      \
     M(lock)                                                                                            \
     M(lock_reply)                                                                                      \

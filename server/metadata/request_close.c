@@ -42,7 +42,7 @@ static int settle_as_told(struct service *service, struct ns *ns, const struct w
                           struct inode *inode)
 {
     const struct ns_size size = {
-        .end = closing->end, .bytes = closing->bytes, .mtime_ns = closing->mtime_ns};
+        .end = closing->end, .bytes = closing->bytes, .mtime_ns = closing->mtime_ns, .bounded = true};
     counter_add(&service->closes_told, 1);
     return size.end ? ns_size_settle(ns, inode, &size) : ns_size_close(ns, inode);
 }

@@ -433,7 +433,7 @@ static void other_peers_requests_are_refused(void **state)
     assert_result(ask(&ann, heartbeat, .name = "s0"), -EPERM);
     assert_result(lab_register(&ann, "evil", 1, &(uint32_t){99}, 1, 7600), -EPERM);
     /* What storage servers do. */
-    assert_result(ask(&ann, object_remove, .capability = file.capability), -EOPNOTSUPP);
+    assert_result(ask(&ann, object_remove, .files = {0}), -EOPNOTSUPP);
     assert_result(ask(&ann, sync, .capability = file.capability), -EOPNOTSUPP);
 }
 

@@ -61,11 +61,13 @@ static void what_is_told_is_taken(void **state)
     lab_restart();
     lab_connect(&root);
     assert_int_equal(look("/f").size, TOLD_END);
-    /* It has objects. */
-    fake_write(0, file.ino, TOLD_END);
+    /* It has an object. */
+    struct layout layout = capability_layout(&file.capability);
+    uint32_t server = layout_place_of(&layout, 0).group;
+    fake_write(server, file.ino, TOLD_END);
     assert_ok(ask(&root, unlink, .path = "/f"));
     lab_live(15000);
-    assert_false(fake_object(0, file.ino)->exists);
+    assert_false(fake_object(server, file.ino)->exists);
 }
 
 static void a_stat_that_brings_it_tells_it(void **state)

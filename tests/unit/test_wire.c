@@ -137,7 +137,7 @@ static void values_above_the_bound_are_not_taken(void **state)
     assert_non_null(strstr(err_text(), "mkdir"));
 
     struct wire_closing closing;
-    uint8_t flag[] = {0, 0, 0, 0, 0, 0, 0, 0, 1};
+    uint8_t flag[8 + 1 + 1 + 3 * 8] = {[8] = 1};
     assert_int_equal(wire_decode_closing(flag, sizeof flag, &closing), 0);
     flag[8] = 2;
     assert_int_equal(wire_decode_closing(flag, sizeof flag, &closing), -EBADMSG);
