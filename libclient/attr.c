@@ -65,10 +65,13 @@ int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned f
 {
     struct wire_stat stat = {.path = path, .ino = ino, .flags = flags};
     struct wire_stat_reply reply;
-    uint8_t body[WEFT_PATH_BYTES_MAX + 64];
+    uint8_t body[WEFT_PATH_BYTES_MAX + 64 + CLOSES_BYTES_MAX];
     struct op_call call;
-    int result =
-        op_call_metadata(&call, session, WIRE_OP_stat, body, wire_encode_stat(body, sizeof body, &stat));
+    struct closes_ride ride;
+    closes_board(session, &ride);
+    stat.closes = ride.list;
+    int result = closes_call(&call, session, &ride, WIRE_OP_stat, body,
+                             wire_encode_stat(body, sizeof body, &stat));
     if (result == 0)
         result = wire_decode_stat_reply(call.reply, call.reply_length, &reply);
     if (result == 0)
@@ -128,10 +131,13 @@ void weft_attr_stat(const struct weft_attr *attr, struct stat *stat)
 
 static int set(weft_session_t *session, struct wire_setattr *change)
 {
-    uint8_t body[WEFT_PATH_BYTES_MAX + 128];
+    uint8_t body[WEFT_PATH_BYTES_MAX + 128 + CLOSES_BYTES_MAX];
     struct op_call call;
-    int result = op_call_metadata(&call, session, WIRE_OP_setattr, body,
-                                  wire_encode_setattr(body, sizeof body, change));
+    struct closes_ride ride;
+    closes_board(session, &ride);
+    change->closes = ride.list;
+    int result = closes_call(&call, session, &ride, WIRE_OP_setattr, body,
+                             wire_encode_setattr(body, sizeof body, change));
     op_call_free(&call);
     return result;
 }

@@ -65,6 +65,30 @@ void client_counters_init(struct counter counters[CLIENT_COUNT_END]);
 /* One line to stderr; for WEFT_COUNTERS=1. */
 void client_counters_print(weft_session_t *session);
 
+/* ---- closes.c -------------------------------------------------------------- */
+
+/* An encoded list of as many as one request carries, and what stands around it in a close. */
+#define CLOSES_BYTES_MAX (LIMITS_CLOSES_MAX * 40u + 16u)
+
+/* Closed handles on their way with one request. */
+struct closes_ride {
+    struct wire_closing items[LIMITS_CLOSES_MAX];
+    uint32_t count;
+    struct wire_list list; /* for the request's `closes`; lies in: */
+    uint8_t encoded[CLOSES_BYTES_MAX];
+};
+
+/* Of a session: closed handles that the metadata server has not heard of yet. */
+struct closes {
+    struct wire_closing *waiting; /* the oldest first */
+    uint32_t count, room;
+    uint64_t since_ns; /* when it was empty last */
+    bool is_sending;   /* a request of closes_look() is under way: */
+    struct rpc_call call;
+    struct closes_ride sent;
+    uint8_t body[CLOSES_BYTES_MAX];
+};
+
 /* ---- session.c ------------------------------------------------------------ */
 
 #define SESSION_LINK_BUCKETS 256u
@@ -89,6 +113,7 @@ struct weft_session {
     uint32_t locks_asked;     /* requests for locks under way */
     uint64_t lock_id;         /* the latest one given to a lock */
     struct rpc_call map_call; /* the one map_get that may be under way */
+    struct closes closes;
     bool map_asked;
     uint64_t looked_ns; /* when slow calls were last a reason to ask */
     bool map_changed; /* connections to servers that moved are still to be dropped */
@@ -165,6 +190,7 @@ struct op_call {
     struct rpc_call rpc;
     uint8_t *reply;
     uint32_t reply_length;
+    bool answered; /* by the server, if only with an error */
 };
 
 /* (locked) The body stays until op_wait() returned. */
@@ -175,6 +201,25 @@ void op_call_free(struct op_call *call);
  * negative one is passed on. op_call_free() in any case. */
 int op_call_metadata(struct op_call *call, weft_session_t *session, uint16_t operation, const void *body,
                      ssize_t body_length);
+/* With another deadline than the configuration's. */
+int op_call_metadata_within(struct op_call *call, weft_session_t *session, uint16_t operation,
+                            const void *body, ssize_t body_length, uint32_t deadline_ms);
+
+/* ---- closes.c, again -------------------------------------------------------- */
+
+/* Gives a handle back: at once, or with the next request that takes such along. A failure to tell the
+ * metadata server is told, and tried again with later requests. */
+int closes_give(weft_session_t *session, const struct wire_closing *closing, bool at_once);
+/* Fills the ride with what waits. closes_call() has to follow, with a request that has ride->list as its
+ * `closes`; what it could not deliver waits again. */
+void closes_board(weft_session_t *session, struct closes_ride *ride);
+/* As op_call_metadata(). */
+int closes_call(struct op_call *call, weft_session_t *session, struct closes_ride *ride, uint16_t operation,
+                const void *body, ssize_t body_length);
+/* Sends what has been waiting for long; from the session's timer (locked). */
+void closes_look(void *session);
+/* Delivers what waits, if it can be done within seconds. */
+void closes_end(weft_session_t *session);
 
 /* ---- shard.c -------------------------------------------------------------- */
 
@@ -259,11 +304,28 @@ int fan_start(struct fan *fan);
 
 /* ---- file.c --------------------------------------------------------------- */
 
+enum { FILE_TOLD_SHARDS = 4 };
+
+/* What the storage shards told, with their answers to writes, of a file that was empty when it was opened. */
+struct file_told {
+    bool whole;        /* no write is missing, and none came from elsewhere */
+    uint32_t requests; /* that were asked to tell */
+    uint64_t map_version;
+    uint64_t end;
+    int64_t mtime_ns;
+    uint32_t shard_count;
+    struct {
+        uint32_t shard; /* index into the planner's table */
+        uint64_t bytes;
+    } shards[FILE_TOLD_SHARDS];
+};
+
 struct weft_file {
     weft_session_t *session;
     char *path;
     uint64_t handle;
     bool imported;
+    bool exported; /* guarded by the session's lock */
     uint32_t access; /* WIRE_ACCESS_*: what it was opened for */
     struct wire_capability capability;
     struct layout layout;
@@ -271,6 +333,7 @@ struct weft_file {
     char *hints; /* of its directory */
     struct planner_table *table; /* guarded by the session's lock */
     bool wrote;                  /* likewise: something may have been written through it */
+    struct file_told told;       /* likewise */
 };
 
 /* The file's table for the session's current map; the reference is the file's, which
@@ -280,6 +343,19 @@ int file_table(weft_file_t *file, struct planner_table **table);
 int file_check(const weft_file_t *file);
 /* -EBADF when the file was not opened for `access` (WIRE_ACCESS_*). */
 int file_allows(const weft_file_t *file, uint32_t access);
+
+/* ---- told.c (locked) -------------------------------------------------------- */
+
+/* The file was opened, with these attributes. */
+void told_begin(weft_file_t *file, const struct wire_attr *attr);
+/* Whether a request that writes is to ask for the objects' state. */
+bool told_wanted(weft_file_t *file);
+/* A request that asked for it has been answered. */
+void told_take(weft_file_t *file, uint32_t shard, uint64_t map_version, const void *reply, size_t length);
+/* Something was or may have been written that the answers do not tell of. */
+void told_lose(weft_file_t *file);
+/* Puts what is known into the close. */
+void told_close(const weft_file_t *file, struct wire_closing *closing);
 
 /* ---- size.c --------------------------------------------------------------- */
 

@@ -127,6 +127,7 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     file->access = wire_flags & (WIRE_OPEN_READ | WIRE_OPEN_WRITE);
     /* Truncating counts: the size that the metadata server remembers is no longer the true one. */
     file->wrote = (wire_flags & WIRE_OPEN_TRUNCATE) != 0;
+    told_begin(file, &reply.attr);
 
     session_lock(session);
     bool newer = !session->map || session->map->version < reply.map_version;
@@ -146,8 +147,9 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
                      const struct weft_layout *layout, weft_file_t **out)
 {
     struct wire_open open = {.mode = mode & 07777};
-    uint8_t body[WEFT_PATH_BYTES_MAX + 256];
+    uint8_t body[WEFT_PATH_BYTES_MAX + 256 + CLOSES_BYTES_MAX];
     struct op_call call;
+    struct closes_ride ride;
 
     if (!out)
         return err_set(-EINVAL, "there is no place for the file (NULL)");
@@ -158,7 +160,10 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
         result = attr_layout_to_wire(layout, &open.layout, &open.pool);
     if (result < 0)
         return result;
-    result = op_call_metadata(&call, session, WIRE_OP_open, body, wire_encode_open(body, sizeof body, &open));
+    closes_board(session, &ride);
+    open.closes = ride.list;
+    result = closes_call(&call, session, &ride, WIRE_OP_open, body,
+                         wire_encode_open(body, sizeof body, &open));
     if (result == 0)
         result = file_of_reply(session, open.path, &call, open.flags, out);
     op_call_free(&call);
@@ -173,17 +178,14 @@ int weft_file_open(weft_session_t *session, const char *path, int flags, mode_t 
 
 static int file_close(weft_file_t *file)
 {
-    uint8_t body[64];
-    struct op_call call;
     int result = file_check(file);
     if (result < 0)
         return result; /* in a child process, where nothing may be touched */
     if (!file->imported) {
-        struct wire_close close = {.handle = file->handle, .wrote = file->wrote};
-        result = op_call_metadata(&call, file->session, WIRE_OP_close, body,
-                                  wire_encode_close(body, sizeof body, &close));
-        op_call_free(&call);
-        result = client_about(result, file->path);
+        /* A file of several processes is not to stay unsettled for longer than it must. */
+        struct wire_closing closing = {.handle = file->handle, .wrote = file->wrote};
+        told_close(file, &closing);
+        result = client_about(closes_give(file->session, &closing, file->exported), file->path);
     }
     session_lock(file->session); /* its table's map may be the session's */
     weft_session_t *session = file->session;
@@ -268,6 +270,8 @@ static ssize_t file_export(weft_file_t *file, void *blob, size_t size)
     if ((size_t)result <= size) {
         memcpy(blob, made, (size_t)result);
         session_lock(file->session);
+        file->exported = true;
+        told_lose(file);
         if (file->access & WIRE_ACCESS_WRITE)
             file->wrote = true; /* by whoever imports it */
         session_unlock(file->session);

@@ -7,8 +7,8 @@
 
 #include "err.h"
 
-#define BODY_PATH  (WEFT_PATH_BYTES_MAX + 256u)
-#define BODY_PATHS (2 * WEFT_PATH_BYTES_MAX + 256u)
+#define BODY_PATH  (WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
+#define BODY_PATHS (2 * WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
 
 /* A request whose answer is only that it was done. */
 static int tell(weft_session_t *session, uint16_t operation, const char *path, const void *body,
@@ -16,6 +16,16 @@ static int tell(weft_session_t *session, uint16_t operation, const char *path, c
 {
     struct op_call call;
     int result = op_call_metadata(&call, session, operation, body, length);
+    op_call_free(&call);
+    return client_about(result, path);
+}
+
+/* The same, with closed handles that ride. */
+static int tell_riding(weft_session_t *session, struct closes_ride *ride, uint16_t operation,
+                       const char *path, const void *body, ssize_t length)
+{
+    struct op_call call;
+    int result = closes_call(&call, session, ride, operation, body, length);
     op_call_free(&call);
     return client_about(result, path);
 }
@@ -71,10 +81,14 @@ static int remove_name(weft_session_t *session, const char *path)
 {
     struct wire_unlink unlink;
     uint8_t body[BODY_PATH];
+    struct closes_ride ride;
     int result = client_path(path, &unlink.path);
     if (result < 0)
         return result;
-    return tell(session, WIRE_OP_unlink, unlink.path, body, wire_encode_unlink(body, sizeof body, &unlink));
+    closes_board(session, &ride);
+    unlink.closes = ride.list;
+    return tell_riding(session, &ride, WIRE_OP_unlink, unlink.path, body,
+                       wire_encode_unlink(body, sizeof body, &unlink));
 }
 
 int weft_unlink(weft_session_t *session, const char *path)
@@ -86,12 +100,16 @@ static int rename_path(weft_session_t *session, const char *from, const char *to
 {
     struct wire_rename rename;
     uint8_t body[BODY_PATHS];
+    struct closes_ride ride;
     int result = client_path(from, &rename.from);
     if (result == 0)
         result = client_path(to, &rename.to);
     if (result < 0)
         return result;
-    return tell(session, WIRE_OP_rename, rename.from, body, wire_encode_rename(body, sizeof body, &rename));
+    closes_board(session, &ride);
+    rename.closes = ride.list;
+    return tell_riding(session, &ride, WIRE_OP_rename, rename.from, body,
+                       wire_encode_rename(body, sizeof body, &rename));
 }
 
 int weft_rename(weft_session_t *session, const char *from, const char *to)

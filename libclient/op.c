@@ -260,6 +260,7 @@ int weft_drive(weft_session_t *session, int timeout_ms, uint64_t *ended)
 static void call_done(struct rpc_call *rpc)
 {
     struct op_call *call = rpc->arg;
+    call->answered = rpc->reply != NULL;
     if (rpc->status < 0) {
         op_fail(&call->op, rpc->status);
     } else if (rpc->reply_length > 0) {
@@ -294,20 +295,27 @@ void op_call_free(struct op_call *call)
     call->reply = NULL;
 }
 
-int op_call_metadata(struct op_call *call, weft_session_t *session, uint16_t operation, const void *body,
-                     ssize_t body_length)
+int op_call_metadata_within(struct op_call *call, weft_session_t *session, uint16_t operation,
+                            const void *body, ssize_t body_length, uint32_t deadline_ms)
 {
     struct rpc_connection *connection;
     call->reply = NULL;
+    call->answered = false;
     int result = session_check(session);
     if (result < 0 || body_length < 0)
         return result < 0 ? result : (int)body_length;
     session_lock(session);
     result = session_metadata(session, &connection);
     if (result == 0)
-        result = op_call_start(call, session, connection, operation, body, (size_t)body_length, 0);
+        result = op_call_start(call, session, connection, operation, body, (size_t)body_length, deadline_ms);
     if (result == 0)
         session_count(session, CLIENT_COUNT_metadata_requests, 1);
     session_unlock(session);
     return result < 0 ? result : (int)op_wait(&call->op);
+}
+
+int op_call_metadata(struct op_call *call, weft_session_t *session, uint16_t operation, const void *body,
+                     ssize_t body_length)
+{
+    return op_call_metadata_within(call, session, operation, body, body_length, 0);
 }

@@ -29,11 +29,12 @@ static ssize_t encode_extents(const struct planner_request *plan, struct wire_wr
 }
 
 /* `chunks` is empty when nothing is gathered. */
-static ssize_t encode_request(const struct request *request, const struct wire_list *extents,
+static ssize_t encode_request(struct request *request, const struct wire_list *extents,
                               const struct wire_list *chunks, size_t room)
 {
     const struct transfer *transfer = request->transfer;
     if (chunks->count > 0) {
+        told_lose(transfer->file);
         struct wire_write_gather wire = {
             .capability = transfer->file->capability,
             .map_version = transfer->table->map->version,
@@ -44,9 +45,11 @@ static ssize_t encode_request(const struct request *request, const struct wire_l
         return wire_encode_write_gather(request->body, room, &wire);
     }
     if (transfer->write) {
+        request->tells = told_wanted(transfer->file);
         struct wire_write wire = {
             .capability = transfer->file->capability,
             .map_version = transfer->table->map->version,
+            .tell = request->tells,
             .extents = *extents,
         };
         return wire_encode_write(request->body, room, &wire);
@@ -292,10 +295,23 @@ static void request_redo(struct request *request)
     request_ended(request);
 }
 
+/* A write that was made again, or failed, may have happened at another time than its answer says. */
+static void note_told(struct request *request, int status)
+{
+    const struct rpc_call *rpc = &request->call.rpc;
+    weft_file_t *file = request->transfer->file;
+    if (status != 0 || !request->tells || rpc->resent || request->call.attempts > 0)
+        told_lose(file);
+    else
+        told_take(file, request->plan.shard, request->map_version, rpc->reply, rpc->reply_length);
+}
+
 static void request_done(struct shard_call *call, int status)
 {
     struct request *request = list_item(call, struct request, call);
     struct transfer *transfer = request->transfer;
+    if (transfer->write)
+        note_told(request, status);
     if (status == SHARD_REDO && transfer->op.result == 0) {
         request_redo(request);
         return;

@@ -11,6 +11,9 @@
 
 #include "err.h"
 
+/* How often it is looked whether closed handles wait for a request that takes them along. */
+enum { CLOSES_LOOK_MS = 500 };
+
 /* ---- errors and paths ------------------------------------------------------ */
 
 /* The thread's latest failing call. Not err.h's text: callbacks of other threads'
@@ -271,6 +274,8 @@ static int open_rpc(weft_session_t *session)
                        : look_ms > 1000 ? 1000
                                         : look_ms,
                        shard_calls_look, session);
+    if (result == 0)
+        result = rpc_every(session->rpc, CLOSES_LOOK_MS, closes_look, session);
     if (result < 0)
         rpc_close(session->rpc);
     return result;
@@ -326,6 +331,7 @@ void weft_disconnect(weft_session_t *session)
     /* In a child process nothing may be touched: the sockets are the parent's. */
     if (!session || session_check(session) < 0)
         return;
+    closes_end(session);
     if (session->counters_wanted)
         client_counters_print(session);
     session->closing = true;

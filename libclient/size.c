@@ -133,14 +133,17 @@ int weft_file_sync(weft_file_t *file)
 
 /* ---- truncate and allocate ------------------------------------------------------- */
 
-static int truncate_send(weft_session_t *session, const struct wire_truncate *truncate)
+static int truncate_send(weft_session_t *session, struct wire_truncate *truncate)
 {
-    uint8_t body[WEFT_PATH_BYTES_MAX + 256];
+    uint8_t body[WEFT_PATH_BYTES_MAX + 256 + CLOSES_BYTES_MAX];
     struct op_call call;
+    struct closes_ride ride;
     if (truncate->size > INT64_MAX)
         return err_set(-EFBIG, "a size of %" PRIu64 " bytes is beyond what a file can have", truncate->size);
-    int result = op_call_metadata(&call, session, WIRE_OP_truncate, body,
-                                  wire_encode_truncate(body, sizeof body, truncate));
+    closes_board(session, &ride);
+    truncate->closes = ride.list;
+    int result = closes_call(&call, session, &ride, WIRE_OP_truncate, body,
+                             wire_encode_truncate(body, sizeof body, truncate));
     op_call_free(&call);
     return result;
 }
@@ -173,6 +176,7 @@ static int truncate_file(weft_file_t *file, uint64_t size, bool grow_only)
     };
     session_lock(file->session);
     file->wrote = true;
+    told_lose(file);
     session_unlock(file->session);
     return client_about(truncate_send(file->session, &truncate), file->path);
 }

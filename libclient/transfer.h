@@ -54,6 +54,7 @@ struct request {
     struct transfer *transfer;
     unsigned round;
     uint64_t map_version;         /* that it was planned by */
+    bool tells;                   /* a write, whose answer tells of the file's objects */
     uint64_t chunks_cut[2];       /* of which other rounds have bytes, too; UINT64_MAX: none */
     struct bufpool_waiter waiter; /* for a buffer */
     void *packed;                 /* from the session's pool; NULL: the pieces themselves travel */

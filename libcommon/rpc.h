@@ -148,6 +148,7 @@ struct rpc_call {
     const void *reply;
     uint32_t reply_length;
     uint64_t reply_payload_length;
+    bool resent;               /* over another connection, so an earlier copy may have been served too */
 
     /* rpc's own */
     struct rpc_connection *connection;

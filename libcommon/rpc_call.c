@@ -392,8 +392,10 @@ void rpc_connection_down(struct rpc_connection *connection, int error)
     connection->bytes_under_way = 0;
     list_each(&connection->calls, each, after) {
         struct rpc_call *call = list_item(each, struct rpc_call, link);
-        if (call->state != CALL_QUEUED)
+        if (call->state != CALL_QUEUED) {
             rpc_count(connection->rpc, COUNT_REQUESTS_RESENT, 1);
+            call->resent = true;
+        }
         transfer_forget(call);
         call->state = CALL_QUEUED;
     }
@@ -419,6 +421,7 @@ int rpc_call_start(struct rpc_connection *connection, struct rpc_call *call)
     call->state = CALL_QUEUED;
     call->transfer = NULL;
     call->status = 0;
+    call->resent = false;
     list_push_back(&connection->calls, &call->link);
     rpc_due(rpc, call->deadline_ns);
     if (!connection->link && rpc_now_ns() >= connection->retry_ns)

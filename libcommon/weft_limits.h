@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 4u
+#define LIMITS_PROTOCOL_VERSION 5u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -33,6 +33,8 @@
 #define LIMITS_GATHER_CHUNKS_MAX 1024u           /* chunks that one request lists as gathered */
 #define LIMITS_LIST_MAX 65536u
 #define LIMITS_LOCK_RANGES_MAX 1024u             /* of one lock */
+#define LIMITS_REMOVES_MAX 32u                   /* files of one object_remove, which fits the header */
+#define LIMITS_CLOSES_MAX 32u                    /* that one request brings: it still fits the header */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u
@@ -53,7 +55,7 @@ static inline uint64_t limits_fingerprint(void)
     const uint64_t values[] = {
         LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
         LIMITS_PAYLOAD_MAX, LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX, LIMITS_GATHER_CHUNKS_MAX,
-        WEFT_PATH_BYTES_MAX,
+        LIMITS_CLOSES_MAX, LIMITS_REMOVES_MAX, WEFT_PATH_BYTES_MAX,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {

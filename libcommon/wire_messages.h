@@ -152,10 +152,21 @@
 
 /* ---- metadata operations ------------------------------------------------ */
 
+/* A handle that its client gives back. Lists of them ride with the requests below; they take effect before
+ * the request, and whatever becomes of it. */
+#define WIRE_FIELDS_closing(X)                                                                         \
+    X(u64, handle, U64)                                                                                \
+    X(u8, wrote, 1)            /* something may have been written through it */                        \
+    X(u8, told, 1)             /* all that was written to the file came through it, and is this: */    \
+    X(u64, end, INT64_MAX)     /* behind the last byte */                                              \
+    X(u64, bytes, U64)         /* of space used */                                                     \
+    X(i64, mtime_ns, 0)        /* of the last write, by the storage shard's clock */
+
 #define WIRE_FIELDS_stat(X)                                                                            \
     X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */                                 \
     X(u64, ino, U64)                                                                                   \
-    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */
+    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
+    X(list, closes, LIMITS_CLOSES_MAX) /* closing */
 #define WIRE_FIELDS_stat_reply(X)                                                                      \
     X(attr, attr, 0)                                                                                   \
     X(capability, capability, 0) /* to ask the storage servers for the size; access 0 */
@@ -165,7 +176,8 @@
     X(u32, flags, U32)         /* WIRE_OPEN_* */                                                       \
     X(u32, mode, 07777)                                                                                \
     X(layout, layout, 0)       /* zero fields: the directory's default */                              \
-    X(str, pool, WEFT_POOL_BYTES_MAX)
+    X(str, pool, WEFT_POOL_BYTES_MAX)                                                                  \
+    X(list, closes, LIMITS_CLOSES_MAX)
 #define WIRE_FIELDS_open_reply(X)                                                                      \
     X(u64, handle, U64)        /* names this opening in close */                                       \
     X(u8, created, 1)                                                                                  \
@@ -174,14 +186,15 @@
     X(u64, map_version, U64)   /* when newer than the client's, it asks for the map */               \
     X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */
 
-#define WIRE_FIELDS_close(X)                                                                           \
-    X(u64, handle, U64)                                                                                \
-    X(u8, wrote, 1)            /* something may have been written through it */
+#define WIRE_FIELDS_close(X) X(list, closes, LIMITS_CLOSES_MAX)
 
 #define WIRE_FIELDS_mkdir(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 07777)
 #define WIRE_FIELDS_rmdir(X) X(str, path, WEFT_PATH_BYTES_MAX)
-#define WIRE_FIELDS_unlink(X) X(str, path, WEFT_PATH_BYTES_MAX)
-#define WIRE_FIELDS_rename(X) X(str, from, WEFT_PATH_BYTES_MAX) X(str, to, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_unlink(X) X(str, path, WEFT_PATH_BYTES_MAX) X(list, closes, LIMITS_CLOSES_MAX)
+#define WIRE_FIELDS_rename(X)                                                                          \
+    X(str, from, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(str, to, WEFT_PATH_BYTES_MAX)                                                                    \
+    X(list, closes, LIMITS_CLOSES_MAX)
 #define WIRE_FIELDS_symlink(X) X(str, target, LIMITS_SYMLINK_MAX) X(str, path, WEFT_PATH_BYTES_MAX)
 #define WIRE_FIELDS_link(X) X(str, from, WEFT_PATH_BYTES_MAX) X(str, to, WEFT_PATH_BYTES_MAX)
 #define WIRE_FIELDS_readlink(X) X(str, path, WEFT_PATH_BYTES_MAX)
@@ -196,14 +209,16 @@
     X(u32, uid, U32)                                                                                   \
     X(u32, gid, U32)                                                                                   \
     X(i64, atime_ns, 0)                                                                                \
-    X(i64, mtime_ns, 0)
+    X(i64, mtime_ns, 0)                                                                                \
+    X(list, closes, LIMITS_CLOSES_MAX)
 
 #define WIRE_FIELDS_truncate(X)                                                                        \
     X(str, path, WEFT_PATH_BYTES_MAX) /* "" with a handle: that open file */                           \
     X(u64, handle, U64)                                                                                \
     X(capability, capability, 0) /* of the handle, when it was imported */                             \
     X(u64, size, INT64_MAX)                                                                            \
-    X(u8, grow_only, 1)        /* do nothing when the file is longer */
+    X(u8, grow_only, 1)        /* do nothing when the file is longer */                                \
+    X(list, closes, LIMITS_CLOSES_MAX)
 
 #define WIRE_FIELDS_readdir(X)                                                                         \
     X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
@@ -293,6 +308,7 @@
 #define WIRE_FIELDS_write(X)                                                                           \
     X(capability, capability, 0)                                                                       \
     X(u64, map_version, U64)                                                                           \
+    X(u8, tell, 1)             /* the answer is to be an object_stat_reply; else it has no body */     \
     X(list, extents, LIMITS_EXTENTS_MAX) /* extent */
 
 /* A part of a collective write: the server puts the pieces of a chunk together, from whichever
@@ -327,7 +343,8 @@
 /* From the metadata server only. */
 #define WIRE_FIELDS_object_truncate(X) \
     X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
-#define WIRE_FIELDS_object_remove(X) X(capability, capability, 0)
+#define WIRE_FIELDS_object_remove(X) X(list, files, LIMITS_REMOVES_MAX) /* capability; at least one */
+#define WIRE_FIELDS_object_remove_reply(X) X(list, failed, LIMITS_REMOVES_MAX) /* number: place in the list */
 
 /* A run of bytes of the file to be locked; longer than an extent may be. */
 #define WIRE_FIELDS_lock_range(X) X(u64, start, INT64_MAX) X(u64, end, INT64_MAX)
@@ -372,6 +389,7 @@
     M(attr)                                                                                            \
     M(extent)                                                                                          \
     M(number)                                                                                          \
+    M(closing)                                                                                         \
     M(stat)                                                                                            \
     M(stat_reply)                                                                                      \
     M(open)                                                                                            \
@@ -420,6 +438,7 @@
     M(object_stat_reply)                                                                               \
     M(object_truncate)                                                                                 \
     M(object_remove)                                                                                   \
+    M(object_remove_reply)                                                                             \
     M(lock_range)                                                                                      \
     M(lock)                                                                                            \
     M(lock_reply)                                                                                      \

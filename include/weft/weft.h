@@ -152,8 +152,9 @@ int weft_connect(const char *conf_path, weft_session_t **session);
 
 /*
  * weft_disconnect(): ends a session. Its files must be closed before; those
- * that are not are abandoned, and the metadata server lets go of them when
- * the connection ends. NULL is allowed.
+ * that are not are abandoned, and the metadata server lets go of them some time after
+ * the connection ended. Tells it of handles that were closed, for which it waits up to
+ * 3 seconds. NULL is allowed.
  */
 void weft_disconnect(weft_session_t *session);
 
@@ -241,6 +242,13 @@ int weft_file_open(weft_session_t *session, const char *path, int flags, mode_t 
 /*
  * weft_file_close(): gives the handle back; frees it also when it fails.
  * Every asynchronous operation on it must have been waited for. Does not sync.
+ * It asks for nothing: the metadata server hears of it with the session's next request about
+ * names or attributes, after a second when the session does anything else, and at
+ * weft_disconnect(). Until then a file that was removed keeps its space, and a size that others ask for
+ * costs them a question to its storage servers. Handles that were exported, and the 32nd that
+ * waits, are given back at once.
+ * Errors: those of such a request, when there was one: the metadata server could not be reached, and is
+ * told later. What was written is not in question: writes tell of their errors themselves.
  */
 int weft_file_close(weft_file_t *file);
 

@@ -14,8 +14,14 @@ struct question {
     struct agent_call call; /* first */
     struct agent *agent;
     struct agent_work *work;
-    uint8_t body[256];
+    uint32_t file_count; /* of a removal: those that it names, indexes into the work's files */
+    uint32_t files[LIMITS_REMOVES_MAX];
+    uint8_t body[];
 };
+
+enum { BODY_BYTES = 256, CAPABILITY_BYTES = 64, REMOVE_BYTES = LIMITS_REMOVES_MAX * CAPABILITY_BYTES + 16 };
+/* Of files of so few chunks the places are found one by one. */
+enum { CHUNKS_FEW = 64 };
 
 void agent_init(struct agent *agent, const struct conf *conf, const struct agent_net *net,
                 const struct map *(*map)(void *arg), void *arg)
@@ -73,9 +79,35 @@ bool agent_run(struct agent *agent)
 
 /* ---- asking ------------------------------------------------------------- */
 
-static void take_answer(struct agent_work *work, const void *reply, size_t length)
+/* Those whose objects could not be removed at one shard. */
+static void take_failed(struct question *question, const void *reply, size_t length)
 {
+    struct agent_work *work = question->work;
+    struct wire_object_remove_reply answer;
+    struct wire_number number;
+    int error = wire_decode_object_remove_reply(reply, length, &answer);
+    struct wire_reader reader = wire_list_reader(&answer.failed);
+    for (uint32_t i = 0; !error && i < answer.failed.count; i++) {
+        wire_get_number(&reader, &number);
+        if (reader.bad || number.value >= question->file_count) {
+            error = err_set(-EBADMSG, "the answer to a removal makes no sense");
+        } else {
+            work->files[question->files[number.value]].failed = true;
+            fail(work, err_set(-EIO, "a storage server could not remove an object; its log tells why"));
+        }
+    }
+    for (uint32_t i = 0; error && i < question->file_count; i++)
+        work->files[question->files[i]].failed = true;
+    if (error)
+        fail(work, error);
+}
+
+static void take_answer(struct question *question, const void *reply, size_t length)
+{
+    struct agent_work *work = question->work;
     struct wire_object_stat_reply answer;
+    if (work->kind == AGENT_REMOVE)
+        take_failed(question, reply, length);
     if (work->kind != AGENT_STAT)
         return;
     int error = wire_decode_object_stat_reply(reply, length, &answer);
@@ -95,52 +127,82 @@ static void answered(struct agent_call *call, int status, const void *reply, siz
     struct question *question = (struct question *)call;
     struct agent_work *work = question->work;
     struct agent *agent = question->agent;
-    if (status < 0)
+    if (status < 0) {
         fail(work, status);
-    else
-        take_answer(work, reply, reply_length);
+        for (uint32_t i = 0; i < question->file_count; i++)
+            work->files[question->files[i]].failed = true;
+    } else {
+        take_answer(question, reply, reply_length);
+    }
     free(question);
     part_ended(agent, work);
 }
 
-static ssize_t encode(const struct agent *agent, const struct agent_work *work, struct question *question)
+static struct wire_capability capability_of(const struct agent *agent, uint64_t ino,
+                                            const struct layout *layout, uint32_t access)
 {
     struct wire_capability capability = {
-        .ino = work->ino,
-        .layout = {.chunk_size = work->layout.chunk_size,
-                   .seed = work->layout.seed,
-                   .stripe_count = work->layout.stripe_count,
-                   .group_count = work->layout.group_count},
-        .access = work->kind == AGENT_STAT ? 0 : WIRE_ACCESS_WRITE,
+        .ino = ino,
+        .layout = {.chunk_size = layout->chunk_size,
+                   .seed = layout->seed,
+                   .stripe_count = layout->stripe_count,
+                   .group_count = layout->group_count},
+        .access = access,
     };
     capability_sign(agent->conf->key, &capability);
+    return capability;
+}
+
+static ssize_t encode_removal(const struct agent *agent, const struct agent_work *work,
+                              struct question *question)
+{
+    uint8_t list[LIMITS_REMOVES_MAX * CAPABILITY_BYTES];
+    struct wire_writer writer = wire_writer_on(list, sizeof list);
+    for (uint32_t i = 0; i < question->file_count; i++) {
+        const struct agent_file *file = &work->files[question->files[i]];
+        struct wire_capability capability =
+            capability_of(agent, file->ino, &file->layout, WIRE_ACCESS_WRITE);
+        wire_put_capability(&writer, &capability);
+    }
+    struct wire_object_remove remove = {.files = wire_list_of(&writer, question->file_count)};
+    question->call.operation = WIRE_OP_object_remove;
+    return wire_encode_object_remove(question->body, REMOVE_BYTES, &remove);
+}
+
+static ssize_t encode(const struct agent *agent, const struct agent_work *work, struct question *question)
+{
+    if (work->kind == AGENT_REMOVE)
+        return encode_removal(agent, work, question);
+    struct wire_capability capability = capability_of(
+        agent, work->ino, &work->layout, work->kind == AGENT_STAT ? 0 : WIRE_ACCESS_WRITE);
     switch (work->kind) {
     case AGENT_STAT:
         question->call.operation = WIRE_OP_object_stat;
         return wire_encode_object_stat(
-            question->body, sizeof question->body,
+            question->body, BODY_BYTES,
             &(struct wire_object_stat){.capability = capability,
                                        .map_version = agent->map(agent->arg)->version});
-    case AGENT_TRUNCATE:
+    default:
         question->call.operation = WIRE_OP_object_truncate;
-        return wire_encode_object_truncate(question->body, sizeof question->body,
+        return wire_encode_object_truncate(question->body, BODY_BYTES,
                                            &(struct wire_object_truncate){.capability = capability,
                                                                           .size = work->size,
                                                                           .grow_only = work->grow_only});
-    default:
-        question->call.operation = WIRE_OP_object_remove;
-        return wire_encode_object_remove(question->body, sizeof question->body,
-                                         &(struct wire_object_remove){.capability = capability});
     }
 }
 
-static int ask(struct agent *agent, struct agent_work *work, const struct map_server *server, uint32_t shard)
+/* `files` are those of a removal. */
+static int ask(struct agent *agent, struct agent_work *work, const struct map_server *server, uint32_t shard,
+               const uint32_t *files, uint32_t file_count)
 {
-    struct question *question = calloc(1, sizeof *question);
+    struct question *question = calloc(1, sizeof *question + (file_count ? REMOVE_BYTES : BODY_BYTES));
     if (!question)
         return err_set(-ENOMEM, "no memory for a request to storage server %s", server->name);
     question->agent = agent;
     question->work = work;
+    question->file_count = file_count;
+    for (uint32_t i = 0; i < file_count; i++)
+        question->files[i] = files[i];
     ssize_t length = encode(agent, work, question);
     if (length < 0) {
         free(question);
@@ -176,21 +238,21 @@ static int find_servers(const struct agent_work *work, const struct map *map, ui
     return 0;
 }
 
-/* A file is not to be cut in one place when it can't be in another, so this
- * comes before anything is asked. A removal does what it can, and is repeated. */
-static int check_servers(struct agent_work *work, const struct map *map, uint8_t *wanted)
+static int is_down(const struct map_server *server)
 {
-    for (uint32_t i = 0; i < map->server_count; i++) {
-        if (!wanted[i] || map->servers[i].state == MAP_STATE_UP)
-            continue;
-        int error = err_set(-EHOSTDOWN, "storage server %s, which holds a part of the file, is down",
-                            map->servers[i].name);
-        if (work->kind != AGENT_REMOVE)
-            return error;
-        fail(work, error);
-        wanted[i] = 0;
-    }
-    return 0;
+    if (server->state == MAP_STATE_UP)
+        return 0;
+    return err_set(-EHOSTDOWN, "storage server %s, which holds a part of the file, is down", server->name);
+}
+
+/* A file is not to be cut in one place when it can't be in another, so this
+ * comes before anything is asked. */
+static int check_servers(const struct map *map, const uint8_t *wanted)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < map->server_count && !error; i++)
+        error = wanted[i] ? is_down(&map->servers[i]) : 0;
+    return error;
 }
 
 static int ask_all(struct agent *agent, struct agent_work *work, const struct map *map)
@@ -200,14 +262,136 @@ static int ask_all(struct agent *agent, struct agent_work *work, const struct ma
         return err_set(-ENOMEM, "no memory to ask the storage servers");
     int error = find_servers(work, map, wanted);
     if (!error)
-        error = check_servers(work, map, wanted);
+        error = check_servers(map, wanted);
     for (uint32_t i = 0; i < map->server_count && !error; i++) {
         const struct map_server *server = &map->servers[i];
         for (uint32_t shard = 0; wanted[i] && shard < server->shard_count && !error; shard++)
-            error = ask(agent, work, server, shard);
+            error = ask(agent, work, server, shard, NULL, 0);
     }
     free(wanted);
     return error;
+}
+
+/* ---- removing many files -------------------------------------------------- */
+
+/* One file at one shard that may hold an object of it. */
+struct place {
+    uint32_t server, shard, file;
+};
+
+struct places {
+    struct place *items;
+    size_t count, size;
+};
+
+static int places_add(struct places *places, const struct place *place)
+{
+    if (places->count == places->size) {
+        size_t size = places->size ? 2 * places->size : 256;
+        struct place *bigger = realloc(places->items, size * sizeof *bigger);
+        if (!bigger)
+            return err_set(-ENOMEM, "no memory to remove objects");
+        places->items = bigger;
+        places->size = size;
+    }
+    places->items[places->count++] = *place;
+    return 0;
+}
+
+/* The shards of one group that hold the given row, or any (UINT64_MAX). */
+static int add_group(struct places *places, const struct map *map, uint32_t file, uint32_t group,
+                     uint64_t row)
+{
+    int error = 0;
+    for (uint32_t m = 0; m < map->groups[group].member_count; m++) {
+        uint32_t server = map->targets[map->groups[group].members[m]].server;
+        uint32_t shard_count = map->servers[server].shard_count;
+        uint32_t first = row == UINT64_MAX ? 0 : layout_shard_of(row, shard_count);
+        uint32_t end = row == UINT64_MAX ? shard_count : first + 1;
+        for (uint32_t shard = first; shard < end && !error; shard++)
+            error = places_add(places, &(struct place){.server = server, .shard = shard, .file = file});
+    }
+    return error;
+}
+
+static int add_file(struct places *places, const struct agent_work *work, uint32_t index,
+                    const struct map *map)
+{
+    const struct agent_file *file = &work->files[index];
+    const struct layout *layout = &file->layout;
+    int error = 0;
+    if (layout->group_count > map->group_count)
+        return err_set(-EUCLEAN, "inode %llu has a layout over %u groups, and there are only %u",
+                       (unsigned long long)file->ino, layout->group_count, map->group_count);
+    if (file->end <= CHUNKS_FEW * layout->chunk_size) {
+        for (uint64_t offset = 0; offset < file->end && !error; offset += layout->chunk_size) {
+            struct layout_place place = layout_place_of(layout, offset);
+            error = add_group(places, map, index, place.group, place.row);
+        }
+        return error;
+    }
+    for (uint32_t position = 0; position < layout->stripe_count && !error; position++)
+        error = add_group(places, map, index, layout_group_of(layout, position), UINT64_MAX);
+    return error;
+}
+
+static bool is_same_shard(const struct place *a, const struct place *b)
+{
+    return a->server == b->server && a->shard == b->shard;
+}
+
+static int compare_places(const void *left, const void *right)
+{
+    const struct place *a = left, *b = right;
+    if (a->server != b->server)
+        return a->server < b->server ? -1 : 1;
+    if (a->shard != b->shard)
+        return a->shard < b->shard ? -1 : 1;
+    return (a->file > b->file) - (a->file < b->file);
+}
+
+/* Takes the next files of one shard off the sorted places; a file that is there twice is named once. */
+static uint32_t next_files(const struct place **at, const struct place *end,
+                           uint32_t files[LIMITS_REMOVES_MAX])
+{
+    const struct place *first = *at;
+    uint32_t count = 0;
+    for (; *at < end && is_same_shard(*at, first); ++*at) {
+        if (count && files[count - 1] == (*at)->file)
+            continue;
+        if (count == LIMITS_REMOVES_MAX)
+            break;
+        files[count++] = (*at)->file;
+    }
+    return count;
+}
+
+/* It does what it can; what fails is repeated by whoever wants it. */
+static void remove_all(struct agent *agent, struct agent_work *work, const struct map *map)
+{
+    struct places places = {0};
+    for (uint32_t i = 0; i < work->file_count; i++) {
+        int error = add_file(&places, work, i, map);
+        work->files[i].failed = error < 0;
+        if (error)
+            fail(work, error);
+    }
+    if (places.count)
+        qsort(places.items, places.count, sizeof *places.items, compare_places);
+    const struct place *at = places.items, *end = at + places.count;
+    while (at < end) {
+        const struct map_server *server = &map->servers[at->server];
+        uint32_t shard = at->shard, files[LIMITS_REMOVES_MAX];
+        uint32_t count = next_files(&at, end, files);
+        int error = is_down(server);
+        if (!error)
+            error = ask(agent, work, server, shard, files, count);
+        for (uint32_t i = 0; error && i < count; i++)
+            work->files[files[i]].failed = true;
+        if (error)
+            fail(work, error);
+    }
+    free(places.items);
 }
 
 static void begin(struct agent *agent, struct agent_work *work)
@@ -217,9 +401,14 @@ static void begin(struct agent *agent, struct agent_work *work)
     work->mtime_ns = 0;
     work->waiting = 1; /* until all have been asked */
     counter_add(&agent->counters[AGENT_WORKS], 1);
-    int error = ask_all(agent, work, agent->map(agent->arg));
-    if (error)
-        fail(work, error);
+    const struct map *map = agent->map(agent->arg);
+    if (work->kind == AGENT_REMOVE) {
+        remove_all(agent, work, map);
+    } else {
+        int error = ask_all(agent, work, map);
+        if (error)
+            fail(work, error);
+    }
     part_ended(agent, work);
 }
 

@@ -2,7 +2,7 @@
 /*
  * agent.h: what the metadata server asks of the storage servers: the end of a
  * file, to cut it, to remove it. Each question goes to every shard that may hold a part
- * of the file, and is answered when all have answered.
+ * of the file, and is answered when all have answered. Many files are removed by one question.
  *
  * What it promises
  *  - `done` runs exactly once for each work, from agent_run(), never from inside agent_start().
@@ -48,9 +48,19 @@ struct agent_net {
 
 enum agent_kind { AGENT_STAT, AGENT_TRUNCATE, AGENT_REMOVE };
 
+/* A file whose objects are to be removed. */
+struct agent_file {
+    uint64_t ino;
+    struct layout layout;
+    uint64_t end; /* no object has anything behind it; UINT64_MAX: that is not known */
+    bool failed;  /* the answer */
+};
+
 struct agent_work {
     /* filled by the caller */
     enum agent_kind kind;
+    struct agent_file *files; /* of a removal, instead of what follows up to the deadline */
+    uint32_t file_count;
     uint64_t ino;
     struct layout layout;
     uint64_t size;         /* of a truncation */

@@ -87,7 +87,7 @@ static const char *fields_wrong(const struct inode *inode)
     if (!inode_is_dir(inode) && !inode_is_file(inode) && !inode_is_symlink(inode))
         return "its type is unknown";
     if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) ||
-        (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN)))
+        (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED)))
         return "bits are set that mean nothing";
     if (inode->nlink > INODE_NLINK_MAX)
         return "its number of links is out of range";

@@ -31,6 +31,8 @@ enum {
     INODE_SIZE_OPEN = 1,
     /* The storage servers may hold objects of it. */
     INODE_WRITTEN = 2,
+    /* Of a file with INODE_WRITTEN: no object of it ever lay behind `size`. */
+    INODE_BOUNDED = 4,
 };
 
 struct inode {

@@ -99,7 +99,7 @@ static int farewell_run(struct job *job, struct ns *ns)
         if (handle->closed || (farewell->orphans_only && !handle->file->orphan))
             continue;
         /* Whether it has written, only it knew. */
-        int error = request_release(farewell->service, ns, handle, true);
+        int error = request_release(farewell->service, ns, handle, &(struct wire_closing){.wrote = 1});
         if (error)
             return error;
     }

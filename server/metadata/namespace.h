@@ -175,6 +175,7 @@ struct ns_size {
     uint64_t end;
     uint64_t bytes;
     int64_t mtime_ns; /* 0: never written */
+    bool bounded;     /* nothing was ever written behind `end` */
 };
 int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *size);
 /* A truncation has ended. `exact`: no one else wrote meanwhile, so the file is `size` long.

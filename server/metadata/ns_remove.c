@@ -25,7 +25,9 @@ int ns_destroy(struct ns *ns, const struct inode *inode)
         error = records_unmark(ns->txn, STORE_UNSETTLED, inode->ino);
     /* Files that were never written have no objects. */
     if (!error && inode_is_file(inode) && (inode->flags & (INODE_WRITTEN | INODE_SIZE_OPEN))) {
-        struct removal removal = {.ino = inode->ino, .layout = inode->layout};
+        bool bounded = (inode->flags & INODE_BOUNDED) && !(inode->flags & INODE_SIZE_OPEN);
+        struct removal removal = {
+            .ino = inode->ino, .layout = inode->layout, .end = bounded ? inode->size : REMOVAL_END_UNKNOWN};
         error = records_removal_put(ns->txn, &removal);
         ns->removals++;
     }

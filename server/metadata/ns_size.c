@@ -8,6 +8,7 @@ int ns_size_open(struct ns *ns, struct inode *inode)
     if (inode->flags & INODE_SIZE_OPEN)
         return 0;
     inode->flags |= INODE_SIZE_OPEN;
+    inode->flags &= ~(uint32_t)INODE_BOUNDED;
     return records_inode_put(ns->txn, inode);
 }
 
@@ -28,6 +29,8 @@ int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *siz
     inode->size = size->end;
     inode->bytes = size->bytes;
     inode->flags |= INODE_WRITTEN;
+    if (size->bounded)
+        inode->flags |= INODE_BOUNDED;
     if (size->mtime_ns > inode->mtime_base_ns) {
         inode->mtime_ns = inode->mtime_base_ns = size->mtime_ns;
         if (inode->ctime_ns < size->mtime_ns)

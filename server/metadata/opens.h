@@ -58,6 +58,8 @@ struct opens_handle {
     struct opens_client *client;
     uint32_t access;     /* WIRE_ACCESS_* */
     uint64_t request_id; /* that opened it */
+    uint64_t generation; /* of the file after it was opened */
+    bool sole;           /* opened for writing when no one else wrote, and the size was known */
     struct list_link link;
     struct list_link journal_link;
     bool added, closed; /* in the present transaction */

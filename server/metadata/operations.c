@@ -27,6 +27,19 @@ DECODER(pointer)
 DECODER(server_register)
 DECODER(heartbeat)
 
+#define CLOSES(name)                                                                \
+    static const struct wire_list *closes_of_##name(const struct request *request)  \
+    {                                                                               \
+        return &request->body.name.closes;                                          \
+    }
+CLOSES(stat)
+CLOSES(open)
+CLOSES(close)
+CLOSES(unlink)
+CLOSES(rename)
+CLOSES(setattr)
+CLOSES(truncate)
+
 static bool never(const struct request *request)
 {
     (void)request;
@@ -38,48 +51,49 @@ static bool always(const struct request *request)
     return true;
 }
 
-/* What changes names or attributes. */
-#define CHANGING(name)                                                                        \
+/* What changes names or attributes; `...` is more about it. */
+#define CHANGING(name, ...)                                                                        \
     {                                                                                         \
         .number = WIRE_OP_##name, .roles = ROLE_CLIENT, .kept = true, .decode = decode_##name, \
-        .writes = always, .run = request_##name                                               \
+        .writes = always, .run = request_##name, __VA_ARGS__                                  \
     }
-#define LOOKING(name)                                                                      \
+#define LOOKING(name, ...)                                                                      \
     {                                                                                      \
         .number = WIRE_OP_##name, .roles = ROLE_CLIENT, .decode = decode_##name,           \
-        .writes = never, .run = request_##name                                             \
+        .writes = never, .run = request_##name, __VA_ARGS__                                \
     }
 
 static const struct operation operations[] = {
-    LOOKING(stat),
+    LOOKING(stat, .closes = closes_of_stat),
     LOOKING(access),
     LOOKING(readlink),
     LOOKING(readdir),
     LOOKING(hints_get),
     CHANGING(mkdir),
     CHANGING(rmdir),
-    CHANGING(unlink),
-    CHANGING(rename),
+    CHANGING(unlink, .closes = closes_of_unlink),
+    CHANGING(rename, .closes = closes_of_rename),
     CHANGING(symlink),
     CHANGING(link),
-    CHANGING(setattr),
+    CHANGING(setattr, .closes = closes_of_setattr),
     CHANGING(layout_set),
     CHANGING(hints_set),
-    CHANGING(truncate),
+    CHANGING(truncate, .closes = closes_of_truncate),
     CHANGING(pointer),
     {.number = WIRE_OP_open,
      .roles = ROLE_CLIENT,
      .kept = true,
      .decode = decode_open,
      .writes = request_open_writes,
+     .closes = closes_of_open,
      .run = request_open},
     /* A handle that is closed already is closed: a repeated close needs no kept answer. */
     {.number = WIRE_OP_close,
      .roles = ROLE_CLIENT,
      .decode = decode_close,
      .writes = never,
-     .run = request_close,
-     .committed = request_closed},
+     .closes = closes_of_close,
+     .run = request_close},
     {.number = WIRE_OP_statfs, .roles = ROLE_CLIENT, .writes = never, .run = request_statfs},
     {.number = WIRE_OP_map_get, .roles = ROLE_ANY, .writes = never, .run = request_map_get},
     {.number = WIRE_OP_counters, .roles = ROLE_ANY, .writes = never, .run = request_counters},

@@ -291,8 +291,9 @@ struct removal_record {
     uint64_t seed;         /*  8 */
     uint32_t stripe_count; /* 16 */
     uint32_t group_count;  /* 20 */
+    uint64_t end;          /* 24 */
 };
-static_assert(sizeof(struct removal_record) == 24, "format");
+static_assert(sizeof(struct removal_record) == 32, "format");
 
 int records_removal_put(struct store_txn *txn, const struct removal *removal)
 {
@@ -302,6 +303,7 @@ int records_removal_put(struct store_txn *txn, const struct removal *removal)
         .seed = removal->layout.seed,
         .stripe_count = removal->layout.stripe_count,
         .group_count = removal->layout.group_count,
+        .end = removal->end,
     };
     return store_put(txn, STORE_REMOVALS, key_of(&key, removal->ino),
                      (struct store_bytes){&record, sizeof record});
@@ -315,18 +317,21 @@ int records_removal_delete(struct store_txn *txn, uint64_t ino)
 static int gather_removal(void *arg, struct store_bytes key, struct store_bytes value)
 {
     struct gathering *gathering = arg;
-    struct removal_record record;
+    struct removal_record record = {.end = REMOVAL_END_UNKNOWN};
     if (gathering->count == gathering->count_max)
         return 1;
-    if (key.length != 8 || value.length != sizeof record)
+    /* Earlier servers wrote no end. */
+    if (key.length != 8 ||
+        (value.length != sizeof record && value.length != offsetof(struct removal_record, end)))
         return damaged("removals", key.length == 8 ? records_key_u64_of(key.data) : 0);
-    memcpy(&record, value.data, sizeof record);
+    memcpy(&record, value.data, value.length);
     ((struct removal *)gathering->items)[gathering->count++] = (struct removal){
         .ino = records_key_u64_of(key.data),
         .layout = {.chunk_size = record.chunk_size,
                    .seed = record.seed,
                    .stripe_count = record.stripe_count,
                    .group_count = record.group_count},
+        .end = record.end,
     };
     return 0;
 }

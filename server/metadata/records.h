@@ -82,9 +82,11 @@ ssize_t records_marked(struct store_txn *txn, enum store_table table, uint64_t f
 
 /* ---- objects to be removed ---------------------------------------------- */
 
+#define REMOVAL_END_UNKNOWN UINT64_MAX
 struct removal {
     uint64_t ino;
     struct layout layout;
+    uint64_t end; /* no object has anything behind it; REMOVAL_END_UNKNOWN: there may be objects anywhere */
 };
 int records_removal_put(struct store_txn *txn, const struct removal *removal);
 int records_removal_delete(struct store_txn *txn, uint64_t ino);

@@ -11,10 +11,13 @@
 
 enum { RUNNING_MAX = 64, BACKOFF_MS_MIN = 500, BACKOFF_MS_MAX = 60000 };
 
+/* Files whose objects are removed together. */
 struct removing {
     struct removals *removals;
     struct agent_work work;
     struct job job;
+    struct agent_file files[RUNNING_MAX];
+    uint32_t count;
 };
 
 void removals_init(struct removals *removals, struct turn *turn, struct agent *agent, uint32_t deadline_ms)
@@ -50,61 +53,84 @@ static bool reads(struct job *job)
     return false;
 }
 
-/* ---- one file ----------------------------------------------------------- */
+/* ---- a batch of files ---------------------------------------------------- */
 
-static void failed(struct removing *removing, const char *text)
+static void failed(struct removals *removals, uint32_t count, uint64_t ino, const char *text)
 {
-    struct removals *removals = removing->removals;
-    counter_add(&removals->counters[REMOVALS_FAILED], 1);
-    if (removals->failed++ == 0)
-        log_info("the objects of inode %" PRIu64 " cannot be removed yet: %s", removing->work.ino, text);
-    removals->running--;
-    free(removing);
+    counter_add(&removals->counters[REMOVALS_FAILED], count);
+    if (removals->failed == 0)
+        log_info("the objects of inode %" PRIu64 " cannot be removed yet: %s", ino, text);
+    removals->failed += count;
 }
 
 static int forget_run(struct job *job, struct ns *ns)
 {
     struct removing *removing = list_item(job, struct removing, job);
-    return records_removal_delete(ns->txn, removing->work.ino);
+    int error = 0;
+    for (uint32_t i = 0; i < removing->count && !error; i++) {
+        if (!removing->files[i].failed)
+            error = records_removal_delete(ns->txn, removing->files[i].ino);
+    }
+    return error;
+}
+
+static void end(struct removing *removing)
+{
+    removing->removals->running -= removing->count;
+    free(removing);
 }
 
 static void forget_done(struct job *job, int status)
 {
     struct removing *removing = list_item(job, struct removing, job);
-    if (status < 0) {
-        failed(removing, err_text());
-        return;
-    }
-    counter_add(&removing->removals->counters[REMOVALS_DONE], 1);
-    removing->removals->running--;
-    free(removing);
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < removing->count; i++)
+        done += !removing->files[i].failed;
+    if (status < 0)
+        failed(removing->removals, done, removing->files[0].ino, err_text());
+    else
+        counter_add(&removing->removals->counters[REMOVALS_DONE], done);
+    end(removing);
 }
 
 static void answered(struct agent_work *work)
 {
     struct removing *removing = list_item(work, struct removing, work);
-    if (work->status) {
-        failed(removing, work->text);
+    uint32_t left = 0, last = 0;
+    for (uint32_t i = 0; i < removing->count; i++) {
+        if (!removing->files[i].failed)
+            continue;
+        left++;
+        last = i;
+    }
+    if (left)
+        failed(removing->removals, left, removing->files[last].ino, work->text);
+    if (left == removing->count) {
+        end(removing);
         return;
     }
     removing->job = (struct job){.writes = writes, .run = forget_run, .done = forget_done};
     turn_submit(removing->removals->turn, &removing->job);
 }
 
-static void start(struct removals *removals, const struct removal *removal)
+static void start(struct removals *removals, const struct removal *found, size_t count)
 {
     struct removing *removing = calloc(1, sizeof *removing);
     if (!removing) {
         removals->failed++;
         return;
     }
+    for (size_t i = 0; i < count; i++)
+        removing->files[i] =
+            (struct agent_file){.ino = found[i].ino, .layout = found[i].layout, .end = found[i].end};
     removing->removals = removals;
+    removing->count = (uint32_t)count;
     removing->work.kind = AGENT_REMOVE;
-    removing->work.ino = removal->ino;
-    removing->work.layout = removal->layout;
+    removing->work.files = removing->files;
+    removing->work.file_count = removing->count;
     removing->work.deadline_ms = removals->deadline_ms;
     removing->work.done = answered;
-    removals->running++;
+    removals->running += removing->count;
     agent_start(removals->agent, &removing->work);
 }
 
@@ -137,8 +163,8 @@ static void read_done(struct job *job, int status)
     removals->end = status < 0 || reading->count < reading->wanted;
     if (reading->count)
         removals->next = reading->found[reading->count - 1].ino + 1;
-    for (size_t i = 0; i < reading->count; i++)
-        start(removals, &reading->found[i]);
+    if (reading->count)
+        start(removals, reading->found, reading->count);
     free(reading);
 }
 

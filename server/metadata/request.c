@@ -272,9 +272,13 @@ void service_request(struct service *service, struct service_request *from)
     int error = check(from, operation);
     if (!error && operation->decode)
         error = operation->decode(from->body, from->body_length, &request->body);
-    if (error)
+    if (!error)
+        error = request_closes_check(request);
+    if (error) {
         refuse(request, error);
-    else
+    } else {
         request->job.alone = operation->alone;
+        request_closes(request);
+    }
     turn_submit(&service->turn, &request->job);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening, closing and truncating files.
+ * Opening and truncating files.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -9,7 +9,6 @@
 
 #include "capability.h"
 #include "err.h"
-#include "log.h"
 #include "records.h"
 #include "service_internal.h"
 
@@ -47,13 +46,15 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
 }
 
 static int begin_writing(struct request *request, struct ns *ns, struct inode *inode,
-                         const struct opens_handle *handle, bool created)
+                         struct opens_handle *handle, bool created)
 {
     struct writer writer = {.handle = opens_number(handle), .ino = inode->ino, .access = handle->access};
     memcpy(writer.client, request->from->client, sizeof writer.client);
     /* The file may have grown by writers that are gone: it was so before it got into memory. */
     if ((inode->flags & INODE_SIZE_OPEN) && handle->file->writers == 1 && !created)
         handle->file->dirty = true;
+    handle->sole = handle->file->writers == 1 && (created || !(inode->flags & INODE_SIZE_OPEN));
+    handle->generation = handle->file->generation;
     int error = ns_size_open(ns, inode);
     return error ? error : records_writer_put(ns->txn, &writer);
 }
@@ -118,135 +119,6 @@ int request_open(struct request *request, struct ns *ns)
     int error = ns_open(ns, &open, &inode, &created);
     request->dir = open.dir;
     return error ? error : open_inode(request, ns, &inode, created);
-}
-
-/* ---- close -------------------------------------------------------------- */
-
-int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode)
-{
-    int error = records_unmark(ns->txn, STORE_ORPHANS, inode->ino);
-    if (!error)
-        error = ns_destroy(ns, inode);
-    if (!error)
-        removals_want(&service->removals);
-    return error;
-}
-
-/* The last writer has gone. */
-static int end_writing(struct service *service, struct ns *ns, struct opens_file *file, struct inode *inode)
-{
-    if (!file->dirty)
-        return ns_size_close(ns, inode);
-    settle_want(&service->settle, inode);
-    return ns_size_unsettle(ns, inode);
-}
-
-int request_release(struct service *service, struct ns *ns, struct opens_handle *handle, bool wrote)
-{
-    struct opens_file *file = handle->file;
-    bool writer = handle->access & WIRE_ACCESS_WRITE;
-    int error = writer ? records_writer_delete(ns->txn, opens_number(handle)) : 0;
-    if (!error && handle->has_pointer)
-        error = records_pointer_delete(ns->txn, opens_number(handle));
-    if (error)
-        return error;
-    if (writer && wrote)
-        file->dirty = true;
-    opens_close(ns->opens, handle);
-    bool last_writer = writer && !file->writers && !file->truncations;
-    bool last = !opens_in_use(ns->opens, opens_ino(file));
-    if (!last_writer && !(last && file->orphan))
-        return 0;
-
-    struct inode inode;
-    error = records_inode_get(ns->txn, opens_ino(file), &inode);
-    if (error)
-        return error == -ENOENT ? 0 : error;
-    if (inode.nlink == 0 && last)
-        return request_end_orphan(service, ns, &inode);
-    return last_writer && (inode.flags & INODE_SIZE_OPEN) ? end_writing(service, ns, file, &inode) : 0;
-}
-
-static struct opens_handle *find_own(struct request *request)
-{
-    struct opens_handle *handle = opens_find(request->service->opens, request->body.close.handle);
-    bool own = handle && memcmp(handle->client->id, request->from->client, sizeof handle->client->id) == 0;
-    return own ? handle : NULL;
-}
-
-/* Whether the store must hear of the end of this handle. */
-static bool matters(const struct opens_handle *handle)
-{
-    return (handle->access & WIRE_ACCESS_WRITE) || handle->file->orphan || handle->has_pointer;
-}
-
-int request_close(struct request *request, struct ns *ns)
-{
-    uint64_t number = request->body.close.handle;
-    struct opens_handle *handle = find_own(request);
-    if (handle && !matters(handle))
-        opens_close(ns->opens, handle);
-    /* One that was given out once is closed already: by a request whose answer was
-     * lost, by the end of the client's lease, or by a restart of this server. */
-    if (handle || (!opens_find(ns->opens, number) && opens_known(ns->opens, number)))
-        return 0;
-    return err_set(-EBADF, "there is no open file with the handle %#" PRIx64, number);
-}
-
-/*
- * The client need not wait until the store has heard of a close: were it lost
- * in a crash, the file would be taken for open for writing a while longer,
- * which keeps its size exact.
- */
-struct release {
-    struct job job;
-    struct service *service;
-    uint64_t handle;
-    bool wrote;
-};
-
-static bool release_writes(struct job *job)
-{
-    (void)job;
-    return true;
-}
-
-static int release_run(struct job *job, struct ns *ns)
-{
-    struct release *release = list_item(job, struct release, job);
-    struct opens_handle *handle = opens_find(ns->opens, release->handle);
-    return handle ? request_release(release->service, ns, handle, release->wrote)
-                  : records_pointer_delete(ns->txn, release->handle);
-}
-
-static void release_done(struct job *job, int status)
-{
-    struct release *release = list_item(job, struct release, job);
-    if (status < 0)
-        log_error("closing handle %#" PRIx64 ": %s", release->handle, err_text());
-    free(release);
-}
-
-void request_closed(struct request *request)
-{
-    const struct opens *opens = request->service->opens;
-    struct opens_handle *handle = find_own(request);
-    /* Of one that an earlier start gave out, only its shared pointer may be left. */
-    if (handle ? handle->closing : !opens_is_earlier(opens, request->body.close.handle))
-        return;
-    struct release *release = calloc(1, sizeof *release);
-    if (!release) {
-        log_error("no memory to close a file; it stays open until its client is gone");
-        return;
-    }
-    release->job =
-        (struct job){.writes = release_writes, .run = release_run, .done = release_done, .lazy = true};
-    release->service = request->service;
-    release->handle = request->body.close.handle;
-    release->wrote = request->body.close.wrote;
-    if (handle)
-        handle->closing = true;
-    turn_submit(&request->service->turn, &release->job);
 }
 
 /* ---- truncate ----------------------------------------------------------- */

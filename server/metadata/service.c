@@ -68,6 +68,8 @@ int service_open(const struct service_config *config, struct service **out)
     service->started_ns = service_now(service);
     service->answers_ns = service->ticked_ns = service->started_ns;
     service->requests_refused.name = "requests_refused";
+    service->closes.name = "closes";
+    service->closes_told.name = "closes_told";
     list_init(&service->parked);
     service->scratch = malloc(LIMITS_BODY_MAX);
     int error =
@@ -194,6 +196,8 @@ void service_counters(const struct service *service, void (*each)(void *arg, con
         {service->settle.counters, SETTLE_COUNT},
         {service->removals.counters, REMOVALS_COUNT},
         {&service->requests_refused, 1},
+        {&service->closes, 1},
+        {&service->closes_told, 1},
     };
     for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
         for (size_t i = 0; i < sets[s].count; i++)

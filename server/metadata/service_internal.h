@@ -25,7 +25,7 @@ struct service {
     uint64_t started_ns;
     struct list parked;   /* struct request: waiting for the storage servers */
     uint8_t *scratch;     /* LIMITS_BODY_MAX bytes for encoding an answer */
-    struct counter requests_refused;
+    struct counter requests_refused, closes, closes_told;
     uint64_t refusals_ns; /* the second in which so many were refused */
     uint32_t refusals;
 
@@ -97,6 +97,7 @@ struct operation {
     bool alone;
     int (*decode)(const void *data, size_t length, void *body); /* NULL: it has no body */
     bool (*writes)(const struct request *request);
+    const struct wire_list *(*closes)(const struct request *request); /* that it brings; NULL: none */
     int (*run)(struct request *request, struct ns *ns);
     void (*committed)(struct request *request); /* after the commit, before the answer; may be NULL */
 };
@@ -117,7 +118,7 @@ void request_attr(const struct ns *ns, const struct inode *inode, struct wire_at
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability);
 
-/* ---- request_names.c, _files.c, _pointer.c, _cluster.c: the operations ------- */
+/* ---- request_names.c, _files.c, _close.c, _pointer.c, _cluster.c: the operations ------- */
 
 int request_stat(struct request *request, struct ns *ns);
 int request_access(struct request *request, struct ns *ns);
@@ -136,15 +137,21 @@ int request_hints_get(struct request *request, struct ns *ns);
 
 int request_open(struct request *request, struct ns *ns);
 bool request_open_writes(const struct request *request);
-int request_close(struct request *request, struct ns *ns);
-void request_closed(struct request *request);
 int request_truncate(struct request *request, struct ns *ns);
-/* A handle ends, by its close or because its client is gone. */
-int request_release(struct service *service, struct ns *ns, struct opens_handle *handle, bool wrote);
-/* An inode without names and users ends. */
-int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
 int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode,
                         uint64_t handle, bool created);
+
+/* request_close.c */
+int request_close(struct request *request, struct ns *ns);
+/* -EBADMSG when the list of closes that the request brings makes no sense. */
+int request_closes_check(const struct request *request);
+/* Submits a job for each close that the request brings; to be called before the request is submitted. */
+void request_closes(struct request *request);
+/* A handle ends, by its close or because its client is gone. */
+int request_release(struct service *service, struct ns *ns, struct opens_handle *handle,
+                    const struct wire_closing *closing);
+/* An inode without names and users ends. */
+int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
 
 int request_pointer(struct request *request, struct ns *ns);
 /* The pointers of handles from before this start, after leases_restore(). */

@@ -150,8 +150,11 @@ struct shard_io {
     bool by_chunk;            /* runs end at chunk bounds */
     uint64_t bytes;           /* in all extents */
     uint64_t size;            /* object_truncate */
+    struct wire_list removes; /* object_remove */
+    uint32_t removes_failed;  /* likewise: a bit for each */
     uint32_t lock_target;     /* lock */
     bool grow_only;
+    bool tell;                /* write: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;
@@ -190,6 +193,8 @@ void shard_io_leave(struct shard_io *io);
 /* Keeps the first error and its text. */
 void shard_io_fail(struct shard_io *io, int error);
 /* As shard_io_fail(), for an error of the store: logs it too. */
+/* As shard_io_store_failed(), but the request goes on. */
+void shard_io_store_noted(struct shard_io *io, int error);
 void shard_io_store_failed(struct shard_io *io, int error);
 /* For requests that a peer should not have made: logs, within limits, and answers. Frees. */
 void shard_io_refuse(struct shard_io *io, int error);
@@ -249,6 +254,8 @@ void shard_sync(struct shard_io *io);
 void shard_object_stat(struct shard_io *io);
 void shard_object_truncate(struct shard_io *io);
 void shard_object_remove(struct shard_io *io);
+/* Puts what object_stat would say into the answer of a write that has ended; into none, if that fails. */
+void shard_object_tell(struct shard_io *io);
 void shard_counters(struct shard_io *io);
 
 #endif

@@ -45,6 +45,8 @@ void shard_write_end(struct shard_io *io)
     if (!io->status) {
         shard_counter_add(io->shard, SHARD_BYTES_WRITTEN, io->bytes);
         shard_counter_add(io->shard, SHARD_EXTENTS_WRITTEN, io->extents.count);
+        if (io->tell)
+            shard_object_tell(io);
     }
     shard_io_end(io, 0);
 }

@@ -3,11 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capability.h"
 #include "err.h"
 #include "shard.h"
 
 /* One counter takes so much at most in an answer: list item with a name of 63 bytes. */
 enum { COUNTER_BYTES_MAX = 4 + 64 + 8, COUNTERS_REPLY_MAX = 1024 };
+
+static void answer(struct shard_io *io, ssize_t length)
+{
+    if (length < 0)
+        shard_io_fail(io, (int)length);
+    else
+        io->body_length = (size_t)length;
+    shard_io_end(io, 0);
+}
 
 /* ---- something with each object of the file ----------------------------- */
 
@@ -56,17 +66,90 @@ void shard_sync(struct shard_io *io)
     with_objects(io, sync_start);
 }
 
-static int remove_start(struct shard_io *io, struct store *store, const struct store_object *object,
-                        struct shard_run *run)
+/* ---- remove --------------------------------------------------------------- */
+
+static_assert(LIMITS_REMOVES_MAX <= 32, "each file of a list has a bit");
+
+/* One object of one file of the list; it lives until its removal has ended. */
+struct removing {
+    struct store_op op;
+    struct shard_io *io;
+    uint32_t index;
+};
+
+static void remove_end(struct shard_io *io)
 {
-    (void)io;
-    return store->type->remove(store, object, &run->op);
+    enum { SIZE = 16 + 4 * LIMITS_REMOVES_MAX };
+    uint8_t list[4 * LIMITS_REMOVES_MAX];
+    uint32_t count = 0;
+    struct wire_writer writer = wire_writer_on(list, sizeof list);
+    for (uint32_t i = 0; i < io->removes.count; i++) {
+        if (!(io->removes_failed >> i & 1))
+            continue;
+        wire_put_number(&writer, &(struct wire_number){.value = i});
+        count++;
+    }
+    struct wire_object_remove_reply reply = {.failed = wire_list_of(&writer, count)};
+    io->body = malloc(SIZE);
+    answer(io, io->body ? wire_encode_object_remove_reply(io->body, SIZE, &reply)
+                        : err_set(-ENOMEM, "no memory for an answer"));
 }
 
+static void remove_failed(struct shard_io *io, uint32_t index, int error)
+{
+    shard_io_store_noted(io, error);
+    io->removes_failed |= UINT32_C(1) << index;
+}
+
+static void remove_done(struct store_op *op, ssize_t status)
+{
+    struct removing *removing = op->arg;
+    struct shard_io *io = removing->io;
+    if (status < 0)
+        remove_failed(io, removing->index, (int)status);
+    free(removing);
+    if (--io->pending == 0)
+        remove_end(io);
+}
+
+static int remove_object(struct shard_io *io, uint32_t index, const struct shard_run *run)
+{
+    struct store *store = io->shard->stores[run->target];
+    struct store_object object = shard_object_of(io, run);
+    struct removing *removing = malloc(sizeof *removing);
+    if (!removing)
+        return err_set(-ENOMEM, "no memory to remove an object");
+    *removing = (struct removing){.op = {.done = remove_done, .arg = removing}, .io = io, .index = index};
+    int result = store->type->remove(store, &object, &removing->op);
+    if (result == STORE_PENDING)
+        io->pending++;
+    else
+        free(removing);
+    return result < 0 ? result : 0;
+}
+
+/* Goes on after an error: those that can be removed are. */
 void shard_object_remove(struct shard_io *io)
 {
-    with_objects(io, remove_start);
+    struct wire_reader reader = wire_list_reader(&io->removes);
+    io->pending = 1;
+    for (uint32_t i = 0; i < io->removes.count; i++) {
+        wire_get_capability(&reader, &io->capability);
+        io->layout = capability_layout(&io->capability);
+        if (io->runs != io->few)
+            free(io->runs);
+        io->runs = io->few;
+        int error = shard_find_objects(io);
+        for (uint32_t r = 0; r < io->run_count && !error; r++)
+            error = remove_object(io, i, &io->runs[r]);
+        if (error)
+            remove_failed(io, i, error);
+    }
+    if (--io->pending == 0)
+        remove_end(io);
 }
+
+/* ---- truncate -------------------------------------------------------------- */
 
 static struct layout_part part_of(const struct shard_io *io, const struct store_object *object)
 {
@@ -121,27 +204,31 @@ static int stat_objects(struct shard_io *io, struct wire_object_stat_reply *repl
     return error;
 }
 
-static void answer(struct shard_io *io, ssize_t length)
+enum { STAT_REPLY_SIZE = 64 };
+
+void shard_object_tell(struct shard_io *io)
 {
-    if (length < 0)
-        shard_io_fail(io, (int)length);
-    else
-        io->body_length = (size_t)length;
-    shard_io_end(io, 0);
+    struct wire_object_stat_reply reply = {0};
+    if (io->runs != io->few) /* not worth it: such a write is large */
+        return;
+    if (stat_objects(io, &reply))
+        return;
+    io->body = malloc(STAT_REPLY_SIZE);
+    ssize_t length = io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply) : 0;
+    io->body_length = length > 0 ? (size_t)length : 0;
 }
 
 void shard_object_stat(struct shard_io *io)
 {
     struct wire_object_stat_reply reply = {0};
-    enum { SIZE = 64 };
     int error = stat_objects(io, &reply);
     if (error) {
         shard_io_store_failed(io, error);
         shard_io_end(io, 0);
         return;
     }
-    io->body = malloc(SIZE);
-    answer(io, io->body ? wire_encode_object_stat_reply(io->body, SIZE, &reply)
+    io->body = malloc(STAT_REPLY_SIZE);
+    answer(io, io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply)
                         : err_set(-ENOMEM, "no memory for an answer"));
 }
 

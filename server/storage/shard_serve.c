@@ -98,10 +98,16 @@ static void log_limited(struct shard_io *io, struct shard_log_limit *limit, enum
     *limit = (struct shard_log_limit){.logged_ns = now};
 }
 
-void shard_io_store_failed(struct shard_io *io, int error)
+void shard_io_store_noted(struct shard_io *io, int error)
 {
+    (void)error;
     shard_counter_add(io->shard, SHARD_STORE_ERRORS, 1);
     log_limited(io, &io->shard->failure_log, LOG_LEVEL_ERROR, "failed");
+}
+
+void shard_io_store_failed(struct shard_io *io, int error)
+{
+    shard_io_store_noted(io, error);
     shard_io_fail(io, error);
 }
 
@@ -163,6 +169,7 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->capability = body.write.capability;
         io->map_version = body.write.map_version;
         io->extents = body.write.extents;
+        io->tell = body.write.tell;
         *access = WIRE_ACCESS_WRITE;
         return error;
     case WIRE_OP_write_gather:
@@ -204,7 +211,7 @@ static int decode(struct shard_io *io, uint32_t *access)
     case WIRE_OP_object_remove:
         error = wire_decode_object_remove(request->body, request->body_length, &body.remove);
         io->map_version++;
-        io->capability = body.remove.capability;
+        io->removes = body.remove.files;
         return error;
     case WIRE_OP_lock:
         error = wire_decode_lock(request->body, request->body_length, &body.lock);
@@ -231,6 +238,23 @@ static bool is_write(const struct shard_io *io)
     return io->request->operation == WIRE_OP_write || io->request->operation == WIRE_OP_write_gather;
 }
 
+static int check_file(struct shard_io *io, uint32_t access)
+{
+    int verdict = shard_check_capability(io, access);
+    return verdict ? verdict : shard_check_map(io);
+}
+
+static int check_removes(struct shard_io *io)
+{
+    struct wire_reader reader = wire_list_reader(&io->removes);
+    int verdict = io->removes.count ? 0 : err_set(-EBADMSG, "it names no file");
+    for (uint32_t i = 0; i < io->removes.count && !verdict; i++) {
+        wire_get_capability(&reader, &io->capability);
+        verdict = reader.bad ? err_set(-EBADMSG, "its list of files makes no sense") : check_file(io, 0);
+    }
+    return verdict ? verdict : wire_read_all(&reader, "list of files");
+}
+
 /* As shard_check_extents(). */
 static int check(struct shard_io *io)
 {
@@ -238,10 +262,10 @@ static int check(struct shard_io *io)
     int verdict = decode(io, &access);
     if (!verdict)
         verdict = check_role(io);
-    if (!verdict)
-        verdict = shard_check_capability(io, access);
-    if (!verdict)
-        verdict = shard_check_map(io);
+    if (!verdict && io->request->operation == WIRE_OP_object_remove)
+        verdict = check_removes(io);
+    else if (!verdict)
+        verdict = check_file(io, access);
     if (!verdict && io->extents.count)
         verdict = shard_check_extents(io, SHARD_RUNS_FEW);
     if (!verdict && io->request->operation == WIRE_OP_lock)

@@ -389,7 +389,7 @@ struct wire_capability peer_capability(const struct peer *peer, uint64_t ino, ui
     return capability;
 }
 
-size_t peer_encode_io(const struct wire_capability *capability, uint64_t map_version,
+size_t peer_encode_io(unsigned operation, const struct wire_capability *capability, uint64_t map_version,
                       const struct wire_extent *extents, uint32_t count, void *body, size_t size)
 {
     size_t list_size = count * (size_t)16;
@@ -399,9 +399,13 @@ size_t peer_encode_io(const struct wire_capability *capability, uint64_t map_ver
     for (uint32_t i = 0; i < count; i++)
         wire_put_extent(&writer, &extents[i]);
     assert_int_equal(wire_written(&writer), list_size);
-    struct wire_write request = {
-        .capability = *capability, .map_version = map_version, .extents = wire_list_of(&writer, count)};
-    ssize_t length = wire_encode_write(body, size, &request);
+    struct wire_list list_of_extents = wire_list_of(&writer, count);
+    struct wire_write write = {
+        .capability = *capability, .map_version = map_version, .extents = list_of_extents};
+    struct wire_read read = {
+        .capability = *capability, .map_version = map_version, .extents = list_of_extents};
+    ssize_t length = operation == WIRE_OP_write ? wire_encode_write(body, size, &write)
+                                                : wire_encode_read(body, size, &read);
     assert_true(length > 0);
     free(list);
     return (size_t)length;
@@ -427,15 +431,17 @@ static int each_chunk(struct peer *peer, uint64_t ino, uint64_t offset, uint8_t 
         uint32_t count = (uint32_t)(length - done < room ? length - done : room);
         assert_int_equal(map_locate(peer->map, &layout, at, &location), 0);
         struct wire_extent extent = {.offset = at, .length = count, .target = location.target_id};
-        size_t size = peer_encode_io(&capability, peer->map->version, &extent, 1, body, sizeof body);
+        unsigned operation = is_write ? WIRE_OP_write : WIRE_OP_read;
+        size_t size =
+            peer_encode_io(operation, &capability, peer->map->version, &extent, 1, body, sizeof body);
         memset(&answer, 0, sizeof answer);
         answer.payload = data + done;
         answer.payload_size = count;
         if (!is_write)
             memset(data + done, 0, count);
         if (!peer_is_elsewhere(at))
-            peer_call(peer, peer->to_shard[location.shard], is_write ? WIRE_OP_write : WIRE_OP_read, body,
-                      size, data + done, is_write ? count : 0, &answer);
+            peer_call(peer, peer->to_shard[location.shard], operation, body, size, data + done,
+                      is_write ? count : 0, &answer);
         if (answer.status)
             return answer.status;
         done += count;
@@ -485,8 +491,11 @@ int peer_truncate(struct peer *peer, struct rpc_connection *connection, uint64_t
 int peer_remove(struct peer *peer, struct rpc_connection *connection, uint64_t ino)
 {
     static struct answer answer;
-    uint8_t body[256];
-    struct wire_object_remove request = {.capability = peer_capability(peer, ino, 0)};
+    uint8_t body[256], list[128];
+    struct wire_writer writer = wire_writer_on(list, sizeof list);
+    struct wire_capability capability = peer_capability(peer, ino, 0);
+    wire_put_capability(&writer, &capability);
+    struct wire_object_remove request = {.files = wire_list_of(&writer, 1)};
     ssize_t length = wire_encode_object_remove(body, sizeof body, &request);
     assert_true(length > 0);
     peer_call(peer, connection, WIRE_OP_object_remove, body, (size_t)length, NULL, 0, &answer);

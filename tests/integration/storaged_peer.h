@@ -73,8 +73,8 @@ void peer_call(struct peer *peer, struct rpc_connection *connection, unsigned op
 struct wire_capability peer_capability(const struct peer *peer, uint64_t ino, uint32_t access);
 struct layout peer_layout(void);
 
-/* Encodes a write or read of these extents. */
-size_t peer_encode_io(const struct wire_capability *capability, uint64_t map_version,
+/* Encodes a write or read (WIRE_OP_*) of these extents. */
+size_t peer_encode_io(unsigned operation, const struct wire_capability *capability, uint64_t map_version,
                       const struct wire_extent *extents, uint32_t count, void *body, size_t size);
 
 /* Writes or reads a run of the file by as many requests as it takes, leaving out what lies

@@ -188,7 +188,7 @@ static uint8_t payload[LIMITS_IO_BYTES_MAX + 65536];
 static int io(unsigned operation, const struct wire_capability *capability, uint64_t version,
               const struct wire_extent *extents, uint32_t count, uint32_t shard, size_t payload_length)
 {
-    size_t length = peer_encode_io(capability, version, extents, count, body, sizeof body);
+    size_t length = peer_encode_io(operation, capability, version, extents, count, body, sizeof body);
     memset(&answer, 0, sizeof answer);
     answer.payload = payload;
     answer.payload_size = sizeof payload;
@@ -397,6 +397,86 @@ static void test_remove(void **state)
     assert_int_equal(system(command), 0);
 }
 
+static int remove_list(const uint64_t *inos, uint32_t count)
+{
+    uint8_t list[LIMITS_REMOVES_MAX * 64];
+    struct wire_writer writer = wire_writer_on(list, sizeof list);
+    for (uint32_t i = 0; i < count; i++) {
+        struct wire_capability capability = peer_capability(&peer, inos[i], 0);
+        wire_put_capability(&writer, &capability);
+    }
+    struct wire_object_remove request = {.files = wire_list_of(&writer, count)};
+    ssize_t length = wire_encode_object_remove(body, sizeof body, &request);
+    assert_true(length > 0);
+    memset(&answer, 0, sizeof answer);
+    peer_call(&peer, peer.manager_to_shard[0], WIRE_OP_object_remove, body, (size_t)length, NULL, 0, &answer);
+    return answer.status;
+}
+
+/* Files that are not there are removed as well; a list without any is none. */
+static void test_remove_many(void **state)
+{
+    enum { FILES = 5 };
+    const uint64_t inos[FILES] = {21, 22, 23, 24, 22};
+    struct wire_object_remove_reply reply;
+    uint64_t end, at = find_chunk(0, 0, 0);
+    struct wire_extent extent = {at, 100, 0};
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct wire_capability both = peer_capability(&peer, inos[i], WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
+        assert_int_equal(io(WIRE_OP_write, &both, peer.map->version, &extent, 1, 0, 100), 0);
+        assert_int_equal(peer_end(&peer, inos[i], &end), 0);
+        assert_int_equal(end, at + 100);
+    }
+    assert_int_equal(remove_list(inos, 0), -EBADMSG);
+    assert_int_equal(remove_list(inos, FILES), 0);
+    assert_int_equal(wire_decode_object_remove_reply(answer.body, answer.body_length, &reply), 0);
+    assert_int_equal(reply.failed.count, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(peer_end(&peer, inos[i], &end), 0);
+        assert_int_equal(end, 0);
+    }
+}
+
+/* The answer to a write that asks for it is what object_stat says afterwards; to another it is empty. */
+static void test_writes_tell(void **state)
+{
+    struct wire_capability both = peer_capability(&peer, 31, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
+    struct wire_object_stat stat = {.capability = both, .map_version = peer.map->version};
+    struct wire_object_stat_reply told, asked;
+    uint64_t at = find_chunk(0, 0, 0);
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        uint8_t list[64];
+        struct wire_writer writer = wire_writer_on(list, sizeof list);
+        wire_put_extent(&writer, &(struct wire_extent){at, 100 + 1000 * i, 0});
+        struct wire_write write = {.capability = both,
+                                   .map_version = peer.map->version,
+                                   .tell = i < 3,
+                                   .extents = wire_list_of(&writer, 1)};
+        ssize_t length = wire_encode_write(body, sizeof body, &write);
+        assert_true(length > 0);
+        memset(&answer, 0, sizeof answer);
+        peer_call(&peer, peer.to_shard[0], WIRE_OP_write, body, (size_t)length, payload, 100 + 1000 * i,
+                  &answer);
+        assert_int_equal(answer.status, 0);
+        if (i == 3) {
+            assert_int_equal(answer.body_length, 0);
+            continue;
+        }
+        assert_int_equal(wire_decode_object_stat_reply(answer.body, answer.body_length, &told), 0);
+        length = wire_encode_object_stat(body, sizeof body, &stat);
+        memset(&answer, 0, sizeof answer);
+        peer_call(&peer, peer.to_shard[0], WIRE_OP_object_stat, body, (size_t)length, NULL, 0, &answer);
+        assert_int_equal(answer.status, 0);
+        assert_int_equal(wire_decode_object_stat_reply(answer.body, answer.body_length, &asked), 0);
+        assert_int_equal(told.end, at + 100 + 1000 * i);
+        assert_int_equal(told.end, asked.end);
+        assert_int_equal(told.bytes, asked.bytes);
+        assert_int_equal(told.mtime_ns, asked.mtime_ns);
+    }
+}
+
 /* ---- maps --------------------------------------------------------------- */
 
 static void test_older_map_is_answered_with_ours(void **state)
@@ -495,7 +575,7 @@ static void test_clean_end_under_load(void **state)
     static struct rpc_call calls[CALLS];
     struct wire_capability both = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
     struct wire_extent extent = {find_chunk(0, 0, 0), PEER_CHUNK, 0};
-    size_t length = peer_encode_io(&both, peer.map->version, &extent, 1, body, sizeof body);
+    size_t length = peer_encode_io(WIRE_OP_write, &both, peer.map->version, &extent, 1, body, sizeof body);
     struct iovec iov = {payload, PEER_CHUNK};
     (void)state;
     stream_ended = 0;
@@ -562,7 +642,8 @@ static void test_more_readers_than_buffers(void **state)
     fill(payload, LIMITS_IO_BYTES_MAX, 9);
     assert_int_equal(io(WIRE_OP_write, &both, peer.map->version, extents, EXTENTS, 0, LIMITS_IO_BYTES_MAX),
                      0);
-    size_t length = peer_encode_io(&both, peer.map->version, extents, EXTENTS, body, sizeof body);
+    size_t length =
+        peer_encode_io(WIRE_OP_read, &both, peer.map->version, extents, EXTENTS, body, sizeof body);
     reads_done = 0;
     for (unsigned i = 0; i < CALLS; i++) {
         calls[i] = (struct rpc_call){.operation = WIRE_OP_read,
@@ -628,6 +709,8 @@ int main(void)
         TEST(test_nonsense_bodies_are_refused),
         TEST(test_truncate),
         TEST(test_remove),
+        TEST(test_remove_many),
+        TEST(test_writes_tell),
         TEST(test_older_map_is_answered_with_ours),
         TEST(test_newer_map_is_waited_for),
         TEST(test_synced_data_survives_kill),

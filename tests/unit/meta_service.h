@@ -42,7 +42,8 @@ struct lab {
     bool answers;            /* storage servers answer at once */
     int server_error[SERVERS]; /* what a server answers instead */
     struct fake_object objects[SERVERS][FILES_MAX];
-    unsigned calls_made, truncates, removes, stats;
+    unsigned calls_made, truncates, removes, remove_calls, stats;
+    uint64_t stubborn_ino;
 };
 
 static struct lab lab;
@@ -105,9 +106,26 @@ static inline void fake_answer(struct fake_call *waiting)
         struct wire_object_remove remove;
         assert_int_equal(call->operation, WIRE_OP_object_remove);
         assert_ok(wire_decode_object_remove(call->body, call->body_length, &remove));
-        assert_ok(capability_check(lab.conf.key, &remove.capability, WIRE_ACCESS_WRITE));
-        *fake_object(server, remove.capability.ino) = (struct fake_object){.ino = remove.capability.ino};
-        lab.removes++;
+        assert_in_range(remove.files.count, 1, LIMITS_REMOVES_MAX);
+        struct wire_reader reader = wire_list_reader(&remove.files);
+        struct wire_object_remove_reply answer = {0};
+        uint8_t number[4] = {0};
+        for (uint32_t i = 0; i < remove.files.count; i++) {
+            struct wire_capability capability;
+            wire_get_capability(&reader, &capability);
+            assert_ok(capability_check(lab.conf.key, &capability, WIRE_ACCESS_WRITE));
+            lab.removes++;
+            if (capability.ino == lab.stubborn_ino) { /* its object can't be removed */
+                struct wire_writer writer = wire_writer_on(number, sizeof number);
+                wire_put_number(&writer, &(struct wire_number){.value = i});
+                answer.failed = wire_list_of(&writer, 1);
+                continue;
+            }
+            *fake_object(server, capability.ino) = (struct fake_object){.ino = capability.ino};
+        }
+        assert_ok(wire_read_all(&reader, "files"));
+        length = wire_encode_object_remove_reply(reply, sizeof reply, &answer);
+        lab.remove_calls++;
     }
     assert_true(length >= 0);
     call->done(call, 0, reply, (size_t)length);
@@ -321,9 +339,27 @@ static inline int lab_stat(struct lab_client *client, const char *path, struct w
     return status;
 }
 
+/* A list of closes, encoded into `bytes`. */
+enum { CLOSES_BYTES = 4096 };
+static inline struct wire_list lab_closes(uint8_t bytes[CLOSES_BYTES], const struct wire_closing *items,
+                                          uint32_t count)
+{
+    struct wire_writer writer = wire_writer_on(bytes, CLOSES_BYTES);
+    for (uint32_t i = 0; i < count; i++)
+        wire_put_closing(&writer, &items[i]);
+    assert_false(writer.bad);
+    return wire_list_of(&writer, count);
+}
+
+static inline int lab_close(struct lab_client *client, const struct wire_closing *closing)
+{
+    uint8_t bytes[CLOSES_BYTES];
+    return ask(client, close, .closes = lab_closes(bytes, closing, 1));
+}
+
 static inline int lab_close_file(struct lab_client *client, const struct lab_file *file, bool wrote)
 {
-    return ask(client, close, .handle = file->handle, .wrote = wrote);
+    return lab_close(client, &(struct wire_closing){.handle = file->handle, .wrote = wrote});
 }
 
 static inline int lab_register(struct lab_client *client, const char *name, uint32_t shards,

@@ -426,14 +426,14 @@ static void other_peers_requests_are_refused(void **state)
     assert_ok(lab_open(&ann, "/f", NEW, &file));
     /* Another client's handle. */
     assert_result(lab_close_file(&bob, &file, true), -EBADF);
-    assert_result(ask(&bob, close, .handle = file.handle + 1000), -EBADF);
-    assert_result(ask(&bob, close, .handle = 0), -EBADF);
+    assert_result(lab_close(&bob, &(struct wire_closing){.handle = file.handle + 1000}), -EBADF);
+    assert_result(lab_close(&bob, &(struct wire_closing){.handle = 0}), -EBADF);
     /* Roles. */
     assert_result(ask(&storage[0], mkdir, .path = "/d", .mode = 0755), -EPERM);
     assert_result(ask(&ann, heartbeat, .name = "s0"), -EPERM);
     assert_result(lab_register(&ann, "evil", 1, &(uint32_t){99}, 1, 7600), -EPERM);
     /* What storage servers do. */
-    assert_result(ask(&ann, object_remove, .capability = file.capability), -EOPNOTSUPP);
+    assert_result(ask(&ann, object_remove, .files = {0}), -EOPNOTSUPP);
     assert_result(ask(&ann, sync, .capability = file.capability), -EOPNOTSUPP);
 }
 

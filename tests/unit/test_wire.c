@@ -120,8 +120,8 @@ static void values_above_the_bound_are_not_sent(void **state)
 {
     (void)state;
     assert_int_equal(wire_encode_mkdir(buffer, sizeof buffer, &(struct wire_mkdir){"/a", 010000}), -ENOBUFS);
-    assert_int_equal(wire_encode_close(buffer, sizeof buffer, &(struct wire_close){.handle = 1, .wrote = 2}),
-                     -ENOBUFS);
+    const struct wire_closing closing = {.handle = 1, .wrote = 2};
+    assert_int_equal(wire_encode_closing(buffer, sizeof buffer, &closing), -ENOBUFS);
     const struct wire_extent extent = {.offset = UINT64_C(1) << 63, .length = 1};
     assert_int_equal(wire_encode_extent(buffer, sizeof buffer, &extent), -ENOBUFS);
 }
@@ -136,11 +136,11 @@ static void values_above_the_bound_are_not_taken(void **state)
     assert_int_equal(wire_decode_mkdir(bytes, sizeof bytes, &mkdir), -EBADMSG);
     assert_non_null(strstr(err_text(), "mkdir"));
 
-    struct wire_close close;
-    uint8_t flag[] = {0, 0, 0, 0, 0, 0, 0, 0, 1};
-    assert_int_equal(wire_decode_close(flag, sizeof flag, &close), 0);
+    struct wire_closing closing;
+    uint8_t flag[8 + 1 + 1 + 3 * 8] = {[8] = 1};
+    assert_int_equal(wire_decode_closing(flag, sizeof flag, &closing), 0);
     flag[8] = 2;
-    assert_int_equal(wire_decode_close(flag, sizeof flag, &close), -EBADMSG);
+    assert_int_equal(wire_decode_closing(flag, sizeof flag, &closing), -EBADMSG);
 }
 
 static void texts_are_bounded(void **state)
@@ -189,9 +189,9 @@ static void a_list_cannot_promise_more_than_its_bytes(void **state)
 static void a_full_buffer_is_told(void **state)
 {
     (void)state;
-    const struct wire_rename rename = {"/from", "/to"};
+    const struct wire_rename rename = {.from = "/from", .to = "/to"};
     ssize_t length = wire_encode_rename(buffer, sizeof buffer, &rename);
-    assert_int_equal(length, 4 + 6 + 4 + 4);
+    assert_int_equal(length, 4 + 6 + 4 + 4 + 8); /* two texts, and no closes */
     for (size_t size = 0; size < (size_t)length; size++) {
         uint8_t *room = exactly(buffer, size);
         assert_int_equal(wire_encode_rename(room, size, &rename), -ENOBUFS);
