@@ -94,6 +94,7 @@ struct weft_attr {
     int64_t atime_ns;
     int64_t mtime_ns;
     int64_t ctime_ns;
+    uint64_t rdev; /* of a device: its number, as st_rdev; else 0 */
     struct weft_layout layout; /* of a directory: the default for new files in it */
 };
 
@@ -172,6 +173,10 @@ int weft_stat(weft_session_t *session, const char *path, unsigned flags, struct 
 void weft_attr_stat(const struct weft_attr *attr, struct stat *stat);
 int weft_access(weft_session_t *session, const char *path, int mode); /* R_OK, W_OK, X_OK, F_OK */
 int weft_mkdir(weft_session_t *session, const char *path, mode_t mode);
+/* weft_mknod(): a FIFO, a socket, a device (for root only: -EPERM) with the number `rdev`, or an empty
+ * regular file; type and permission bits in `mode` as st_mode has them. Weft keeps names and attributes of
+ * special files: weft_file_open() of one is -ENXIO; on a mount the kernel opens them. -EINVAL: another type. */
+int weft_mknod(weft_session_t *session, const char *path, mode_t mode, dev_t rdev);
 int weft_rmdir(weft_session_t *session, const char *path);
 int weft_unlink(weft_session_t *session, const char *path);
 /* weft_rename(): atomic, also over an existing target and across directories;

@@ -31,8 +31,8 @@
             X(file_open)                                                                                     \
             X(file_read) X(file_readv) X(file_size) X(file_stat) X(file_sync) X(file_truncate)               \
                 X(file_trylock) X(file_unlock) X(file_utimens) X(file_write) X(file_writev) X(lchown)        \
-                    X(link) X(lutimens) X(mkdir) X(readlink) X(rename) X(rmdir) X(stat) X(statfs) X(symlink) \
-                        X(truncate) X(unlink) X(utimens)
+                    X(link) X(lutimens) X(mkdir) X(mknod) X(readlink) X(rename) X(rmdir) X(stat) X(statfs)   \
+                        X(symlink) X(truncate) X(unlink) X(utimens)
 
 struct px_library {
 #define PX_LIBRARY_POINTER(name) __typeof__(&weft_##name) name##_;

@@ -153,6 +153,8 @@ static int open_file(const char *path, int flags, mode_t mode, struct px_desc **
 {
     weft_file_t *file;
     int result = PX_ASK(file_open, path, flags & FLAGS_ASKED, mode & ~px_umask() & 07777, NULL, &file);
+    if (result == -ENXIO)
+        px_say_once("special", "FIFOs, sockets and devices on Weft can be opened on a mount only (ENXIO)");
     if (result < 0)
         return result;
     result = desc_of(path, flags, PX_FILE, px_library.file_ino_(file), out);

@@ -165,6 +165,8 @@ static void statx_fill(const struct stat *stat, struct statx *out)
         .stx_atime = statx_time(stat->st_atim),
         .stx_mtime = statx_time(stat->st_mtim),
         .stx_ctime = statx_time(stat->st_ctim),
+        .stx_rdev_major = major(stat->st_rdev),
+        .stx_rdev_minor = minor(stat->st_rdev),
         .stx_dev_major = major(stat->st_dev),
         .stx_dev_minor = minor(stat->st_dev),
     };

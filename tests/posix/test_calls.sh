@@ -38,6 +38,15 @@ says "read 5 bytes, wrote 5"
 expect 0 weft run --report -- true
 same "" "$output"
 
+echo "a pipe is made, but not opened"
+expect 0 weft run -- mkfifo "$there/pipe"
+expect 0 weft run -- test -p "$there/pipe"
+expect 1 weft run -- cat "$there/pipe"
+says "No such device or address"
+expect 2 weft run -- sh -c "echo >'$there/pipe'; echo >'$there/pipe'"
+same 1 "$(grep -c 'on a mount only' <<<"$output")"
+expect 0 weft rm weft:/pipe
+
 echo "requests"
 export WEFT_COUNTERS=1
 expect 0 weft run -- dd if=/dev/zero of="$there"/counted bs=4096 count=10 status=none
