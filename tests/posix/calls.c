@@ -524,6 +524,15 @@ static void between(void)
     close(from);
     close(to);
     tell_file("to");
+    /* Within one file, to behind its end: only what was there before is copied. */
+    to = open("to", O_RDWR);
+    in = 4, out = 30;
+    SHOW(copy_file_range(to, &in, to, &out, 100, 0));
+    SHOW(out);
+    in = 100, out = 0;
+    SHOW(copy_file_range(to, &in, to, &out, 10, 0));
+    close(to);
+    tell_file("to");
     unlink("from");
     unlink("to");
     char temporary[] = "tmp-XXXXXX", folder[] = "dir-XXXXXX", suffixed[] = "tmp-XXXXXX.txt";
