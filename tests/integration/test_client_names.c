@@ -316,6 +316,20 @@ static void test_directory(void **state)
     assert_int_equal(weft_dir_next(dir, &name, NULL), 1);
     assert_string_equal(name, "file00000");
     assert_int_equal(weft_dir_seek(dir, NULL), -EINVAL);
+    /* Number and type are known without attributes, also of what is being written. */
+    uint64_t ino;
+    mode_t type;
+    ok(weft_dir_seek(dir, "file00076"));
+    assert_int_equal(weft_dir_entry(dir, &ino, &type), -EINVAL);
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 1);
+    ok(weft_dir_entry(dir, &ino, &type));
+    assert_int_equal(ino, weft_file_ino(file));
+    assert_int_equal(type, S_IFREG);
+    ok(weft_dir_entry(dir, NULL, NULL));
+    ok(weft_dir_seek(dir, "file02499"));
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 0);
+    assert_int_equal(weft_dir_entry(dir, &ino, &type), -EINVAL);
+    assert_int_equal(weft_dir_entry(NULL, &ino, &type), -EINVAL);
     weft_dir_close(dir);
     weft_file_close(file);
     assert_int_equal(weft_dir_open(session, "/dir/none", &dir), -ENOENT);
