@@ -55,6 +55,7 @@ void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr)
         .atime_ns = wire->atime_ns,
         .mtime_ns = wire->mtime_ns,
         .ctime_ns = wire->ctime_ns,
+        .rdev = wire->rdev,
     };
     attr_layout_from_wire(&wire->layout, wire->pool, &attr->layout);
 }
@@ -118,6 +119,7 @@ void weft_attr_stat(const struct weft_attr *attr, struct stat *stat)
         .st_nlink = attr->nlink,
         .st_uid = attr->uid,
         .st_gid = attr->gid,
+        .st_rdev = (dev_t)attr->rdev,
         .st_size = (off_t)attr->size,
         .st_blocks = (blkcnt_t)((attr->bytes + 511) / 512),
         .st_blksize = 1 << 20,

@@ -19,6 +19,8 @@ struct weft_dir {
     uint32_t left;
     bool end;                           /* it is the last one */
     char name[WEFT_NAME_BYTES_MAX + 1]; /* of the latest entry: where the next batch begins */
+    uint64_t ino;                       /* its number; 0: weft_dir_next() told none */
+    uint32_t type;                      /* S_IFMT of its mode */
 };
 
 static void dir_free(weft_dir_t *dir)
@@ -95,6 +97,7 @@ static int dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr)
     int result = session_check(dir->session);
     if (result < 0)
         return result;
+    dir->ino = 0;
     if (dir->left == 0 && dir->end)
         return 0;
     if (dir->left == 0) {
@@ -117,6 +120,8 @@ static int dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr)
         if (result < 0)
             return client_about(result, dir->path);
     }
+    dir->ino = entry.attr.ino;
+    dir->type = entry.attr.mode & S_IFMT;
     *name = dir->name;
     return 1;
 }
@@ -124,6 +129,22 @@ static int dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr)
 int weft_dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr)
 {
     return (int)client_result(__func__, dir_next(dir, name, attr));
+}
+
+static int dir_entry(weft_dir_t *dir, uint64_t *ino, mode_t *type)
+{
+    if (!dir || dir->ino == 0)
+        return err_set(-EINVAL, "there is no directory, or no entry of it was told last");
+    if (ino)
+        *ino = dir->ino;
+    if (type)
+        *type = dir->type;
+    return 0;
+}
+
+int weft_dir_entry(weft_dir_t *dir, uint64_t *ino, mode_t *type)
+{
+    return (int)client_result(__func__, dir_entry(dir, ino, type));
 }
 
 static int dir_seek(weft_dir_t *dir, const char *after)
@@ -135,6 +156,7 @@ static int dir_seek(weft_dir_t *dir, const char *after)
     snprintf(dir->name, sizeof dir->name, "%s", after);
     dir->left = 0;
     dir->end = false;
+    dir->ino = 0;
     return 0;
 }
 

@@ -62,6 +62,21 @@ int weft_mkdir(weft_session_t *session, const char *path, mode_t mode)
     return (int)client_result(__func__, make_dir(session, path, mode));
 }
 
+static int make_node(weft_session_t *session, const char *path, mode_t mode, dev_t rdev)
+{
+    struct wire_mknod mknod = {.mode = mode & (S_IFMT | 07777), .rdev = rdev};
+    uint8_t body[BODY_PATH];
+    int result = client_path(path, &mknod.path);
+    if (result < 0)
+        return result;
+    return tell(session, WIRE_OP_mknod, mknod.path, body, wire_encode_mknod(body, sizeof body, &mknod));
+}
+
+int weft_mknod(weft_session_t *session, const char *path, mode_t mode, dev_t rdev)
+{
+    return (int)client_result(__func__, make_node(session, path, mode, rdev));
+}
+
 static int remove_dir(weft_session_t *session, const char *path)
 {
     struct wire_rmdir rmdir;

@@ -48,6 +48,7 @@
     X(17, pointer)                                                                                     \
     X(18, hints_set)                                                                                   \
     X(19, hints_get)                                                                                   \
+    X(20, mknod)                                                                                       \
     X(30, map_get)                                                                                     \
     X(31, server_register)                                                                             \
     X(32, heartbeat)                                                                                   \
@@ -140,6 +141,7 @@
     X(i64, mtime_ns, 0)                                                                                \
     X(i64, mtime_base_ns, 0)   /* with size_open: writes no later than this have not changed mtime */  \
     X(i64, ctime_ns, 0)                                                                                \
+    X(u64, rdev, U64)          /* of a device: its number, as st_rdev */                               \
     X(layout, layout, 0)                                                                               \
     X(str, pool, WEFT_POOL_BYTES_MAX)
 
@@ -189,6 +191,10 @@
 #define WIRE_FIELDS_close(X) X(list, closes, LIMITS_CLOSES_MAX)
 
 #define WIRE_FIELDS_mkdir(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 07777)
+#define WIRE_FIELDS_mknod(X)                                                                           \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(u32, mode, 0177777)      /* type and permissions, as st_mode */                                  \
+    X(u64, rdev, U64)          /* of a device */
 #define WIRE_FIELDS_rmdir(X) X(str, path, WEFT_PATH_BYTES_MAX)
 #define WIRE_FIELDS_unlink(X) X(str, path, WEFT_PATH_BYTES_MAX) X(list, closes, LIMITS_CLOSES_MAX)
 #define WIRE_FIELDS_rename(X)                                                                          \
@@ -396,6 +402,7 @@
     M(open_reply)                                                                                      \
     M(close)                                                                                           \
     M(mkdir)                                                                                           \
+    M(mknod)                                                                                           \
     M(rmdir)                                                                                           \
     M(unlink)                                                                                          \
     M(rename)                                                                                          \

@@ -18,6 +18,7 @@ struct directory {
     fuse_ino_t node;
     uint64_t position; /* entries that lie behind */
     struct marks marks;
+    bool plus;    /* the kernel asks for attributes */
     bool begun;   /* something was read */
     bool pending; /* the entry below was read but not given out: it had no room */
     char name[NODE_NAME_BYTES];
@@ -100,7 +101,13 @@ static int next(struct directory *directory)
     const char *name;
     if (directory->pending)
         return 1;
-    int result = weft_dir_next(directory->weft, &name, &directory->attr);
+    int result = weft_dir_next(directory->weft, &name, directory->plus ? &directory->attr : NULL);
+    /* Without attributes the kernel is told the number and the type: no file's size need be asked for. */
+    if (result > 0 && !directory->plus) {
+        directory->attr = (struct weft_attr){0};
+        int error = weft_dir_entry(directory->weft, &directory->attr.ino, &directory->attr.mode);
+        result = error ? error : result;
+    }
     if (result > 0) {
         strncpy(directory->name, name, sizeof directory->name - 1);
         directory->pending = true;
@@ -205,6 +212,21 @@ static int fill(fuse_req_t req, struct directory *directory, uint64_t offset, st
     return listing->used > 0 || result > 0 ? 0 : result;
 }
 
+/* The kernel may ask now with attributes and now without: an entry that waits was read the other way. */
+static int begin_kind(struct directory *directory, bool plus)
+{
+    const char *after = "";
+    int error = 0;
+    if (directory->pending && directory->plus != plus) {
+        if (directory->position > 0)
+            marks_find(&directory->marks, directory->position, &after);
+        directory->pending = false;
+        error = weft_dir_seek(directory->weft, after);
+    }
+    directory->plus = plus;
+    return error;
+}
+
 static void read_directory(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *info, bool plus)
 {
     struct directory *directory = directory_of(info);
@@ -214,7 +236,9 @@ static void read_directory(fuse_req_t req, size_t size, off_t offset, struct fus
     int error = -ENOMEM;
     if (listing.bytes) {
         pthread_mutex_lock(&directory->lock);
-        error = fill(req, directory, (uint64_t)offset, &listing);
+        error = begin_kind(directory, plus);
+        if (!error)
+            error = fill(req, directory, (uint64_t)offset, &listing);
         pthread_mutex_unlock(&directory->lock);
     }
     if (error)

@@ -125,16 +125,9 @@ void names_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, 
 {
     struct mount *mount = mount_of(req);
     struct where where;
-    weft_file_t *file;
-    (void)device;
     int error = where_entry(mount, dir, name, &where);
-    if (!error && !S_ISREG(mode))
-        error = S_ISCHR(mode) || S_ISBLK(mode) ? -EPERM : -EOPNOTSUPP;
     if (!error)
-        error = weft_file_open(mount->session, where.text, O_WRONLY | O_CREAT | O_EXCL, mode & 07777, NULL,
-                               &file);
-    if (!error)
-        error = weft_file_close(file);
+        error = weft_mknod(mount->session, where.text, mode, device);
     answer_made(req, "mknod", dir, name, &where, error);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 struct listing {
     struct tool *tool;
@@ -44,7 +45,29 @@ static void names_free(struct names *names)
 
 static const char *type_of(uint32_t mode)
 {
-    return S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "directory" : S_ISLNK(mode) ? "link" : "other";
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return "file";
+    case S_IFDIR:
+        return "directory";
+    case S_IFLNK:
+        return "link";
+    case S_IFIFO:
+        return "fifo";
+    case S_IFSOCK:
+        return "socket";
+    case S_IFCHR:
+        return "character device";
+    case S_IFBLK:
+        return "block device";
+    default:
+        return "other";
+    }
+}
+
+static bool is_device(uint32_t mode)
+{
+    return S_ISCHR(mode) || S_ISBLK(mode);
 }
 
 /* The text of a symbolic link; "" when it can't be read. Caller frees. */
@@ -66,6 +89,8 @@ static json_t *attr_json(struct tool *tool, const char *path, const struct weft_
         (json_int_t)attr->nlink, "uid", (json_int_t)attr->uid, "gid", (json_int_t)attr->gid, "atime_ns",
         (json_int_t)attr->atime_ns, "mtime_ns", (json_int_t)attr->mtime_ns, "ctime_ns",
         (json_int_t)attr->ctime_ns, "layout", format_layout_json(&attr->layout));
+    if (json && is_device(attr->mode))
+        json_object_set_new(json, "device", json_sprintf("%u:%u", major(attr->rdev), minor(attr->rdev)));
     if (json && S_ISLNK(attr->mode)) {
         char *target = link_target(tool, path);
         json_object_set_new(json, "target", format_json_text(target ? target : ""));
@@ -85,7 +110,9 @@ static void add_row(struct listing *listing, struct table *table, const char *na
         asprintf(&shown, "%s -> %s", name, target) < 0)
         shown = NULL;
     snprintf(links, sizeof links, "%u", attr->nlink);
-    if (listing->human)
+    if (is_device(attr->mode))
+        snprintf(size, sizeof size, "%u,%u", major(attr->rdev), minor(attr->rdev));
+    else if (listing->human)
         format_bytes(size, attr->size);
     else
         snprintf(size, sizeof size, "%llu", (unsigned long long)attr->size);
@@ -253,6 +280,8 @@ static void print_stat(struct tool *tool, const char *path, const struct weft_at
     }
     printf("\n%10s: %s, inode %llu, links %u\n", "Type", type_of(attr->mode), (unsigned long long)attr->ino,
            attr->nlink);
+    if (is_device(attr->mode))
+        printf("%10s: %u:%u\n", "Device", major(attr->rdev), minor(attr->rdev));
     printf("%10s: %llu bytes (%s), space in use %s\n", "Size", (unsigned long long)attr->size,
            format_bytes(size, attr->size), format_bytes(used, attr->bytes));
     printf("%10s: %04o (%s), owner %s (%u), group %s (%u)\n", "Mode", attr->mode & 07777,

@@ -94,6 +94,7 @@ struct weft_attr {
     int64_t atime_ns;
     int64_t mtime_ns;
     int64_t ctime_ns;
+    uint64_t rdev; /* of a device: its number, as st_rdev; else 0 */
     struct weft_layout layout; /* of a directory: the default for new files in it */
 };
 
@@ -173,6 +174,11 @@ int weft_stat(weft_session_t *session, const char *path, unsigned flags, struct 
 void weft_attr_stat(const struct weft_attr *attr, struct stat *stat);
 int weft_access(weft_session_t *session, const char *path, int mode); /* R_OK, W_OK, X_OK, F_OK */
 int weft_mkdir(weft_session_t *session, const char *path, mode_t mode);
+/* weft_mknod(): a FIFO, a socket, a device (for root only: -EPERM) with the number `rdev`, or an empty
+ * regular file; type and permission bits in `mode` as st_mode has them. Weft keeps names and attributes of
+ * special files: weft_file_open() of one is -ENXIO; on a mount the kernel opens them. -EINVAL: another
+ * type. */
+int weft_mknod(weft_session_t *session, const char *path, mode_t mode, dev_t rdev);
 int weft_rmdir(weft_session_t *session, const char *path);
 int weft_unlink(weft_session_t *session, const char *path);
 /* weft_rename(): atomic, also over an existing target and across directories;
@@ -218,11 +224,15 @@ ssize_t weft_hints_get(weft_session_t *session, const char *path, char *text, si
  * is seen exactly once. One thread at a time may use a weft_dir_t.
  * weft_dir_next() returns 1 with an entry, 0 at the end, or a negative errno;
  * *name is valid until the next call. `attr` may be NULL; the size of a file
- * that is open for writing is then not asked for. Where the caller may read the directory but not
- * search it, only ino and the type are told; all else is 0.
+ * that is open for writing is then not asked for, and weft_dir_entry() tells number and type. Where the
+ * caller may read the directory but not search it, only ino and the type are told; all else is 0.
  */
 int weft_dir_open(weft_session_t *session, const char *path, weft_dir_t **dir);
 int weft_dir_next(weft_dir_t *dir, const char **name, struct weft_attr *attr);
+/* weft_dir_entry(): the number and the type (as in st_mode, without permissions) of the entry that
+ * weft_dir_next() told last; they may be NULL. They came with the name: nothing is sent. -EINVAL: there was
+ * none. */
+int weft_dir_entry(weft_dir_t *dir, uint64_t *ino, mode_t *type);
 /* weft_dir_seek(): weft_dir_next() goes on with the first name behind `after`, whether or not there is an
  * entry of that name; "" is the beginning. What is there then is asked anew. */
 int weft_dir_seek(weft_dir_t *dir, const char *after);

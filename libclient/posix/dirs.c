@@ -95,7 +95,8 @@ static int begin(struct stream *stream)
 static int fetch(struct stream *stream)
 {
     const char *name, *last = stream->count > 2 ? stream->entries[stream->count - 1].name : "";
-    struct weft_attr attr;
+    uint64_t ino;
+    mode_t type;
     int result = 0;
     if (stream->is_complete)
         return 0;
@@ -106,10 +107,12 @@ static int fetch(struct stream *stream)
     if (result < 0)
         return result;
     do
-        result = PX_CALL(dir_next, stream->dir, &name, &attr);
+        result = PX_CALL(dir_next, stream->dir, &name, NULL);
     while (result == 1 && strcmp(name, last) <= 0);
     if (result == 1) {
-        int error = add(stream, name, attr.ino, attr.mode);
+        int error = PX_CALL(dir_entry, stream->dir, &ino, &type);
+        if (error == 0)
+            error = add(stream, name, ino, type);
         return error < 0 ? error : 1;
     }
     if (result == 0) {

@@ -417,11 +417,26 @@ static bool is_one_ours(int fd, int other)
 SENDFILE(sendfile, off_t)
 SENDFILE(sendfile64, off64_t)
 
+/* How much of `count` there is to be copied. A copy to behind the end of the same file makes the file longer
+ * while it goes on, and would never come to its end. */
+static ssize_t length_there(int in, const off64_t *in_offset, size_t count)
+{
+    struct stat64 st;
+    off64_t offset = in_offset ? *in_offset : lseek64(in, 0, SEEK_CUR);
+    if (offset < 0)
+        return in_offset ? -EINVAL : -errno;
+    if (fstat64(in, &st) < 0)
+        return -errno;
+    off64_t left = offset < st.st_size ? st.st_size - offset : 0;
+    return count < (size_t)left ? (ssize_t)count : left;
+}
+
 PX_EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count,
                                   unsigned flags)
 {
     if (!is_one_ours(out, in))
         return PX_NEXT(copy_file_range)(in, in_offset, out, out_offset, count, flags);
     PX_COUNT(copy_file_range);
-    return flags ? px_return(-EINVAL) : copy(in, in_offset, out, out_offset, count);
+    ssize_t length = flags ? -EINVAL : length_there(in, in_offset, count);
+    return length < 0 ? px_return(length) : copy(in, in_offset, out, out_offset, (size_t)length);
 }

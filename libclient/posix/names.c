@@ -44,26 +44,14 @@ ONE_PATH(remove, (const char *path), AT_FDCWD, (place.local), remove_path(place.
 
 /* ---- special files ------------------------------------------------------------------- */
 
-static int make_node(const char *path, mode_t mode)
-{
-    weft_file_t *file;
-    if (S_ISREG(mode) || (mode & S_IFMT) == 0) {
-        int result =
-            PX_ASK(file_open, path, O_WRONLY | O_CREAT | O_EXCL, mode & ~px_umask() & 07777, NULL, &file);
-        return result < 0 ? result : PX_CALL(file_close, file);
-    }
-    px_say_once("mknod", "pipes, sockets and devices can't be made on Weft (EOPNOTSUPP)");
-    return -EOPNOTSUPP;
-}
-
 ONE_PATH(mknod, (const char *path, mode_t mode, dev_t device), AT_FDCWD, (place.local, mode, device),
-         make_node(place.path, mode))
+         PX_ASK(mknod, place.path, mode & ~px_umask(), device))
 ONE_PATH(mknodat, (int dirfd, const char *path, mode_t mode, dev_t device), dirfd,
-         (dirfd, place.local, mode, device), make_node(place.path, mode))
+         (dirfd, place.local, mode, device), PX_ASK(mknod, place.path, mode & ~px_umask(), device))
 ONE_PATH(mkfifo, (const char *path, mode_t mode), AT_FDCWD, (place.local, mode),
-         make_node(place.path, (mode & 07777) | S_IFIFO))
+         PX_ASK(mknod, place.path, (mode & ~px_umask() & 07777) | S_IFIFO, 0))
 ONE_PATH(mkfifoat, (int dirfd, const char *path, mode_t mode), dirfd, (dirfd, place.local, mode),
-         make_node(place.path, (mode & 07777) | S_IFIFO))
+         PX_ASK(mknod, place.path, (mode & ~px_umask() & 07777) | S_IFIFO, 0))
 
 /* ---- two paths ----------------------------------------------------------------------- */
 

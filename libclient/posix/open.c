@@ -153,6 +153,8 @@ static int open_file(const char *path, int flags, mode_t mode, struct px_desc **
 {
     weft_file_t *file;
     int result = PX_ASK(file_open, path, flags & FLAGS_ASKED, mode & ~px_umask() & 07777, NULL, &file);
+    if (result == -ENXIO)
+        px_say_once("special", "FIFOs, sockets and devices on Weft can be opened on a mount only (ENXIO)");
     if (result < 0)
         return result;
     result = desc_of(path, flags, PX_FILE, px_library.file_ino_(file), out);
@@ -166,6 +168,7 @@ static int open_file(const char *path, int flags, mode_t mode, struct px_desc **
 int px_open(const struct px_place *place, int flags, mode_t mode)
 {
     struct px_desc *desc = NULL;
+    char local[PX_PATH_ROOM];
     int result = place->error;
     if (result == 0 && (flags & O_TMPFILE) == O_TMPFILE)
         result = -EOPNOTSUPP;
@@ -175,6 +178,10 @@ int px_open(const struct px_place *place, int flags, mode_t mode)
         result = open_file(place->path, flags, mode, &desc);
     if (result == -EISDIR && !desc && (flags & (O_ACCMODE | O_CREAT)) == O_RDONLY && !(flags & O_TRUNC))
         result = open_name(place->path, flags, &desc);
+    if (result == -ENOENT && !(flags & (O_CREAT | O_NOFOLLOW)) && px_place_leads_out(place->path, local)) {
+        int fd = PX_NEXT(open)(local, flags);
+        return fd < 0 ? -errno : fd;
+    }
     return result < 0 ? result : px_open_descriptor(desc, flags & O_CLOEXEC);
 }
 

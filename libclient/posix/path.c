@@ -174,11 +174,16 @@ bool px_path_target_in(const char *mount, const char *target, char *out, size_t 
     return (size_t)snprintf(out, room, "%s%s", front, target) < room;
 }
 
+const char *px_path_target_outside(const char *target)
+{
+    return strncmp(target, OUTSIDE "/", OUTSIDE_SIZE + 1) == 0 ? target + OUTSIDE_SIZE : NULL;
+}
+
 bool px_path_target_out(const char *mount, const char *target, char *out, size_t room)
 {
-    const char *front = "";
-    if (strncmp(target, OUTSIDE "/", OUTSIDE_SIZE + 1) == 0)
-        target += OUTSIDE_SIZE;
+    const char *front = "", *outside = px_path_target_outside(target);
+    if (outside)
+        target = outside;
     else if (target[0] == '/')
         front = mount;
     if (front[0] && target[1] == '\0')

@@ -37,5 +37,7 @@ bool px_path_mount(const char *text, char *out, size_t room);
  * with "/.." in front: it leads out of the cluster. False when there is no room. */
 bool px_path_target_in(const char *mount, const char *target, char *out, size_t room);
 bool px_path_target_out(const char *mount, const char *target, char *out, size_t room);
+/* Where a kept target leads outside the cluster; NULL when it stays inside. */
+const char *px_path_target_outside(const char *target);
 
 #endif

@@ -156,3 +156,25 @@ int px_place_canonical(const char *path, char out[PX_PATH_ROOM])
     }
     return result;
 }
+
+bool px_place_leads_out(const char *path, char local[PX_PATH_ROOM])
+{
+    char at[PX_PATH_ROOM], next[2 * PX_PATH_ROOM], target[PX_PATH_ROOM];
+    snprintf(at, sizeof at, "%s", path);
+    for (int links = 0; links < LINKS_MAX; links++) {
+        ssize_t length = PX_ASK(readlink, at, target, sizeof target - 1);
+        if (length <= 0)
+            return false;
+        target[length] = '\0';
+        const char *outside = px_path_target_outside(target), *slash = strrchr(at, '/');
+        if (outside) {
+            snprintf(local, PX_PATH_ROOM, "%s", outside);
+            return true;
+        }
+        int folder = target[0] == '/' || !slash ? 0 : (int)(slash + 1 - at);
+        if ((size_t)snprintf(next, sizeof next, "%.*s%s", folder, at, target) >= sizeof at)
+            return false;
+        memcpy(at, next, strlen(next) + 1);
+    }
+    return false;
+}

@@ -136,15 +136,39 @@ static char **environment_with(char *const envp[])
     return made;
 }
 
-/* Programs can't be run from the cluster: the kernel does not see them. */
-static bool is_runnable(const char *path)
+/* What the kernel is to start: the path itself, or `local`, where a link in the cluster leads to. Programs
+ * can't be run from the cluster, which the kernel does not see: NULL and errno. */
+static const char *runnable(const char *path, char local[PX_PATH_ROOM])
 {
     struct px_place place;
     if (!px_find(AT_FDCWD, path, &place))
-        return true;
+        return path;
+    if (!place.error && px_place_leads_out(place.path, local))
+        return local;
     px_say_once("exec", "programs can't be started from Weft (EACCES): copy them to a local folder");
     errno = EACCES;
-    return false;
+    return NULL;
+}
+
+/* libc looks through PATH from inside, and does not see folders of the cluster. When one of them comes before
+ * the local folder that has the program, and has a link of the name that leads out: where to. Otherwise
+ * the name itself. */
+static const char *found_in_path(const char *file, char found[PX_PATH_ROOM], char local[PX_PATH_ROOM])
+{
+    const char *path = getenv("PATH");
+    struct px_place place;
+    while (path && *path) {
+        int length = (int)strcspn(path, ":");
+        if ((size_t)snprintf(found, PX_PATH_ROOM, "%.*s/%s", length, path, file) < PX_PATH_ROOM && length) {
+            bool is_ours = px_find(AT_FDCWD, found, &place);
+            if (is_ours && !place.error && px_place_leads_out(place.path, local))
+                return local;
+            if (!is_ours && PX_NEXT(access)(found, X_OK) == 0)
+                break;
+        }
+        path += length + (path[length] == ':');
+    }
+    return file;
 }
 
 static void before_exec(void)
@@ -158,10 +182,12 @@ PX_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
     if (px_is_inside())
         return PX_NEXT(execve)(path, argv, envp);
-    if (!is_runnable(path))
+    char local[PX_PATH_ROOM];
+    const char *program = runnable(path, local);
+    if (!program)
         return -1;
     before_exec();
-    return PX_NEXT(execve)(path, argv, environment_with(envp));
+    return PX_NEXT(execve)(program, argv, environment_with(envp));
 }
 
 PX_EXPORT int execv(const char *path, char *const argv[])
@@ -173,10 +199,12 @@ PX_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
     if (px_is_inside())
         return PX_NEXT(execvpe)(file, argv, envp);
-    if (strchr(file, '/') && !is_runnable(file))
+    char found[PX_PATH_ROOM], local[PX_PATH_ROOM];
+    const char *program = strchr(file, '/') ? runnable(file, local) : found_in_path(file, found, local);
+    if (!program)
         return -1;
     before_exec();
-    return PX_NEXT(execvpe)(file, argv, environment_with(envp));
+    return PX_NEXT(execvpe)(program, argv, environment_with(envp));
 }
 
 PX_EXPORT int execvp(const char *file, char *const argv[])
@@ -234,7 +262,7 @@ PX_EXPORT int execle(const char *path, const char *first, ...)
 
 /* ---- a child with another program ---------------------------------------------------------------------- */
 
-#define SPAWN(name)                                                                              \
+#define SPAWN(name, searches)                                                                    \
     PX_EXPORT int name(pid_t *restrict pid, const char *restrict path,                           \
                        const posix_spawn_file_actions_t *restrict actions,                       \
                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict], \
@@ -242,17 +270,21 @@ PX_EXPORT int execle(const char *path, const char *first, ...)
     {                                                                                            \
         if (px_is_inside())                                                                      \
             return PX_NEXT(name)(pid, path, actions, attributes, argv, envp);                    \
-        if (!is_runnable(path))                                                                  \
+        char found[PX_PATH_ROOM], local[PX_PATH_ROOM];                                           \
+        const char *program =                                                                    \
+            searches && !strchr(path, '/') ? found_in_path(path, found, local)                   \
+                                           : runnable(path, local);                              \
+        if (!program)                                                                            \
             return errno;                                                                        \
         px_sharing_promote_all();                                                                \
         char **environment = environment_with(envp);                                             \
-        int result = PX_NEXT(name)(pid, path, actions, attributes, argv, environment);           \
+        int result = PX_NEXT(name)(pid, program, actions, attributes, argv, environment);        \
         if (environment != envp)                                                                 \
             free(environment);                                                                   \
         return result;                                                                           \
     }
-SPAWN(posix_spawn)
-SPAWN(posix_spawnp)
+SPAWN(posix_spawn, false)
+SPAWN(posix_spawnp, true)
 
 /* These take the environment as it is. */
 static void set_environment(void)

@@ -66,6 +66,9 @@ void px_place_work_in(const char *path);
 void px_place_init(void);
 /* The path without symbolic links, dots and dot-dots; asks for each component. */
 int px_place_canonical(const char *path, char out[PX_PATH_ROOM]);
+/* Whether the last component is a symbolic link, or a row of them, that leads out of the cluster: to `local`.
+ * The server can't follow it, and says ENOENT. */
+bool px_place_leads_out(const char *path, char local[PX_PATH_ROOM]);
 /* A path of the cluster as the program knows it. False: there is no room. */
 bool px_place_outside(const char *path, char *out, size_t room);
 

@@ -36,11 +36,14 @@ int px_stat_desc(struct px_desc *desc, struct weft_attr *attr)
 static int stat_place(const struct px_place *place, bool is_followed, struct stat *out)
 {
     struct weft_attr attr;
+    char local[PX_PATH_ROOM];
     int result = place->error;
     if (result == 0)
         result = PX_ASK(stat, place->path, is_followed ? 0 : WEFT_STAT_NOFOLLOW, &attr);
     if (result == 0)
         px_stat_fill(&attr, out);
+    if (result == -ENOENT && is_followed && px_place_leads_out(place->path, local))
+        return PX_NEXT(stat)(local, out);
     return (int)px_return(result);
 }
 
@@ -165,6 +168,8 @@ static void statx_fill(const struct stat *stat, struct statx *out)
         .stx_atime = statx_time(stat->st_atim),
         .stx_mtime = statx_time(stat->st_mtim),
         .stx_ctime = statx_time(stat->st_ctim),
+        .stx_rdev_major = major(stat->st_rdev),
+        .stx_rdev_minor = minor(stat->st_rdev),
         .stx_dev_major = major(stat->st_dev),
         .stx_dev_minor = minor(stat->st_dev),
     };
@@ -195,11 +200,14 @@ PX_EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned ma
 static int access_place(const struct px_place *place, int mode, int flags)
 {
     struct weft_attr attr;
+    char local[PX_PATH_ROOM];
     int result = place->error;
     if (result == 0 && (flags & AT_SYMLINK_NOFOLLOW))
         result = PX_ASK(stat, place->path, WEFT_STAT_NOFOLLOW, &attr);
     else if (result == 0)
         result = PX_ASK(access, place->path, mode);
+    if (result == -ENOENT && !(flags & AT_SYMLINK_NOFOLLOW) && px_place_leads_out(place->path, local))
+        return PX_NEXT(faccessat)(AT_FDCWD, local, mode, flags);
     return (int)px_return(result);
 }
 

@@ -29,7 +29,7 @@ struct inode_record {
     uint64_t seed;             /*  96 */
     uint32_t group_count;      /* 104 */
     char pool[32];             /* 108 */
-    uint8_t reserved[8];       /* 140 */
+    uint8_t rdev[8];           /* 140: not aligned; version 1 has zeros here */
     uint32_t crc;              /* 148 */
 };
 
@@ -38,13 +38,14 @@ static_assert(offsetof(struct inode_record, ino) == 8, "format");
 static_assert(offsetof(struct inode_record, size) == 32, "format");
 static_assert(offsetof(struct inode_record, parent) == 80, "format");
 static_assert(offsetof(struct inode_record, pool) == 108, "format");
+static_assert(offsetof(struct inode_record, rdev) == 140, "format");
 static_assert(offsetof(struct inode_record, crc) == 148, "format");
 static_assert(WEFT_POOL_BYTES_MAX + 1 == 32, "a pool's name fits its place in the record");
 
 void inode_encode(const struct inode *inode, uint8_t record[INODE_RECORD_BYTES])
 {
     struct inode_record raw = {
-        .version = INODE_RECORD_VERSION,
+        .version = inode_is_special(inode) ? 2 : 1,
         .flags = (uint16_t)inode->flags,
         .mode = inode->mode,
         .ino = inode->ino,
@@ -64,6 +65,7 @@ void inode_encode(const struct inode *inode, uint8_t record[INODE_RECORD_BYTES])
         .group_count = inode->layout.group_count,
     };
     memcpy(raw.pool, inode->pool, strnlen(inode->pool, WEFT_POOL_BYTES_MAX));
+    memcpy(raw.rdev, &inode->rdev, sizeof raw.rdev);
     raw.crc = crc_of(0, &raw, offsetof(struct inode_record, crc));
     memcpy(record, &raw, sizeof raw);
 }
@@ -82,10 +84,13 @@ static bool default_layout_valid(const struct layout *layout)
 
 /* A damaged record whose checksum is right was written by a program of ours
  * that was wrong, so the fields are looked at as well. */
-static const char *fields_wrong(const struct inode *inode)
+static const char *fields_wrong(unsigned version, const struct inode *inode)
 {
-    if (!inode_is_dir(inode) && !inode_is_file(inode) && !inode_is_symlink(inode))
+    if (!inode_is_dir(inode) && !inode_is_file(inode) && !inode_is_symlink(inode) &&
+        !(version >= 2 && inode_is_special(inode)))
         return "its type is unknown";
+    if (inode->rdev && !inode_is_device(inode))
+        return "it has a device's number and is none";
     if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) ||
         (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED)))
         return "bits are set that mean nothing";
@@ -108,7 +113,7 @@ int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *in
     if (length < sizeof raw.version)
         return corrupt(ino, "it is too short");
     memcpy(&raw, data, sizeof raw.version);
-    if (raw.version != INODE_RECORD_VERSION)
+    if (raw.version < 1 || raw.version > INODE_RECORD_VERSION)
         return err_set(-EUCLEAN, "the record of inode %" PRIu64 " has version %u, and this server knows %u",
                        ino, raw.version, INODE_RECORD_VERSION);
     if (length != sizeof raw)
@@ -141,7 +146,8 @@ int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *in
                    .group_count = raw.group_count},
     };
     memcpy(inode->pool, raw.pool, sizeof inode->pool);
-    const char *wrong = fields_wrong(inode);
+    memcpy(&inode->rdev, raw.rdev, sizeof inode->rdev);
+    const char *wrong = fields_wrong(raw.version, inode);
     return wrong ? corrupt(ino, wrong) : 0;
 }
 
@@ -160,6 +166,7 @@ void inode_attr(const struct inode *inode, struct wire_attr *attr)
         .mtime_ns = inode->mtime_ns,
         .mtime_base_ns = inode->mtime_base_ns,
         .ctime_ns = inode->ctime_ns,
+        .rdev = inode->rdev,
         .layout = {.chunk_size = inode->layout.chunk_size,
                    .seed = inode->layout.seed,
                    .stripe_count = inode->layout.stripe_count,

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inode.h: what the metadata server knows of one file, directory or symbolic
- * link, and the record that keeps it.
+ * inode.h: what the metadata server knows of one file, directory, symbolic link or
+ * special file (a FIFO, a socket, a device), and the record that keeps it.
  *
  * A record carries its version, its own number and a checksum; one that does
- * not make sense is an error that names the inode, never a crash.
+ * not make sense is an error that names the inode, never a crash. A record is written in the oldest version
+ * that can say what is to be said, so that an older server still reads a store in which there is nothing new.
+ *   1  files, directories, symbolic links
+ *   2  also special files, and the number of a device
  *
  * Threads: pure functions.
  */
@@ -21,7 +24,7 @@
 #include "wire.h"
 
 #define INODE_ROOT UINT64_C(1)
-#define INODE_RECORD_VERSION 1u
+#define INODE_RECORD_VERSION 2u /* the newest */
 #define INODE_RECORD_BYTES 152u
 #define INODE_NLINK_MAX UINT32_C(0x7fffffff)
 
@@ -50,6 +53,7 @@ struct inode {
     /* When mtime was last settled or set: a write no later than this does not change it. */
     int64_t mtime_base_ns;
     uint64_t parent; /* of a directory; the root's is itself */
+    uint64_t rdev;   /* of a device: its number, as st_rdev; else 0 */
     /* Of a file: where its bytes are. Of a directory: the default for new files in it, a
      * zero field meaning the configuration's; seed and group_count are not used then. */
     struct layout layout;
@@ -67,6 +71,16 @@ static inline bool inode_is_file(const struct inode *inode)
 static inline bool inode_is_symlink(const struct inode *inode)
 {
     return S_ISLNK(inode->mode);
+}
+
+static inline bool inode_is_device(const struct inode *inode)
+{
+    return S_ISCHR(inode->mode) || S_ISBLK(inode->mode);
+}
+/* Something that lives in the kernel of whoever opens it; only its name and attributes are kept here. */
+static inline bool inode_is_special(const struct inode *inode)
+{
+    return S_ISFIFO(inode->mode) || S_ISSOCK(inode->mode) || inode_is_device(inode);
 }
 
 void inode_encode(const struct inode *inode, uint8_t record[INODE_RECORD_BYTES]);

@@ -118,6 +118,9 @@ int ns_readdir(struct ns *ns, const char *path, const char *after, ns_readdir_fn
 
 int ns_mkdir(struct ns *ns, const char *path, uint32_t mode);
 int ns_symlink(struct ns *ns, const char *target, const char *path);
+/* A FIFO, a socket or a device; or an empty regular file (a type of 0 is one too), with the directory's
+ * layout. Devices are root's to make. */
+int ns_mknod(struct ns *ns, const char *path, uint32_t mode, uint64_t rdev);
 int ns_link(struct ns *ns, const char *from, const char *to);
 
 struct ns_open {

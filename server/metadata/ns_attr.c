@@ -39,7 +39,7 @@ static int set_owner(const struct ns *ns, const struct wire_setattr *request, st
     }
     inode->uid = uid;
     inode->gid = gid;
-    if (inode_is_file(inode)) {
+    if (!inode_is_dir(inode)) {
         inode->mode &= ~(uint32_t)S_ISUID;
         if (inode->mode & S_IXGRP)
             inode->mode &= ~(uint32_t)S_ISGID;

@@ -199,11 +199,44 @@ static int may_open(const struct ns *ns, const struct ns_open *open, const struc
         return err_set(-EISDIR, "%s: a directory", open->path);
     if (path->slash)
         return err_set(-ENOTDIR, "%s: not a directory", open->path);
+    if (inode_is_special(inode))
+        return err_set(-ENXIO, "%s: a FIFO, socket or device, which is opened by a kernel only: on a mount",
+                       open->path);
     if (open->flags & WIRE_OPEN_READ)
         wanted |= NS_MAY_READ;
     if (open->flags & (WIRE_OPEN_WRITE | WIRE_OPEN_TRUNCATE))
         wanted |= NS_MAY_WRITE;
     return path_require(ns, inode, wanted, open->path);
+}
+
+int ns_mknod(struct ns *ns, const char *text, uint32_t mode, uint64_t rdev)
+{
+    struct ns_open plain = {.path = text, .mode = mode & 07777, .pool = ""};
+    struct path path;
+    struct inode inode;
+    bool is_file = S_ISREG(mode) || (mode & S_IFMT) == 0;
+    int error = path_resolve(ns, text, PATH_AS_IS, &path);
+    if (error)
+        return error;
+    if (path.exists)
+        return exists(text);
+    if (path.slash)
+        return err_set(-ENOENT, "%s: a file's name cannot end with a slash", text);
+    if (is_file)
+        return create(ns, &plain, &path, &inode);
+    if (S_ISDIR(mode))
+        return err_set(-EPERM, "%s: a directory is made by mkdir", text);
+    init(ns, &path, mode, &inode);
+    if (!inode_is_special(&inode))
+        return err_set(-EINVAL, "%s: there is no file of type 0%o", text, mode & S_IFMT);
+    error = may_create(ns, &path, text);
+    if (error)
+        return error;
+    if (inode_is_device(&inode) && ns->uid != 0)
+        return err_set(-EPERM, "%s: only root may make devices", text);
+    inode.rdev = inode_is_device(&inode) ? rdev : 0;
+    error = records_ino_next(ns->txn, ns->inos, &inode.ino);
+    return error ? error : enter(ns, &path, &inode);
 }
 
 int ns_open(struct ns *ns, struct ns_open *open, struct inode *inode, bool *created)

@@ -10,6 +10,7 @@ DECODER(stat)
 DECODER(open)
 DECODER(close)
 DECODER(mkdir)
+DECODER(mknod)
 DECODER(rmdir)
 DECODER(unlink)
 DECODER(rename)
@@ -70,6 +71,7 @@ static const struct operation operations[] = {
     LOOKING(readdir),
     LOOKING(hints_get),
     CHANGING(mkdir),
+    CHANGING(mknod),
     CHANGING(rmdir),
     CHANGING(unlink, .closes = closes_of_unlink),
     CHANGING(rename, .closes = closes_of_rename),

@@ -96,6 +96,12 @@ int request_mkdir(struct request *request, struct ns *ns)
     return ns_mkdir(ns, request->body.mkdir.path, request->body.mkdir.mode);
 }
 
+int request_mknod(struct request *request, struct ns *ns)
+{
+    const struct wire_mknod *mknod = &request->body.mknod;
+    return ns_mknod(ns, mknod->path, mknod->mode, mknod->rdev);
+}
+
 int request_rmdir(struct request *request, struct ns *ns)
 {
     return ns_rmdir(ns, request->body.rmdir.path);

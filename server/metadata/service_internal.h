@@ -54,6 +54,7 @@ struct request {
         struct wire_open open;
         struct wire_close close;
         struct wire_mkdir mkdir;
+        struct wire_mknod mknod;
         struct wire_rmdir rmdir;
         struct wire_unlink unlink;
         struct wire_rename rename;
@@ -125,6 +126,7 @@ int request_access(struct request *request, struct ns *ns);
 int request_readlink(struct request *request, struct ns *ns);
 int request_readdir(struct request *request, struct ns *ns);
 int request_mkdir(struct request *request, struct ns *ns);
+int request_mknod(struct request *request, struct ns *ns);
 int request_rmdir(struct request *request, struct ns *ns);
 int request_unlink(struct request *request, struct ns *ns);
 int request_rename(struct request *request, struct ns *ns);

@@ -31,7 +31,10 @@ static void try(const uint8_t *record, size_t size)
     if (inode_decode(ino, record, size, &inode))
         return;
     require(inode.ino == ino);
-    require(inode_is_dir(&inode) + inode_is_file(&inode) + inode_is_symlink(&inode) == 1);
+    require(inode_is_dir(&inode) + inode_is_file(&inode) + inode_is_symlink(&inode) +
+                inode_is_special(&inode) ==
+            1);
+    require(inode_is_device(&inode) || inode.rdev == 0);
     require(!inode_is_file(&inode) || layout_group_of(&inode.layout, 0) < inode.layout.group_count);
     inode_encode(&inode, copy);
     require(inode_decode(ino, copy, sizeof copy, &again) == 0);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -315,6 +316,20 @@ static void test_directory(void **state)
     assert_int_equal(weft_dir_next(dir, &name, NULL), 1);
     assert_string_equal(name, "file00000");
     assert_int_equal(weft_dir_seek(dir, NULL), -EINVAL);
+    /* Number and type are known without attributes, also of what is being written. */
+    uint64_t ino;
+    mode_t type;
+    ok(weft_dir_seek(dir, "file00076"));
+    assert_int_equal(weft_dir_entry(dir, &ino, &type), -EINVAL);
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 1);
+    ok(weft_dir_entry(dir, &ino, &type));
+    assert_int_equal(ino, weft_file_ino(file));
+    assert_int_equal(type, S_IFREG);
+    ok(weft_dir_entry(dir, NULL, NULL));
+    ok(weft_dir_seek(dir, "file02499"));
+    assert_int_equal(weft_dir_next(dir, &name, NULL), 0);
+    assert_int_equal(weft_dir_entry(dir, &ino, &type), -EINVAL);
+    assert_int_equal(weft_dir_entry(NULL, &ino, &type), -EINVAL);
     weft_dir_close(dir);
     weft_file_close(file);
     assert_int_equal(weft_dir_open(session, "/dir/none", &dir), -ENOENT);
@@ -330,6 +345,47 @@ static void test_directory(void **state)
     ok(weft_rmdir(session, "/dir"));
 }
 
+static void test_special_files(void **state)
+{
+    (void)state;
+    struct weft_attr attr;
+    struct stat stat;
+    weft_file_t *file;
+    weft_dir_t *dir;
+    const char *name;
+    ok(weft_mkdir(session, "/special", 0755));
+    ok(weft_mknod(session, "/special/pipe", S_IFIFO | 0640, 5));
+    assert_int_equal(weft_mknod(session, "/special/pipe", S_IFIFO | 0640, 0), -EEXIST);
+    ok(weft_stat(other, "/special/pipe", 0, &attr));
+    assert_int_equal(attr.mode, S_IFIFO | 0640);
+    assert_int_equal(attr.rdev, 0);
+    assert_int_equal(weft_file_open(other, "/special/pipe", O_RDONLY, 0, NULL, &file), -ENXIO);
+    assert_non_null(strstr(weft_error(), "/special/pipe"));
+    assert_int_equal(weft_truncate(other, "/special/pipe", 0), -EINVAL);
+    if (geteuid() == 0) {
+        ok(weft_mknod(session, "/special/device", S_IFCHR | 0600, makedev(1234, 56789)));
+        ok(weft_stat(other, "/special/device", 0, &attr));
+        weft_attr_stat(&attr, &stat);
+        assert_int_equal(stat.st_rdev, makedev(1234, 56789));
+        /* A listing tells as much. */
+        ok(weft_dir_open(other, "/special", &dir));
+        assert_int_equal(weft_dir_next(dir, &name, &attr), 1);
+        assert_string_equal(name, "device");
+        assert_int_equal(attr.mode, S_IFCHR | 0600);
+        assert_int_equal(attr.rdev, makedev(1234, 56789));
+        weft_dir_close(dir);
+        ok(weft_unlink(session, "/special/device"));
+    } else {
+        assert_int_equal(weft_mknod(session, "/special/device", S_IFCHR | 0600, makedev(1, 3)), -EPERM);
+    }
+    ok(weft_mknod(session, "/special/file", S_IFREG | 0600, 0));
+    weft_file_close(open_file(other, "/special/file", O_RDWR));
+    assert_int_equal(weft_mknod(session, "/special/dir", S_IFDIR | 0600, 0), -EPERM);
+    ok(weft_unlink(session, "/special/file"));
+    ok(weft_unlink(other, "/special/pipe"));
+    ok(weft_rmdir(session, "/special"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_hints),
         cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_special_files),
     };
     return cmocka_run_group_tests_name("client_names", tests, pair_setup, pair_teardown);
 }

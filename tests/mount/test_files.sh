@@ -31,8 +31,29 @@ same "$(weft cat weft:/hard)" 'some bytes'
 printf 'by the command\n' >"$scratch/file"
 weft cp "$scratch/file" weft:/by-command
 same "$(cat by-command)" 'by the command'
-expect 1 mknod pipe p
-says 'not supported'
+
+# ---- pipes, sockets, devices ----------------------------------------------------
+mkfifo -m 640 pipe
+same "$(stat -c '%F %a' "$two/pipe")" 'fifo 640'
+cat pipe >"$scratch/heard" &
+echo through the pipe >pipe # the kernel's, so of one mount
+wait $!
+same "$(cat "$scratch/heard")" 'through the pipe'
+expect 0 weft stat weft:/pipe
+says fifo 'prw-r-----'
+expect 1 weft cat weft:/pipe
+says 'on a mount'
+if mknod "$scratch/device" c 1 3 2>/dev/null; then # the right to is there
+    expect 0 mknod device c 1 3
+    same "$(stat -c '%F %t,%T' "$two/device")" 'character special file 1,3'
+    expect 0 weft ls -l weft:/device
+    says 'crw' ' 1,3 '
+    expect 0 weft stat weft:/device
+    says 'character device' '1:3'
+    rm "$two/device"
+fi
+rm "$two/pipe"
+expect 2 ls pipe
 
 # ---- contents ----------------------------------------------------------------
 : >f

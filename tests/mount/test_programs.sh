@@ -37,6 +37,16 @@ if command -v rsync >/dev/null; then
     step rsync -a "$tree/" synced/
     step rsync -a --checksum --delete "$tree/" "$two/synced/"
     step diff -r "$tree" synced
+    # With what has no bytes, and the other way round.
+    mkfifo synced/pipe
+    step rsync -a synced/ "$scratch/back"
+    [ -p "$scratch/back/pipe" ] || fail 'rsync brought no pipe back'
+    rm synced/pipe
+    step rsync -a --delete --inplace --no-whole-file "$scratch/back/" synced/
+    step rsync -a --sparse --append-verify "$tree/" "$two/synced/"
+    [ -p "$two/synced/pipe" ] || fail 'rsync brought no pipe'
+else
+    echo 'rsync is not installed: not tried'
 fi
 
 if command -v git >/dev/null; then

@@ -524,6 +524,15 @@ static void between(void)
     close(from);
     close(to);
     tell_file("to");
+    /* Within one file, to behind its end: only what was there before is copied. */
+    to = open("to", O_RDWR);
+    in = 4, out = 30;
+    SHOW(copy_file_range(to, &in, to, &out, 100, 0));
+    SHOW(out);
+    in = 100, out = 0;
+    SHOW(copy_file_range(to, &in, to, &out, 10, 0));
+    close(to);
+    tell_file("to");
     unlink("from");
     unlink("to");
     char temporary[] = "tmp-XXXXXX", folder[] = "dir-XXXXXX", suffixed[] = "tmp-XXXXXX.txt";
@@ -539,6 +548,34 @@ static void between(void)
     SHOW(mkdtemp(folder) != NULL);
     SHOW(rmdir(folder));
     SHOW(mkstemp((char[]){"tmp"}));
+}
+
+/* Pipes and sockets can be made and looked at. Opening them is not the same in the cluster. */
+static void special_files(void)
+{
+    struct stat st;
+    SHOW(mkfifo("pipe", 0666));
+    SHOW(mkfifo("pipe", 0666));
+    SHOW(mkfifoat(AT_FDCWD, "none/pipe", 0666));
+    SHOW(mknod("socket", S_IFSOCK | 0700, 0));
+    SHOW(mknodat(AT_FDCWD, "plain", S_IFREG | 0604, 0));
+    SHOW(mknod("folder", S_IFDIR | 0700, 0));
+    SHOW(lstat("pipe", &st));
+    TELL("%o %d links, device %d", st.st_mode, (int)st.st_nlink, (int)st.st_rdev);
+    SHOW(stat("socket", &st));
+    TELL("%o", st.st_mode);
+    SHOW(stat("plain", &st));
+    TELL("%o %d bytes", st.st_mode, (int)st.st_size);
+    SHOW(chmod("pipe", 0600));
+    SHOW(link("pipe", "other"));
+    SHOW(rename("other", "socket"));
+    SHOW(stat("socket", &st));
+    TELL("%o %d links", st.st_mode, (int)st.st_nlink);
+    SHOW(truncate("pipe", 0));
+    tell_folder(".");
+    SHOW(unlink("pipe"));
+    SHOW(unlink("socket"));
+    SHOW(unlink("plain"));
 }
 
 enum { THREADS = 4, TURNS = 100 };
@@ -596,6 +633,7 @@ int main(int argc, char **argv)
     mappings();
     streams();
     between();
+    special_files();
     threads();
     SHOW(statvfs(".", &space));
     tell_folder(".");

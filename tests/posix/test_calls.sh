@@ -38,9 +38,25 @@ says "read 5 bytes, wrote 5"
 expect 0 weft run --report -- true
 same "" "$output"
 
+echo "a pipe is made, but not opened"
+expect 0 weft run -- mkfifo "$there/pipe"
+expect 0 weft run -- test -p "$there/pipe"
+expect 1 weft run -- cat "$there/pipe"
+says "No such device or address"
+expect 2 weft run -- sh -c "echo >'$there/pipe'; echo >'$there/pipe'"
+same 1 "$(grep -c 'on a mount only' <<<"$output")"
+expect 0 weft rm weft:/pipe
+
 echo "requests"
 export WEFT_COUNTERS=1
 expect 0 weft run -- dd if=/dev/zero of="$there"/counted bs=4096 count=10 status=none
 # Opening and closing are two; and dd asks for nothing else.
 says "metadata_requests=2 " "storage_requests=10 "
+# A listing asks for names and types, and for nobody's size.
+weft run -- sh -c "exec 3>'$there/growing'; touch '$scratch/opened'; exec sleep 60" 2>/dev/null &
+writer=$!
+within 20 test -e "$scratch/opened"
+expect 0 weft run -- ls -U "$there"
+says growing "storage_requests=0 "
+kill $writer
 unset WEFT_COUNTERS

@@ -28,6 +28,14 @@ static const struct inode file = {
     .layout = {.chunk_size = 470080, .seed = 0xfedcba9876543210, .stripe_count = 3, .group_count = 4},
     .pool = "main",
 };
+/* Of every kind that has come with version 2. */
+static const struct inode specials[] = {
+    {.ino = 8, .mode = S_IFIFO | 0640, .nlink = 1},
+    {.ino = 9, .mode = S_IFSOCK | 0777, .nlink = 2},
+    {.ino = 10, .mode = S_IFCHR | 0666, .nlink = 1, .rdev = 0x0123456789abcdef},
+    {.ino = 11, .mode = S_IFBLK | 0660, .nlink = 1, .rdev = 0x801},
+};
+enum { SPECIALS = sizeof specials / sizeof specials[0] };
 static const struct inode dir = {.ino = 7, .mode = S_IFDIR | 0755, .nlink = 2, .parent = 1};
 
 static void assert_same(const struct inode *a, const struct inode *b)
@@ -45,6 +53,7 @@ static void assert_same(const struct inode *a, const struct inode *b)
     assert_int_equal(a->ctime_ns, b->ctime_ns);
     assert_int_equal(a->mtime_base_ns, b->mtime_base_ns);
     assert_int_equal(a->parent, b->parent);
+    assert_int_equal(a->rdev, b->rdev);
     assert_int_equal(a->layout.chunk_size, b->layout.chunk_size);
     assert_int_equal(a->layout.seed, b->layout.seed);
     assert_int_equal(a->layout.stripe_count, b->layout.stripe_count);
@@ -63,6 +72,11 @@ static void a_record_keeps_every_field(void **state)
     inode_encode(&dir, record);
     assert_int_equal(inode_decode(dir.ino, record, sizeof record, &again), 0);
     assert_same(&dir, &again);
+    for (size_t i = 0; i < SPECIALS; i++) {
+        inode_encode(&specials[i], record);
+        assert_int_equal(inode_decode(specials[i].ino, record, sizeof record, &again), 0);
+        assert_same(&specials[i], &again);
+    }
 }
 
 /* The format is what older stores hold: these bytes may never change. */
@@ -88,6 +102,33 @@ static void the_format_is_pinned(void **state)
     /* All bytes at once. */
     assert_int_equal(crc_of(0, record, sizeof record),
                      0x48674bc7); /* CRC32C's residue, whatever the content */
+}
+
+/* An older server reads all records of a store without special files, and names the version of the others. */
+static void a_record_has_the_oldest_version_that_can_say_it(void **state)
+{
+    uint8_t record[INODE_RECORD_BYTES];
+    static const uint8_t rdev[] = {0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
+    struct inode link = dir, again;
+    (void)state;
+    link.mode = S_IFLNK | 0777;
+    inode_encode(&file, record);
+    assert_int_equal(record[0], 1);
+    inode_encode(&dir, record);
+    assert_int_equal(record[0], 1);
+    inode_encode(&link, record);
+    assert_int_equal(record[0], 1);
+    for (size_t i = 0; i < SPECIALS; i++) {
+        inode_encode(&specials[i], record);
+        assert_int_equal(record[0], 2);
+        /* The same bytes under version 1 are nothing that ever was. */
+        record[0] = 1;
+        uint32_t crc = crc_of(0, record, 148);
+        memcpy(record + 148, &crc, 4);
+        assert_int_equal(inode_decode(specials[i].ino, record, sizeof record, &again), -EUCLEAN);
+    }
+    inode_encode(&specials[2], record);
+    assert_memory_equal(record + 140, rdev, sizeof rdev);
 }
 
 static void every_flipped_bit_is_found(void **state)
@@ -128,12 +169,14 @@ static void another_inodes_record_is_refused(void **state)
 static void fields_out_of_range_are_refused(void **state)
 {
     uint8_t record[INODE_RECORD_BYTES];
-    struct inode wrong[12], again;
+    struct inode wrong[14], again;
     size_t count = 0;
     (void)state;
-    for (size_t i = 0; i < 12; i++)
+    for (size_t i = 0; i < 14; i++)
         wrong[i] = file;
-    wrong[count++].mode = S_IFIFO | 0644;
+    wrong[count++].mode = 0644;
+    wrong[count++].mode = 0xf000 | 0644;
+    wrong[count++].rdev = 1;
     wrong[count++].mode = 0x10000 | S_IFREG;
     wrong[count++].flags = 4;
     wrong[count++].nlink = INODE_NLINK_MAX + 1;
@@ -159,9 +202,11 @@ static void a_newer_version_is_named(void **state)
     struct inode again;
     (void)state;
     inode_encode(&file, record);
-    record[0] = 2;
+    record[0] = 3;
     assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
-    assert_non_null(strstr(err_text(), "version 2"));
+    assert_non_null(strstr(err_text(), "version 3"));
+    record[0] = 0;
+    assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
 }
 
 int main(void)
@@ -169,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_keeps_every_field),
         cmocka_unit_test(the_format_is_pinned),
+        cmocka_unit_test(a_record_has_the_oldest_version_that_can_say_it),
         cmocka_unit_test(every_flipped_bit_is_found),
         cmocka_unit_test(a_record_of_another_length_is_refused),
         cmocka_unit_test(another_inodes_record_is_refused),

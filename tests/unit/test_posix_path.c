@@ -142,12 +142,27 @@ static void targets_of_links(void **state)
     target("..", "..");
 }
 
+static void what_leads_outside_is_told(void **state)
+{
+    char kept[PX_PATH_ROOM];
+    (void)state;
+    assert_true(px_path_target_in("/weft", "/usr/bin/env", kept, sizeof kept));
+    assert_string_equal(px_path_target_outside(kept), "/usr/bin/env");
+    assert_true(px_path_target_in("/weft", "/weft/usr", kept, sizeof kept));
+    assert_null(px_path_target_outside(kept));
+    assert_null(px_path_target_outside("../usr"));
+    assert_null(px_path_target_outside("/..usr"));
+    assert_null(px_path_target_outside("/.."));
+    assert_null(px_path_target_outside(""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(below_the_mount_point), cmocka_unit_test(beside_it), cmocka_unit_test(dots),
         cmocka_unit_test(from_a_working_folder), cmocka_unit_test(long_ones), cmocka_unit_test(mount_points),
         cmocka_unit_test(targets_of_links),
+        cmocka_unit_test(what_leads_outside_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
