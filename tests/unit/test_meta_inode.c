@@ -178,7 +178,7 @@ static void fields_out_of_range_are_refused(void **state)
     wrong[count++].mode = 0xf000 | 0644;
     wrong[count++].rdev = 1;
     wrong[count++].mode = 0x10000 | S_IFREG;
-    wrong[count++].flags = 4;
+    wrong[count++].flags = 8;
     wrong[count++].nlink = INODE_NLINK_MAX + 1;
     wrong[count++].size = (uint64_t)INT64_MAX + 1;
     wrong[count++].layout.chunk_size = 4095;
