@@ -173,7 +173,8 @@ static void test_records_in_order_fill_pages(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 1400; i++)
-        put(i, 512);
+        for (uint32_t length = 64; length <= 512; length += 64)
+            put(i, length);
     commit();
     check_all();
     const uint32_t used = PAGES - CS_SUPER_SLOTS - pages.free;

@@ -252,10 +252,13 @@ static int grow_root(struct cs_pages *pages, struct path *path)
     return 0;
 }
 
-/* Where a leaf is cut. */
-static unsigned leaf_middle(const struct cs_page *page)
+/* Where a leaf is cut: in the middle, but behind it all when its last record, `grows`, needs more room. So
+ * the pages of a file that is written in order stay full. */
+static unsigned leaf_middle(const struct cs_page *page, bool grows)
 {
     unsigned bytes = 0, half = (CS_BLOCK - page->header.start) / 2u, i = 0;
+    if (grows)
+        return page->header.count - 1u;
     while (i + 1u < page->header.count && bytes < half)
         bytes += size_of(record_at(page, i++)->length);
     return i ? i : 1;
@@ -273,7 +276,8 @@ static int split(struct cs_pages *pages, struct path *path, unsigned level)
         return error;
     struct cs_key key;
     if (level == 0) {
-        leaf_split(page, right, leaf_middle(page));
+        leaf_split(page, right,
+                   leaf_middle(page, path->found && path->at[0].index == page->header.count - 1u));
         key = record_at(right, 0)->key;
     } else {
         const unsigned count = page->header.count;
