@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cs_store.h"
+#include "store_chunks.h"
 #include "err.h"
 #include "log.h"
 #include "storage/store.h"
@@ -466,6 +466,25 @@ static int chunks_format(const struct target *target)
             return error;
     }
     return syncfs(target->dir_fd) ? err_sys("target %" PRIu32 ": flush %s", target->id, target->dir) : 0;
+}
+
+int store_chunks_check(const struct target *target, uint32_t shard, bool read_data,
+                       void (*report)(void *arg, const char *text), void *arg, struct cs_check_result *result)
+{
+    struct cs_store *cs;
+    struct cs_io *io;
+    char name[64];
+    snprintf(name, sizeof name, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
+    int error = open_files(target, shard, false, &io);
+    if (error)
+        return error;
+    const struct cs_config config = config_of(target, shard, name, io);
+    error = cs_open(&config, &cs);
+    if (error)
+        return error;
+    error = cs_check(cs, read_data, report, arg, result);
+    cs_close(cs);
+    return error;
 }
 
 static void stop_thread(struct chunks_store *store, pthread_t thread, bool *runs, bool *stop,
