@@ -40,7 +40,8 @@ static struct conf *conf_new(void)
     conf->metadata_bytes_max = UINT64_C(16) << 30;
     conf->log_level = LOG_LEVEL_INFO;
     conf->transport = strdup("ucx");
-    if (!conf->transport) {
+    conf->store = strdup("files");
+    if (!conf->transport || !conf->store) {
         conf_free(conf);
         return NULL;
     }
@@ -52,14 +53,17 @@ void conf_free(struct conf *conf)
     if (!conf)
         return;
     for (uint32_t i = 0; i < conf->storage_count; i++) {
-        for (uint32_t k = 0; k < conf->storage[i].target_count; k++)
+        for (uint32_t k = 0; k < conf->storage[i].target_count; k++) {
             free(conf->storage[i].targets[k].dir);
+            free(conf->storage[i].targets[k].store);
+        }
         free(conf->storage[i].targets);
         free(conf->storage[i].listen);
         free(conf->storage[i].name);
     }
     free(conf->storage);
     free(conf->transport);
+    free(conf->store);
     free(conf->mount);
     free(conf->metadata_dir);
     free(conf->metadata_listen);
@@ -203,15 +207,29 @@ static int read_metadata(const struct conf_source *source, const config_setting_
     return error;
 }
 
+/* The names are store_type_by_name()'s; checked here, an error can tell the line. */
+static int read_store(const struct conf_source *source, const config_setting_t *group, char **store)
+{
+    int error = conf_get_string(source, group, "store", CONF_OPTIONAL, 31, store);
+    if (error || !member(group, "store"))
+        return error;
+    if (strcmp(*store, "files") != 0 && strcmp(*store, "chunks") != 0)
+        return conf_refuse(source, member(group, "store"),
+                           "\"%s\" is no store; write \"files\" or \"chunks\"", *store);
+    return 0;
+}
+
 static int read_target(const struct conf_source *source, const config_setting_t *group,
                        struct conf_target *target)
 {
-    static const char *const known[] = {"id", "dir", NULL};
+    static const char *const known[] = {"id", "dir", "store", NULL};
     int error = conf_group_check(source, group, known);
     if (!error)
         error = conf_get_u32(source, group, "id", CONF_REQUIRED, 0, UINT32_MAX, &target->id);
     if (!error)
         error = conf_get_path(source, group, "dir", CONF_REQUIRED, &target->dir);
+    if (!error)
+        error = read_store(source, group, &target->store);
     return error;
 }
 
@@ -469,8 +487,8 @@ static int check_unique(const struct conf_source *source, const config_setting_t
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster", "metadata", "storage",   "layout",
-                                        "limits",  "log",      "transport", "mount", NULL};
+    static const char *const known[] = {"cluster", "metadata",  "storage", "layout", "limits",
+                                        "log",     "transport", "store",   "mount",  NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
     };
@@ -481,6 +499,8 @@ static int read_all(const struct conf_source *source, struct conf *conf)
     if (!error)
         error =
             conf_get_string(source, root, "transport", CONF_OPTIONAL, TRANSPORT_BYTES_MAX, &conf->transport);
+    if (!error)
+        error = read_store(source, root, &conf->store);
     if (!error)
         error = read_mount(source, root, conf);
     if (!error)

@@ -14,6 +14,7 @@
  *   limits   = { deadline_ms = 30000; ... };
  *   log      = { level = "info"; };
  *   transport = "ucx";
+ *   store = "files";
  *   mount = "/weft";
  */
 #ifndef COMMON_CONF_H
@@ -30,6 +31,7 @@
 struct conf_target {
     uint32_t id;
     char *dir;
+    char *store; /* how a new target is to keep its bytes; NULL: as conf->store says */
 };
 
 struct conf_storage {
@@ -51,6 +53,7 @@ struct conf {
     uint64_t chunk_size;   /* default layout */
     uint32_t stripe_count; /* 0: all groups */
     char *transport;       /* "ucx" */
+    char *store;           /* of new targets: "files" or "chunks" */
     char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
 
     /* limits */

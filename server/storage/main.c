@@ -23,7 +23,13 @@ static int targets_open(struct server *server)
     if (!server->targets)
         return err_set(-ENOMEM, "no memory for targets");
     for (uint32_t i = 0; i < storage->target_count; i++) {
-        int error = target_open(&storage->targets[i], storage->shards, &store_files, &server->targets[i]);
+        const char *name = storage->targets[i].store ? storage->targets[i].store : server->conf->store;
+        const struct store_type *type = store_type_by_name(name);
+        if (!type)
+            return err_set(-EINVAL,
+                           "target %" PRIu32 ": there is no store \"%s\"; write \"files\" or \"chunks\"",
+                           storage->targets[i].id, name);
+        int error = target_open(&storage->targets[i], storage->shards, type, &server->targets[i]);
         if (error)
             return error;
         server->target_count++;

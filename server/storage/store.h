@@ -5,7 +5,7 @@
  * that shard at one of its positions, packed (layout.h: layout_part_offset()).
  *
  * The interface is a table of functions, so that stores can be exchanged and
- * stacked. store_files is the small example: one local file for each object.
+ * stacked. store_files is the small example, store_chunks the real one.
  *
  * What every store promises
  *  - A read sees every write that ended before it; bytes that were never
@@ -104,7 +104,8 @@ struct store {
     const struct store_type *type;
 };
 
-extern const struct store_type store_files;
+extern const struct store_type store_files;  /* one local file for each object */
+extern const struct store_type store_chunks; /* chunks/: verified blocks, see docs/chunk-store.md */
 
 /* The type of that name; NULL when there is none. */
 const struct store_type *store_type_by_name(const char *name);

@@ -272,8 +272,3 @@ const struct store_type store_files = {
     .fd = files_fd,
     .progress = files_progress,
 };
-
-const struct store_type *store_type_by_name(const char *name)
-{
-    return strcmp(name, store_files.name) == 0 ? &store_files : NULL;
-}

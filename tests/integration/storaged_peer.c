@@ -162,8 +162,15 @@ static void write_text(const struct peer *peer, const char *name, const char *te
     close(fd);
 }
 
+bool peer_keeps_files(void)
+{
+    const char *store = getenv("WEFT_TEST_STORE");
+    return !store || strcmp(store, "files") == 0;
+}
+
 static void write_conf(struct peer *peer, const char *metadata, const char *limits)
 {
+    const char *store = getenv("WEFT_TEST_STORE");
     char text[1024];
     snprintf(text, sizeof text,
              "cluster = { name = \"test\"; key_file = \"cluster.key\"; };\n"
@@ -171,8 +178,8 @@ static void write_conf(struct peer *peer, const char *metadata, const char *limi
              "storage = ( { name = \"s0\"; listen = \"127.0.0.1:0\"; shards = %d;\n"
              "  targets = ( { id = 0; dir = \"s0/t0\"; }, { id = 1; dir = \"s0/t1\"; } ); } );\n"
              "limits = { heartbeat_ms = 100; lease_ms = 1000; %s };\n"
-             "log = { level = \"info\"; };\n",
-             metadata, PEER_SHARDS, limits);
+             "log = { level = \"info\"; };\nstore = \"%s\";\n",
+             metadata, PEER_SHARDS, limits, store ? store : "files");
     write_text(peer, "weft.conf", text);
 }
 

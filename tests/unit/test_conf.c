@@ -115,7 +115,8 @@ static void the_documented_example_is_read(void **state)
     const char *text =
         "# a comment\n" CLUSTER METADATA
         "storage = ( { name = \"s0\"; listen = \"127.0.0.1:7471\"; shards = 2;\n"
-        "              targets = ( { id = 0; dir = \"s0/t0\"; }, { id = 7; dir = \"/data/t7\"; } ); },\n"
+        "              targets = ( { id = 0; dir = \"s0/t0\"; store = \"files\"; },\n"
+        "                          { id = 7; dir = \"/data/t7\"; } ); },\n"
         "            { name = \"s1\"; listen = \"[::1]:0\";\n"
         "              targets = ( { id = 4294967295; dir = \"s0/t0\"; } ); } );\n"
         "layout = { chunk_size = \"64K\"; stripe_count = 3; };\n"
@@ -124,6 +125,7 @@ static void the_documented_example_is_read(void **state)
         "           connections_max = 9; metadata_bytes_max = \"2G\"; };\n"
         "log = { level = \"debug\"; };\n"
         "mount = \"/scratch/weft\";\n"
+        "store = \"chunks\";\n"
         "transport = \"libfabric\";\n";
     assert_int_equal(load(text, &conf), 0);
     path_to("weft.conf");
@@ -160,6 +162,9 @@ static void the_documented_example_is_read(void **state)
     assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(conf->transport, "libfabric");
     assert_string_equal(conf->mount, "/scratch/weft");
+    assert_string_equal(conf->store, "chunks");
+    assert_string_equal(conf->storage[0].targets[0].store, "files");
+    assert_null(conf->storage[0].targets[1].store);
     assert_ptr_equal(conf_storage_by_name(conf, "s1"), &conf->storage[1]);
     assert_null(conf_storage_by_name(conf, "s2"));
     conf_free(conf);
@@ -371,6 +376,7 @@ static void wrong_types_are_refused(void **state)
     expect_refused(CLUSTER METADATA "mount = \"weft\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "mount = \"//\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "transport = 5;\n", 3, "transport: must be a string");
+    expect_refused(CLUSTER METADATA "store = \"blocks\";\n", 3, "write \"files\" or \"chunks\"");
     expect_refused(CLUSTER METADATA "transport = \"\";\n", 3, "transport: must not be empty");
     expect_refused(CLUSTER METADATA "transport = \"a-transport-of-sixteen\";\n", 3,
                    "transport: is longer than 15");

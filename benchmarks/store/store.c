@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.c: what the chunk store gives alone, without network and threads, beside a plain
+ * file with the same pattern in the same directory. Each phase ends with the data
+ * durable: a commit of the one, fdatasync of the other. CPU time is of the process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "err.h"
+#include "layout.h"
+#include "storage/chunks/cs_store.h"
+
+enum { RECORD = 47008, STREAMS = 8 };
+
+static const struct layout layout = {.chunk_size = 1 << 20, .seed = 1, .stripe_count = 1, .group_count = 1};
+static const struct cs_name object = {.ino = 1};
+
+struct options {
+    const char *dir;
+    uint64_t describe;
+    uint64_t bytes;
+    uint64_t commit_bytes;
+    unsigned rounds;
+};
+
+/* One access after the other. */
+struct pattern {
+    const char *name;
+    bool read;
+    uint64_t length;
+    enum { IN_ORDER, AT_RANDOM, INTERLEAVED } order;
+};
+
+static const struct pattern patterns[] = {
+    {"write 1 MiB in order", false, 1 << 20, IN_ORDER},
+    {"read 1 MiB in order", true, 1 << 20, IN_ORDER},
+    {"write 47,008 B, 8 streams", false, RECORD, INTERLEAVED},
+    {"read 47,008 B, 8 streams", true, RECORD, INTERLEAVED},
+    {"write 4 KiB at random", false, 4096, AT_RANDOM},
+    {"read 4 KiB at random", true, 4096, AT_RANDOM},
+};
+
+static uint8_t *buffer;
+
+static void must(int error)
+{
+    if (error >= 0)
+        return;
+    fprintf(stderr, "store: %s\n", err_text());
+    exit(1);
+}
+
+static double seconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Where access n of the pattern is. Streams are a quarter of a chunk's records apart, so that neighbours
+ * in the file are not neighbours in time, as with the ranks of a job. */
+static uint64_t offset_of(const struct pattern *pattern, uint64_t n, uint64_t count)
+{
+    if (pattern->order == AT_RANDOM)
+        return layout_hash(n) % count * pattern->length;
+    if (pattern->order == INTERLEAVED) {
+        const uint64_t share = count / STREAMS;
+        return (share ? n % STREAMS * share + n / STREAMS % share : n) * pattern->length;
+    }
+    return n * pattern->length;
+}
+
+/* ---- the two of them ----------------------------------------------------- */
+
+struct side {
+    const char *name;
+    struct cs_store *store; /* NULL: a plain file */
+    int fd;
+};
+
+static void access_one(const struct side *side, const struct pattern *pattern, uint64_t offset)
+{
+    struct iovec iov = {buffer, pattern->length};
+    size_t count;
+    if (side->store && pattern->read) {
+        must(cs_read(side->store, object, &layout, offset, buffer, pattern->length, &count, NULL));
+    } else if (side->store) {
+        must(cs_write(side->store, object, &layout, offset, &iov, 1, NULL));
+    } else {
+        ssize_t done = pattern->read ? pread(side->fd, buffer, pattern->length, (off_t)offset)
+                                     : pwrite(side->fd, buffer, pattern->length, (off_t)offset);
+        if (done < 0)
+            must(err_sys("%s", pattern->name));
+    }
+}
+
+static void make_durable(const struct side *side)
+{
+    if (side->store)
+        must(cs_commit(side->store));
+    else if (fdatasync(side->fd))
+        must(err_sys("fdatasync"));
+}
+
+static void run(const struct options *options, const struct side *side, const struct pattern *pattern)
+{
+    const uint64_t count = options->bytes / pattern->length;
+    uint64_t since = 0;
+    const double begin = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    for (uint64_t n = 0; n < count; n++) {
+        access_one(side, pattern, offset_of(pattern, n, count));
+        since += pattern->length;
+        if (!pattern->read && since >= options->commit_bytes) {
+            make_durable(side);
+            since = 0;
+        }
+        if (side->store)
+            cs_pages_trim(&side->store->pages);
+    }
+    if (!pattern->read)
+        make_durable(side);
+    const double took = seconds(CLOCK_MONOTONIC) - begin, used = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    const double mib = (double)(count * pattern->length) / (1 << 20);
+    printf("%-28s %-8s %8.0f MiB/s %9.2f us CPU each %8.3f s CPU/GiB\n", pattern->name, side->name,
+           mib / took, used / (double)count * 1e6, used / mib * 1024);
+}
+
+static void measure(const struct options *options)
+{
+    struct cs_io *io;
+    struct side plain = {.name = "plain"}, chunks = {.name = "chunks"};
+    char plain_path[4096];
+    int dir_fd = open(options->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        must(err_sys("%s", options->dir));
+    must(cs_io_files_open(dir_fd, options->dir, true, &io));
+    const struct cs_config config = {.io = io, .name = options->dir};
+    must(cs_format(&config));
+    must(cs_open(&config, &chunks.store));
+    snprintf(plain_path, sizeof plain_path, "%s/plain", options->dir);
+    plain.fd = open(plain_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (plain.fd < 0 || posix_fallocate(plain.fd, 0, (off_t)options->bytes))
+        must(err_sys("%s", plain_path));
+    for (unsigned round = 0; round < options->rounds; round++)
+        for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+            run(options, &plain, &patterns[i]);
+            run(options, &chunks, &patterns[i]);
+        }
+    printf("pages read %" PRIu64 ", pages of metadata %" PRIu32 ", blocks of data %" PRIu32 "\n",
+           chunks.store->pages.reads, chunks.store->pages.total - chunks.store->pages.free,
+           chunks.store->space.blocks - chunks.store->space.free);
+    cs_close(chunks.store);
+    close(plain.fd);
+    unlinkat(dir_fd, "plain", 0);
+    unlinkat(dir_fd, "data", 0);
+    unlinkat(dir_fd, "meta", 0);
+    close(dir_fd);
+}
+
+/* ---- metadata without data ------------------------------------------------- */
+
+/* Keeps of `data` only what was written last, for pieces that end within a block. */
+enum { KEPT_BLOCKS = 1024 };
+
+struct hollow {
+    struct cs_io io;
+    struct cs_io *files;
+    uint64_t data_size;
+    uint8_t kept[KEPT_BLOCKS][CS_BLOCK];
+};
+
+static int hollow_read(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
+                       bool nowait)
+{
+    struct hollow *hollow = (struct hollow *)io;
+    if (file == CS_META)
+        return hollow->files->type->read(hollow->files, file, offset, iov, iov_count, nowait);
+    for (int i = 0; i < iov_count; offset += iov[i++].iov_len)
+        memcpy(iov[i].iov_base, hollow->kept[offset / CS_BLOCK % KEPT_BLOCKS], CS_BLOCK);
+    return 0;
+}
+
+static int hollow_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov,
+                        int iov_count)
+{
+    struct hollow *hollow = (struct hollow *)io;
+    if (file == CS_META)
+        return hollow->files->type->write(hollow->files, file, offset, iov, iov_count);
+    for (int i = 0; i < iov_count; i++)
+        for (size_t at = 0; at < iov[i].iov_len;) {
+            const size_t room = CS_BLOCK - offset % CS_BLOCK, left = iov[i].iov_len - at;
+            const size_t length = left < room ? left : room;
+            memcpy(hollow->kept[offset / CS_BLOCK % KEPT_BLOCKS] + offset % CS_BLOCK,
+                   (uint8_t *)iov[i].iov_base + at, length);
+            at += length;
+            offset += length;
+        }
+    return 0;
+}
+
+static int hollow_flush(struct cs_io *io, enum cs_file file)
+{
+    struct hollow *hollow = (struct hollow *)io;
+    return hollow->files->type->flush(hollow->files, file);
+}
+
+static int hollow_grow(struct cs_io *io, enum cs_file file, uint64_t size)
+{
+    struct hollow *hollow = (struct hollow *)io;
+    if (file == CS_META)
+        return hollow->files->type->grow(hollow->files, file, size);
+    hollow->data_size = size;
+    return 0;
+}
+
+static int hollow_size(struct cs_io *io, enum cs_file file, uint64_t *size)
+{
+    struct hollow *hollow = (struct hollow *)io;
+    *size = hollow->data_size;
+    return file == CS_META ? hollow->files->type->size(hollow->files, file, size) : 0;
+}
+
+static void hollow_close(struct cs_io *io)
+{
+    (void)io;
+}
+
+static const struct cs_io_type hollow_type = {
+    .read = hollow_read,
+    .write = hollow_write,
+    .flush = hollow_flush,
+    .grow = hollow_grow,
+    .size = hollow_size,
+    .close = hollow_close,
+};
+
+static void describe(const struct options *options)
+{
+    static struct hollow hollow = {.io = {.type = &hollow_type}};
+    struct cs_config config = {.io = &hollow.io, .name = options->dir};
+    struct cs_store *store;
+    struct rusage usage;
+    uint64_t since = 0;
+    int dir_fd = open(options->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        must(err_sys("%s", options->dir));
+    must(cs_io_files_open(dir_fd, options->dir, true, &hollow.files));
+    must(cs_format(&config));
+    must(cs_open(&config, &store));
+    for (uint64_t offset = 0; offset < options->describe; offset += RECORD) {
+        struct iovec iov = {buffer, RECORD};
+        must(cs_write(store, object, &layout, offset, &iov, 1, NULL));
+        since += RECORD;
+        if (since < options->commit_bytes && !cs_wants_commit(store))
+            continue;
+        must(cs_commit(store));
+        since = 0;
+    }
+    must(cs_commit(store));
+    const uint32_t pages = store->pages.total - store->pages.free;
+    cs_close(store);
+    const double begin = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    must(cs_open(&config, &store));
+    printf("%" PRIu64 " bytes of data in %" PRIu32
+           " pages of metadata; mounted in %.2f s (%.2f s CPU), %" PRIu64 " pages read\n",
+           options->describe, pages, seconds(CLOCK_MONOTONIC) - begin,
+           seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu, store->pages.reads);
+    cs_close(store);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("most memory of the process: %ld MiB\n", usage.ru_maxrss / 1024);
+    hollow.files->type->close(hollow.files);
+    unlinkat(dir_fd, "data", 0);
+    unlinkat(dir_fd, "meta", 0);
+    close(dir_fd);
+}
+
+static void help(void)
+{
+    printf("Usage: store [OPTION...] DIR\n"
+           "What the chunk store gives alone, beside a plain file, in the directory DIR, which it\n"
+           "leaves as it was. The disk's caches are not emptied: what is read was written just before.\n\n"
+           "  --bytes SIZE     size of the data (default 256M)\n"
+           "  --commit SIZE    make durable after so many bytes (default 64M)\n"
+           "  --rounds N       each pattern so often (default 3)\n"
+           "  --describe SIZE  instead: makes only the metadata of SIZE bytes, written in pieces of 47,008,\n"
+           "                   and tells its size, memory, and how long a mount takes\n"
+           "  --help\n");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option list[] = {
+        {"describe", required_argument, NULL, 'd'}, {"bytes", required_argument, NULL, 'b'},
+        {"commit", required_argument, NULL, 'c'},   {"rounds", required_argument, NULL, 'r'},
+        {"help", no_argument, NULL, 'h'},           {0},
+    };
+    struct options options = {.bytes = UINT64_C(256) << 20, .commit_bytes = UINT64_C(64) << 20, .rounds = 3};
+    int letter;
+    while ((letter = getopt_long(argc, argv, "h", list, NULL)) >= 0) {
+        if (letter == 'b')
+            must(conf_parse_size(optarg, &options.bytes));
+        else if (letter == 'd')
+            must(conf_parse_size(optarg, &options.describe));
+        else if (letter == 'c')
+            must(conf_parse_size(optarg, &options.commit_bytes));
+        else if (letter == 'r')
+            options.rounds = (unsigned)strtoul(optarg, NULL, 10);
+        else if (letter == 'h')
+            return help(), 0;
+        else
+            return 2;
+    }
+    if (optind + 1 != argc || options.bytes < 1 << 20) {
+        fprintf(stderr, "store: name one directory, and at least 1M of bytes; see --help\n");
+        return 2;
+    }
+    options.dir = argv[optind];
+    buffer = malloc(1 << 20);
+    if (!buffer)
+        must(err_set(-ENOMEM, "no memory"));
+    memset(buffer, 0x5a, 1 << 20);
+    if (options.describe)
+        describe(&options);
+    else
+        measure(&options);
+    free(buffer);
+    return 0;
+}

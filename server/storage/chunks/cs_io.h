@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cs_io.h: the little that the chunk store wants of a disk. A table of
+ * functions, so that tests can record what is written and flushed, crash at any
+ * point, and make faults (tests/unit/cs_disk.h).
+ *
+ * What a backend promises
+ *  - A read sees every write that ended before it.
+ *  - What was written to a file before its flush() began survives everything once
+ *    flush() has returned 0; so does the size that grow() gave it. Of all other
+ *    writes any part may be lost, in any order, even half a block.
+ *  - Writes and reads are whole or fail. All functions return 0 or a negative errno with a
+ *    text.
+ *
+ * Threads: all functions but close() may be called from several at once.
+ */
+#ifndef CS_IO_H
+#define CS_IO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+enum cs_file { CS_DATA, CS_META, CS_FILES };
+
+struct cs_io;
+
+struct cs_io_type {
+    /* The lists may be changed. With `nowait`, -EAGAIN without a text when the disk would have to be
+     * waited for. -ENODATA: the file ends before. */
+    int (*read)(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
+                bool nowait);
+    int (*write)(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count);
+    int (*flush)(struct cs_io *io, enum cs_file file);
+    /* Makes the file so long, with space on the disk behind every byte; -ENOSPC. */
+    int (*grow)(struct cs_io *io, enum cs_file file, uint64_t size);
+    int (*size)(struct cs_io *io, enum cs_file file, uint64_t *size);
+    void (*close)(struct cs_io *io);
+};
+
+/* Every backend begins with its type. */
+struct cs_io {
+    const struct cs_io_type *type;
+};
+
+/* The files "data" and "meta" in a directory. `create` makes them where they are missing, durably. `name`
+ * stands in the errors' texts. */
+int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **io);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cs_io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "err.h"
+
+static const char *const file_names[CS_FILES] = {[CS_DATA] = "data", [CS_META] = "meta"};
+
+struct files_io {
+    struct cs_io io; /* first */
+    int fd[CS_FILES];
+    char name[256];
+};
+
+static struct files_io *files_of(struct cs_io *io)
+{
+    return (struct files_io *)io;
+}
+
+static int failed(const struct files_io *files, enum cs_file file, const char *what)
+{
+    return err_sys("%s/%s: %s", files->name, file_names[file], what);
+}
+
+/* Takes the first `length` bytes off the list. */
+static void skip(struct iovec **iov, int *iov_count, size_t length)
+{
+    for (; *iov_count && length >= (*iov)->iov_len; ++*iov, --*iov_count)
+        length -= (*iov)->iov_len;
+    if (length == 0)
+        return;
+    (*iov)->iov_base = (char *)(*iov)->iov_base + length;
+    (*iov)->iov_len -= length;
+}
+
+static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
+                      bool nowait)
+{
+    struct files_io *files = files_of(io);
+    int flags = nowait ? RWF_NOWAIT : 0;
+    while (iov_count > 0) {
+        int pieces = iov_count < IOV_MAX ? iov_count : IOV_MAX;
+        ssize_t count = preadv2(files->fd[file], iov, pieces, (off_t)offset, flags);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0 && errno == EOPNOTSUPP && flags) {
+            /* A file system that can't tell is one in memory, or we have no choice. */
+            flags = 0;
+            continue;
+        }
+        if (count < 0)
+            return errno == EAGAIN && nowait ? -EAGAIN : failed(files, file, "read");
+        if (count == 0)
+            return err_set(-ENODATA, "%s/%s ends before offset %" PRIu64, files->name, file_names[file],
+                           offset);
+        offset += (uint64_t)count;
+        skip(&iov, &iov_count, (size_t)count);
+    }
+    return 0;
+}
+
+static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
+{
+    struct files_io *files = files_of(io);
+    while (iov_count > 0) {
+        int pieces = iov_count < IOV_MAX ? iov_count : IOV_MAX;
+        ssize_t count = pwritev(files->fd[file], iov, pieces, (off_t)offset);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0) {
+            errno = count ? errno : ENOSPC;
+            return failed(files, file, "write");
+        }
+        offset += (uint64_t)count;
+        skip(&iov, &iov_count, (size_t)count);
+    }
+    return 0;
+}
+
+static int files_flush(struct cs_io *io, enum cs_file file)
+{
+    struct files_io *files = files_of(io);
+    return fdatasync(files->fd[file]) ? failed(files, file, "flush") : 0;
+}
+
+static int files_grow(struct cs_io *io, enum cs_file file, uint64_t size)
+{
+    struct files_io *files = files_of(io);
+    int result;
+    do {
+        result = fallocate(files->fd[file], 0, 0, (off_t)size);
+    } while (result && errno == EINTR);
+    if (result && errno == EOPNOTSUPP)
+        result = ftruncate(files->fd[file], (off_t)size);
+    return result ? failed(files, file, "allocate space") : 0;
+}
+
+static int files_size(struct cs_io *io, enum cs_file file, uint64_t *size)
+{
+    struct files_io *files = files_of(io);
+    struct stat stat;
+    if (fstat(files->fd[file], &stat))
+        return failed(files, file, "look at");
+    *size = (uint64_t)stat.st_size;
+    return 0;
+}
+
+static void files_close(struct cs_io *io)
+{
+    struct files_io *files = files_of(io);
+    for (int file = 0; file < CS_FILES; file++)
+        if (files->fd[file] >= 0)
+            close(files->fd[file]);
+    free(files);
+}
+
+static const struct cs_io_type files_type = {
+    .read = files_read,
+    .write = files_write,
+    .flush = files_flush,
+    .grow = files_grow,
+    .size = files_size,
+    .close = files_close,
+};
+
+int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **io)
+{
+    int error = 0;
+    struct files_io *files = calloc(1, sizeof *files);
+    if (!files)
+        return err_set(-ENOMEM, "no memory for a store's files");
+    files->io.type = &files_type;
+    snprintf(files->name, sizeof files->name, "%s", name);
+    for (int file = 0; file < CS_FILES; file++)
+        files->fd[file] = -1;
+    for (int file = 0; file < CS_FILES && !error; file++) {
+        files->fd[file] = openat(dir_fd, file_names[file], O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+        if (files->fd[file] < 0)
+            error = failed(files, (enum cs_file)file, "open");
+    }
+    if (!error && create && fsync(dir_fd))
+        error = err_sys("%s: flush the directory", name);
+    if (error) {
+        files_close(&files->io);
+        return error;
+    }
+    *io = &files->io;
+    return 0;
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cs_store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "crc.h"
+#include "err.h"
+#include "cs_tree.h"
+
+/* Strips that one call of a truncation or removal takes away. */
+enum { STRIPS_A_STEP = 64 };
+
+/* ---- records ------------------------------------------------------------ */
+
+struct cs_key cs_strip_key(struct cs_name name, uint64_t strip)
+{
+    return (struct cs_key){
+        .kind = CS_KIND_OBJECT, .ino = name.ino, .position = name.position, .index = strip + 1};
+}
+
+static struct cs_key object_key(struct cs_name name)
+{
+    return (struct cs_key){.kind = CS_KIND_OBJECT, .ino = name.ino, .position = name.position};
+}
+
+static bool layout_is(const struct cs_object_record *record, const struct layout *layout)
+{
+    return record->chunk_size == layout->chunk_size && record->seed == layout->seed &&
+           record->stripe_count == layout->stripe_count && record->group_count == layout->group_count;
+}
+
+int cs_object_get(struct cs_store *store, struct cs_name name, const struct layout *layout,
+                  struct cs_object *object)
+{
+    const struct cs_key key = object_key(name);
+    struct cs_record record;
+    *object = (struct cs_object){.name = name};
+    int error = cs_tree_get(&store->pages, &key, &record);
+    if (error == -ENOENT) {
+        if (layout) {
+            object->record.chunk_size = layout->chunk_size;
+            object->record.seed = layout->seed;
+            object->record.stripe_count = layout->stripe_count;
+            object->record.group_count = layout->group_count;
+        }
+        return 0;
+    }
+    if (!error && record.length != sizeof object->record)
+        error = err_set(-EBADMSG, "its record has a wrong length");
+    if (!error)
+        memcpy(&object->record, record.value, sizeof object->record);
+    if (!error && object->record.length > CS_OBJECT_BYTES_MAX)
+        error = err_set(-EBADMSG, "its length is impossible");
+    if (error)
+        return cs_damage(store, name, 0, error);
+    if (layout && !layout_is(&object->record, layout))
+        return err_set(-EIO, "%s: object %016" PRIx64 ".%" PRIx32 " was made with another layout",
+                       store->config.name, name.ino, name.position);
+    object->exists = true;
+    return 0;
+}
+
+int cs_object_put(struct cs_store *store, struct cs_object *object)
+{
+    const struct cs_key key = object_key(object->name);
+    int error = cs_tree_put(&store->pages, &key, &object->record, sizeof object->record);
+    if (error)
+        return cs_damage(store, object->name, 0, error);
+    store->changed = true;
+    store->objects += !object->exists;
+    object->exists = true;
+    return 0;
+}
+
+int cs_stat(struct cs_store *store, struct cs_name name, const struct layout *layout, struct cs_stat *stat)
+{
+    struct cs_object object;
+    *stat = (struct cs_stat){0};
+    int error = cs_object_get(store, name, layout, &object);
+    if (error || !object.exists)
+        return error;
+    *stat = (struct cs_stat){.exists = true,
+                             .length = object.record.length,
+                             .blocks = object.record.blocks,
+                             .mtime_ns = object.record.mtime_ns};
+    return 0;
+}
+
+/* ---- strips ------------------------------------------------------------- */
+
+int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, struct cs_strip *strip)
+{
+    const struct cs_key key = cs_strip_key(name, index);
+    struct cs_record record;
+    int error = cs_tree_get(&store->pages, &key, &record);
+    cs_strip_clear(strip);
+    if (error == -ENOENT)
+        return 0;
+    if (!error)
+        error = cs_strip_decode(record.value, record.length, store->space.blocks, strip);
+    return cs_damage(store, name, index * CS_STRIP, error);
+}
+
+void cs_strip_undo(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip)
+{
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
+        if (strip->block[i] != CS_HOLE && strip->block[i] != before->block[i])
+            cs_space_give(&store->space, strip->block[i]);
+}
+
+int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip)
+{
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
+        const uint32_t block = before->block[i];
+        if (block == CS_HOLE || block == strip->block[i])
+            continue;
+        /* Two records that hold one block: only damage makes that. */
+        if (!cs_space_is_used(&store->space, block))
+            return err_set(-EBADMSG, "block %" PRIu32 " is not marked as used", block);
+        int error = cs_space_may_give(&store->space, block);
+        if (error)
+            return error;
+    }
+    if (store->pages.free < 2 * cs_tree_pages_wanted(&store->pages))
+        return err_set(-ENOSPC, "%s is full: there is no room for metadata", store->config.name);
+    return 0;
+}
+
+static int put_records(struct cs_store *store, struct cs_object *object, const struct cs_key *key,
+                       const struct cs_strip *strip, bool was_there)
+{
+    uint8_t value[CS_VALUE_MAX];
+    const uint32_t length = cs_strip_encode(strip, value);
+    /* The object's first: what may have to wait for the disk, or fails, does so before anything changed. */
+    int error = cs_object_put(store, object);
+    if (!error && length)
+        error = cs_tree_put(&store->pages, key, value, length);
+    else if (!error && was_there)
+        error = cs_tree_remove(&store->pages, key);
+    return error;
+}
+
+int cs_strip_put(struct cs_store *store, struct cs_object *object, uint64_t index,
+                 const struct cs_strip *before, const struct cs_strip *strip)
+{
+    const struct cs_key key = cs_strip_key(object->name, index);
+    const struct cs_object_record record = object->record;
+    const bool existed = object->exists;
+    const unsigned had = cs_strip_count(before), has = cs_strip_count(strip);
+    object->record.blocks = record.blocks + has - had;
+    int error = put_records(store, object, &key, strip, had > 0);
+    if (error)
+        goto undo;
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
+        if (before->block[i] != CS_HOLE && before->block[i] != strip->block[i])
+            cs_space_give(&store->space, before->block[i]);
+    return 0;
+undo:
+    object->record = record;
+    /* Its leaf was in memory a moment ago, and the number of blocks is what must be right. */
+    if (existed && object->exists)
+        cs_object_put(store, object);
+    cs_strip_undo(store, before, strip);
+    return cs_damage(store, object->name, index * CS_STRIP, error);
+}
+
+/* ---- cutting ------------------------------------------------------------ */
+
+/* Zeros in place of the bytes [from, to) of a block that is there. */
+static int zero_part(struct cs_store *store, const struct cs_object *object, uint64_t index,
+                     struct cs_strip *strip, unsigned i, uint32_t from, uint32_t to)
+{
+    uint8_t bytes[CS_BLOCK];
+    const uint64_t offset = index * CS_STRIP + (uint64_t)i * CS_BLOCK;
+    uint32_t block = strip->block[i];
+    int error = cs_block_load(store, object->name, offset, block, strip->crc[i], bytes);
+    if (!error && !cs_space_is_fresh(&store->space, block))
+        error = cs_space_take(&store->space, CS_HOLE, false, &block);
+    if (error)
+        return error == -ENOSPC ? err_set(-ENOSPC, "%s is full", store->config.name)
+                                : cs_damage(store, object->name, offset, error);
+    memset(bytes + from, 0, to - from);
+    struct iovec iov = {bytes, CS_BLOCK};
+    strip->block[i] = block;
+    strip->crc[i] = crc_of(0, bytes, sizeof bytes);
+    store->bytes_dirty += CS_BLOCK;
+    return store->io->type->write(store->io, CS_DATA, (uint64_t)block * CS_BLOCK, &iov, 1);
+}
+
+/* Makes the bytes [from, to) of a strip zeros. */
+static int zero_strip(struct cs_store *store, struct cs_object *object, uint64_t index, uint32_t from,
+                      uint32_t to)
+{
+    struct cs_strip before, strip;
+    int error = cs_strip_get(store, object->name, index, &before);
+    if (error)
+        return error;
+    strip = before;
+    for (unsigned i = from / CS_BLOCK; i < CS_STRIP_BLOCKS && i * CS_BLOCK < to && !error; i++) {
+        const uint32_t at = i * CS_BLOCK;
+        const uint32_t first = from > at ? from - at : 0, last = to - at < CS_BLOCK ? to - at : CS_BLOCK;
+        if (strip.block[i] == CS_HOLE)
+            continue;
+        if (first == 0 && last == CS_BLOCK)
+            strip.block[i] = CS_HOLE;
+        else
+            error = zero_part(store, object, index, &strip, i, first, last);
+    }
+    if (!error)
+        error = cs_strip_prepare(store, &before, &strip);
+    if (error) {
+        cs_strip_undo(store, &before, &strip);
+        return cs_damage(store, object->name, index * CS_STRIP, error);
+    }
+    return cs_strip_put(store, object, index, &before, &strip);
+}
+
+/* The object's last strip; -ENOENT. */
+static int last_strip(struct cs_store *store, struct cs_name name, uint64_t *index)
+{
+    const struct cs_key key = {
+        .kind = CS_KIND_OBJECT, .ino = name.ino, .position = name.position, .index = UINT64_MAX};
+    struct cs_record record;
+    int error = cs_tree_at_most(&store->pages, &key, &record);
+    if (error)
+        return error == -ENOENT ? error : cs_damage(store, name, 0, error);
+    if (record.key.kind != CS_KIND_OBJECT || record.key.ino != name.ino ||
+        record.key.position != name.position || record.key.index == 0)
+        return -ENOENT;
+    *index = record.key.index - 1;
+    return 0;
+}
+
+/* Cuts from the end, strip by strip: at every moment nothing lies behind the length. */
+static int cut(struct cs_store *store, struct cs_object *object, uint64_t length)
+{
+    for (unsigned steps = 0; object->record.length > length; steps++) {
+        uint64_t index = 0;
+        int error = cs_room(store, 1, true);
+        if (!error)
+            error = last_strip(store, object->name, &index);
+        if (error == -ENOENT || (!error && (index + 1) * CS_STRIP <= length)) {
+            object->record.length = length;
+            return cs_object_put(store, object);
+        }
+        if (error)
+            return error;
+        if (steps == STRIPS_A_STEP)
+            return 1;
+        const uint64_t start = index * CS_STRIP;
+        object->record.length = start > length ? start : length;
+        object->record.mtime_ns = cs_clock_ns();
+        error = zero_strip(store, object, index, start > length ? 0 : (uint32_t)(length - start), CS_STRIP);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+int cs_truncate(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t length)
+{
+    struct cs_object object;
+    int error = cs_changeable(store);
+    if (!error && length > CS_OBJECT_BYTES_MAX)
+        error = err_set(-EFBIG, "%s: a length of %" PRIu64 " is more than an object can have",
+                        store->config.name, length);
+    if (!error)
+        error = cs_object_get(store, name, layout, &object);
+    if (error || (!object.exists && length == 0))
+        return error;
+    object.record.mtime_ns = cs_clock_ns();
+    if (object.record.length > length)
+        return cut(store, &object, length);
+    if (object.exists && object.record.length == length)
+        return 0;
+    error = cs_room(store, 0, false);
+    if (error)
+        return error;
+    object.record.length = length;
+    return cs_object_put(store, &object);
+}
+
+int cs_remove(struct cs_store *store, struct cs_name name)
+{
+    struct cs_object object;
+    const struct cs_key key = object_key(name);
+    int error = cs_changeable(store);
+    if (!error)
+        error = cs_object_get(store, name, NULL, &object);
+    if (error || !object.exists)
+        return error;
+    if (object.record.length > 0) {
+        int result = cut(store, &object, 0);
+        if (result)
+            return result;
+    }
+    error = cs_room(store, 0, true);
+    if (!error)
+        error = cs_tree_remove(&store->pages, &key);
+    if (error)
+        return cs_damage(store, name, 0, error);
+    store->objects--;
+    store->changed = true;
+    return 0;
+}
+
+int cs_punch(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
+             uint64_t length)
+{
+    struct cs_object object;
+    int error = cs_changeable(store);
+    if (!error)
+        error = cs_object_get(store, name, layout, &object);
+    if (error || !object.exists || offset >= object.record.length)
+        return error;
+    const uint64_t end = length < object.record.length - offset ? offset + length : object.record.length;
+    object.record.mtime_ns = cs_clock_ns();
+    while (!error && offset < end) {
+        const struct cs_key key = cs_strip_key(name, offset / CS_STRIP);
+        struct cs_record record;
+        error = cs_room(store, 2, true);
+        if (!error)
+            error = cs_tree_at_least(&store->pages, &key, &record);
+        if (error == -ENOENT ||
+            (!error && (record.key.ino != name.ino || record.key.position != name.position)))
+            return 0;
+        if (error)
+            return cs_damage(store, name, offset, error);
+        const uint64_t start = (record.key.index - 1) * CS_STRIP;
+        if (start >= end)
+            return 0;
+        const uint32_t from = offset > start ? (uint32_t)(offset - start) : 0;
+        const uint32_t to = end - start < CS_STRIP ? (uint32_t)(end - start) : CS_STRIP;
+        error = zero_strip(store, &object, record.key.index - 1, from, to);
+        offset = start + CS_STRIP;
+    }
+    return error;
+}

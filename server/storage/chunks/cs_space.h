@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cs_space.h: which blocks of the file `data` are in use.
+ *
+ * What it promises
+ *  - A block is given out once. One that a commit holds can be had again when
+ *    the commit that let go of it is durable; one that no commit holds, at once.
+ *  - The bits on disk are those of the commit that they belong to.
+ *  - Blocks that follow each other in a strip lie so on the disk where there is room.
+ *
+ * Memory: three bits for each block. Threads: one at a time (the store's lock).
+ */
+#ifndef CS_SPACE_H
+#define CS_SPACE_H
+
+#include "cs_pages.h"
+
+struct cs_space {
+    struct cs_pages *pages;
+    uint64_t *used;  /* not to be given out */
+    uint64_t *freed; /* used, but the commit that is sealed next lets go of it */
+    uint64_t *fresh; /* given out since the last seal */
+    uint8_t *dirty;  /* groups whose record is in a page that may be changed, to be filled in by the seal */
+    uint32_t blocks, groups, room;
+    uint32_t free; /* that can be given out now */
+    uint32_t dirty_groups;
+    uint32_t cursor_small; /* where the search for single blocks goes on; likewise for whole strips */
+    uint32_t cursor_strip;
+    bool no_strips; /* there is no room for a whole strip until something becomes free */
+    struct cs_numbers pending, releasing;
+};
+
+/* Reads the bits of all groups. -EBADMSG when records are damaged or missing: the
+ * bits of those groups are set. */
+int cs_space_open(struct cs_space *space, struct cs_pages *pages, uint32_t blocks);
+void cs_space_close(struct cs_space *space);
+/* The file has so many blocks now. */
+int cs_space_blocks_set(struct cs_space *space, uint32_t blocks);
+
+/*
+ * One block: `wish` if that is free (UINT32_MAX: no wish), else one from which
+ * a whole strip is free, when `wide`, else any. -ENOSPC without a text; or the tree's
+ * errors, since the group's record is made writable: -EAGAIN, -EBADMSG, -ENOSPC.
+ */
+int cs_space_take(struct cs_space *space, uint32_t wish, bool wide, uint32_t *block);
+/* Prepares cs_space_give() of that block, and of up to a strip's blocks in all; fails as above. */
+int cs_space_may_give(struct cs_space *space, uint32_t block);
+/* Can't fail: it was prepared, or the block is fresh. */
+void cs_space_give(struct cs_space *space, uint32_t block);
+/* It is no part of any commit, so it may be written over. */
+bool cs_space_is_fresh(const struct cs_space *space, uint32_t block);
+bool cs_space_is_used(const struct cs_space *space, uint32_t block);
+
+/* Fills in the records, then begins anew: nothing is fresh. Before cs_pages_seal(). */
+int cs_space_seal(struct cs_space *space);
+/* That commit is durable. */
+void cs_space_release(struct cs_space *space);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cs_store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "err.h"
+#include "log.h"
+#include "weft_limits.h"
+#include "cs_tree.h"
+
+enum { CACHE_PAGES = 8192, GROW_BLOCKS = 16384, FIRST_PAGES = 512, RESERVE_BLOCKS = 16 };
+
+/* ---- superblocks -------------------------------------------------------- */
+
+union super_page {
+    struct cs_super super;
+    uint8_t bytes[CS_BLOCK];
+};
+
+static int read_super(const struct cs_config *config, uint32_t slot, union super_page *page,
+                      const char **fault)
+{
+    struct iovec iov = {page->bytes, CS_BLOCK};
+    *fault = NULL;
+    int error = config->io->type->read(config->io, CS_META, (uint64_t)slot * CS_BLOCK, &iov, 1, false);
+    if (error) {
+        *fault = err_text();
+        return error == -ENODATA || error == -EIO ? 0 : error;
+    }
+    const uint32_t crc = page->super.crc;
+    if (memcmp(page->super.magic, CS_SUPER_MAGIC, sizeof page->super.magic) != 0)
+        *fault = "it is none";
+    else if (cs_super_crc(page->bytes) != crc)
+        *fault = "its checksum is wrong";
+    else if (page->super.version != CS_VERSION)
+        return err_set(-EINVAL, "%s was made by another version of Weft (format %" PRIu32 ", this is %d)",
+                       config->name, page->super.version, CS_VERSION);
+    else if (memcmp(page->super.uuid, config->uuid, sizeof config->uuid) != 0 ||
+             page->super.shard != config->shard || page->super.slot != slot ||
+             slot / 2 != page->super.generation % 2)
+        *fault = "it belongs elsewhere";
+    return 0;
+}
+
+/* The newest one that is whole. */
+static int find_super(struct cs_store *store, struct cs_super *super)
+{
+    union super_page page;
+    const char *fault, *last = "none was ever written";
+    bool found = false;
+    for (uint32_t slot = 0; slot < CS_SUPER_SLOTS; slot++) {
+        int error = read_super(&store->config, slot, &page, &fault);
+        if (error)
+            return error;
+        if (fault) {
+            store->supers_bad++;
+            last = fault;
+        } else if (!found || page.super.generation > super->generation) {
+            *super = page.super;
+            found = true;
+        }
+    }
+    return found
+               ? 0
+               : err_set(-EBADMSG, "%s: no superblock in \"meta\" is usable (%s)", store->config.name, last);
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+/* Marks the pages of the tree. Leaves are not read, only named. */
+static int mark_below(struct cs_store *store, uint32_t number, uint32_t crc, uint32_t level)
+{
+    struct cs_branch_entry entries[CS_BRANCH_MAX];
+    struct cs_page *page;
+    int error = cs_pages_mark(&store->pages, number), first;
+    if (error || level == 0)
+        return error;
+    cs_pages_trim(&store->pages);
+    first = cs_page_get(&store->pages, number, crc, level, &page);
+    if (first)
+        return first;
+    const uint16_t count = page->header.count;
+    memcpy(entries, page->entries, count * sizeof entries[0]);
+    for (uint16_t i = 0; i < count; i++) {
+        error = mark_below(store, entries[i].page, entries[i].crc, level - 1);
+        first = first ? first : error;
+    }
+    return first;
+}
+
+void cs_fail(struct cs_store *store, int error, const char *text)
+{
+    if (store->failed)
+        return;
+    store->failed = error;
+    store->failed_text = strdup(text);
+}
+
+/* What can't be known for sure must not be written over. */
+static int read_metadata(struct cs_store *store, const struct cs_super *super)
+{
+    struct cs_pages *pages = &store->pages;
+    if (super->data_blocks > CS_HOLE || super->root_level >= CS_DEPTH_MAX ||
+        super->meta_pages < CS_SUPER_SLOTS || (super->root && super->root >= super->meta_pages))
+        return err_set(-EBADMSG, "%s: the superblock is impossible", store->config.name);
+    int error = cs_pages_open(pages, store->io, super->meta_pages, store->config.cache_pages);
+    if (error)
+        return error;
+    memcpy(&pages->owner, super->uuid, sizeof pages->owner);
+    pages->owner += super->shard;
+    pages->generation = super->generation + 1;
+    pages->root = super->root;
+    pages->root_crc = super->root_crc;
+    pages->root_level = super->root_level;
+    store->objects = super->objects;
+    store->generation = super->generation;
+    if (super->root)
+        error = mark_below(store, super->root, super->root_crc, super->root_level);
+    if (error == -ENOMEM)
+        return error;
+    if (error)
+        cs_fail(store, -EIO, err_text());
+    error = cs_space_open(&store->space, pages, (uint32_t)super->data_blocks);
+    if (error == -ENOMEM)
+        return error;
+    if (error)
+        cs_fail(store, -EIO, err_text());
+    return 0;
+}
+
+static int check_sizes(struct cs_store *store, const struct cs_super *super)
+{
+    uint64_t data, meta;
+    int error = store->io->type->size(store->io, CS_DATA, &data);
+    if (!error)
+        error = store->io->type->size(store->io, CS_META, &meta);
+    if (error)
+        return error;
+    if (data < super->data_blocks * CS_BLOCK || meta < (uint64_t)super->meta_pages * CS_BLOCK) {
+        err_set(-EIO, "the file \"%s\" is shorter than it was",
+                data < super->data_blocks * CS_BLOCK ? "data" : "meta");
+        cs_fail(store, -EIO, err_text());
+    }
+    return 0;
+}
+
+int cs_open(const struct cs_config *config, struct cs_store **result)
+{
+    struct cs_super super = {0};
+    struct cs_store *store = calloc(1, sizeof *store);
+    if (!store) {
+        config->io->type->close(config->io);
+        return err_set(-ENOMEM, "no memory for a store");
+    }
+    store->config = *config;
+    store->io = config->io;
+    if (!store->config.cache_pages)
+        store->config.cache_pages = CACHE_PAGES;
+    if (!store->config.grow_blocks)
+        store->config.grow_blocks = GROW_BLOCKS;
+    if (!store->config.data_blocks_max)
+        store->config.data_blocks_max = CS_HOLE;
+    int error = find_super(store, &super);
+    if (!error)
+        error = read_metadata(store, &super);
+    if (!error)
+        error = check_sizes(store, &super);
+    if (error) {
+        cs_close(store);
+        return error;
+    }
+    if (store->failed)
+        log_error("%s: the metadata is damaged, so it can only be read: %s", config->name,
+                  store->failed_text);
+    *result = store;
+    return 0;
+}
+
+void cs_close(struct cs_store *store)
+{
+    cs_space_close(&store->space);
+    cs_pages_close(&store->pages);
+    store->io->type->close(store->io);
+    free(store->failed_text);
+    free(store);
+}
+
+int cs_format(const struct cs_config *config)
+{
+    union super_page pages[CS_SUPER_SLOTS];
+    struct iovec iov = {pages, sizeof pages};
+    struct cs_io *io = config->io;
+    memset(pages, 0, sizeof pages);
+    for (uint32_t slot = 0; slot < CS_SUPER_SLOTS; slot++) {
+        struct cs_super *super = &pages[slot].super;
+        memcpy(super->magic, CS_SUPER_MAGIC, sizeof super->magic);
+        super->version = CS_VERSION;
+        super->generation = slot / 2;
+        memcpy(super->uuid, config->uuid, sizeof super->uuid);
+        super->shard = config->shard;
+        super->slot = slot;
+        super->meta_pages = FIRST_PAGES;
+        super->crc = cs_super_crc(pages[slot].bytes);
+    }
+    int error = io->type->grow(io, CS_META, (uint64_t)FIRST_PAGES * CS_BLOCK);
+    if (!error)
+        error = io->type->write(io, CS_META, 0, &iov, 1);
+    return error ? error : io->type->flush(io, CS_META);
+}
+
+/* ---- what all operations need ------------------------------------------- */
+
+void cs_nowait(struct cs_store *store, bool nowait)
+{
+    store->pages.nowait = nowait;
+}
+
+int64_t cs_clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int cs_damage(struct cs_store *store, struct cs_name name, uint64_t offset, int error)
+{
+    if (error != -EBADMSG && error != -ENODATA)
+        return error;
+    char text[LIMITS_ERROR_TEXT_MAX + 1];
+    snprintf(text, sizeof text, "%s", err_text());
+    store->damaged++;
+    return err_set(-EIO, "%s: object %016" PRIx64 ".%" PRIx32 " is damaged at offset %" PRIu64 ": %s",
+                   store->config.name, name.ino, name.position, offset, text);
+}
+
+int cs_changeable(struct cs_store *store)
+{
+    if (!store->failed)
+        return 0;
+    return err_set(store->failed, "%s can only be read, since %s", store->config.name,
+                   store->failed_text ? store->failed_text : "an earlier write failed");
+}
+
+static int grow_pages(struct cs_store *store)
+{
+    struct cs_pages *pages = &store->pages;
+    uint64_t more = pages->total / 8 < FIRST_PAGES ? FIRST_PAGES : pages->total / 8;
+    if (pages->total + more > CS_HOLE)
+        return err_set(-ENOSPC, "%s: the metadata has reached the format's bound", store->config.name);
+    int error = store->io->type->grow(store->io, CS_META, (pages->total + more) * CS_BLOCK);
+    return error ? error : cs_pages_total_set(pages, pages->total + (uint32_t)more);
+}
+
+static int grow_blocks(struct cs_store *store)
+{
+    struct cs_space *space = &store->space;
+    const uint32_t max = store->config.data_blocks_max;
+    const uint32_t least = store->config.grow_blocks < 256 ? store->config.grow_blocks : 256;
+    uint64_t more =
+        space->blocks / 8 < store->config.grow_blocks ? store->config.grow_blocks : space->blocks / 8;
+    int error = -ENOSPC;
+    if (more > 1u << 18)
+        more = 1u << 18;
+    for (; error == -ENOSPC && more >= least; more /= 2) {
+        if (space->blocks + more > max)
+            continue;
+        error = store->io->type->grow(store->io, CS_DATA, (space->blocks + more) * CS_BLOCK);
+        if (!error)
+            return cs_space_blocks_set(space, space->blocks + (uint32_t)more);
+    }
+    return error == -ENOSPC ? err_set(-ENOSPC, "%s is full", store->config.name) : error;
+}
+
+int cs_room(struct cs_store *store, uint32_t blocks, bool frees)
+{
+    /* The puts of a strip and its object, and of the groups that they touch. */
+    const uint32_t wanted = 8 * cs_tree_pages_wanted(&store->pages);
+    const uint32_t pages = wanted + (frees ? 0 : CS_PAGES_RESERVE);
+    int error;
+    if (store->pages.free < wanted + CS_PAGES_RESERVE) {
+        if (store->pages.nowait)
+            return -EAGAIN;
+        error = grow_pages(store);
+        if (error && error != -ENOSPC)
+            return error;
+        if (store->pages.free < pages)
+            return err_set(-ENOSPC, "%s is full: there is no room for metadata", store->config.name);
+    }
+    const uint32_t reserve = frees ? 0 : RESERVE_BLOCKS;
+    while (blocks > 0 && store->space.free < blocks + reserve) {
+        if (store->pages.nowait)
+            return -EAGAIN;
+        error = grow_blocks(store);
+        if (error)
+            return error;
+    }
+    return 0;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cs_store.h: the chunk store's core: objects with verified bytes, on the files of
+ * cs_io.h. docs/chunk-store.md tells the format and why it is so.
+ *
+ * What it promises
+ *  - After a crash at any moment the store is as it was at one commit, which is none older than
+ *    the last one that was finished; each block's bytes match its checksum.
+ *  - A read gives what was written last, zeros where nothing was, or -EIO, which names
+ *    object and offset; damage in one place leaves the rest readable.
+ *  - Removals and commits go on when the disk is full.
+ *  - Memory: the cache of pages, what a commit changes, and three bits for each block.
+ *
+ * What an object's bytes are cut into: blocks of 4 KiB, and strips of 64 blocks, each of
+ * which has one record with its blocks' places and checksums.
+ *
+ * Waiting. With cs_nowait(store, true) an operation that would have to wait for the
+ * disk returns -EAGAIN without a text; it may have done a part, and is done anew, whole,
+ * with cs_nowait(store, false). Writes go to the page cache and count as not waiting.
+ *
+ * Threads: one at a time, but for cs_commit_flush(), which may run beside all others.
+ */
+#ifndef CS_STORE_H
+#define CS_STORE_H
+
+#include "layout.h"
+#include "cs_pages.h"
+#include "cs_space.h"
+#include "cs_strip.h"
+
+struct cs_config {
+    struct cs_io *io;
+    const char *name; /* in errors' texts, "target 3 shard 0"; must outlive the store */
+    uint8_t uuid[16];
+    uint32_t shard;
+    uint32_t cache_pages;     /* 0: 8192, 32 MiB */
+    uint32_t grow_blocks;     /* by which `data` grows at least; 0: 16384, 64 MiB */
+    uint32_t data_blocks_max; /* 0: the format's bound, 16 TiB */
+};
+
+struct cs_store {
+    struct cs_config config;
+    struct cs_io *io;
+    struct cs_pages pages;
+    struct cs_space space;
+    uint64_t objects;
+    bool changed;         /* since the last seal */
+    bool sealed;          /* a commit is under way */
+    uint32_t flushing;    /* pages of it */
+    uint64_t bytes_dirty; /* written to `data` since the last seal */
+    int failed;           /* no change is possible any more: a commit failed, or the metadata is damaged */
+    char *failed_text;
+    uint64_t generation; /* of the last durable commit */
+    uint64_t damaged;    /* reads of blocks or records that failed their check */
+    unsigned supers_bad; /* slots that were unreadable at the mount */
+};
+
+struct cs_name {
+    uint64_t ino;
+    uint32_t position;
+};
+
+struct cs_stat {
+    bool exists;
+    uint64_t length, blocks;
+    int64_t mtime_ns;
+};
+
+/* cs_store.c: life */
+
+/* Makes an empty store, durably; files that hold one are emptied. */
+int cs_format(const struct cs_config *config);
+/* Takes over config->io, also when it fails. A store with damaged metadata opens read-only, if anything
+ * of it can be read: store->failed. */
+int cs_open(const struct cs_config *config, struct cs_store **store);
+/* Without a commit. */
+void cs_close(struct cs_store *store);
+void cs_nowait(struct cs_store *store, bool nowait);
+/* err_set(-EIO, ...) with all names, when `error` tells of damage; else returns `error`. */
+int cs_damage(struct cs_store *store, struct cs_name name, uint64_t offset, int error);
+
+/* cs_object.c: objects */
+
+int cs_stat(struct cs_store *store, struct cs_name name, const struct layout *layout, struct cs_stat *stat);
+/* Both return 1 when they have done a part and are to be called again, which leaves others a chance. */
+int cs_truncate(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t length);
+int cs_remove(struct cs_store *store, struct cs_name name);
+/* Zeros, without blocks behind them where whole blocks are covered; the length stays. */
+int cs_punch(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
+             uint64_t length);
+
+/* cs_data.c: bytes */
+
+/* `crcs`, when not NULL, are those of the blocks that are covered whole, in their order;
+ * -EBADMSG when the bytes don't match. The list is not changed. */
+int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
+             const struct iovec *iov, size_t iov_count, const uint32_t *crcs);
+/* *count: bytes read, fewer at the object's end. `crcs`, when not NULL, gets those of the
+ * blocks that are covered whole (0 of holes, whose bytes are zeros). */
+int cs_read(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
+            void *buffer, size_t length, size_t *count, uint32_t *crcs);
+
+/* cs_commit.c */
+
+struct cs_commit;
+
+/* *commit is NULL when nothing has changed. */
+int cs_seal(struct cs_store *store, struct cs_commit **commit);
+int cs_commit_flush(struct cs_commit *commit);
+/* Frees it. `status` is what the flush returned; when negative, the store is failed. */
+void cs_commit_finish(struct cs_store *store, struct cs_commit *commit, int status);
+/* All of that. */
+int cs_commit(struct cs_store *store);
+/* Memory is used up by what is not committed. */
+bool cs_wants_commit(const struct cs_store *store);
+/* A commit would make blocks or pages free. */
+bool cs_commit_gains(const struct cs_store *store);
+
+/* cs_check.c */
+
+struct cs_check_result {
+    uint64_t objects, strips, blocks; /* found */
+    uint64_t faults;
+    uint64_t damaged; /* blocks whose bytes fail their checksum, among the faults */
+};
+/* Looks at everything of a store in which nothing is uncommitted; `report` is called with each
+ * fault's text. -ENOMEM, or 0. */
+int cs_check(struct cs_store *store, bool read_data, void (*report)(void *arg, const char *text), void *arg,
+             struct cs_check_result *result);
+
+/* For the module's own files */
+
+struct cs_object {
+    struct cs_name name;
+    bool exists;
+    struct cs_object_record record;
+};
+
+int cs_object_get(struct cs_store *store, struct cs_name name, const struct layout *layout,
+                  struct cs_object *object);
+int cs_object_put(struct cs_store *store, struct cs_object *object);
+struct cs_key cs_strip_key(struct cs_name name, uint64_t strip);
+int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, struct cs_strip *strip);
+/* Does what may fail of cs_strip_put(), or may have to wait: before anything is written over. */
+int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip);
+/* Puts `strip` in the place of `before`, and the object's record with it, or changes nothing: blocks
+ * taken for it are given back when it fails. */
+int cs_strip_put(struct cs_store *store, struct cs_object *object, uint64_t index,
+                 const struct cs_strip *before, const struct cs_strip *strip);
+/* Gives back what `strip` has and `before` has not. */
+void cs_strip_undo(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip);
+/* Room for a change that takes up to `blocks`; `frees`: one that makes room, and may use the reserve. */
+int cs_room(struct cs_store *store, uint32_t blocks, bool frees);
+/* Of one block that is there, whole and checked. */
+int cs_block_load(struct cs_store *store, struct cs_name name, uint64_t offset, uint32_t block, uint32_t crc,
+                  uint8_t bytes[CS_BLOCK]);
+int64_t cs_clock_ns(void);
+int cs_changeable(struct cs_store *store);
+/* From now on nothing can be changed. */
+void cs_fail(struct cs_store *store, int error, const char *text);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cs_strip.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "err.h"
+
+void cs_strip_clear(struct cs_strip *strip)
+{
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
+        strip->block[i] = CS_HOLE;
+    memset(strip->crc, 0, sizeof strip->crc);
+}
+
+unsigned cs_strip_count(const struct cs_strip *strip)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
+        count += strip->block[i] != CS_HOLE;
+    return count;
+}
+
+static const char *fault_of(const struct cs_strip_head *head, uint32_t length)
+{
+    if (head->runs == 0 || head->runs > CS_STRIP_BLOCKS || head->blocks > CS_STRIP_BLOCKS || head->zero)
+        return "its head";
+    if (length != sizeof *head + head->runs * sizeof(struct cs_strip_run) + head->blocks * sizeof(uint32_t))
+        return "its length";
+    return NULL;
+}
+
+int cs_strip_decode(const void *value, uint32_t length, uint32_t blocks, struct cs_strip *strip)
+{
+    const uint8_t *at = value;
+    struct cs_strip_head head;
+    const char *fault = "its length";
+    unsigned end = 0, count = 0;
+    cs_strip_clear(strip);
+    if (length < sizeof head)
+        goto damaged;
+    memcpy(&head, at, sizeof head);
+    fault = fault_of(&head, length);
+    if (fault)
+        goto damaged;
+    const uint8_t *crcs = at + sizeof head + head.runs * sizeof(struct cs_strip_run);
+    fault = "a run";
+    for (unsigned i = 0; i < head.runs; i++) {
+        struct cs_strip_run run;
+        memcpy(&run, at + sizeof head + i * sizeof run, sizeof run);
+        if (run.count == 0 || run.first < end || run.count > CS_STRIP_BLOCKS - run.first ||
+            run.count > head.blocks - count || run.block >= blocks || run.count > blocks - run.block)
+            goto damaged;
+        for (unsigned k = 0; k < run.count; k++)
+            strip->block[run.first + k] = run.block + k;
+        memcpy(&strip->crc[run.first], crcs + count * sizeof(uint32_t), run.count * sizeof(uint32_t));
+        count += run.count;
+        end = run.first + run.count;
+    }
+    if (count == head.blocks)
+        return 0;
+damaged:
+    cs_strip_clear(strip);
+    return err_set(-EBADMSG, "the record of a strip is damaged: %s is impossible", fault);
+}
+
+uint32_t cs_strip_encode(const struct cs_strip *strip, uint8_t value[CS_VALUE_MAX])
+{
+    struct cs_strip_head head = {0};
+    struct cs_strip_run run = {0};
+    uint32_t crcs[CS_STRIP_BLOCKS];
+    uint8_t *at = value + sizeof head;
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
+        const uint32_t block = strip->block[i];
+        if (block == CS_HOLE)
+            continue;
+        crcs[head.blocks++] = strip->crc[i];
+        if (run.count && run.first + run.count == (int)i && run.block + run.count == block) {
+            run.count++;
+            continue;
+        }
+        if (run.count) {
+            memcpy(at, &run, sizeof run);
+            at += sizeof run;
+        }
+        run = (struct cs_strip_run){.first = (uint8_t)i, .count = 1, .block = block};
+        head.runs++;
+    }
+    if (head.runs == 0)
+        return 0;
+    memcpy(at, &run, sizeof run);
+    at += sizeof run;
+    memcpy(at, crcs, head.blocks * sizeof crcs[0]);
+    memcpy(value, &head, sizeof head);
+    return (uint32_t)(at - value) + head.blocks * (uint32_t)sizeof crcs[0];
+}

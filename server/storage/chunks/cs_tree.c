@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cs_tree.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "err.h"
+
+/* The way to a leaf; at[0] is the leaf. */
+struct path {
+    struct {
+        struct cs_page *page;
+        unsigned index; /* of the entry that was followed; in the leaf, of the first key not below ours */
+    } at[CS_DEPTH_MAX];
+    bool found;
+};
+
+int cs_key_compare(const struct cs_key *a, const struct cs_key *b)
+{
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    if (a->ino != b->ino)
+        return a->ino < b->ino ? -1 : 1;
+    if (a->position != b->position)
+        return a->position < b->position ? -1 : 1;
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+/* ---- looking ------------------------------------------------------------ */
+
+static struct cs_leaf_record *record_at(const struct cs_page *page, unsigned index)
+{
+    return (struct cs_leaf_record *)(page->bytes + page->places[index]);
+}
+
+/* The last entry whose key is at most ours; the first one stands for all that is below. */
+static unsigned branch_search(const struct cs_page *page, const struct cs_key *key)
+{
+    unsigned low = 0, high = page->header.count;
+    while (high - low > 1) {
+        unsigned middle = low + (high - low) / 2;
+        if (cs_key_compare(&page->entries[middle].key, key) <= 0)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The first record whose key is not below ours. */
+static unsigned leaf_search(const struct cs_page *page, const struct cs_key *key)
+{
+    unsigned low = 0, high = page->header.count;
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        if (cs_key_compare(&record_at(page, middle)->key, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Fills in the path below `level`, whose page and index are there. */
+static int follow(struct cs_pages *pages, struct path *path, unsigned level)
+{
+    const struct cs_branch_entry *entry = &path->at[level].page->entries[path->at[level].index];
+    return cs_page_get(pages, entry->page, entry->crc, level - 1, &path->at[level - 1].page);
+}
+
+/* -ENOENT: the tree is empty. */
+static int descend(struct cs_pages *pages, const struct cs_key *key, struct path *path)
+{
+    unsigned level = pages->root_level;
+    if (!pages->root)
+        return -ENOENT;
+    int error = cs_page_get(pages, pages->root, pages->root_crc, level, &path->at[level].page);
+    for (; !error && level > 0; level--) {
+        path->at[level].index = branch_search(path->at[level].page, key);
+        error = follow(pages, path, level);
+    }
+    if (error)
+        return error;
+    const struct cs_page *leaf = path->at[0].page;
+    path->at[0].index = leaf_search(leaf, key);
+    path->found = path->at[0].index < leaf->header.count &&
+                  cs_key_compare(&record_at(leaf, path->at[0].index)->key, key) == 0;
+    return 0;
+}
+
+static int give(const struct path *path, struct cs_record *record)
+{
+    const struct cs_leaf_record *found = record_at(path->at[0].page, path->at[0].index);
+    *record = (struct cs_record){.key = found->key, .value = found + 1, .length = found->length};
+    return 0;
+}
+
+int cs_tree_get(struct cs_pages *pages, const struct cs_key *key, struct cs_record *record)
+{
+    struct path path;
+    int error = descend(pages, key, &path);
+    if (error)
+        return error;
+    return path.found ? give(&path, record) : -ENOENT;
+}
+
+/* To the first record of the next leaf, or the last one of the leaf before. */
+static int step(struct cs_pages *pages, struct path *path, bool forward)
+{
+    unsigned level = 1;
+    for (; level <= pages->root_level; level++) {
+        unsigned index = path->at[level].index;
+        if (forward ? index + 1u < path->at[level].page->header.count : index > 0)
+            break;
+    }
+    if (level > pages->root_level)
+        return -ENOENT;
+    path->at[level].index += forward ? 1 : -1;
+    for (; level > 0; level--) {
+        int error = follow(pages, path, level);
+        if (error)
+            return error;
+        path->at[level - 1].index = forward ? 0 : path->at[level - 1].page->header.count - 1u;
+    }
+    return 0;
+}
+
+int cs_tree_at_least(struct cs_pages *pages, const struct cs_key *key, struct cs_record *record)
+{
+    struct path path;
+    int error = descend(pages, key, &path);
+    if (!error && path.at[0].index == path.at[0].page->header.count)
+        error = step(pages, &path, true);
+    return error ? error : give(&path, record);
+}
+
+int cs_tree_at_most(struct cs_pages *pages, const struct cs_key *key, struct cs_record *record)
+{
+    struct path path;
+    int error = descend(pages, key, &path);
+    if (error)
+        return error;
+    if (!path.found && path.at[0].index > 0)
+        path.at[0].index--;
+    else if (!path.found)
+        error = step(pages, &path, false);
+    return error ? error : give(&path, record);
+}
+
+/* ---- the inside of a leaf ----------------------------------------------- */
+
+static unsigned size_of(uint32_t length)
+{
+    return (unsigned)sizeof(struct cs_leaf_record) + (length + 7) / 8 * 8;
+}
+
+static unsigned leaf_room(const struct cs_page *page)
+{
+    return page->header.start - (unsigned)sizeof page->header - page->header.count * 2u;
+}
+
+static void leaf_insert(struct cs_page *page, unsigned index, const struct cs_key *key, const void *value,
+                        uint32_t length)
+{
+    page->header.start = (uint16_t)(page->header.start - size_of(length));
+    memmove(page->places + index + 1, page->places + index, (page->header.count - index) * 2u);
+    page->places[index] = page->header.start;
+    page->header.count++;
+    struct cs_leaf_record *record = record_at(page, index);
+    memset(record, 0, size_of(length));
+    record->key = *key;
+    record->length = length;
+    memcpy(record + 1, value, length);
+}
+
+/* Records stay without gaps, so that what is free is one piece. */
+static void leaf_take_out(struct cs_page *page, unsigned index)
+{
+    const uint16_t place = page->places[index], start = page->header.start;
+    const uint16_t size = (uint16_t)size_of(record_at(page, index)->length);
+    memmove(page->bytes + start + size, page->bytes + start, place - start);
+    memset(page->bytes + start, 0, size);
+    page->header.start = (uint16_t)(start + size);
+    page->header.count--;
+    memmove(page->places + index, page->places + index + 1, (page->header.count - index) * 2u);
+    page->places[page->header.count] = 0;
+    for (unsigned i = 0; i < page->header.count; i++)
+        if (page->places[i] < place)
+            page->places[i] = (uint16_t)(page->places[i] + size);
+}
+
+/* Moves the records from `index` on to an empty leaf. */
+static void leaf_split(struct cs_page *page, struct cs_page *right, unsigned index)
+{
+    while (page->header.count > index) {
+        const struct cs_leaf_record *record = record_at(page, page->header.count - 1u);
+        leaf_insert(right, 0, &record->key, record + 1, record->length);
+        leaf_take_out(page, page->header.count - 1u);
+    }
+}
+
+/* ---- changing ----------------------------------------------------------- */
+
+uint32_t cs_tree_pages_wanted(const struct cs_pages *pages)
+{
+    /* Each page of the way anew, and beside it another one; a root above. */
+    return 2 * (pages->root_level + 1) + 2;
+}
+
+static int want_pages(const struct cs_pages *pages)
+{
+    return pages->free < cs_tree_pages_wanted(pages) ? err_set(-ENOSPC, "no free page for metadata") : 0;
+}
+
+/* Lets every page of the path be changed, from the root down. */
+static int path_writable(struct cs_pages *pages, struct path *path)
+{
+    for (unsigned level = pages->root_level + 1; level-- > 0;) {
+        int error = cs_page_writable(pages, &path->at[level].page);
+        if (error)
+            return error;
+        if (level == pages->root_level)
+            pages->root = path->at[level].page->number;
+        else
+            path->at[level + 1].page->entries[path->at[level + 1].index].page = path->at[level].page->number;
+    }
+    return 0;
+}
+
+static void branch_insert(struct cs_page *page, unsigned index, const struct cs_key *key, uint32_t number)
+{
+    memmove(page->entries + index + 1, page->entries + index,
+            (page->header.count - index) * sizeof page->entries[0]);
+    page->entries[index] = (struct cs_branch_entry){.key = *key, .page = number};
+    page->header.count++;
+}
+
+static int grow_root(struct cs_pages *pages, struct path *path)
+{
+    const struct cs_key lowest = {0};
+    struct cs_page *root;
+    if (pages->root_level + 2 > CS_DEPTH_MAX)
+        return err_set(-ENOSPC, "the metadata's tree is too deep");
+    int error = cs_page_new(pages, pages->root_level + 1, &root);
+    if (error)
+        return error;
+    branch_insert(root, 0, &lowest, pages->root);
+    pages->root = root->number;
+    pages->root_level++;
+    path->at[pages->root_level].page = root;
+    path->at[pages->root_level].index = 0;
+    return 0;
+}
+
+/* Where a leaf is cut: in the middle, but behind it all when its last record, `grows`, needs more room. So
+ * the pages of a file that is written in order stay full. */
+static unsigned leaf_middle(const struct cs_page *page, bool grows)
+{
+    unsigned bytes = 0, half = (CS_BLOCK - page->header.start) / 2u, i = 0;
+    if (grows)
+        return page->header.count - 1u;
+    while (i + 1u < page->header.count && bytes < half)
+        bytes += size_of(record_at(page, i++)->length);
+    return i ? i : 1;
+}
+
+/* Cuts the page of that level in two. The path can be changed and its page above has room; the path is of
+ * no use afterwards. A leaf must have two records at least. */
+static int split(struct cs_pages *pages, struct path *path, unsigned level)
+{
+    struct cs_page *page = path->at[level].page, *right;
+    int error = level == pages->root_level ? grow_root(pages, path) : 0;
+    if (!error)
+        error = cs_page_new(pages, level, &right);
+    if (error)
+        return error;
+    struct cs_key key;
+    if (level == 0) {
+        leaf_split(page, right,
+                   leaf_middle(page, path->found && path->at[0].index == page->header.count - 1u));
+        key = record_at(right, 0)->key;
+    } else {
+        const unsigned count = page->header.count;
+        const unsigned from = path->at[level].index == count - 1 ? count - 1 : count / 2;
+        memcpy(right->entries, page->entries + from, (count - from) * sizeof page->entries[0]);
+        memset(page->entries + from, 0, (count - from) * sizeof page->entries[0]);
+        right->header.count = (uint16_t)(count - from);
+        page->header.count = (uint16_t)from;
+        key = right->entries[0].key;
+    }
+    branch_insert(path->at[level + 1].page, path->at[level + 1].index + 1, &key, right->number);
+    return 0;
+}
+
+/* A leaf that grows at its end gets a new one beside it, without moving anything. */
+static int append_leaf(struct cs_pages *pages, struct path *path, const struct cs_key *key, const void *value,
+                       uint32_t length)
+{
+    struct cs_page *right;
+    int error = pages->root_level == 0 ? grow_root(pages, path) : 0;
+    if (!error)
+        error = cs_page_new(pages, 0, &right);
+    if (error)
+        return error;
+    leaf_insert(right, 0, key, value, length);
+    branch_insert(path->at[1].page, path->at[1].index + 1, key, right->number);
+    return 0;
+}
+
+static int put_first(struct cs_pages *pages, const struct cs_key *key, const void *value, uint32_t length)
+{
+    struct cs_page *page;
+    int error = cs_page_new(pages, 0, &page);
+    if (error)
+        return error;
+    leaf_insert(page, 0, key, value, length);
+    pages->root = page->number;
+    pages->root_level = 0;
+    return 0;
+}
+
+/* 1: something was split, and the way has to be looked for anew. */
+static int try_put(struct cs_pages *pages, const struct cs_key *key, const void *value, uint32_t length)
+{
+    struct path path;
+    int error = want_pages(pages);
+    if (error)
+        return error;
+    error = descend(pages, key, &path);
+    if (error == -ENOENT)
+        return put_first(pages, key, value, length);
+    if (!error)
+        error = path_writable(pages, &path);
+    if (error)
+        return error;
+    for (unsigned level = pages->root_level; level > 0; level--) {
+        if (path.at[level].page->header.count < CS_BRANCH_MAX)
+            continue;
+        error = split(pages, &path, level);
+        return error ? error : 1;
+    }
+    struct cs_page *leaf = path.at[0].page;
+    const unsigned index = path.at[0].index;
+    if (path.found && record_at(leaf, index)->length == length) {
+        memcpy(record_at(leaf, index) + 1, value, length);
+        return 0;
+    }
+    unsigned room = leaf_room(leaf);
+    if (path.found)
+        room += size_of(record_at(leaf, index)->length) + 2;
+    if (room < size_of(length) + 2) {
+        if (!path.found && index == leaf->header.count)
+            return append_leaf(pages, &path, key, value, length);
+        error = split(pages, &path, 0);
+        return error ? error : 1;
+    }
+    if (path.found)
+        leaf_take_out(leaf, index);
+    leaf_insert(leaf, index, key, value, length);
+    return 0;
+}
+
+int cs_tree_put(struct cs_pages *pages, const struct cs_key *key, const void *value, uint32_t length)
+{
+    int result;
+    assert(length <= CS_VALUE_MAX);
+    do {
+        result = try_put(pages, key, value, length);
+    } while (result > 0);
+    return result;
+}
+
+static void branch_take_out(struct cs_page *page, unsigned index)
+{
+    page->header.count--;
+    memmove(page->entries + index, page->entries + index + 1,
+            (page->header.count - index) * sizeof page->entries[0]);
+    memset(page->entries + page->header.count, 0, sizeof page->entries[0]);
+}
+
+/* Takes away the pages that are empty, from the leaf up, and a root with one page below. */
+static int prune(struct cs_pages *pages, struct path *path)
+{
+    unsigned level = 0;
+    for (; level <= pages->root_level && path->at[level].page->header.count == 0; level++) {
+        int error = cs_page_drop(pages, path->at[level].page);
+        if (error)
+            return error;
+        if (level == pages->root_level) {
+            pages->root = pages->root_crc = pages->root_level = 0;
+            return 0;
+        }
+        branch_take_out(path->at[level + 1].page, path->at[level + 1].index);
+    }
+    struct cs_page *root = path->at[pages->root_level].page;
+    if (pages->root_level == 0 || root->header.count > 1)
+        return 0;
+    const struct cs_branch_entry entry = root->entries[0];
+    int error = cs_page_drop(pages, root);
+    if (error)
+        return error;
+    pages->root = entry.page;
+    pages->root_crc = entry.crc;
+    pages->root_level--;
+    return 0;
+}
+
+int cs_tree_remove(struct cs_pages *pages, const struct cs_key *key)
+{
+    struct path path;
+    int error = want_pages(pages);
+    if (!error)
+        error = descend(pages, key, &path);
+    if (error)
+        return error;
+    if (!path.found)
+        return -ENOENT;
+    error = path_writable(pages, &path);
+    if (error)
+        return error;
+    leaf_take_out(path.at[0].page, path.at[0].index);
+    return prune(pages, &path);
+}

@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store_chunks.c: the chunk store as an engine of store.h.
+ *
+ * Who does what
+ *  - The shard's thread does an operation itself when nothing of it has to wait for the disk: pages of the
+ *    tree in memory, data in the page cache, room preallocated. What would wait (-EAGAIN) goes to
+ *  - the worker, one thread of the store, which does it anew and may wait; and
+ *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
+ *    every two seconds. All syncs that were asked for before a seal are answered by that commit.
+ *
+ * Locks: `core` is held around every call of cs_store.h but cs_commit_flush(); the shard's thread only tries
+ * it, except for stat(), which may wait for a page. `queue` guards the lists and counts. Who needs both
+ * takes `core` first.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store_chunks.h"
+#include "err.h"
+#include "log.h"
+#include "storage/store.h"
+#include "storage/target.h"
+#include "weft_limits.h"
+
+enum { COMMIT_SECONDS = 2 };
+
+/* Written and not yet committed: from the first on a commit is made, at the second writers wait for it. */
+#define DIRTY_BYTES      (UINT64_C(128) << 20)
+#define DIRTY_BYTES_STOP (UINT64_C(512) << 20)
+
+enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_TRUNCATE, JOB_REMOVE };
+
+struct job {
+    struct job *next;
+    enum job_kind kind;
+    struct store_op *op;
+    struct store_object object;
+    uint64_t offset; /* or the length to truncate to */
+    struct iovec *iov;
+    size_t iov_count;
+    void *buffer;
+    size_t length;
+    size_t count; /* bytes read */
+    int status;
+    char text[LIMITS_ERROR_TEXT_MAX + 1];
+};
+
+struct jobs {
+    struct job *first, **end;
+};
+
+struct chunks_store {
+    struct store store; /* first */
+    const struct target *target;
+    char name[64];
+    struct cs_store *cs;
+    pthread_mutex_t core;
+
+    pthread_t worker, committer;
+    bool worker_runs, committer_runs;
+    int done_fd;       /* eventfd */
+    atomic_bool dirty; /* something was changed since the last seal: the committer minds the time */
+
+    pthread_mutex_t queue; /* of all that follows */
+    pthread_cond_t worker_wanted, committer_wanted, committed;
+    struct jobs work, syncs, done;
+    bool stop_worker, stop_committer, commit_wanted;
+    uint64_t rounds_begun, rounds_done; /* of the committer */
+};
+
+static struct chunks_store *chunks_of(struct store *store)
+{
+    return (struct chunks_store *)store;
+}
+
+static struct cs_name name_of(const struct store_object *object)
+{
+    return (struct cs_name){.ino = object->ino, .position = object->position};
+}
+
+/* ---- lists -------------------------------------------------------------- */
+
+static void jobs_init(struct jobs *jobs)
+{
+    jobs->first = NULL;
+    jobs->end = &jobs->first;
+}
+
+static void jobs_push(struct jobs *jobs, struct job *job)
+{
+    job->next = NULL;
+    *jobs->end = job;
+    jobs->end = &job->next;
+}
+
+static struct job *jobs_take_all(struct jobs *jobs)
+{
+    struct job *first = jobs->first;
+    jobs_init(jobs);
+    return first;
+}
+
+static void hand_back(struct chunks_store *store, struct job *jobs)
+{
+    const uint64_t one = 1;
+    pthread_mutex_lock(&store->queue);
+    while (jobs) {
+        struct job *job = jobs;
+        jobs = job->next;
+        jobs_push(&store->done, job);
+    }
+    pthread_mutex_unlock(&store->queue);
+    while (write(store->done_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static int enqueue(struct chunks_store *store, const struct job *like)
+{
+    struct job *job = malloc(sizeof *job);
+    if (!job)
+        return err_set(-ENOMEM, "no memory for an operation of the store");
+    *job = *like;
+    pthread_mutex_lock(&store->queue);
+    if (job->kind == JOB_SYNC) {
+        jobs_push(&store->syncs, job);
+        pthread_cond_signal(&store->committer_wanted);
+    } else {
+        jobs_push(&store->work, job);
+        pthread_cond_signal(&store->worker_wanted);
+    }
+    pthread_mutex_unlock(&store->queue);
+    return STORE_PENDING;
+}
+
+/* ---- the committer ------------------------------------------------------ */
+
+static void want_commit(struct chunks_store *store)
+{
+    pthread_mutex_lock(&store->queue);
+    if (!store->commit_wanted) {
+        store->commit_wanted = true;
+        pthread_cond_signal(&store->committer_wanted);
+    }
+    pthread_mutex_unlock(&store->queue);
+}
+
+/* Waits for a commit that was sealed after this call began. */
+static void wait_for_commit(struct chunks_store *store)
+{
+    pthread_mutex_lock(&store->queue);
+    const uint64_t round = store->rounds_begun + 1;
+    store->commit_wanted = true;
+    pthread_cond_signal(&store->committer_wanted);
+    while (store->rounds_done < round)
+        pthread_cond_wait(&store->committed, &store->queue);
+    pthread_mutex_unlock(&store->queue);
+}
+
+/* Returns what those who wait for a sync are told. */
+static int commit_once(struct chunks_store *store)
+{
+    struct cs_commit *commit;
+    pthread_mutex_lock(&store->core);
+    atomic_store(&store->dirty, false);
+    cs_nowait(store->cs, false);
+    int error = cs_seal(store->cs, &commit);
+    if (!error && !commit)
+        error = cs_changeable(store->cs); /* what an earlier commit lost stays lost */
+    pthread_mutex_unlock(&store->core);
+    if (!commit)
+        return error;
+    error = cs_commit_flush(commit);
+    pthread_mutex_lock(&store->core);
+    cs_commit_finish(store->cs, commit, error);
+    if (error)
+        error = cs_changeable(store->cs);
+    pthread_mutex_unlock(&store->core);
+    return error;
+}
+
+static void *run_committer(void *arg)
+{
+    struct chunks_store *store = arg;
+    pthread_mutex_lock(&store->queue);
+    while (!store->stop_committer) {
+        struct timespec until;
+        bool timed = atomic_load(&store->dirty);
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += COMMIT_SECONDS;
+        int waited = 0;
+        while (!store->stop_committer && !store->commit_wanted && !store->syncs.first &&
+               waited != ETIMEDOUT) {
+            if (atomic_load(&store->dirty))
+                waited = pthread_cond_timedwait(&store->committer_wanted, &store->queue, &until);
+            else
+                waited = pthread_cond_wait(&store->committer_wanted, &store->queue);
+            /* The time begins with the first change. */
+            if (waited == 0 && atomic_load(&store->dirty) && !timed) {
+                clock_gettime(CLOCK_MONOTONIC, &until);
+                until.tv_sec += COMMIT_SECONDS;
+                timed = true;
+            }
+        }
+        struct job *syncs = jobs_take_all(&store->syncs);
+        store->commit_wanted = false;
+        const uint64_t round = ++store->rounds_begun;
+        pthread_mutex_unlock(&store->queue);
+        int status = commit_once(store);
+        for (struct job *job = syncs; job; job = job->next) {
+            job->status = status;
+            snprintf(job->text, sizeof job->text, "%s", status ? err_text() : "");
+        }
+        if (syncs)
+            hand_back(store, syncs);
+        pthread_mutex_lock(&store->queue);
+        store->rounds_done = round;
+        pthread_cond_broadcast(&store->committed);
+    }
+    pthread_mutex_unlock(&store->queue);
+    return NULL;
+}
+
+/* ---- operations --------------------------------------------------------- */
+
+static int do_job(struct chunks_store *store, struct job *job)
+{
+    const struct cs_name name = name_of(&job->object);
+    const struct layout *layout = &job->object.layout;
+    switch (job->kind) {
+    case JOB_WRITE:
+        return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count, NULL);
+    case JOB_READ:
+        return cs_read(store->cs, name, layout, job->offset, job->buffer, job->length, &job->count, NULL);
+    case JOB_TRUNCATE:
+        return cs_truncate(store->cs, name, layout, job->offset);
+    case JOB_REMOVE:
+        return cs_remove(store->cs, name);
+    case JOB_SYNC:
+        break;
+    }
+    return 0;
+}
+
+static bool is_too_dirty(const struct cs_store *cs)
+{
+    return !cs->failed &&
+           (cs->bytes_dirty > DIRTY_BYTES_STOP || cs->pages.dirty_count > cs->config.cache_pages);
+}
+
+static bool changes(const struct job *job)
+{
+    return job->kind != JOB_READ && job->kind != JOB_SYNC;
+}
+
+/* With `core` held. */
+static int attempt(struct chunks_store *store, struct job *job, bool nowait)
+{
+    struct cs_store *cs = store->cs;
+    if (nowait && changes(job) && is_too_dirty(cs))
+        return -EAGAIN;
+    cs_pages_trim(&cs->pages);
+    cs_nowait(cs, nowait);
+    int result = do_job(store, job);
+    if (nowait && (result > 0 || (result == -ENOSPC && cs_commit_gains(cs))))
+        result = -EAGAIN;
+    if (cs->changed && !atomic_load(&store->dirty)) {
+        pthread_mutex_lock(&store->queue);
+        atomic_store(&store->dirty, true);
+        pthread_cond_signal(&store->committer_wanted);
+        pthread_mutex_unlock(&store->queue);
+    }
+    if (changes(job) && (cs->bytes_dirty > DIRTY_BYTES || cs_wants_commit(cs)))
+        want_commit(store);
+    return result;
+}
+
+/* In the shard's thread: done at once, or left to the worker. */
+static int start(struct chunks_store *store, struct job *job)
+{
+    if (pthread_mutex_trylock(&store->core) == 0) {
+        int result = attempt(store, job, true);
+        pthread_mutex_unlock(&store->core);
+        if (result != -EAGAIN)
+            return result;
+    }
+    return enqueue(store, job);
+}
+
+static void work_on(struct chunks_store *store, struct job *job)
+{
+    bool committed = false;
+    for (;;) {
+        pthread_mutex_lock(&store->core);
+        const bool full = changes(job) && is_too_dirty(store->cs);
+        if (!full)
+            job->status = attempt(store, job, false);
+        const bool gains = job->status == -ENOSPC && !committed && cs_commit_gains(store->cs);
+        pthread_mutex_unlock(&store->core);
+        if (full || gains)
+            wait_for_commit(store);
+        else if (job->status <= 0)
+            break;
+        committed = committed || gains;
+    }
+    snprintf(job->text, sizeof job->text, "%s", job->status ? err_text() : "");
+}
+
+static void *run_worker(void *arg)
+{
+    struct chunks_store *store = arg;
+    for (;;) {
+        pthread_mutex_lock(&store->queue);
+        while (!store->work.first && !store->stop_worker)
+            pthread_cond_wait(&store->worker_wanted, &store->queue);
+        struct job *job = store->work.first;
+        if (job) {
+            store->work.first = job->next;
+            if (!job->next)
+                store->work.end = &store->work.first;
+            job->next = NULL;
+        }
+        pthread_mutex_unlock(&store->queue);
+        if (!job)
+            return NULL;
+        work_on(store, job);
+        hand_back(store, job);
+    }
+}
+
+static int chunks_write(struct store *base, const struct store_object *object, uint64_t offset,
+                        struct iovec *iov, size_t iov_count, struct store_op *op)
+{
+    struct job job = {
+        .kind = JOB_WRITE, .op = op, .object = *object, .offset = offset, .iov = iov, .iov_count = iov_count};
+    return start(chunks_of(base), &job);
+}
+
+static int chunks_read(struct store *base, const struct store_object *object, uint64_t offset, void *buffer,
+                       size_t length, size_t *count, struct store_op *op)
+{
+    struct job job = {
+        .kind = JOB_READ, .op = op, .object = *object, .offset = offset, .buffer = buffer, .length = length};
+    int result = start(chunks_of(base), &job);
+    *count = result ? 0 : job.count;
+    return result;
+}
+
+static int chunks_truncate(struct store *base, const struct store_object *object, uint64_t length,
+                           struct store_op *op)
+{
+    struct job job = {.kind = JOB_TRUNCATE, .op = op, .object = *object, .offset = length};
+    return start(chunks_of(base), &job);
+}
+
+static int chunks_remove(struct store *base, const struct store_object *object, struct store_op *op)
+{
+    struct job job = {.kind = JOB_REMOVE, .op = op, .object = *object};
+    return start(chunks_of(base), &job);
+}
+
+static int chunks_sync(struct store *base, const struct store_object *object, struct store_op *op)
+{
+    struct chunks_store *store = chunks_of(base);
+    struct job job = {.kind = JOB_SYNC, .op = op, .object = *object};
+    if (pthread_mutex_trylock(&store->core) == 0) {
+        const bool durable = !store->cs->changed && !store->cs->sealed && !store->cs->failed;
+        pthread_mutex_unlock(&store->core);
+        if (durable)
+            return 0;
+    }
+    return enqueue(store, &job);
+}
+
+static int chunks_stat(struct store *base, const struct store_object *object, struct store_stat *result)
+{
+    struct chunks_store *store = chunks_of(base);
+    struct cs_stat stat;
+    *result = (struct store_stat){0};
+    pthread_mutex_lock(&store->core);
+    cs_nowait(store->cs, false);
+    int error = cs_stat(store->cs, name_of(object), &object->layout, &stat);
+    pthread_mutex_unlock(&store->core);
+    if (!error)
+        *result = (struct store_stat){
+            .length = stat.length, .bytes = stat.blocks * CS_BLOCK, .mtime_ns = stat.mtime_ns};
+    return error;
+}
+
+static int chunks_fd(struct store *base)
+{
+    return chunks_of(base)->done_fd;
+}
+
+static void chunks_progress(struct store *base)
+{
+    struct chunks_store *store = chunks_of(base);
+    uint64_t count;
+    while (read(store->done_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+    pthread_mutex_lock(&store->queue);
+    struct job *job = jobs_take_all(&store->done);
+    pthread_mutex_unlock(&store->queue);
+    while (job) {
+        struct job *next = job->next;
+        ssize_t status = job->status;
+        if (status < 0)
+            err_set((int)status, "%s", job->text);
+        else if (job->kind == JOB_READ)
+            status = (ssize_t)job->count;
+        job->op->done(job->op, status);
+        free(job);
+        job = next;
+    }
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+/* Opens the files of a shard; `create` makes what is missing. */
+static int open_files(const struct target *target, uint32_t shard, bool create, struct cs_io **io)
+{
+    char dir[32], name[256];
+    snprintf(dir, sizeof dir, "shard-%" PRIu32, shard);
+    snprintf(name, sizeof name, "target %" PRIu32 ": %s/%s", target->id, target->dir, dir);
+    if (create && mkdirat(target->dir_fd, dir, 0700) && errno != EEXIST)
+        return err_sys("%s: make the directory", name);
+    int fd = openat(target->dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys("%s: open", name);
+    int error = cs_io_files_open(fd, name, create, io);
+    close(fd);
+    return error;
+}
+
+static struct cs_config config_of(const struct target *target, uint32_t shard, const char *name,
+                                  struct cs_io *io)
+{
+    struct cs_config config = {.io = io, .name = name, .shard = shard};
+    memcpy(config.uuid, target->uuid, sizeof config.uuid);
+    return config;
+}
+
+static int chunks_format(const struct target *target)
+{
+    for (uint32_t shard = 0; shard < target->shard_count; shard++) {
+        struct cs_io *io;
+        char name[64];
+        snprintf(name, sizeof name, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
+        int error = open_files(target, shard, true, &io);
+        if (error)
+            return error;
+        const struct cs_config config = config_of(target, shard, name, io);
+        error = cs_format(&config);
+        io->type->close(io);
+        if (error)
+            return error;
+    }
+    return syncfs(target->dir_fd) ? err_sys("target %" PRIu32 ": flush %s", target->id, target->dir) : 0;
+}
+
+int store_chunks_check(const struct target *target, uint32_t shard, bool read_data,
+                       void (*report)(void *arg, const char *text), void *arg, struct cs_check_result *result)
+{
+    struct cs_store *cs;
+    struct cs_io *io;
+    char name[64];
+    snprintf(name, sizeof name, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
+    int error = open_files(target, shard, false, &io);
+    if (error)
+        return error;
+    const struct cs_config config = config_of(target, shard, name, io);
+    error = cs_open(&config, &cs);
+    if (error)
+        return error;
+    error = cs_check(cs, read_data, report, arg, result);
+    cs_close(cs);
+    return error;
+}
+
+static void stop_thread(struct chunks_store *store, pthread_t thread, bool *runs, bool *stop,
+                        pthread_cond_t *wanted)
+{
+    if (!*runs)
+        return;
+    pthread_mutex_lock(&store->queue);
+    *stop = true;
+    pthread_cond_signal(wanted);
+    pthread_mutex_unlock(&store->queue);
+    pthread_join(thread, NULL);
+    *runs = false;
+}
+
+static void free_store(struct chunks_store *store)
+{
+    /* The worker may wait for the committer, never the other way round. */
+    stop_thread(store, store->worker, &store->worker_runs, &store->stop_worker, &store->worker_wanted);
+    stop_thread(store, store->committer, &store->committer_runs, &store->stop_committer,
+                &store->committer_wanted);
+    if (store->cs)
+        cs_close(store->cs);
+    if (store->done_fd >= 0)
+        close(store->done_fd);
+    pthread_cond_destroy(&store->committed);
+    pthread_cond_destroy(&store->committer_wanted);
+    pthread_cond_destroy(&store->worker_wanted);
+    pthread_mutex_destroy(&store->queue);
+    pthread_mutex_destroy(&store->core);
+    free(store);
+}
+
+static int start_threads(struct chunks_store *store)
+{
+    store->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (store->done_fd < 0)
+        return err_sys("eventfd");
+    errno = pthread_create(&store->worker, NULL, run_worker, store);
+    if (errno)
+        return err_sys("%s: start the thread that waits for the disk", store->name);
+    store->worker_runs = true;
+    errno = pthread_create(&store->committer, NULL, run_committer, store);
+    if (errno)
+        return err_sys("%s: start the thread that commits", store->name);
+    store->committer_runs = true;
+    return 0;
+}
+
+static struct chunks_store *new_store(const struct store_config *config)
+{
+    struct chunks_store *store = calloc(1, sizeof *store);
+    pthread_condattr_t monotonic;
+    if (!store)
+        return NULL;
+    store->store.type = &store_chunks;
+    store->target = config->target;
+    store->done_fd = -1;
+    snprintf(store->name, sizeof store->name, "target %" PRIu32 " shard %" PRIu32, config->target->id,
+             config->shard);
+    pthread_mutex_init(&store->core, NULL);
+    pthread_mutex_init(&store->queue, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->committer_wanted, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&store->worker_wanted, NULL);
+    pthread_cond_init(&store->committed, NULL);
+    jobs_init(&store->work);
+    jobs_init(&store->syncs);
+    jobs_init(&store->done);
+    return store;
+}
+
+static int chunks_open(const struct store_config *config, struct store **result)
+{
+    struct cs_io *io;
+    struct chunks_store *store = new_store(config);
+    if (!store)
+        return err_set(-ENOMEM, "no memory for a store");
+    int error = open_files(config->target, config->shard, false, &io);
+    if (!error) {
+        const struct cs_config inner = config_of(config->target, config->shard, store->name, io);
+        error = cs_open(&inner, &store->cs);
+    }
+    if (!error)
+        error = start_threads(store);
+    if (error) {
+        free_store(store);
+        return error;
+    }
+    *result = &store->store;
+    return 0;
+}
+
+static int chunks_close(struct store *base)
+{
+    struct chunks_store *store = chunks_of(base);
+    stop_thread(store, store->worker, &store->worker_runs, &store->stop_worker, &store->worker_wanted);
+    stop_thread(store, store->committer, &store->committer_runs, &store->stop_committer,
+                &store->committer_wanted);
+    cs_nowait(store->cs, false);
+    int error = cs_commit(store->cs);
+    free_store(store);
+    return error;
+}
+
+const struct store_type store_chunks = {
+    .name = "chunks",
+    .format = chunks_format,
+    .open = chunks_open,
+    .close = chunks_close,
+    .write = chunks_write,
+    .read = chunks_read,
+    .sync = chunks_sync,
+    .truncate = chunks_truncate,
+    .remove = chunks_remove,
+    .stat = chunks_stat,
+    .fd = chunks_fd,
+    .progress = chunks_progress,
+};

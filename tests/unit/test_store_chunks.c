@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The chunk store as the server uses it: through store.h, on real files, with its threads. What
+ * the bytes and crashes are is tested in test_cs_store.c and test_cs_crash.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "storage/store.h"
+#include "storage/target.h"
+
+enum { DEADLINE_MS = 20000 };
+
+static char dir[128];
+static struct conf_target conf;
+static struct target target;
+static struct store *store;
+static uint8_t data[1 << 20], buffer[1 << 20];
+
+static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 2, .group_count = 2};
+
+static struct store_object object_of(uint64_t ino)
+{
+    return (struct store_object){.ino = ino, .position = 1, .layout = layout};
+}
+
+static void open_store(void)
+{
+    struct store_config config = {.target = &target, .shard = 1};
+    assert_int_equal(store_chunks.open(&config, &store), 0);
+}
+
+static int setup(void **state)
+{
+    const char *base = getenv("TMPDIR");
+    (void)state;
+    snprintf(dir, sizeof dir, "%.90s/weft-test-XXXXXX", base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    conf = (struct conf_target){.id = 3, .dir = dir};
+    assert_int_equal(target_open(&conf, 2, &store_chunks, &target), 0);
+    open_store();
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7 + i / 4096);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char command[200];
+    (void)state;
+    if (store)
+        store_chunks.close(store);
+    store = NULL;
+    target_close(&target);
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return system(command);
+}
+
+/* ---- operations, with their ends waited for ------------------------------ */
+
+struct wait {
+    struct store_op op;
+    bool over;
+    ssize_t status;
+};
+
+static void over(struct store_op *op, ssize_t status)
+{
+    struct wait *wait = op->arg;
+    assert_false(wait->over);
+    wait->over = true;
+    wait->status = status;
+}
+
+static struct store_op *op_of(struct wait *wait)
+{
+    *wait = (struct wait){.op = {.done = over, .arg = wait}};
+    return &wait->op;
+}
+
+static ssize_t end_of(struct wait *wait, int result)
+{
+    if (result != STORE_PENDING) {
+        assert_false(wait->over);
+        return result;
+    }
+    while (!wait->over) {
+        struct pollfd pollfd = {.fd = store_chunks.fd(store), .events = POLLIN};
+        assert_int_equal(poll(&pollfd, 1, DEADLINE_MS), 1);
+        store_chunks.progress(store);
+    }
+    return wait->status;
+}
+
+static ssize_t put(uint64_t ino, uint64_t offset, void *bytes, size_t length)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    struct iovec iov = {bytes, length};
+    return end_of(&wait, store_chunks.write(store, &object, offset, &iov, 1, op_of(&wait)));
+}
+
+static ssize_t get(uint64_t ino, uint64_t offset, void *bytes, size_t length)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    size_t count;
+    int result = store_chunks.read(store, &object, offset, bytes, length, &count, op_of(&wait));
+    ssize_t status = end_of(&wait, result);
+    return result == 0 ? (ssize_t)count : status;
+}
+
+static ssize_t sync_it(uint64_t ino)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    return end_of(&wait, store_chunks.sync(store, &object, op_of(&wait)));
+}
+
+static ssize_t drop(uint64_t ino)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    return end_of(&wait, store_chunks.remove(store, &object, op_of(&wait)));
+}
+
+static ssize_t truncate_to(uint64_t ino, uint64_t length)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    return end_of(&wait, store_chunks.truncate(store, &object, length, op_of(&wait)));
+}
+
+static struct store_stat stat_of(uint64_t ino)
+{
+    struct store_object object = object_of(ino);
+    struct store_stat stat;
+    assert_int_equal(store_chunks.stat(store, &object, &stat), 0);
+    return stat;
+}
+
+/* ---- tests --------------------------------------------------------------- */
+
+static void test_bytes_come_back(void **state)
+{
+    (void)state;
+    assert_int_equal(get(1, 0, buffer, 100), 0);
+    assert_int_equal(stat_of(1).mtime_ns, 0);
+    assert_int_equal(put(1, 1000, data, sizeof data - 1000), 0);
+    assert_int_equal(stat_of(1).length, sizeof data);
+    assert_true(stat_of(1).mtime_ns > 0);
+    assert_int_equal(get(1, 1000, buffer, sizeof buffer), sizeof data - 1000);
+    assert_memory_equal(buffer, data, sizeof data - 1000);
+    assert_int_equal(truncate_to(1, 5000), 0);
+    assert_int_equal(stat_of(1).length, 5000);
+    assert_int_equal(stat_of(1).bytes, 8192);
+    assert_int_equal(drop(1), 0);
+    assert_int_equal(get(1, 0, buffer, 100), 0);
+    assert_int_equal(drop(1), 0);
+}
+
+static void test_close_makes_durable(void **state)
+{
+    (void)state;
+    assert_int_equal(put(1, 0, data, sizeof data), 0);
+    assert_int_equal(store_chunks.close(store), 0);
+    open_store();
+    assert_int_equal(get(1, 0, buffer, sizeof buffer), sizeof data);
+    assert_memory_equal(buffer, data, sizeof data);
+    assert_int_equal(sync_it(1), 0);
+}
+
+/* Syncs that are asked for while one is under way are all answered, after what they follow. */
+static void test_syncs_together(void **state)
+{
+    (void)state;
+    enum { SYNCS = 20 };
+    struct wait waits[SYNCS];
+    for (unsigned i = 0; i < SYNCS; i++) {
+        struct store_object object = object_of(i);
+        assert_int_equal(put(i, 0, data, 10000), 0);
+        int result = store_chunks.sync(store, &object, op_of(&waits[i]));
+        if (result != STORE_PENDING) {
+            assert_int_equal(result, 0);
+            waits[i].over = true;
+        }
+    }
+    for (unsigned i = 0; i < SYNCS; i++)
+        if (!waits[i].over)
+            assert_int_equal(end_of(&waits[i], STORE_PENDING), 0);
+}
+
+/* A process dies, without closing anything, after a sync: a child makes the store and writes. */
+static void test_what_was_synced_survives_a_death(void **state)
+{
+    (void)state;
+    assert_int_equal(store_chunks.close(store), 0);
+    store = NULL;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        open_store();
+        bool good = put(1, 0, data, 300000) == 0 && sync_it(1) == 0 && put(1, 0, buffer, 300000) == 0;
+        _exit(good ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    open_store();
+    assert_int_equal(get(1, 0, buffer, 300000), 300000);
+    assert_memory_equal(buffer, data, 300000);
+}
+
+/* A large object goes in steps, by the worker, while others are served. */
+static void test_large_removal(void **state)
+{
+    (void)state;
+    struct wait removal;
+    struct store_object object = object_of(1);
+    for (uint64_t offset = 0; offset < 40 * sizeof data; offset += sizeof data)
+        assert_int_equal(put(1, offset, data, sizeof data), 0);
+    int result = store_chunks.remove(store, &object, op_of(&removal));
+    assert_int_equal(result, STORE_PENDING);
+    assert_int_equal(put(2, 0, data, 5000), 0);
+    assert_int_equal(get(2, 0, buffer, 5000), 5000);
+    assert_memory_equal(buffer, data, 5000);
+    assert_int_equal(end_of(&removal, result), 0);
+    assert_int_equal(stat_of(1).length, 0);
+    assert_int_equal(sync_it(2), 0);
+}
+
+static void test_damage_is_an_error(void **state)
+{
+    (void)state;
+    char path[200];
+    memset(buffer, 0xa5, 8192);
+    assert_int_equal(put(1, 0, buffer, 8192), 0);
+    assert_int_equal(put(2, 0, data, 8192), 0);
+    assert_int_equal(store_chunks.close(store), 0);
+    snprintf(path, sizeof path, "%s/shard-1/data", dir);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    for (off_t at = 0;; at += 4096) {
+        assert_int_equal(pread(fd, buffer, 4096, at), 4096);
+        if (buffer[0] != 0xa5)
+            continue;
+        assert_int_equal(pwrite(fd, "x", 1, at + 77), 1);
+        break;
+    }
+    close(fd);
+    open_store();
+    assert_int_equal(get(1, 0, buffer, 10), -EIO);
+    assert_non_null(strstr(err_text(), "target 3 shard 1: object 0000000000000001.1 is damaged at offset 0"));
+    assert_int_equal(get(2, 0, buffer, 8192), 8192);
+    assert_memory_equal(buffer, data, 8192);
+}
+
+static void test_both_stores_have_names(void **state)
+{
+    (void)state;
+    assert_ptr_equal(store_type_by_name("files"), &store_files);
+    assert_ptr_equal(store_type_by_name("chunks"), &store_chunks);
+    assert_null(store_type_by_name("other"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_bytes_come_back),        TEST(test_close_makes_durable),
+        TEST(test_syncs_together),         TEST(test_what_was_synced_survives_a_death),
+        TEST(test_large_removal),          TEST(test_damage_is_an_error),
+        TEST(test_both_stores_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
