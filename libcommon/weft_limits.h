@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 4u
+#define LIMITS_PROTOCOL_VERSION 5u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -33,6 +33,7 @@
 #define LIMITS_GATHER_CHUNKS_MAX 1024u           /* chunks that one request lists as gathered */
 #define LIMITS_LIST_MAX 65536u
 #define LIMITS_LOCK_RANGES_MAX 1024u             /* of one lock */
+#define LIMITS_LOCK_BLOCKERS_MAX 64u             /* that one answer names */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u

@@ -24,6 +24,7 @@ DECODER(hints_set)
 DECODER(hints_get)
 DECODER(access)
 DECODER(pointer)
+DECODER(lock_wait)
 DECODER(server_register)
 DECODER(heartbeat)
 
@@ -56,6 +57,7 @@ static const struct operation operations[] = {
     LOOKING(readlink),
     LOOKING(readdir),
     LOOKING(hints_get),
+    LOOKING(lock_wait),
     CHANGING(mkdir),
     CHANGING(rmdir),
     CHANGING(unlink),

@@ -150,7 +150,7 @@ struct shard_io {
     bool by_chunk;            /* runs end at chunk bounds */
     uint64_t bytes;           /* in all extents */
     uint64_t size;            /* object_truncate */
-    uint32_t lock_target;     /* lock */
+    uint32_t lock_target;     /* lock, record */
     bool grow_only;
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
@@ -224,6 +224,11 @@ int shard_locks_open(struct shard *shard);
 void shard_locks_close(struct shard *shard);
 void shard_lock(struct shard_io *io);
 void shard_unlock(struct shard_io *io);
+/* shard_record.c */
+void shard_record(struct shard_io *io);
+void shard_record_test(struct shard_io *io);
+void shard_record_cancel(struct shard_io *io);
+/* shard_lock.c */
 /* The client has lost what it held. */
 void shard_locks_peer_down(struct shard *shard, struct rpc_peer *peer);
 /* When shard_locks_tick() has something to do; -1: not before something else happens. */
