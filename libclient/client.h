@@ -20,6 +20,7 @@
 #define CLIENT_CLIENT_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,7 @@
 #include "map.h"
 #include "planner.h"
 #include "rpc.h"
+#include "table.h"
 #include "weft/weft.h"
 #include "wire.h"
 
@@ -52,7 +54,9 @@
     X(maps_adopted)                                                                                    \
     X(locks)             /* asked for */                                                               \
     X(lock_waits)        /* answers that a lock is not granted yet */                                  \
-    X(locks_lost)        /* noticed when they were to be given back */
+    X(locks_lost)        /* noticed when they were to be given back */                                 \
+    X(records)           /* requests by lock_set, lock_drop and lock_test, each once */              \
+    X(record_reports)    /* of waits for them, to the metadata server */
 
 enum client_counter {
 #define CLIENT_COUNTER_ENUM(name) CLIENT_COUNT_##name,
@@ -109,9 +113,10 @@ struct weft_session {
     struct list links[SESSION_LINK_BUCKETS]; /* shard_link: storage shards by address */
     struct list shard_calls;  /* under way, the longest so first */
     struct list map_waiters;  /* shard calls that wait for a newer map */
-    struct list locks_in_line; /* weft_lock: to be asked for when others were answered */
+    struct list locks_in_line; /* lock_turn: to be asked for when others were answered */
     uint32_t locks_asked;     /* requests for locks under way */
     uint64_t lock_id;         /* the latest one given to a lock */
+    struct table record_owners; /* record_holdings.c */
     struct rpc_call map_call; /* the one map_get that may be under way */
     struct closes closes;
     bool map_asked;
@@ -183,6 +188,25 @@ void op_fail(struct weft_op *op, int error);
 void op_complete(struct weft_op *op, ssize_t result);
 /* Waits, releases, and returns the result with its text recorded. */
 ssize_t op_wait(struct weft_op *op);
+/* The same; when the thread handles a signal meanwhile, `give_up` is called (locked), which may
+ * complete the operation sooner. Not for handlers that want calls to be restarted (SA_RESTART). */
+ssize_t op_wait_signals(struct weft_op *op, void (*give_up)(struct weft_op *op));
+
+/* ---- op_signals.c: signals that come while a thread waits ------------------- */
+
+/* The thread's signals are held back meanwhile, but for those of faults. */
+struct op_signals {
+    sigset_t before;
+    int fd; /* readable when one is there */
+};
+
+/* Negative: there are no descriptors; the signals come as always. */
+int op_signals_begin(struct op_signals *signals);
+void op_signals_end(struct op_signals *signals);
+/* Lets those that are there run their handlers: whether one of these ends what the thread waits for. */
+bool op_signals_deliver(const struct op_signals *signals);
+
+/* ---- op.c, again -------------------------------------------------------------- */
 
 /* One call to one server, with its reply kept. */
 struct op_call {

@@ -3,9 +3,6 @@
  * Byte-range locks, which the file's first storage shard keeps (server/storage/shard_lock.c). A request
  * for one is answered "not yet" before its deadline, and asked again, until the lock is granted: so a
  * server that is gone is noticed as soon as with any other request, however long the wait.
- *
- * Requests for locks that wait take up the server's credit. Only some are under way at once, those beyond
- * stand in a line here; when there is one, each waits only shortly.
  */
 #include "client.h"
 
@@ -14,9 +11,9 @@
 #include <string.h>
 
 #include "err.h"
+#include "lock_turn.h"
 #include "ranges.h"
 
-#define LINE_WAIT_MS 50u
 /* Bytes of a request for a lock beside its ranges, and of each of these. */
 #define BODY_BYTES   192u
 #define RANGE_BYTES  16u
@@ -43,7 +40,7 @@ struct weft_lock {
     uint64_t id;   /* 0: covers nothing, so that there is nobody to be asked */
     uint32_t range_count;
     struct range *ranges;
-    struct list_link link; /* in session->locks_in_line */
+    struct lock_turn turn;
     struct shard_call call;
     uint32_t body_size;
     uint8_t *body;
@@ -85,20 +82,6 @@ static int lock_locate(struct weft_lock *lock)
     return 0;
 }
 
-static uint32_t asked_max(const weft_session_t *session)
-{
-    return session->conf->credit_requests > 1 ? session->conf->credit_requests / 2 : 1;
-}
-
-/* How long the server may keep a request. */
-static uint32_t wait_ms(const weft_session_t *session)
-{
-    /* Less than the quarter that makes shard_calls_look() ask for a newer map. */
-    uint32_t long_ms = session->conf->deadline_ms / 5 + 1;
-    bool line = session->locks_asked >= asked_max(session) / 2 || !list_empty(&session->locks_in_line);
-    return line && long_ms > LINE_WAIT_MS ? LINE_WAIT_MS : long_ms;
-}
-
 static ssize_t encode_lock(struct weft_lock *lock, uint32_t target)
 {
     struct wire_lock wire = {
@@ -107,7 +90,7 @@ static ssize_t encode_lock(struct weft_lock *lock, uint32_t target)
         .target = target,
         .id = lock->id,
         .exclusive = lock->exclusive,
-        .wait_ms = lock->once ? 0 : wait_ms(lock->session),
+        .wait_ms = lock->once ? 0 : lock_turn_wait_ms(lock->session),
     };
     /* The ranges are encoded at the end of the room, and copied to their place by the encoder. */
     uint8_t *at = lock->body + lock->body_size;
@@ -205,19 +188,14 @@ static void asked(struct weft_op *op)
 
 static void answered(struct shard_call *call, int status);
 
-/* Starts what waits in the line, as far as the credit goes. */
-static void line_pump(weft_session_t *session)
+static bool lock_begin(struct lock_turn *turn)
 {
-    struct list_link *first;
-    while (session->locks_asked < asked_max(session) && (first = list_pop(&session->locks_in_line))) {
-        struct weft_lock *lock = list_item(first, struct weft_lock, link);
-        int result = session->closing ? err_set(-ECANCELED, "the session was closed")
-                                      : lock_call_first(lock, answered);
-        if (result < 0)
-            lock_failed(lock, result);
-        else
-            session->locks_asked++;
-    }
+    struct weft_lock *lock = list_item(turn, struct weft_lock, turn);
+    int result = lock->session->closing ? err_set(-ECANCELED, "the session was closed")
+                                        : lock_call_first(lock, answered);
+    if (result < 0)
+        lock_failed(lock, result);
+    return result == 0;
 }
 
 static int judge(struct weft_lock *lock, int status)
@@ -242,7 +220,7 @@ static void answered(struct shard_call *call, int status)
             return;
         status = result;
     }
-    session->locks_asked--;
+    lock_turn_answered(session);
     int verdict = judge(lock, status);
     if (verdict < 0) {
         lock_failed(lock, verdict);
@@ -251,9 +229,9 @@ static void answered(struct shard_call *call, int status)
         op_complete(&lock->op, 0);
     } else {
         session_count(session, CLIENT_COUNT_lock_waits, 1);
-        list_push_back(&session->locks_in_line, &lock->link);
+        lock_turn_join(session, &lock->turn);
     }
-    line_pump(session);
+    lock_turn_pump(session);
 }
 
 static int lock_new(weft_file_t *file, const struct weft_extent *extents, size_t count, bool exclusive,
@@ -269,7 +247,8 @@ static int lock_new(weft_file_t *file, const struct weft_extent *extents, size_t
     lock->capability = file->capability;
     lock->layout = file->layout;
     lock->exclusive = exclusive;
-    list_link_init(&lock->link);
+    list_link_init(&lock->turn.link);
+    lock->turn.begin = lock_begin;
     lock->body_size = BODY_BYTES + lock->range_count * RANGE_BYTES;
     lock->body = malloc(lock->body_size + lock->range_count * RANGE_BYTES);
     lock->path = strdup(file->path);
@@ -313,8 +292,8 @@ static int lock_async(weft_file_t *file, const struct weft_extent *extents, size
     } else {
         lock->id = ++session->lock_id;
         session_count(session, CLIENT_COUNT_locks, 1);
-        list_push_back(&session->locks_in_line, &lock->link);
-        line_pump(session);
+        lock_turn_join(session, &lock->turn);
+        lock_turn_pump(session);
     }
     session_unlock(session);
     *out = lock;

@@ -13,6 +13,10 @@
 /* How long a leader goes on without anything happening before it sleeps. With programs and
  * servers on the same cores, yielding this long is faster than both spinning and sleeping at once. */
 #define YIELD_NS 50000u
+/* How often signals are looked for where nothing tells of them: turns of a leader that does not come to
+ * sleep, and the sleep of a thread behind another. */
+#define SIGNAL_TURNS   1024u
+#define SIGNAL_LOOK_MS 20
 
 /* ---- operations ------------------------------------------------------------ */
 
@@ -50,31 +54,40 @@ void op_complete(struct weft_op *op, ssize_t result)
 
 /* ---- waiting --------------------------------------------------------------- */
 
-/* Sleeps until the rpc has something to do, or for as long as `limit_ms` (-1: no limit); the
- * lock is free meanwhile. */
-static void leader_sleep(weft_session_t *session, int limit_ms)
+/* Sleeps until the rpc has something to do, or for as long as `limit_ms` (-1: no limit), or until `signal_fd`
+ * (-1: none) is readable, which is returned; the lock is free meanwhile. */
+static bool leader_sleep(weft_session_t *session, int limit_ms, int signal_fd)
 {
     int timeout_ms;
     int fd = rpc_sleep_begin(session->rpc, &timeout_ms);
     if (fd < 0)
-        return;
+        return false;
     if (limit_ms >= 0 && (timeout_ms < 0 || timeout_ms > limit_ms))
         timeout_ms = limit_ms;
     session->asleep = true;
     pthread_mutex_unlock(&session->lock);
-    struct pollfd readable = {.fd = fd, .events = POLLIN};
-    (void)poll(&readable, 1, timeout_ms);
+    struct pollfd readable[2] = {{.fd = fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
+    (void)poll(readable, 2, timeout_ms);
     session_lock(session);
     session->asleep = false;
     rpc_sleep_end(session->rpc);
+    return readable[1].revents != 0;
 }
 
-/* Drives the rpc until the operation is done. Between turns other threads get the lock. */
-static void lead(weft_session_t *session, const struct weft_op *op)
+static bool is_readable(int fd)
 {
-    uint64_t idle_since = 0;
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    return poll(&readable, 1, 0) > 0;
+}
+
+/* Drives the rpc until the operation is done, or a signal is there (`signal_fd`, or -1), which is returned.
+ * Between turns other threads get the lock. */
+static bool lead(weft_session_t *session, const struct weft_op *op, int signal_fd)
+{
+    uint64_t idle_since = 0, turns = 0;
+    bool has_signal = false;
     session->led = true;
-    while (!op->done) {
+    while (!op->done && !has_signal) {
         unsigned happened = rpc_progress(session->rpc);
         session_settle(session);
         if (op->done)
@@ -85,28 +98,63 @@ static void lead(weft_session_t *session, const struct weft_op *op)
             idle_since = rpc_now_ns();
         } else if (rpc_now_ns() - idle_since > YIELD_NS) {
             idle_since = 0;
-            leader_sleep(session, -1);
+            has_signal = leader_sleep(session, -1, signal_fd);
             continue;
         }
+        /* Others keep it from sleeping. */
+        if (signal_fd >= 0 && ++turns % SIGNAL_TURNS == 0 && is_readable(signal_fd))
+            has_signal = true;
         pthread_mutex_unlock(&session->lock);
         if (!happened || atomic_load_explicit(&session->contenders, memory_order_relaxed))
             sched_yield();
         session_lock(session);
     }
     session->led = false;
+    return has_signal;
 }
 
-static void follow(weft_session_t *session, struct weft_op *op)
+static void waiter_init(struct op_waiter *waiter)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&waiter->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static void deadline_in(struct timespec *deadline, int timeout_ms)
+{
+    clock_gettime(CLOCK_MONOTONIC, deadline);
+    deadline->tv_sec += timeout_ms / 1000;
+    deadline->tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (deadline->tv_nsec >= 1000000000L) {
+        deadline->tv_sec++;
+        deadline->tv_nsec -= 1000000000L;
+    }
+}
+
+/* As lead(), behind a thread that does it. Signals don't end this sleep: they are looked for. */
+static bool follow(weft_session_t *session, struct weft_op *op, int signal_fd)
 {
     struct op_waiter waiter;
-    pthread_cond_init(&waiter.wake, NULL);
+    struct timespec until;
+    bool has_signal = false;
+    waiter_init(&waiter);
     list_push_back(&session->followers, &waiter.link);
     op->waiter = &waiter;
-    while (!op->done && session->led)
-        pthread_cond_wait(&waiter.wake, &session->lock);
+    while (!op->done && session->led && !has_signal) {
+        if (signal_fd < 0) {
+            pthread_cond_wait(&waiter.wake, &session->lock);
+            continue;
+        }
+        deadline_in(&until, SIGNAL_LOOK_MS);
+        has_signal = pthread_cond_timedwait(&waiter.wake, &session->lock, &until) == ETIMEDOUT &&
+                     is_readable(signal_fd);
+    }
     op->waiter = NULL;
     list_remove(&waiter.link);
     pthread_cond_destroy(&waiter.wake);
+    return has_signal;
 }
 
 /* Whoever stops waiting sees to it that one of those who go on leads. */
@@ -117,19 +165,20 @@ static void hand_over(weft_session_t *session)
         pthread_cond_signal(&list_item(next, struct op_waiter, link)->wake);
 }
 
-ssize_t op_wait(struct weft_op *op)
+/* (locked) Until it is done, or a signal is there. */
+static bool wait_once(struct weft_op *op, int signal_fd)
 {
     weft_session_t *session = op->session;
-    session_lock(session);
-    while (!op->done) {
-        if (session->led)
-            follow(session, op);
-        else
-            lead(session, op);
-    }
+    bool has_signal = false;
+    while (!op->done && !has_signal)
+        has_signal = session->led ? follow(session, op, signal_fd) : lead(session, op, signal_fd);
     hand_over(session);
-    session_unlock(session);
+    return has_signal;
+}
 
+/* What was waited for. */
+static ssize_t take_result(struct weft_op *op)
+{
     ssize_t result = op->result;
     if (result < 0)
         err_set((int)result, "%s", op->text ? op->text : err_name((int)result));
@@ -138,6 +187,32 @@ ssize_t op_wait(struct weft_op *op)
     if (op->release)
         op->release(op);
     return result;
+}
+
+ssize_t op_wait(struct weft_op *op)
+{
+    session_lock(op->session);
+    (void)wait_once(op, -1);
+    session_unlock(op->session);
+    return take_result(op);
+}
+
+ssize_t op_wait_signals(struct weft_op *op, void (*give_up)(struct weft_op *op))
+{
+    struct op_signals signals;
+    if (op_signals_begin(&signals) < 0)
+        return op_wait(op);
+    session_lock(op->session);
+    while (wait_once(op, signals.fd)) {
+        session_unlock(op->session);
+        bool ends = op_signals_deliver(&signals);
+        session_lock(op->session);
+        if (ends && !op->done)
+            give_up(op);
+    }
+    session_unlock(op->session);
+    op_signals_end(&signals);
+    return take_result(op);
 }
 
 /* Never waits for the lock, and wakes nobody: whoever polls in a loop would otherwise keep the
@@ -178,27 +253,12 @@ ssize_t weft_wait(weft_op_t *op)
 
 /* ---- progress for others ----------------------------------------------------- */
 
-static void deadline_in(struct timespec *deadline, int timeout_ms)
-{
-    clock_gettime(CLOCK_MONOTONIC, deadline);
-    deadline->tv_sec += timeout_ms / 1000;
-    deadline->tv_nsec += timeout_ms % 1000 * 1000000L;
-    if (deadline->tv_nsec >= 1000000000L) {
-        deadline->tv_sec++;
-        deadline->tv_nsec -= 1000000000L;
-    }
-}
-
 /* Another thread leads: sleeps until that ends, or an operation does. */
 static void drive_behind(weft_session_t *session, uint64_t ended, int timeout_ms)
 {
     struct op_waiter waiter;
     struct timespec deadline;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&waiter.wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    waiter_init(&waiter);
     deadline_in(&deadline, timeout_ms);
     list_push_back(&session->followers, &waiter.link);
     session->driver = &waiter;
@@ -222,7 +282,7 @@ static void drive_once(weft_session_t *session, uint64_t ended, int timeout_ms)
         if (happened || session->ended != ended || slept)
             break;
         if (rpc_now_ns() - idle_since > YIELD_NS) {
-            leader_sleep(session, timeout_ms);
+            (void)leader_sleep(session, timeout_ms, -1);
             slept = true;
             continue;
         }

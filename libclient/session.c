@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "record.h"
 
 /* How often it is looked whether closed handles wait for a request that takes them along. */
 enum { CLOSES_LOOK_MS = 500 };
@@ -341,6 +342,7 @@ void weft_disconnect(weft_session_t *session)
     if (session->buffers)
         bufpool_close(session->buffers);
     rpc_close(session->rpc);
+    record_holdings_free(session);
     map_unref(session->map);
     conf_free(session->conf);
     munmap(session->process_mark, (size_t)sysconf(_SC_PAGESIZE));

@@ -357,7 +357,10 @@ static int ucx_connect(struct transport_worker *worker, const void *address, siz
         .err_mode = same_host ? UCP_ERR_HANDLING_MODE_NONE : UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {.cb = peer_failed, .arg = peer},
     };
+    sigset_t signals;
+    inbox_signals_hold(&signals);
     ucs_status_t status = ucp_ep_create(worker->inbox->worker, &params, &peer->ep);
+    inbox_signals_release(&signals);
     if (status != UCS_OK) {
         free(peer);
         return ucx_fail(status, "connecting an endpoint");
@@ -409,6 +412,7 @@ static void ucx_disconnect(struct transport_peer *peer)
 
 static int ucx_open(const struct transport_events *events, void *arg, struct transport_worker **out)
 {
+    sigset_t signals;
     struct transport_worker *worker = calloc(1, sizeof *worker);
     ucp_config_t *config = NULL;
     int error;
@@ -435,7 +439,9 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
         .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
         .name = "weft",
     };
+    inbox_signals_hold(&signals);
     status = ucp_init(&params, config, &worker->context);
+    inbox_signals_release(&signals);
     ucp_config_release(config);
     if (status != UCS_OK) {
         error = ucx_fail(status, "starting");

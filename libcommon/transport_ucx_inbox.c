@@ -45,7 +45,11 @@ static ucs_status_t worker_create(ucp_context_h context, ucp_worker_h *worker)
         .thread_mode = UCS_THREAD_MODE_SERIALIZED,
         .flags = UCP_WORKER_FLAG_IGNORE_REQUEST_LEAK,
     };
-    return ucp_worker_create(context, &params, worker);
+    sigset_t before;
+    inbox_signals_hold(&before);
+    ucs_status_t status = ucp_worker_create(context, &params, worker);
+    inbox_signals_release(&before);
+    return status;
 }
 
 static ucs_status_t handler_set(ucp_worker_h worker, unsigned id, ucp_am_recv_callback_t came, void *arg)

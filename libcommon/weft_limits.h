@@ -35,6 +35,7 @@
 #define LIMITS_LOCK_RANGES_MAX 1024u             /* of one lock */
 #define LIMITS_REMOVES_MAX 32u                   /* files of one object_remove, which fits the header */
 #define LIMITS_CLOSES_MAX 32u                    /* that one request brings: it still fits the header */
+#define LIMITS_LOCK_BLOCKERS_MAX 64u             /* that one answer names */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u

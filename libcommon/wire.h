@@ -34,6 +34,12 @@ enum { WIRE_OPEN_READ = 1, WIRE_OPEN_WRITE = 2, WIRE_OPEN_CREATE = 4, WIRE_OPEN_
 enum { WIRE_SETATTR_MODE = 1, WIRE_SETATTR_UID = 2, WIRE_SETATTR_GID = 4, WIRE_SETATTR_ATIME = 8,
        WIRE_SETATTR_MTIME = 16, WIRE_SETATTR_NOW = 32 /* the times set are the server's now */ };
 
+enum { WIRE_LOCK_NONE = 0, WIRE_LOCK_SHARED = 1, WIRE_LOCK_EXCLUSIVE = 2 };
+enum { WIRE_RECORD_DETECT = 1 /* the owner's waits count for circles */,
+       WIRE_RECORD_PASS = 2 /* others that wait don't matter */,
+       WIRE_RECORD_BLOCKERS = 4 /* when it is not granted, say who is in the way */ };
+enum { WIRE_WAIT_GOES_ON = 0, WIRE_WAIT_DEADLOCK = 1, WIRE_WAIT_PASS = 2 };
+
 #define WIRE_MAC_BYTES 16u
 
 struct wire_mac {

@@ -49,6 +49,7 @@
     X(18, hints_set)                                                                                   \
     X(19, hints_get)                                                                                   \
     X(20, mknod)                                                                                       \
+    X(21, lock_wait)                                                                                   \
     X(30, map_get)                                                                                     \
     X(31, server_register)                                                                             \
     X(32, heartbeat)                                                                                   \
@@ -61,7 +62,10 @@
     X(55, object_remove)                                                                               \
     X(56, lock)                                                                                        \
     X(57, unlock)                                                                                      \
-    X(58, write_gather)
+    X(58, write_gather)                                                                                \
+    X(59, record)                                                                                      \
+    X(60, record_test)                                                                                 \
+    X(61, record_cancel)
 
 /* ---- envelope: in front of every message on the transport -------------- */
 
@@ -189,6 +193,16 @@
     X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */
 
 #define WIRE_FIELDS_close(X) X(list, closes, LIMITS_CLOSES_MAX)
+
+/* A wait for a record that lasts, and for whom. */
+#define WIRE_FIELDS_lock_wait(X)                                                                       \
+    X(u64, owner, U64)                                                                                 \
+    X(u64, id, U64)            /* of the record that he waits for */                                   \
+    X(u64, token, U64)         /* of the latest answer, had before the blockers were asked for; 0: none */ \
+    X(list, blockers, LIMITS_LOCK_BLOCKERS_MAX) /* lock_blocker */
+#define WIRE_FIELDS_lock_wait_reply(X)                                                                 \
+    X(u64, token, U64)                                                                                 \
+    X(u8, verdict, 2)          /* WIRE_WAIT_* */
 
 #define WIRE_FIELDS_mkdir(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 07777)
 #define WIRE_FIELDS_mknod(X)                                                                           \
@@ -366,6 +380,55 @@
 
 #define WIRE_FIELDS_unlock(X) X(u64, id, U64) /* held, or asked for */
 
+/* What an owner locks of a file: takes the place of what he has there. */
+#define WIRE_FIELDS_record(X)                                                                          \
+    X(capability, capability, 0)                                                                       \
+    X(u64, map_version, U64)                                                                           \
+    X(u32, target, U32)        /* the one that holds chunk 0 */                                        \
+    X(u64, id, INT64_MAX)      /* as of lock, from the same numbers */                                 \
+    X(u64, owner, U64)         /* the client's number for him */                                       \
+    X(u32, pid, U32)           /* told to others */                                                    \
+    X(u8, type, 2)             /* WIRE_LOCK_* */                                                       \
+    X(u8, flags, 7)            /* WIRE_RECORD_* */                                                     \
+    X(u32, wait_ms, U32)       /* as of lock */                                                        \
+    X(u64, start, INT64_MAX)                                                                           \
+    X(u64, end, INT64_MAX)                                                                             \
+    X(u64, epoch, U64)         /* the owner has something here since this one; 0: nothing. -EOWNERDEAD: */ \
+                               /* it is another one by now, what he had is lost */
+#define WIRE_FIELDS_record_reply(X)                                                                    \
+    X(u8, granted, 1)          /* 0: not yet; ask again */                                             \
+    X(u8, holds, 1)            /* granted: the owner has something of the file */                      \
+    X(u64, epoch, U64)                                                                                 \
+    X(list, blockers, LIMITS_LOCK_BLOCKERS_MAX) /* lock_blocker */
+
+/* Whom somebody waits for. */
+#define WIRE_FIELDS_lock_blocker(X)                                                                    \
+    X(mac, client, 0)                                                                                  \
+    X(u64, owner, U64)                                                                                 \
+    X(u64, serial, U64)        /* the same as long as what he has there only shrinks */                \
+    X(u8, direct, 1)           /* 0: it is others in the line that wait for him */
+
+#define WIRE_FIELDS_record_test(X)                                                                     \
+    X(capability, capability, 0)                                                                       \
+    X(u64, map_version, U64)                                                                           \
+    X(u32, target, U32)                                                                                \
+    X(u64, owner, U64)                                                                                 \
+    X(u8, type, 2)                                                                                     \
+    X(u64, start, INT64_MAX)                                                                           \
+    X(u64, end, INT64_MAX)
+#define WIRE_FIELDS_record_test_reply(X)                                                               \
+    X(u8, type, 2)             /* WIRE_LOCK_NONE: nothing is in the way */                             \
+    X(u64, start, INT64_MAX)                                                                           \
+    X(u64, end, INT64_MAX)                                                                             \
+    X(mac, client, 0)                                                                                  \
+    X(u64, owner, U64)         /* 0, as client and pid: a lock as such */                              \
+    X(u32, pid, U32)
+
+#define WIRE_FIELDS_record_cancel(X) X(u64, id, INT64_MAX)
+#define WIRE_FIELDS_record_cancel_reply(X)                                                             \
+    X(u8, granted, 1)          /* it had been, and stays so */                                         \
+    X(u64, epoch, U64)
+
 /* ---- an open file on its way to another process --------------------------- */
 
 #define WIRE_FIELDS_handle_blob(X)                                                                     \
@@ -450,6 +513,15 @@
     M(lock)                                                                                            \
     M(lock_reply)                                                                                      \
     M(unlock)                                                                                          \
+    M(record)                                                                                          \
+    M(record_reply)                                                                                    \
+    M(lock_blocker)                                                                                    \
+    M(record_test)                                                                                     \
+    M(record_test_reply)                                                                               \
+    M(record_cancel)                                                                                   \
+    M(record_cancel_reply)                                                                             \
+    M(lock_wait)                                                                                       \
+    M(lock_wait_reply)                                                                                 \
     M(handle_blob)
 
 #endif

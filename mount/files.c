@@ -27,6 +27,7 @@ int file_new(struct mount *mount, weft_file_t *weft, struct file **out)
         free(file);
         return error;
     }
+    pthread_mutex_init(&file->owners.mutex, NULL);
     *out = file;
     return 0;
 }
@@ -64,6 +65,8 @@ int file_drop(struct file *file)
         return 0;
     int error = weft_file_close(file->weft);
     nodes_detach(nodes, file->ino, &file->open);
+    pthread_mutex_destroy(&file->owners.mutex);
+    free(file->owners.items);
     free(file);
     return error;
 }
@@ -120,7 +123,6 @@ static int begin(struct mount *mount, weft_file_t *weft, struct fuse_file_info *
         (void)weft_file_close(weft);
         return error;
     }
-    file->writable = (info->flags & O_ACCMODE) != O_RDONLY;
     info->fh = (uint64_t)(uintptr_t)file;
     error = choose_caching(mount, file, info);
     if (error)
@@ -204,7 +206,6 @@ void files_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *info)
 {
     struct file *file = file_of(info);
     (void)node;
-    if (info->flock_release)
-        locks_end_flock(file, info->lock_owner);
+    locks_end_file(file);
     answer(req, "release", file_drop(file));
 }

@@ -59,7 +59,7 @@ struct mount {
     uint64_t root;    /* the mounted directory's number */
     double timeout_s; /* how long the kernel may keep names and attributes */
     struct nodes nodes;
-    struct locks *locks;
+    struct lock_line *lock_line;
 };
 
 static inline struct mount *mount_of(fuse_req_t req)
@@ -131,14 +131,21 @@ void attrs_setattr(fuse_req_t req, fuse_ino_t node, struct stat *wanted, int wha
 void attrs_access(fuse_req_t req, fuse_ino_t node, int mask);
 void attrs_statfs(fuse_req_t req, fuse_ino_t node);
 
+/* Who locked something through an open file. */
+struct file_owners {
+    pthread_mutex_t mutex;
+    uint64_t *items;
+    size_t count;
+};
+
 /* An open file, counted: by the kernel's handle, by locks, and by whoever borrowed it. */
 struct file {
     weft_file_t *weft;
     struct mount *mount;
     uint64_t ino;
     struct list_link open; /* in the node */
-    bool writable;
     unsigned users; /* under the table's lock */
+    struct file_owners owners;
 };
 
 static inline struct file *file_of(const struct fuse_file_info *info)

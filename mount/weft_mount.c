@@ -216,7 +216,7 @@ static int run(struct mount *mount)
         return status;
     nodes_init(&mount->nodes);
     mount->timeout_s = mount->options.cache ? CACHE_TIMEOUT_S : 0;
-    status = locks_new(&mount->locks) ? failed("out of memory") : 0;
+    status = lock_line_new(mount->session, &mount->lock_line) ? failed("out of memory") : 0;
     if (!status && fuse_set_signal_handlers(session) != 0)
         status = failed("signals can't be handled");
     if (!status)
@@ -224,8 +224,8 @@ static int run(struct mount *mount)
     if (!status)
         status = serve(mount, session);
     fuse_remove_signal_handlers(session);
+    lock_line_free(mount->lock_line);
     fuse_session_destroy(session);
-    locks_free(mount->locks);
     return status;
 }
 

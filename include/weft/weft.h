@@ -436,6 +436,56 @@ int weft_file_unlock(weft_lock_t *lock);
 int weft_file_unlock_async(weft_lock_t *lock, weft_op_t **op);
 
 /*
+ * Locks that have owners, as fcntl(2) has them. An owner is a number of the caller's choice, one for each
+ * process or open file or whatever owns; those of different sessions are never the same. What an owner sets
+ * takes the place of what he had in that extent, in one step: his locks are split, joined, made exclusive
+ * or shared by that, and what he had stays his until the new one is granted. They stand in one line with
+ * those of weft_file_lock(), and conflict with them as with those of other owners.
+ *  - They are the owner's on one file until he sets WEFT_LOCK_NONE there, or weft_file_lock_drop(), or
+ *    the session ends; which file handle was used does not matter, and it may be closed meanwhile. The
+ *    handle may be open for whatever: what that allows to lock is for the caller to say.
+ *  - First come, first served, but an owner passes those that wait for himself.
+ *  - They end with the client's connection to the storage server that keeps them, and with its restart. The
+ *    owner's next call about that file fails then, once, with -ENOLCK, and he has nothing of it any more.
+ *    -ENOLCK is also said when one client has some thousands of them there already.
+ */
+enum weft_lock_type { WEFT_LOCK_NONE, WEFT_LOCK_SHARED, WEFT_LOCK_EXCLUSIVE };
+
+struct weft_record {
+    uint64_t owner;
+    struct weft_extent extent; /* not empty; what lies beyond the largest file offset is left out */
+    enum weft_lock_type type;
+    uint32_t pid; /* told to others by weft_file_lock_test(), and used for nothing else */
+};
+
+#define WEFT_LOCK_WAIT 1u    /* until it is granted; otherwise it is -EAGAIN when it is not granted at once */
+/* The owner's waits are looked at for deadlocks: -EDEADLK, when an owner would wait, by whatever others, for
+ * himself. Among locks that one storage shard keeps it is said at once, otherwise some seconds later. For
+ * owners that do nothing else while they wait: where one thread waits while another one could give back a
+ * lock of the same owner, it is said all the same. Waits for locks without an owner are not seen. */
+#define WEFT_LOCK_DETECT 2u
+/* A signal ends the wait, -EINTR, when its handler was set without SA_RESTART. The handlers of all
+ * signals but those of faults are run by this call itself, at a moment of its choice. Not for the
+ * asynchronous form. */
+#define WEFT_LOCK_SIGNALS 4u
+
+/* weft_file_lock_set(): sets what `record` says. A failure changes nothing. One request, and more for a
+ * wait; none, when there is nothing to be given back. */
+int weft_file_lock_set(weft_file_t *file, const struct weft_record *record, unsigned flags);
+/* weft_file_lock_set_async(): what weft_wait() returns is what the call above would. The record is copied. */
+int weft_file_lock_set_async(weft_file_t *file, const struct weft_record *record, unsigned flags,
+                             weft_op_t **op);
+/* weft_lock_cancel(): the operation, of the call above, ends soon: with -EINTR, or with 0 when it has
+ * been granted in the meantime. It must still be given to weft_wait(), and not have been before. */
+void weft_lock_cancel(weft_op_t *op);
+/* weft_file_lock_test(): 1, and in *found, when somebody else's lock is in the way of this one, the one of
+ * the lowest offset: its extent, type and pid, and the owner's number in its own session. A
+ * lock without an owner has 0 there. 0 when nothing is. One request. */
+int weft_file_lock_test(weft_file_t *file, const struct weft_record *record, struct weft_record *found);
+/* weft_file_lock_drop(): all that the owner has of the file. One request, or none when that is nothing. */
+int weft_file_lock_drop(weft_file_t *file, uint64_t owner);
+
+/*
  * weft_file_pointer_add(), weft_file_pointer_set(): the shared pointer of an opening: a number
  * that the metadata server keeps with it, for the process that opened the file and for all that
  * imported it. It is 0 when the file is opened, and gone when it is closed. One metadata

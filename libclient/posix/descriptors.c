@@ -104,7 +104,7 @@ static bool may_replace(int from, int fd)
     }
     struct px_desc *desc = px_desc_get(fd);
     if (desc && px_table_has(from))
-        px_locks_closed(desc->ino);
+        px_locks_closed(desc);
     px_desc_put(desc);
     if (fd >= 0 && fd <= 2 && px_table_has(fd))
         px_streams_leave(fd);

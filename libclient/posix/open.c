@@ -62,7 +62,7 @@ int px_open_descriptor(struct px_desc *desc, bool closes_on_exec)
 void px_desc_end(struct px_desc *desc)
 {
     weft_file_t *file = desc->file;
-    px_locks_end_whole(desc);
+    px_locks_end_desc(desc);
     if (file && px_session)
         PX_CALL(file_close, file);
     free(desc->path);
@@ -188,9 +188,8 @@ int px_open(const struct px_place *place, int flags, mode_t mode)
 int px_close(int fd)
 {
     struct px_desc *desc = px_desc_get(fd);
-    uint64_t ino = desc && desc->kind == PX_FILE ? desc->ino : 0;
-    if (ino)
-        px_locks_closed(ino);
+    if (desc)
+        px_locks_closed(desc);
     px_table_set(fd, NULL);
     px_desc_put(desc);
     if (fd <= 2)

@@ -79,8 +79,7 @@ static void forget_file(int fd, struct px_desc *desc, void *arg)
     if (!desc)
         return;
     desc->file = NULL;
-    desc->whole = NULL;
-    desc->whole_file = NULL;
+    desc->owner = 0;
     pthread_mutex_init(&desc->lock, NULL);
 }
 

@@ -118,8 +118,9 @@ void px_umask_init(void);
 
 /* Byte ranges are locked for the process, and end when it closes any descriptor of the file. */
 int px_locks_fcntl(struct px_desc *desc, int fd, int command, struct flock *lock);
-void px_locks_closed(uint64_t ino);
-void px_locks_end_whole(struct px_desc *desc);
+void px_locks_closed(struct px_desc *desc);
+/* Those of the description itself. */
+void px_locks_end_desc(struct px_desc *desc);
 void px_locks_forget(void);
 void px_locks_end_all(void);
 

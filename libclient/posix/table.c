@@ -105,8 +105,7 @@ struct px_desc *px_desc_new(void)
     desc->file = NULL;
     desc->blob = NULL;
     desc->blob_length = 0;
-    desc->whole = NULL;
-    desc->whole_file = NULL;
+    desc->owner = 0;
     atomic_store(&desc->fds, 0);
     atomic_store(&desc->count, 1);
     return desc;

@@ -43,8 +43,7 @@ struct px_desc {
     _Atomic(weft_file_t *) file; /* of PX_FILE; NULL: to be opened again when needed */
     void *blob;                  /* of weft_file_export(), of the process that gave it to us */
     size_t blob_length;
-    weft_lock_t *whole; /* flock() */
-    weft_file_t *whole_file;
+    uint64_t owner;              /* of the description's locks; 0: there are none yet */
     struct px_desc *next; /* in the list of free ones */
 };
 

@@ -25,6 +25,7 @@ DECODER(hints_set)
 DECODER(hints_get)
 DECODER(access)
 DECODER(pointer)
+DECODER(lock_wait)
 DECODER(server_register)
 DECODER(heartbeat)
 
@@ -70,6 +71,7 @@ static const struct operation operations[] = {
     LOOKING(readlink),
     LOOKING(readdir),
     LOOKING(hints_get),
+    LOOKING(lock_wait),
     CHANGING(mkdir),
     CHANGING(mknod),
     CHANGING(rmdir),

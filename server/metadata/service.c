@@ -10,6 +10,9 @@
 
 enum { TICK_MS_MAX = 1000 };
 
+/* A wait for a lock that was not told again for so long is over. Clients tell every few seconds. */
+#define WAIT_AGE_NS UINT64_C(60000000000)
+
 static const struct map *present_map(void *arg)
 {
     const struct service *service = arg;
@@ -74,6 +77,8 @@ int service_open(const struct service_config *config, struct service **out)
     service->scratch = malloc(LIMITS_BODY_MAX);
     int error =
         service->scratch ? load_committed(service) : err_set(-ENOMEM, "no memory for the metadata service");
+    if (!error)
+        error = waits_new((uint64_t)config->realtime_ns(config->clock_arg), &service->waits);
     if (error) {
         opens_free(service->opens);
         members_free(service->members);
@@ -96,6 +101,7 @@ void service_close(struct service *service)
     while (service_turn(service))
         ;
     settle_end(&service->settle);
+    waits_free(service->waits);
     opens_free(service->opens);
     members_free(service->members);
     free(service->scratch);
@@ -126,7 +132,10 @@ int service_timeout_ms(const struct service *service)
 
 void service_tick(struct service *service)
 {
-    leases_tick(service, service_now(service));
+    uint64_t now_ns = service_now(service);
+    leases_tick(service, now_ns);
+    if (now_ns > WAIT_AGE_NS)
+        waits_expire(service->waits, now_ns - WAIT_AGE_NS);
 }
 
 bool service_busy(const struct service *service)

@@ -12,6 +12,7 @@
 #include "service.h"
 #include "settle.h"
 #include "turn.h"
+#include "waits.h"
 
 struct service {
     struct service_config config;
@@ -22,6 +23,7 @@ struct service {
     struct agent agent;
     struct settle settle;
     struct removals removals;
+    struct waits *waits;  /* for locks, as told by clients */
     uint64_t started_ns;
     struct list parked;   /* struct request: waiting for the storage servers */
     uint8_t *scratch;     /* LIMITS_BODY_MAX bytes for encoding an answer */
@@ -69,6 +71,7 @@ struct request {
         struct wire_hints_get hints_get;
         struct wire_access access;
         struct wire_pointer pointer;
+        struct wire_lock_wait lock_wait;
         struct wire_server_register server_register;
         struct wire_heartbeat heartbeat;
     } body;
@@ -119,7 +122,9 @@ void request_attr(const struct ns *ns, const struct inode *inode, struct wire_at
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability);
 
-/* ---- request_names.c, _files.c, _close.c, _pointer.c, _cluster.c: the operations ------- */
+/* ---- request_names.c, _files.c, _close.c, _pointer.c, _cluster.c, _wait.c: the operations ------- */
+
+int request_lock_wait(struct request *request, struct ns *ns);
 
 int request_stat(struct request *request, struct ns *ns);
 int request_access(struct request *request, struct ns *ns);

@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lock_table.h"
+#include "lock_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "err.h"
-
-/* The locks of one file. It is there as long as they are. */
-struct lock_file {
-    struct table_link by_ino;
-    struct list locks;
-};
-
-struct lock_table {
-    struct table files; /* by ino */
-    struct table names; /* by hash */
-    void (*granted)(void *arg, struct lock *lock);
-    void *arg;
-};
 
 /* ---- comparing ---------------------------------------------------------- */
 
@@ -73,17 +61,14 @@ static bool overlap(const struct lock *a, const struct lock *b)
     }
 }
 
-static bool conflict(const struct lock *a, const struct lock *b)
+bool lock_conflict(const struct lock *a, const struct lock *b)
 {
+    if (a->record && b->record && a->record->holder == b->record->holder)
+        return false;
     return (a->exclusive || b->exclusive) && overlap(a, b);
 }
 
 /* ---- the line ----------------------------------------------------------- */
-
-static struct lock *lock_of(struct list_link *in_file)
-{
-    return list_item(in_file, struct lock, in_file);
-}
 
 /*
  * Looks for one that the lock has to wait for, from `from` towards the oldest. Those behind
@@ -94,17 +79,44 @@ static void settle(struct lock *lock, struct list_link *from)
 {
     for (struct list_link *at = from; at != &lock->file->locks.head; at = at->previous) {
         struct lock *other = lock_of(at);
-        if (conflict(lock, other)) {
-            list_push_back(&other->blocked, &lock->in_blocker);
-            return;
-        }
+        if (!lock_conflict(lock, other) || (lock->record && lock_record_passes(lock, other)))
+            continue;
+        list_push_back(&other->blocked, &lock->in_blocker);
+        return;
     }
     lock->held = true;
 }
 
+void lock_settle(struct lock *lock)
+{
+    settle(lock, lock->file->locks.head.previous);
+}
+
+void lock_unsettle(struct lock_table *table, struct lock *lock)
+{
+    struct list_link *at;
+    while ((at = list_pop(&lock->blocked)))
+        list_push_back(&table->unsettled, at);
+}
+
+/* Records change what they cover, and their place: with them each look begins at the lock's own place. */
+void lock_settle_all(struct lock_table *table, struct list_link *from)
+{
+    struct list_link *at;
+    while ((at = list_pop(&table->unsettled))) {
+        struct lock *lock = list_item(at, struct lock, in_blocker);
+        settle(lock, lock->file->record_count || !from ? lock->in_file.previous : from);
+        if (!lock->held)
+            continue;
+        table->granted(table->arg, lock);
+        if (lock->record)
+            lock_record_take(table, lock);
+    }
+}
+
 /* ---- names -------------------------------------------------------------- */
 
-static uint64_t name_key(const struct lock_name *name)
+uint64_t lock_name_key(const struct lock_name *name)
 {
     uint64_t words[2];
     memcpy(words, name->client, sizeof words);
@@ -113,7 +125,7 @@ static uint64_t name_key(const struct lock_name *name)
 
 struct lock *lock_table_find(const struct lock_table *table, const struct lock_name *name)
 {
-    uint64_t key = name_key(name);
+    uint64_t key = lock_name_key(name);
     for (struct table_link *link = table_find(&table->names, key); link; link = link->next) {
         struct lock *lock = table_item(link, struct lock, by_name);
         if (link->key == key && lock->name.id == name->id &&
@@ -132,6 +144,8 @@ int lock_table_new(void (*granted)(void *arg, struct lock *lock), void *arg, str
         return err_set(-ENOMEM, "no memory for the table of locks");
     table->granted = granted;
     table->arg = arg;
+    table->serial = (uint64_t)time(NULL) << 32;
+    list_init(&table->unsettled);
     *out = table;
     return 0;
 }
@@ -146,10 +160,11 @@ void lock_table_free(struct lock_table *table)
             struct list_link *at;
             next = link->next;
             while ((at = list_pop(&file->locks)))
-                free(lock_of(at));
+                lock_free(lock_of(at));
             free(file);
         }
     }
+    lock_clients_free(table);
     free(table->files.slots);
     free(table->names.slots);
     free(table);
@@ -161,7 +176,7 @@ void lock_owner_init(struct lock_owner *owner)
     list_init(&owner->locks);
 }
 
-static struct lock_file *file_get(struct lock_table *table, uint64_t ino)
+struct lock_file *lock_file_get(struct lock_table *table, uint64_t ino)
 {
     struct table_link *link = table_find(&table->files, ino);
     if (link)
@@ -175,7 +190,7 @@ static struct lock_file *file_get(struct lock_table *table, uint64_t ino)
     return file;
 }
 
-static void file_drop_unused(struct lock_table *table, struct lock_file *file)
+void lock_file_drop_unused(struct lock_table *table, struct lock_file *file)
 {
     if (!list_empty(&file->locks))
         return;
@@ -225,7 +240,7 @@ int lock_table_add(struct lock_table *table, struct lock_owner *owner, const str
     if (error)
         return error;
     struct lock *lock = malloc(sizeof *lock + range_count * sizeof *ranges);
-    struct lock_file *file = lock ? file_get(table, ino) : NULL;
+    struct lock_file *file = lock ? lock_file_get(table, ino) : NULL;
     if (!file)
         goto free_lock;
     *lock = (struct lock){
@@ -233,16 +248,16 @@ int lock_table_add(struct lock_table *table, struct lock_owner *owner, const str
     memcpy(lock->ranges, ranges, range_count * sizeof *ranges);
     list_init(&lock->blocked);
     list_link_init(&lock->in_blocker);
-    if (table_add(&table->names, &lock->by_name, name_key(name)))
+    if (table_add(&table->names, &lock->by_name, lock_name_key(name)))
         goto drop_file;
-    settle(lock, file->locks.head.previous);
+    lock_settle(lock);
     list_push_back(&file->locks, &lock->in_file);
     owner_take(owner, lock);
     *out = lock;
     return 0;
 
 drop_file:
-    file_drop_unused(table, file);
+    lock_file_drop_unused(table, file);
 free_lock:
     free(lock);
     return err_set(-ENOMEM, "no memory for a lock");
@@ -256,24 +271,22 @@ void lock_table_move(struct lock *lock, struct lock_owner *owner)
 
 void lock_table_remove(struct lock_table *table, struct lock *lock)
 {
-    struct list_link *before = lock->in_file.previous, *at;
-    struct list granted;
-    list_init(&granted);
+    struct list_link *before = lock->in_file.previous;
+    struct lock_file *file = lock->file;
+    bool is_record = lock->record != NULL;
     list_remove(&lock->in_file);
     list_remove(&lock->in_blocker);
-    table_remove(&table->names, &lock->by_name);
-    owner_leave(lock);
+    if (lock->name.id)
+        table_remove(&table->names, &lock->by_name);
+    if (lock->record)
+        lock_record_leave(table, lock);
+    else
+        owner_leave(lock);
     /* What waited for this one looks on from its place. */
-    while ((at = list_pop(&lock->blocked))) {
-        struct lock *waiting = list_item(at, struct lock, in_blocker);
-        settle(waiting, before);
-        if (waiting->held)
-            list_push_back(&granted, at);
-    }
-    while ((at = list_pop(&granted)))
-        table->granted(table->arg, list_item(at, struct lock, in_blocker));
-    file_drop_unused(table, lock->file);
-    free(lock);
+    lock_unsettle(table, lock);
+    lock_free(lock);
+    lock_settle_all(table, is_record ? NULL : before);
+    lock_file_drop_unused(table, file);
 }
 
 uint32_t lock_table_remove_owner(struct lock_table *table, struct lock_owner *owner)

@@ -152,7 +152,7 @@ struct shard_io {
     uint64_t size;            /* object_truncate */
     struct wire_list removes; /* object_remove */
     uint32_t removes_failed;  /* likewise: a bit for each */
-    uint32_t lock_target;     /* lock */
+    uint32_t lock_target;     /* lock, record */
     bool grow_only;
     bool tell;                /* write: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
@@ -229,6 +229,11 @@ int shard_locks_open(struct shard *shard);
 void shard_locks_close(struct shard *shard);
 void shard_lock(struct shard_io *io);
 void shard_unlock(struct shard_io *io);
+/* shard_record.c */
+void shard_record(struct shard_io *io);
+void shard_record_test(struct shard_io *io);
+void shard_record_cancel(struct shard_io *io);
+/* shard_lock.c */
 /* The client has lost what it held. */
 void shard_locks_peer_down(struct shard *shard, struct rpc_peer *peer);
 /* When shard_locks_tick() has something to do; -1: not before something else happens. */

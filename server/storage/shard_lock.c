@@ -14,7 +14,7 @@
 
 #include "err.h"
 #include "log.h"
-#include "shard.h"
+#include "shard_lock.h"
 
 /* So many unlocks are remembered, at most: a power of two. */
 enum { ENDINGS = 4096 };
@@ -25,22 +25,6 @@ enum { REPLY_BYTES = 8 };
 struct ending {
     struct lock_name name;
     int status;
-};
-
-/* A request that waits for its lock; the lock's `arg`. */
-struct waiting {
-    struct list_link link;
-    struct rpc_request *request;
-    struct lock *lock;
-    uint64_t due_ns;
-};
-
-struct shard_locks {
-    struct shard *shard;
-    struct lock_table *table;
-    struct list waiting;
-    uint64_t due_ns;        /* no request that waits is due before */
-    struct ending *endings; /* made with the first unlock */
 };
 
 /* ---- answers ------------------------------------------------------------ */
@@ -63,11 +47,16 @@ static void waiting_end(struct waiting *waiting)
     free(waiting);
 }
 
-static void waiting_answer(struct waiting *waiting, bool granted)
+void shard_lock_waiting_answer(struct waiting *waiting, bool granted)
 {
     struct rpc_request *request = waiting->request;
+    const struct lock *lock = waiting->lock;
+    bool tells = waiting->tells && !granted;
     waiting_end(waiting);
-    answer(request, granted);
+    if (lock->record)
+        shard_record_answer(request, lock, granted, tells);
+    else
+        answer(request, granted);
 }
 
 /* Called by the table. */
@@ -76,7 +65,7 @@ static void granted(void *arg, struct lock *lock)
     struct shard_locks *locks = arg;
     shard_counter_add(locks->shard, SHARD_LOCKS_GRANTED, 1);
     if (lock->arg)
-        waiting_answer(lock->arg, true);
+        shard_lock_waiting_answer(lock->arg, true);
 }
 
 /* ---- opening and closing ------------------------------------------------ */
@@ -129,24 +118,30 @@ static struct lock_owner *owner_of(struct rpc_peer *peer)
     return owner;
 }
 
-void shard_locks_peer_down(struct shard *shard, struct rpc_peer *peer)
+static uint32_t owner_end(struct shard *shard, struct lock_owner *owner)
 {
-    struct lock_owner *owner = rpc_peer_arg(peer);
-    if (!owner)
-        return;
     list_each(&owner->locks, at, after)
     {
         struct waiting *waiting = list_item(at, struct lock, in_owner)->arg;
         if (waiting)
-            waiting_answer(waiting, false); /* to nobody, but it has to end */
+            shard_lock_waiting_answer(waiting, false); /* to nobody, but it has to end */
     }
     uint32_t held = lock_table_remove_owner(shard->locks->table, owner);
-    if (held)
-        log_info("shard %" PRIu32 ": %s is gone; locks that it held: %" PRIu32,
-                 shard->index, rpc_peer_identity(peer)->name, held);
-    shard_counter_add(shard, SHARD_LOCKS_LOST, held);
-    rpc_peer_arg_set(peer, NULL);
     free(owner);
+    return held;
+}
+
+void shard_locks_peer_down(struct shard *shard, struct rpc_peer *peer)
+{
+    struct lock_owner *owner = rpc_peer_arg(peer);
+    uint32_t held = shard_records_peer_down(shard, peer);
+    if (owner)
+        held += owner_end(shard, owner);
+    rpc_peer_arg_set(peer, NULL);
+    if (held)
+        log_info("shard %" PRIu32 ": %s is gone; locks that it held: %" PRIu32, shard->index,
+                 rpc_peer_identity(peer)->name, held);
+    shard_counter_add(shard, SHARD_LOCKS_LOST, held);
 }
 
 /* ---- names -------------------------------------------------------------- */
@@ -232,12 +227,12 @@ static int lock_again(struct shard_io *io, const struct wire_lock *wire, struct 
     struct lock_owner *owner = owner_of(io->request->peer);
     if (!owner)
         return -ENOMEM;
-    if (lock->ino != wire->capability.ino || lock->exclusive != wire->exclusive)
+    if (lock->record || lock->ino != wire->capability.ino || lock->exclusive != wire->exclusive)
         return err_set(-EPROTO, "lock %" PRIu64 " was asked for before, and as another one", wire->id);
     if (lock->owner != owner)
         lock_table_move(lock, owner);
     if (lock->arg)
-        waiting_answer(lock->arg, false);
+        shard_lock_waiting_answer(lock->arg, false);
     return 0;
 }
 
@@ -259,16 +254,17 @@ static int find_or_make(struct shard_io *io, const struct wire_lock *wire, struc
     return lock_new(io, wire, &name, lock);
 }
 
-static int begin_waiting(struct shard_io *io, const struct wire_lock *wire, struct lock *lock)
+int shard_lock_wait(struct shard_io *io, uint32_t wait_ms, bool tells, struct lock *lock)
 {
     struct shard_locks *locks = io->shard->locks;
     uint32_t max_ms = io->shard->server->conf->deadline_ms / 2;
-    uint32_t wait_ms = wire->wait_ms < max_ms ? wire->wait_ms : max_ms;
+    wait_ms = wait_ms < max_ms ? wait_ms : max_ms;
     struct waiting *waiting = malloc(sizeof *waiting);
     if (!waiting)
         return err_set(-ENOMEM, "no memory for a request");
     *waiting = (struct waiting){.request = io->request,
                                 .lock = lock,
+                                .tells = tells,
                                 .due_ns = rpc_now_ns() + wait_ms * UINT64_C(1000000)};
     lock->arg = waiting;
     list_push_back(&locks->waiting, &waiting->link);
@@ -290,7 +286,7 @@ void shard_lock(struct shard_io *io)
     }
     bool held = lock->held;
     if (!held && wire.wait_ms)
-        error = begin_waiting(io, &wire, lock);
+        error = shard_lock_wait(io, wire.wait_ms, false, lock);
     else if (!held) /* at once or not at all: it is not kept in the line */
         lock_table_remove(io->shard->locks->table, lock);
     if (!held && wire.wait_ms && !error) {
@@ -309,9 +305,9 @@ static int end_lock(struct shard *shard, const struct lock_name *name)
     struct shard_locks *locks = shard->locks;
     struct lock *lock = lock_table_find(locks->table, name);
     int status = 0;
-    if (lock) {
+    if (lock && !lock->record) {
         if (lock->arg)
-            waiting_answer(lock->arg, false);
+            shard_lock_waiting_answer(lock->arg, false);
         if (lock->held)
             shard_counter_add(shard, SHARD_LOCKS_RELEASED, 1);
         lock_table_remove(locks->table, lock);
@@ -362,7 +358,7 @@ void shard_locks_tick(struct shard *shard)
     {
         struct waiting *waiting = list_item(link, struct waiting, link);
         if (waiting->due_ns <= now_ns)
-            waiting_answer(waiting, false);
+            shard_lock_waiting_answer(waiting, false);
         else if (waiting->due_ns < locks->due_ns)
             locks->due_ns = waiting->due_ns;
     }

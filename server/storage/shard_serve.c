@@ -159,6 +159,8 @@ static int decode(struct shard_io *io, uint32_t *access)
         struct wire_object_truncate truncate;
         struct wire_object_remove remove;
         struct wire_lock lock;
+        struct wire_record record;
+        struct wire_record_test test;
     } body;
     int error;
     *access = 0;
@@ -220,6 +222,18 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->lock_target = body.lock.target;
         *access = body.lock.exclusive ? WIRE_ACCESS_WRITE : 0;
         return error;
+    case WIRE_OP_record:
+        error = wire_decode_record(request->body, request->body_length, &body.record);
+        io->capability = body.record.capability;
+        io->map_version = body.record.map_version;
+        io->lock_target = body.record.target;
+        return error;
+    case WIRE_OP_record_test:
+        error = wire_decode_record_test(request->body, request->body_length, &body.test);
+        io->capability = body.test.capability;
+        io->map_version = body.test.map_version;
+        io->lock_target = body.test.target;
+        return error;
     }
     return err_set(-EOPNOTSUPP, "a storage server knows no such request");
 }
@@ -255,6 +269,12 @@ static int check_removes(struct shard_io *io)
     return verdict ? verdict : wire_read_all(&reader, "list of files");
 }
 
+static bool is_lock(const struct shard_io *io)
+{
+    unsigned operation = io->request->operation;
+    return operation == WIRE_OP_lock || operation == WIRE_OP_record || operation == WIRE_OP_record_test;
+}
+
 /* As shard_check_extents(). */
 static int check(struct shard_io *io)
 {
@@ -268,7 +288,7 @@ static int check(struct shard_io *io)
         verdict = check_file(io, access);
     if (!verdict && io->extents.count)
         verdict = shard_check_extents(io, SHARD_RUNS_FEW);
-    if (!verdict && io->request->operation == WIRE_OP_lock)
+    if (!verdict && is_lock(io))
         verdict = shard_check_first(io, io->lock_target);
     if (!verdict && io->chunks.count)
         verdict = shard_check_chunks(io);
@@ -291,6 +311,8 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         [WIRE_OP_object_truncate] = shard_object_truncate,
         [WIRE_OP_object_remove] = shard_object_remove,
         [WIRE_OP_lock] = shard_lock,
+        [WIRE_OP_record] = shard_record,
+        [WIRE_OP_record_test] = shard_record_test,
     };
     /* At the end new requests are left unanswered: the client asks again, and
      * the server that follows answers. */
@@ -309,6 +331,10 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
     /* It names a lock of the client's own, wherever that is: neither capability nor map matters. */
     if (request->operation == WIRE_OP_unlock) {
         shard_unlock(io);
+        return;
+    }
+    if (request->operation == WIRE_OP_record_cancel) {
+        shard_record_cancel(io);
         return;
     }
     int verdict = check(io);

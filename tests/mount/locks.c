@@ -88,6 +88,71 @@ static void ranges(const char *path)
     CHECK(set(two, F_UNLCK, 0, 0), 0);
 }
 
+/* Whose lock it is, a split in the middle, and an upgrade that nobody gets into. */
+static void parts(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 15, .l_len = 100};
+    CHECK(set(one, F_WRLCK, 0, 30), 0);
+    CHECK(set(one, F_UNLCK, 10, 10), 0);
+    CHECK(fcntl(two, F_GETLK, &lock) == 0 ? 0 : errno, 0);
+    if (lock.l_type != F_WRLCK || lock.l_start != 20 || lock.l_len != 10 || lock.l_pid != getpid())
+        CHECK(EINVAL, 0);
+    CHECK(set(two, F_WRLCK, 10, 10), 0);
+    CHECK(set(two, F_RDLCK, 9, 1), EAGAIN);
+    CHECK(set(one, F_RDLCK, 0, 10), 0);
+    CHECK(set(two, F_RDLCK, 9, 1), 0);
+    CHECK(set(one, F_WRLCK, 0, 9), 0);
+    CHECK(set(one, F_WRLCK, 0, 10), EAGAIN);
+    CHECK(set(two, F_RDLCK, 8, 1), EAGAIN);
+    CHECK(set(one, F_UNLCK, 0, 0), 0);
+    CHECK(set(two, F_UNLCK, 0, 0), 0);
+}
+
+/* Two processes on two mounts, each with a lock that the other one waits for: one is told. */
+static void deadlock(void)
+{
+    int pipes[2], status = 0;
+    char byte;
+    if (pipe(pipes) < 0)
+        CHECK(errno, 0);
+    CHECK(set(one, F_WRLCK, 0, 1), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        byte = (char)set(two, F_WRLCK, 1, 1);
+        if (write(pipes[1], &byte, 1) != 1)
+            _exit(9);
+        int result = set_by(two, F_SETLKW, F_WRLCK, 0, 1);
+        _exit(result == 0 ? 0 : result == EDEADLK ? 1 : 2);
+    }
+    CHECK(read(pipes[0], &byte, 1) == 1 ? byte : EINVAL, 0);
+    int result = set_by(one, F_SETLKW, F_WRLCK, 1, 1);
+    if (result)
+        CHECK(set(one, F_UNLCK, 0, 0), 0);
+    CHECK(waitpid(child, &status, 0) == child ? 0 : errno, 0);
+    if (!(result == 0 && status == 1 << 8) && !(result == EDEADLK && status == 0)) {
+        fprintf(stderr, "deadlock: %s here, status %#x there\n", strerror(result), status);
+        failures++;
+    }
+    CHECK(set(one, F_UNLCK, 0, 0), 0);
+}
+
+/* Locks of an open file go with it, not with the process. */
+static void open_files(const char *path)
+{
+    int file = open(path, O_RDWR), error = EAGAIN;
+    CHECK(set_by(file, F_OFD_SETLK, F_WRLCK, 0, 10), 0);
+    close(open(path, O_RDONLY));
+    CHECK(set(two, F_RDLCK, 0, 10), EAGAIN);
+    close(file);
+    for (int i = 0; i < 200 && error == EAGAIN; i++) {
+        error = set(two, F_WRLCK, 0, 10);
+        if (error)
+            nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    CHECK(error, 0);
+    CHECK(set(two, F_UNLCK, 0, 10), 0);
+}
+
 static void whole_files(const char *path)
 {
     int reader = open(path, O_RDONLY);
@@ -142,7 +207,10 @@ int main(int argc, char **argv)
         return 1;
     }
     ranges(argv[1]);
+    parts();
+    open_files(argv[1]);
     whole_files(argv[1]);
     waiting();
+    deadlock();
     return failures > 0;
 }

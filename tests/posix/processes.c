@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -287,6 +288,138 @@ static void whole_files(void)
     unlink("locked");
 }
 
+/* ---- locks: what one process may do with its own, and what it says of others' --------------------- */
+
+static short sees(int fd, int command, int type, struct flock *lock)
+{
+    *lock = (struct flock){.l_type = (short)type, .l_whence = SEEK_SET};
+    return fcntl(fd, command, lock) < 0 ? (short)-errno : lock->l_type;
+}
+
+/* A split in the middle, an upgrade that fails and loses nothing, and whose lock it is. */
+static void parts(void)
+{
+    int fd = open("parts", O_RDWR | O_CREAT | O_TRUNC, 0600), pipes[2], result;
+    char byte;
+    SHOW(try(fd, F_SETLK, F_WRLCK, 0, 100));
+    SHOW(try(fd, F_SETLK, F_UNLCK, 40, 20));
+    SHOW(try(fd, F_SETLK, F_RDLCK, 10, 10));
+    SHOW(pipe(pipes));
+    fflush(stdout);
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        int own = open("parts", O_RDWR);
+        struct flock lock;
+        result = sees(own, F_GETLK, F_WRLCK, &lock) != F_WRLCK || lock.l_pid != parent || lock.l_start != 0 ||
+                 lock.l_len != 10;
+        result |= try(own, F_SETLK, F_WRLCK, 40, 20) != 0 ? 2 : 0;
+        result |= try(own, F_SETLK, F_RDLCK, 12, 4) != 0 ? 4 : 0;
+        result |= try(own, F_SETLK, F_RDLCK, 39, 1) == 0 ? 8 : 0;
+        result |= write(pipes[1], &result, 1) == 1 ? 0 : 16;
+        pause();
+    }
+    SHOW(read(pipes[0], &byte, 1));
+    SHOW(byte);
+    /* The child shares a part of it. */
+    SHOW(try(fd, F_SETLK, F_WRLCK, 0, 40));
+    kill(child, SIGKILL);
+    waitpid(child, &result, 0);
+    SHOW(try(fd, F_SETLKW, F_WRLCK, 0, 40));
+    close(fd);
+    unlink("parts");
+}
+
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+static void interrupted(void)
+{
+    int fd = open("parts", O_RDWR | O_CREAT | O_TRUNC, 0600), pipes[2];
+    char byte;
+    SHOW(pipe(pipes));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        int own = open("parts", O_RDWR);
+        byte = try(own, F_SETLK, F_WRLCK, 0, 1) == 0;
+        (void)!write(pipes[1], &byte, 1);
+        pause();
+    }
+    SHOW(read(pipes[0], &byte, 1));
+    struct sigaction action = {.sa_handler = on_alarm};
+    sigaction(SIGALRM, &action, NULL);
+    for (int i = 0; i < 3; i++) {
+        ualarm(50000, 0);
+        SHOW(try(fd, F_SETLKW, F_RDLCK, 0, 1));
+    }
+    /* The process that has it ends, and with it the lock. */
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGALRM, &action, NULL);
+    ualarm(50000, 0);
+    fflush(stdout);
+    pid_t killer = fork();
+    if (killer == 0) {
+        usleep(200000);
+        kill(child, SIGKILL);
+        _exit(0);
+    }
+    SHOW(try(fd, F_SETLKW, F_RDLCK, 0, 1));
+    waitpid(child, NULL, 0);
+    waitpid(killer, NULL, 0);
+    close(fd);
+    unlink("parts");
+}
+
+/* Two processes, each with a lock that the other one waits for: one is told. */
+static void deadlock(void)
+{
+    int fd = open("parts", O_RDWR | O_CREAT | O_TRUNC, 0600), pipes[2], status = 0;
+    char byte;
+    SHOW(pipe(pipes));
+    SHOW(try(fd, F_SETLK, F_WRLCK, 0, 1));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        int own = open("parts", O_RDWR);
+        byte = try(own, F_SETLK, F_WRLCK, 1, 1) == 0;
+        (void)!write(pipes[1], &byte, 1);
+        int result = try(own, F_SETLKW, F_WRLCK, 0, 1);
+        _exit(result == 0 ? 0 : errno == EDEADLK ? 1 : 2);
+    }
+    SHOW(read(pipes[0], &byte, 1));
+    int result = try(fd, F_SETLKW, F_WRLCK, 1, 1), error = errno;
+    if (result < 0)
+        try(fd, F_SETLK, F_UNLCK, 0, 0);
+    waitpid(child, &status, 0);
+    SHOW((result < 0) + WEXITSTATUS(status));
+    SHOW(result < 0 ? error == EDEADLK : 1);
+    close(fd);
+    unlink("parts");
+}
+
+/* Those of an open file description: apart from those of the process, and of other descriptions. */
+static void descriptions(void)
+{
+    int fd = open("parts", O_RDWR | O_CREAT | O_TRUNC, 0600), other = open("parts", O_RDWR), copy = dup(fd);
+    struct flock lock;
+    SHOW(try(fd, F_OFD_SETLK, F_WRLCK, 0, 10));
+    SHOW(try(copy, F_OFD_SETLK, F_RDLCK, 5, 5));
+    SHOW(try(other, F_OFD_SETLK, F_RDLCK, 5, 5));
+    SHOW(try(other, F_OFD_SETLK, F_RDLCK, 4, 1));
+    SHOW(try(fd, F_SETLK, F_RDLCK, 0, 1));
+    SHOW(sees(other, F_OFD_GETLK, F_WRLCK, &lock));
+    SHOW(lock.l_pid);
+    SHOW(lock.l_start);
+    close(copy);
+    SHOW(try(other, F_OFD_SETLK, F_RDLCK, 4, 1));
+    close(fd);
+    SHOW(try(other, F_OFD_SETLKW, F_WRLCK, 0, 10));
+    close(other);
+    unlink("parts");
+}
+
 static void *wait_for_lock(void *arg)
 {
     int fd = *(int *)arg;
@@ -328,6 +461,10 @@ int main(int argc, char **argv)
     locks();
     waiting();
     whole_files();
+    parts();
+    interrupted();
+    deadlock();
+    descriptions();
     ending_while_waiting();
     return 0;
 }

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lock_internal.h: what the two files of the table of locks share.
+ */
+#ifndef STORAGE_LOCK_INTERNAL_H
+#define STORAGE_LOCK_INTERNAL_H
+
+#include "lock_table.h"
+
+/* The locks of one file. It is there as long as they are. */
+struct lock_file {
+    struct table_link by_ino;
+    struct list locks;
+    uint32_t record_count; /* of them */
+};
+
+struct lock_table {
+    struct table files;   /* by ino */
+    struct table names;   /* by hash */
+    struct table clients; /* by hash */
+    struct list unsettled; /* locks that have to look again for what they wait for */
+    uint64_t serial;       /* the latest one given to a record, or a client as its epoch */
+    void (*granted)(void *arg, struct lock *lock);
+    void *arg;
+};
+
+/* Who has records: a number of a client's. There as long as they are. */
+struct lock_holder {
+    struct lock_client *client;
+    uint64_t number;
+    struct list_link in_client;
+    struct list locks;
+};
+
+/* What a lock is more when it is a record. */
+struct lock_record {
+    struct lock_holder *holder;
+    uint64_t serial; /* of what is held: another one when it grows */
+    uint32_t pid;
+    bool detect;
+    bool pass;
+    struct lock *spare; /* for the second half of a record that is cut in the middle by this one */
+};
+
+/* ---- lock_table.c ------------------------------------------------------------- */
+
+static inline struct lock *lock_of(struct list_link *in_file)
+{
+    return list_item(in_file, struct lock, in_file);
+}
+
+bool lock_conflict(const struct lock *a, const struct lock *b);
+uint64_t lock_name_key(const struct lock_name *name);
+struct lock_file *lock_file_get(struct lock_table *table, uint64_t ino);
+void lock_file_drop_unused(struct lock_table *table, struct lock_file *file);
+/* A lock that is not in its file yet, and belongs at the end: held, or behind the one that it waits for. */
+void lock_settle(struct lock *lock);
+/* All that wait for this one look again with lock_settle_all(); `from` as of settle(), or NULL. */
+void lock_unsettle(struct lock_table *table, struct lock *lock);
+void lock_settle_all(struct lock_table *table, struct list_link *from);
+
+/* ---- lock_record.c -------------------------------------------------------------- */
+
+/* Frees the memory, spare and all. */
+void lock_free(struct lock *lock);
+/* A record that waits need not stand behind this one. */
+bool lock_record_passes(const struct lock *lock, const struct lock *other);
+/* The record is held now: puts it in the place of what its holder had. */
+void lock_record_take(struct lock_table *table, struct lock *lock);
+/* Out of its holder, who goes with the last one. */
+void lock_record_leave(struct lock_table *table, struct lock *lock);
+void lock_clients_free(struct lock_table *table);
+
+#endif
