@@ -7,8 +7,8 @@
 # shellcheck source=tests/integration/lib.sh
 . "$WEFT_TOP_SRCDIR/tests/integration/lib.sh"
 
-for test in test_storaged test_storaged_locks test_storaged_map test_client test_client_faults test_client_threads \
-    test_gather test_gather_client; do
+# Locks and the cluster map know nothing of stores: their tests need not run twice.
+for test in test_storaged test_client test_client_faults test_gather_client; do
     if ! WEFT_TEST_STORE=chunks "$build/tests/integration/$test" >"$scratch/$test.log" 2>&1; then
         cat "$scratch/$test.log" >&2
         fail "$test with store = \"chunks\""
