@@ -118,17 +118,16 @@ bool record_owner_holds(const weft_session_t *session, uint64_t number)
     return false;
 }
 
+static void owner_clear(struct table_link *link)
+{
+    struct record_owner *owner = table_item(link, struct record_owner, by_number);
+    struct list_link *at;
+    while ((at = list_pop(&owner->holdings)))
+        free(list_item(at, struct record_holding, link));
+    free(owner);
+}
+
 void record_holdings_free(weft_session_t *session)
 {
-    for (size_t i = 0; i < session->record_owners.slot_count; i++) {
-        for (struct table_link *link = session->record_owners.slots[i], *next; link; link = next) {
-            struct record_owner *owner = table_item(link, struct record_owner, by_number);
-            struct list_link *at;
-            next = link->next;
-            while ((at = list_pop(&owner->holdings)))
-                free(list_item(at, struct record_holding, link));
-            free(owner);
-        }
-    }
-    free(session->record_owners.slots);
+    table_clear(&session->record_owners, owner_clear);
 }

@@ -88,6 +88,19 @@ static inline void table_remove(struct table *table, struct table_link *link)
     table->count--;
 }
 
+/* Hands every item to `each`, which may free it, and frees what the table has made: it is empty then. */
+static inline void table_clear(struct table *table, void (*each)(struct table_link *link))
+{
+    for (size_t i = 0; i < table->slot_count; i++) {
+        for (struct table_link *link = table->slots[i], *next; link; link = next) {
+            next = link->next;
+            each(link);
+        }
+    }
+    free(table->slots);
+    *table = (struct table){0};
+}
+
 #define table_item(link, type, member) list_item(link, type, member)
 
 #endif

@@ -33,15 +33,14 @@ static void node_free(struct node *node)
     free(node);
 }
 
+static void node_clear(struct table_link *link)
+{
+    node_free(table_item(link, struct node, by_ino));
+}
+
 void nodes_free(struct nodes *nodes)
 {
-    for (size_t i = 0; i < nodes->table.slot_count; i++) {
-        for (struct table_link *link = nodes->table.slots[i], *next; link; link = next) {
-            next = link->next;
-            node_free(table_item(link, struct node, by_ino));
-        }
-    }
-    free(nodes->table.slots);
+    table_clear(&nodes->table, node_clear);
     pthread_mutex_destroy(&nodes->lock);
 }
 

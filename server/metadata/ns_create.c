@@ -91,6 +91,17 @@ int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
     return enter(ns, &path, &inode);
 }
 
+/* Of what is no directory: `what` is it. */
+static int resolve_new(struct ns *ns, const char *text, const char *what, struct path *path)
+{
+    int error = path_resolve(ns, text, PATH_AS_IS, path);
+    if (error)
+        return error;
+    if (path->exists)
+        return exists(text);
+    return path->slash ? err_set(-ENOENT, "%s: %s's name cannot end with a slash", text, what) : 0;
+}
+
 int ns_symlink(struct ns *ns, const char *target, const char *text)
 {
     struct path path;
@@ -100,13 +111,9 @@ int ns_symlink(struct ns *ns, const char *target, const char *text)
         return err_set(-ENOENT, "%s: a symbolic link to an empty path is not possible", text);
     if (length > LIMITS_SYMLINK_MAX)
         return err_set(-ENAMETOOLONG, "%s: the path to point to is too long", text);
-    int error = path_resolve(ns, text, PATH_AS_IS, &path);
+    int error = resolve_new(ns, text, "a symbolic link", &path);
     if (error)
         return error;
-    if (path.exists)
-        return exists(text);
-    if (path.slash)
-        return err_set(-ENOENT, "%s: a symbolic link's name cannot end with a slash", text);
     error = may_create(ns, &path, text);
     if (error)
         return error;
@@ -215,13 +222,9 @@ int ns_mknod(struct ns *ns, const char *text, uint32_t mode, uint64_t rdev)
     struct path path;
     struct inode inode;
     bool is_file = S_ISREG(mode) || (mode & S_IFMT) == 0;
-    int error = path_resolve(ns, text, PATH_AS_IS, &path);
+    int error = resolve_new(ns, text, "a file", &path);
     if (error)
         return error;
-    if (path.exists)
-        return exists(text);
-    if (path.slash)
-        return err_set(-ENOENT, "%s: a file's name cannot end with a slash", text);
     if (is_file)
         return create(ns, &plain, &path, &inode);
     if (S_ISDIR(mode))

@@ -21,24 +21,26 @@ int opens_new(uint64_t epoch, struct opens **out)
     return 0;
 }
 
-static void free_items(struct table *table, size_t link_offset)
+static void handle_clear(struct table_link *link)
 {
-    for (size_t i = 0; i < table->slot_count; i++) {
-        for (struct table_link *link = table->slots[i], *next; link; link = next) {
-            next = link->next;
-            free((char *)link - link_offset);
-        }
-    }
-    free(table->slots);
+    free(table_item(link, struct opens_handle, by_number));
+}
+static void file_clear(struct table_link *link)
+{
+    free(table_item(link, struct opens_file, by_ino));
+}
+static void client_clear(struct table_link *link)
+{
+    free(table_item(link, struct opens_client, by_id));
 }
 
 void opens_free(struct opens *opens)
 {
     if (!opens)
         return;
-    free_items(&opens->handles, offsetof(struct opens_handle, by_number));
-    free_items(&opens->files, offsetof(struct opens_file, by_ino));
-    free_items(&opens->clients_by_id, offsetof(struct opens_client, by_id));
+    table_clear(&opens->handles, handle_clear);
+    table_clear(&opens->files, file_clear);
+    table_clear(&opens->clients_by_id, client_clear);
     free(opens);
 }
 

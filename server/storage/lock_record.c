@@ -554,17 +554,16 @@ uint32_t lock_client_end(struct lock_table *table, struct lock_client *client)
     return held;
 }
 
+static void client_clear(struct table_link *link)
+{
+    struct lock_client *client = table_item(link, struct lock_client, by_client);
+    struct list_link *at;
+    while ((at = list_pop(&client->holders)))
+        free(list_item(at, struct lock_holder, in_client));
+    free(client);
+}
+
 void lock_clients_free(struct lock_table *table)
 {
-    for (size_t i = 0; i < table->clients.slot_count; i++) {
-        for (struct table_link *link = table->clients.slots[i], *next; link; link = next) {
-            struct lock_client *client = table_item(link, struct lock_client, by_client);
-            struct list_link *at;
-            next = link->next;
-            while ((at = list_pop(&client->holders)))
-                free(list_item(at, struct lock_holder, in_client));
-            free(client);
-        }
-    }
-    free(table->clients.slots);
+    table_clear(&table->clients, client_clear);
 }

@@ -150,22 +150,21 @@ int lock_table_new(void (*granted)(void *arg, struct lock *lock), void *arg, str
     return 0;
 }
 
+static void file_clear(struct table_link *link)
+{
+    struct lock_file *file = table_item(link, struct lock_file, by_ino);
+    struct list_link *at;
+    while ((at = list_pop(&file->locks)))
+        lock_free(lock_of(at));
+    free(file);
+}
+
 void lock_table_free(struct lock_table *table)
 {
     if (!table)
         return;
-    for (size_t i = 0; i < table->files.slot_count; i++) {
-        for (struct table_link *link = table->files.slots[i], *next; link; link = next) {
-            struct lock_file *file = table_item(link, struct lock_file, by_ino);
-            struct list_link *at;
-            next = link->next;
-            while ((at = list_pop(&file->locks)))
-                lock_free(lock_of(at));
-            free(file);
-        }
-    }
+    table_clear(&table->files, file_clear);
     lock_clients_free(table);
-    free(table->files.slots);
     free(table->names.slots);
     free(table);
 }

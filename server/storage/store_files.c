@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "iov.h"
 #include "target.h"
 
 /* Behind the header, and where the kernel's offsets end. */
@@ -112,17 +113,6 @@ static int check_range(const struct files_store *store, uint64_t offset, uint64_
         return err_set(-EFBIG, "target %" PRIu32 ": offset %" PRIu64 " is beyond what a local file can hold",
                        store->target->id, offset);
     return 0;
-}
-
-/* Takes the first `length` bytes off the list. */
-static void iov_skip(struct iovec **iov, size_t *iov_count, size_t length)
-{
-    for (; *iov_count && length >= (*iov)->iov_len; ++*iov, --*iov_count)
-        length -= (*iov)->iov_len;
-    if (length == 0)
-        return;
-    (*iov)->iov_base = (char *)(*iov)->iov_base + length;
-    (*iov)->iov_len -= length;
 }
 
 static int files_write(struct store *base, const struct store_object *key, uint64_t offset, struct iovec *iov,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "storage/iov.h"
 
 static const char *const file_names[CS_FILES] = {[CS_DATA] = "data", [CS_META] = "meta"};
 
@@ -30,24 +31,14 @@ static int failed(const struct files_io *files, enum cs_file file, const char *w
     return err_sys("%s/%s: %s", files->name, file_names[file], what);
 }
 
-/* Takes the first `length` bytes off the list. */
-static void skip(struct iovec **iov, int *iov_count, size_t length)
-{
-    for (; *iov_count && length >= (*iov)->iov_len; ++*iov, --*iov_count)
-        length -= (*iov)->iov_len;
-    if (length == 0)
-        return;
-    (*iov)->iov_base = (char *)(*iov)->iov_base + length;
-    (*iov)->iov_len -= length;
-}
-
 static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
                       bool nowait)
 {
     struct files_io *files = files_of(io);
     int flags = nowait ? RWF_NOWAIT : 0;
-    while (iov_count > 0) {
-        int pieces = iov_count < IOV_MAX ? iov_count : IOV_MAX;
+    size_t left = (size_t)iov_count;
+    while (left > 0) {
+        int pieces = left < IOV_MAX ? (int)left : IOV_MAX;
         ssize_t count = preadv2(files->fd[file], iov, pieces, (off_t)offset, flags);
         if (count < 0 && errno == EINTR)
             continue;
@@ -62,7 +53,7 @@ static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, stru
             return err_set(-ENODATA, "%s/%s ends before offset %" PRIu64, files->name, file_names[file],
                            offset);
         offset += (uint64_t)count;
-        skip(&iov, &iov_count, (size_t)count);
+        iov_skip(&iov, &left, (size_t)count);
     }
     return 0;
 }
@@ -70,8 +61,9 @@ static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, stru
 static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
 {
     struct files_io *files = files_of(io);
-    while (iov_count > 0) {
-        int pieces = iov_count < IOV_MAX ? iov_count : IOV_MAX;
+    size_t left = (size_t)iov_count;
+    while (left > 0) {
+        int pieces = left < IOV_MAX ? (int)left : IOV_MAX;
         ssize_t count = pwritev(files->fd[file], iov, pieces, (off_t)offset);
         if (count < 0 && errno == EINTR)
             continue;
@@ -80,7 +72,7 @@ static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, str
             return failed(files, file, "write");
         }
         offset += (uint64_t)count;
-        skip(&iov, &iov_count, (size_t)count);
+        iov_skip(&iov, &left, (size_t)count);
     }
     return 0;
 }

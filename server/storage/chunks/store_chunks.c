@@ -33,7 +33,7 @@
 #include "storage/target.h"
 #include "weft_limits.h"
 
-enum { COMMIT_SECONDS = 2 };
+enum { COMMIT_SECONDS = 2, NAME_BYTES = 64 };
 
 /* Written and not yet committed: from the first on a commit is made, at the second writers wait for it. */
 #define DIRTY_BYTES      (UINT64_C(128) << 20)
@@ -63,7 +63,7 @@ struct jobs {
 struct chunks_store {
     struct store store; /* first */
     const struct target *target;
-    char name[64];
+    char name[NAME_BYTES];
     struct cs_store *cs;
     pthread_mutex_t core;
 
@@ -442,26 +442,26 @@ static int open_files(const struct target *target, uint32_t shard, bool create, 
     return error;
 }
 
-static struct cs_config config_of(const struct target *target, uint32_t shard, const char *name,
-                                  struct cs_io *io)
+/* What the core wants of a shard, with its files open; its name goes to `name`, which must outlive it. */
+static int configure(const struct target *target, uint32_t shard, bool create, char name[NAME_BYTES],
+                     struct cs_config *config)
 {
-    struct cs_config config = {.io = io, .name = name, .shard = shard};
-    memcpy(config.uuid, target->uuid, sizeof config.uuid);
-    return config;
+    snprintf(name, NAME_BYTES, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
+    *config = (struct cs_config){.name = name, .shard = shard};
+    memcpy(config->uuid, target->uuid, sizeof config->uuid);
+    return open_files(target, shard, create, &config->io);
 }
 
 static int chunks_format(const struct target *target)
 {
     for (uint32_t shard = 0; shard < target->shard_count; shard++) {
-        struct cs_io *io;
-        char name[64];
-        snprintf(name, sizeof name, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
-        int error = open_files(target, shard, true, &io);
+        struct cs_config config;
+        char name[NAME_BYTES];
+        int error = configure(target, shard, true, name, &config);
         if (error)
             return error;
-        const struct cs_config config = config_of(target, shard, name, io);
         error = cs_format(&config);
-        io->type->close(io);
+        config.io->type->close(config.io);
         if (error)
             return error;
     }
@@ -472,14 +472,11 @@ int store_chunks_check(const struct target *target, uint32_t shard, bool read_da
                        void (*report)(void *arg, const char *text), void *arg, struct cs_check_result *result)
 {
     struct cs_store *cs;
-    struct cs_io *io;
-    char name[64];
-    snprintf(name, sizeof name, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
-    int error = open_files(target, shard, false, &io);
-    if (error)
-        return error;
-    const struct cs_config config = config_of(target, shard, name, io);
-    error = cs_open(&config, &cs);
+    struct cs_config config;
+    char name[NAME_BYTES];
+    int error = configure(target, shard, false, name, &config);
+    if (!error)
+        error = cs_open(&config, &cs);
     if (error)
         return error;
     error = cs_check(cs, read_data, report, arg, result);
@@ -543,8 +540,6 @@ static struct chunks_store *new_store(const struct store_config *config)
     store->store.type = &store_chunks;
     store->target = config->target;
     store->done_fd = -1;
-    snprintf(store->name, sizeof store->name, "target %" PRIu32 " shard %" PRIu32, config->target->id,
-             config->shard);
     pthread_mutex_init(&store->core, NULL);
     pthread_mutex_init(&store->queue, NULL);
     pthread_condattr_init(&monotonic);
@@ -561,15 +556,13 @@ static struct chunks_store *new_store(const struct store_config *config)
 
 static int chunks_open(const struct store_config *config, struct store **result)
 {
-    struct cs_io *io;
+    struct cs_config inner;
     struct chunks_store *store = new_store(config);
     if (!store)
         return err_set(-ENOMEM, "no memory for a store");
-    int error = open_files(config->target, config->shard, false, &io);
-    if (!error) {
-        const struct cs_config inner = config_of(config->target, config->shard, store->name, io);
+    int error = configure(config->target, config->shard, false, store->name, &inner);
+    if (!error)
         error = cs_open(&inner, &store->cs);
-    }
     if (!error)
         error = start_threads(store);
     if (error) {
