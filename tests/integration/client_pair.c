@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client_pair.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
+
+#include "client_pair.h"
 
 struct cluster cluster;
 weft_session_t *session, *other;
@@ -27,21 +27,6 @@ int pair_teardown(void **state)
     weft_disconnect(other);
     cluster_close(&cluster);
     return 0;
-}
-
-void pick(void *arg, const char *server, const char *name, uint64_t value)
-{
-    struct wanted *wanted = arg;
-    (void)server;
-    if (strcmp(name, wanted->name) == 0)
-        wanted->value += value;
-}
-
-uint64_t counter(weft_session_t *of, const char *name)
-{
-    struct wanted wanted = {.name = name};
-    ok(weft_counters(of, pick, &wanted));
-    return wanted.value;
 }
 
 weft_file_t *open_file(weft_session_t *of, const char *path, int flags)

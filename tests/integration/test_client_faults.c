@@ -27,8 +27,8 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "cluster.h"
-#include "weft/weft.h"
 
 /* The deadline is short where it has to pass, and long where a busy machine has to start a server
  * within it. */
@@ -37,13 +37,6 @@ enum { CHUNK = 65536, SERVERS = 3, DEADLINE_MS = 3000, DEADLINE_LONG_MS = 15000 
 
 static struct cluster cluster;
 static weft_session_t *session;
-
-#define ok(call)                                                    \
-    do {                                                            \
-        long result_ = (long)(call);                                \
-        if (result_ < 0)                                            \
-            fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
-    } while (0)
 
 static int setup_with(unsigned deadline_ms, bool moving)
 {

@@ -28,9 +28,7 @@ static uint64_t requests(void)
 /* Handles that the metadata server has been given back so far. */
 static uint64_t closes(void)
 {
-    struct wanted wanted = {.name = "closes"};
-    ok(weft_server_counters(other, pick, &wanted));
-    return wanted.value;
+    return server_counter(other, "closes");
 }
 
 static const char *name_of(unsigned i)

@@ -14,20 +14,13 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "cluster.h"
-#include "weft/weft.h"
 
 enum { CHUNK = 65536, SERVERS = 3, CLIENTS = 4, EXTENTS_MAX = 1 << 16 };
 
 static struct cluster cluster;
 static weft_session_t *sessions[CLIENTS];
-
-#define ok(call)                                                    \
-    do {                                                            \
-        long result_ = (long)(call);                                \
-        if (result_ < 0)                                            \
-            fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
-    } while (0)
 
 static int begin(const char *limits)
 {
@@ -59,26 +52,6 @@ static int teardown(void **state)
         weft_disconnect(sessions[i]);
     cluster_close(&cluster);
     return 0;
-}
-
-struct wanted {
-    const char *name;
-    uint64_t value;
-};
-
-static void pick(void *arg, const char *server, const char *name, uint64_t value)
-{
-    struct wanted *wanted = arg;
-    (void)server;
-    if (strcmp(name, wanted->name) == 0)
-        wanted->value += value;
-}
-
-static uint64_t of_servers(const char *name)
-{
-    struct wanted wanted = {.name = name};
-    ok(weft_server_counters(sessions[0], pick, &wanted));
-    return wanted.value;
 }
 
 /* One client's part of a write. */
@@ -177,7 +150,7 @@ static void check_file(const uint8_t *model, size_t size)
 static void test_interleaved_pieces_cost_one_write_a_chunk(void **state)
 {
     enum { CHUNKS = 192, SIZE = CHUNKS * CHUNK, PIECE = 1000 };
-    uint64_t bytes[CHUNKS] = {0}, writes = of_servers("store_writes");
+    uint64_t bytes[CHUNKS] = {0}, writes = server_counter(sessions[0], "store_writes");
     uint8_t *model = calloc(1, SIZE);
     (void)state;
     assert_non_null(model);
@@ -187,8 +160,8 @@ static void test_interleaved_pieces_cost_one_write_a_chunk(void **state)
     count_chunks(bytes);
     write_all(&(struct weft_gather){.id = 1, .chunk_count = CHUNKS, .bytes = bytes});
     check_file(model, SIZE);
-    assert_int_equal(of_servers("gathers_late"), 0);
-    assert_int_equal(of_servers("store_writes") - writes, CHUNKS);
+    assert_int_equal(server_counter(sessions[0], "gathers_late"), 0);
+    assert_int_equal(server_counter(sessions[0], "store_writes") - writes, CHUNKS);
     parts_close();
     free(model);
 }
@@ -197,7 +170,7 @@ static void test_interleaved_pieces_cost_one_write_a_chunk(void **state)
 static void test_chunks_cut_between_rounds(void **state)
 {
     enum { CHUNKS = 16, SIZE = CHUNKS * CHUNK, PIECE = 6 };
-    uint64_t bytes[CHUNKS] = {0}, writes = of_servers("store_writes");
+    uint64_t bytes[CHUNKS] = {0}, writes = server_counter(sessions[0], "store_writes");
     uint8_t *model = calloc(1, SIZE);
     (void)state;
     assert_non_null(model);
@@ -207,8 +180,8 @@ static void test_chunks_cut_between_rounds(void **state)
     count_chunks(bytes);
     write_all(&(struct weft_gather){.id = 2, .chunk_count = CHUNKS, .bytes = bytes});
     check_file(model, SIZE);
-    assert_int_equal(of_servers("gathers_late"), 0);
-    assert_true(of_servers("store_writes") - writes < SIZE / PIECE / 2);
+    assert_int_equal(server_counter(sessions[0], "gathers_late"), 0);
+    assert_true(server_counter(sessions[0], "store_writes") - writes < SIZE / PIECE / 2);
     parts_close();
     free(model);
 }

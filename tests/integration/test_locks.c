@@ -27,8 +27,8 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "cluster.h"
-#include "weft/weft.h"
 
 enum { CHUNK = 65536, SERVERS = 2, SHARDS = 2, DEADLINE_MS = 5000, WORKERS = 4 };
 
@@ -36,20 +36,12 @@ static struct cluster cluster;
 static weft_session_t *session, *other, *third;
 static const char *own_path; /* not /proc/self/exe, which is valgrind under valgrind */
 
-#define ok(call)                                                    \
-    do {                                                            \
-        long result_ = (long)(call);                                \
-        if (result_ < 0)                                            \
-            fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
-    } while (0)
-
 static int setup(void **state)
 {
     (void)state;
-    cluster_open(&cluster, &(struct cluster_options){.servers = SERVERS,
-                                                     .shards = SHARDS,
-                                                     .chunk_size = CHUNK,
-                                                     .deadline_ms = DEADLINE_MS});
+    cluster_open(&cluster,
+                 &(struct cluster_options){
+                     .servers = SERVERS, .shards = SHARDS, .chunk_size = CHUNK, .deadline_ms = DEADLINE_MS});
     ok(weft_connect(NULL, &session));
     ok(weft_connect(NULL, &other));
     ok(weft_connect(NULL, &third));
@@ -114,33 +106,6 @@ static bool granted_within(struct asked *asked, unsigned ms)
     return false;
 }
 
-struct wanted {
-    const char *name;
-    uint64_t value;
-};
-
-static void pick(void *arg, const char *server, const char *name, uint64_t value)
-{
-    struct wanted *wanted = arg;
-    (void)server;
-    if (strcmp(name, wanted->name) == 0)
-        wanted->value += value;
-}
-
-static uint64_t counter(weft_session_t *of, const char *name)
-{
-    struct wanted wanted = {.name = name};
-    ok(weft_counters(of, pick, &wanted));
-    return wanted.value;
-}
-
-static uint64_t server_counter(const char *name)
-{
-    struct wanted wanted = {.name = name};
-    ok(weft_server_counters(session, pick, &wanted));
-    return wanted.value;
-}
-
 /* The storage server that keeps the file's locks. */
 static int keeper_of(weft_file_t *file)
 {
@@ -154,8 +119,8 @@ static int keeper_of(weft_file_t *file)
 /* Ends all of this process's connections to a server, as a broken network would; returns how many. */
 static unsigned cut_connections(int server)
 {
-    unsigned first = server == CLUSTER_METADATA ? cluster.metadata_port
-                                                : cluster.storage_port + (unsigned)server * SHARDS;
+    unsigned first =
+        server == CLUSTER_METADATA ? cluster.metadata_port : cluster.storage_port + (unsigned)server * SHARDS;
     unsigned last = first + (server == CLUSTER_METADATA ? 0 : SHARDS - 1), count = 0;
     for (int fd = 3; fd < 1024; fd++) {
         struct sockaddr_in address;
@@ -492,7 +457,7 @@ static void test_killed_holder(void **state)
 {
     (void)state;
     weft_file_t *file = open_file(session, "/killed", O_RDWR | O_CREAT);
-    uint64_t lost = server_counter("locks_lost");
+    uint64_t lost = server_counter(session, "locks_lost");
     export_file(file);
     struct worker worker = worker_start("hold", 100);
     worker_expect(&worker, "held");
@@ -503,7 +468,7 @@ static void test_killed_holder(void **state)
     ok(weft_wait(asked.op));
     assert_true(cluster_now() - begin < DEADLINE_MS / 2e3);
     ok(weft_file_unlock(asked.lock));
-    assert_int_equal(server_counter("locks_lost"), lost + 1);
+    assert_int_equal(server_counter(session, "locks_lost"), lost + 1);
     ok(weft_file_close(file));
 }
 
@@ -562,7 +527,7 @@ static void test_long_wait(void **state)
     weft_file_t *c = open_file(third, "/long", O_RDWR);
     weft_lock_t *lock = lock_one(a, 0, 100, true);
     uint64_t waits = counter(other, "lock_waits"), metadata = counter(other, "metadata_requests");
-    uint64_t asked_map = server_counter("served_map_get");
+    uint64_t asked_map = server_counter(session, "served_map_get");
     struct asked second = ask_one(b, 0, 100, true);
     assert_false(granted_within(&second, 100));
     struct asked other_one = ask_one(c, 0, 100, true);
@@ -577,7 +542,7 @@ static void test_long_wait(void **state)
     ok(weft_wait(other_one.op));
     ok(weft_file_unlock(other_one.lock));
     assert_int_equal(counter(other, "metadata_requests"), metadata);
-    assert_int_equal(server_counter("served_map_get"), asked_map);
+    assert_int_equal(server_counter(session, "served_map_get"), asked_map);
     ok(weft_file_close(a));
     ok(weft_file_close(b));
     ok(weft_file_close(c));

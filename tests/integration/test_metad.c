@@ -27,20 +27,13 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "cluster.h"
-#include "weft/weft.h"
 
 enum { CHUNK = 65536, SERVERS = 3, CLIENTS = 3, KILLS = 6, LEASE_MS = 3000 /* cluster.c's */ };
 
 static struct cluster cluster;
 static const char *self;
-
-#define ok(call)                                                    \
-    do {                                                            \
-        long result_ = (long)(call);                                \
-        if (result_ < 0)                                            \
-            fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
-    } while (0)
 
 static void pause_ms(unsigned ms)
 {
@@ -64,19 +57,6 @@ static int teardown(void **state)
 }
 
 /* ---- looking from outside ------------------------------------------------- */
-
-struct sought {
-    const char *name;
-    uint64_t value;
-};
-
-static void take_counter(void *arg, const char *server, const char *name, uint64_t value)
-{
-    struct sought *sought = arg;
-    (void)server;
-    if (strcmp(name, sought->name) == 0)
-        sought->value += value;
-}
 
 /* Local files of the storage servers that hold objects. */
 static unsigned count_objects(const char *dir, unsigned depth)
@@ -301,13 +281,6 @@ static pid_t start_client(void)
     return child;
 }
 
-static uint64_t settled_by_the_server(weft_session_t *session)
-{
-    struct sought sought = {.name = "settled"};
-    ok(weft_server_counters(session, take_counter, &sought));
-    return sought.value;
-}
-
 static void a_client_dies(bool restart)
 {
     weft_session_t *session;
@@ -333,9 +306,9 @@ static void a_client_dies(bool restart)
     }
     wait_for_objects(1);
     if (!restart) {
-        while (settled_by_the_server(session) == 0 && cluster_now() < end)
+        while (server_counter(session, "settled") == 0 && cluster_now() < end)
             pause_ms(100);
-        assert_int_equal(settled_by_the_server(session), 1);
+        assert_int_equal(server_counter(session, "settled"), 1);
     }
     ok(weft_stat(session, "/named", 0, &attr));
     assert_int_equal(attr.size, 5 * CHUNK + 4);

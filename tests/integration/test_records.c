@@ -23,20 +23,13 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "cluster.h"
-#include "weft/weft.h"
 
 enum { SERVERS = 2, SHARDS = 2, DEADLINE_MS = 5000, FILES = 16, CLIENTS = 3 };
 
 static struct cluster cluster;
 static weft_session_t *sessions[CLIENTS];
-
-#define ok(call)                                                    \
-    do {                                                            \
-        long result_ = (long)(call);                                \
-        if (result_ < 0)                                            \
-            fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
-    } while (0)
 
 static int setup(void **state)
 {
@@ -99,26 +92,6 @@ static int first_done(weft_op_t **ops, unsigned count, double seconds)
     return -1;
 }
 
-struct wanted {
-    const char *name;
-    uint64_t value;
-};
-
-static void pick(void *arg, const char *server, const char *name, uint64_t value)
-{
-    struct wanted *wanted = arg;
-    (void)server;
-    if (strcmp(name, wanted->name) == 0)
-        wanted->value += value;
-}
-
-static uint64_t counter(unsigned client, const char *name)
-{
-    struct wanted wanted = {.name = name};
-    ok(weft_counters(sessions[client], pick, &wanted));
-    return wanted.value;
-}
-
 /* ---- one file --------------------------------------------------------------------- */
 
 static void test_split_and_join(void **state)
@@ -154,17 +127,18 @@ static void test_what_costs_nothing(void **state)
 {
     (void)state;
     weft_file_t *a = open_file(0, "/nothing", O_RDWR | O_CREAT);
-    uint64_t before = counter(0, "storage_requests"), metadata = counter(0, "metadata_requests");
+    uint64_t before = counter(sessions[0], "storage_requests"),
+             metadata = counter(sessions[0], "metadata_requests");
     ok(weft_file_lock_drop(a, 3));
     ok(try(a, 3, WEFT_LOCK_NONE, 0, 10));
-    assert_int_equal(counter(0, "storage_requests"), before);
+    assert_int_equal(counter(sessions[0], "storage_requests"), before);
     ok(try(a, 3, WEFT_LOCK_SHARED, 0, 10));
     ok(try(a, 3, WEFT_LOCK_EXCLUSIVE, 0, 10));
     ok(try(a, 3, WEFT_LOCK_NONE, 0, 10));
-    assert_int_equal(counter(0, "storage_requests"), before + 3);
+    assert_int_equal(counter(sessions[0], "storage_requests"), before + 3);
     ok(weft_file_lock_drop(a, 3));
-    assert_int_equal(counter(0, "storage_requests"), before + 3);
-    assert_int_equal(counter(0, "metadata_requests"), metadata);
+    assert_int_equal(counter(sessions[0], "storage_requests"), before + 3);
+    assert_int_equal(counter(sessions[0], "metadata_requests"), metadata);
     ok(weft_file_close(a));
 }
 
@@ -364,10 +338,10 @@ static void test_deadlock_at_once(void **state)
     ok(try(b, 1, WEFT_LOCK_EXCLUSIVE, 10, 10));
     weft_op_t *op = begin(a, 1, WEFT_LOCK_EXCLUSIVE, 10, 10);
     assert_int_equal(first_done(&op, 1, 0.02), -1);
-    uint64_t reports = counter(1, "record_reports");
+    uint64_t reports = counter(sessions[1], "record_reports");
     const struct weft_record wish = record(1, WEFT_LOCK_SHARED, 5, 1);
     assert_int_equal(weft_file_lock_set(b, &wish, WEFT_LOCK_WAIT | WEFT_LOCK_DETECT), -EDEADLK);
-    assert_int_equal(counter(1, "record_reports"), reports);
+    assert_int_equal(counter(sessions[1], "record_reports"), reports);
     ok(weft_file_lock_drop(b, 1));
     ok(weft_wait(op));
     ok(weft_file_lock_drop(a, 1));
@@ -452,6 +426,27 @@ static void test_deadlock_in_one_client(void **state)
     ok(weft_file_close(b));
 }
 
+/* Each client has both files open. */
+static void open_both(const char *first, const char *second, weft_file_t *a[CLIENTS], weft_file_t *b[CLIENTS])
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        a[i] = open_file(i, first, O_RDWR);
+        b[i] = open_file(i, second, O_RDWR);
+    }
+}
+
+static void close_both(weft_file_t *a[CLIENTS], weft_file_t *b[CLIENTS], uint64_t owners)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        for (uint64_t owner = 1; owner <= owners; owner++) {
+            ok(weft_file_lock_drop(a[i], owner));
+            ok(weft_file_lock_drop(b[i], owner));
+        }
+        ok(weft_file_close(a[i]));
+        ok(weft_file_close(b[i]));
+    }
+}
+
 /* Chains and lines that are no circles, for long enough to be told many times. */
 static void test_long_waits_that_are_no_circles(void **state)
 {
@@ -459,11 +454,8 @@ static void test_long_waits_that_are_no_circles(void **state)
     char first[32], second[32];
     two_shards(first, second);
     weft_file_t *a[CLIENTS], *b[CLIENTS];
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        a[i] = open_file(i, first, O_RDWR);
-        b[i] = open_file(i, second, O_RDWR);
-    }
-    uint64_t reports = counter(0, "record_reports") + counter(1, "record_reports");
+    open_both(first, second, a, b);
+    uint64_t reports = counter(sessions[0], "record_reports") + counter(sessions[1], "record_reports");
     ok(try(a[0], 1, WEFT_LOCK_EXCLUSIVE, 0, 1));
     ok(try(b[1], 1, WEFT_LOCK_EXCLUSIVE, 0, 1));
     ok(try(b[0], 1, WEFT_LOCK_SHARED, 7, 1));
@@ -475,7 +467,8 @@ static void test_long_waits_that_are_no_circles(void **state)
         begin(b[2], 3, WEFT_LOCK_EXCLUSIVE, 0, 10), /* another of 2 behind 0, for 1 and for 0 */
     };
     assert_int_equal(first_done(ops, 4, 6), -1);
-    assert_true(counter(0, "record_reports") + counter(1, "record_reports") > reports + 6);
+    assert_true(counter(sessions[0], "record_reports") + counter(sessions[1], "record_reports") >
+                reports + 6);
     ok(weft_file_lock_drop(a[2], 1));
     ok(weft_wait(ops[1]));
     ok(weft_file_lock_drop(b[1], 1));
@@ -484,14 +477,7 @@ static void test_long_waits_that_are_no_circles(void **state)
     ok(weft_wait(ops[2]));
     ok(weft_file_lock_drop(b[0], 1));
     ok(weft_wait(ops[3]));
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        for (uint64_t owner = 1; owner <= 3; owner++) {
-            ok(weft_file_lock_drop(a[i], owner));
-            ok(weft_file_lock_drop(b[i], owner));
-        }
-        ok(weft_file_close(a[i]));
-        ok(weft_file_close(b[i]));
-    }
+    close_both(a, b, 3);
 }
 
 /* Standing behind somebody who waits is no reason to wait for ever: 0 shares a range with 1, who waits for
@@ -502,10 +488,7 @@ static void test_whoever_is_waited_for_is_let_pass(void **state)
     char first[32], second[32];
     two_shards(first, second);
     weft_file_t *a[CLIENTS], *b[CLIENTS];
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        a[i] = open_file(i, first, O_RDWR);
-        b[i] = open_file(i, second, O_RDWR);
-    }
+    open_both(first, second, a, b);
     ok(try(a[0], 1, WEFT_LOCK_EXCLUSIVE, 0, 1));
     ok(try(b[1], 1, WEFT_LOCK_SHARED, 0, 1));
     weft_op_t *alone = begin(b[2], 1, WEFT_LOCK_EXCLUSIVE, 0, 1);
@@ -518,12 +501,7 @@ static void test_whoever_is_waited_for_is_let_pass(void **state)
     ok(weft_file_lock_drop(b[0], 1));
     ok(weft_file_lock_drop(b[1], 1));
     ok(weft_wait(alone));
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        ok(weft_file_lock_drop(a[i], 1));
-        ok(weft_file_lock_drop(b[i], 1));
-        ok(weft_file_close(a[i]));
-        ok(weft_file_close(b[i]));
-    }
+    close_both(a, b, 1);
 }
 
 /* ---- what is lost ----------------------------------------------------------------------- */
@@ -540,9 +518,9 @@ static void test_killed_server(void **state)
     cluster_kill(&cluster, (int)server);
     cluster_start(&cluster, (int)server);
     ok(try(b, 1, WEFT_LOCK_EXCLUSIVE, 0, 10));
-    uint64_t lost = counter(0, "locks_lost");
+    uint64_t lost = counter(sessions[0], "locks_lost");
     assert_int_equal(try(a, 1, WEFT_LOCK_NONE, 0, 5), -ENOLCK);
-    assert_int_equal(counter(0, "locks_lost"), lost + 1);
+    assert_int_equal(counter(sessions[0], "locks_lost"), lost + 1);
     ok(weft_file_lock_drop(a, 1)); /* said once */
     ok(try(a, 1, WEFT_LOCK_EXCLUSIVE, 20, 10));
     ok(weft_file_lock_drop(a, 1));

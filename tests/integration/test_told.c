@@ -31,13 +31,6 @@ static unsigned below(unsigned bound)
     return (unsigned)rand_r(&random_state) % bound;
 }
 
-static uint64_t server_counter(const char *name)
-{
-    struct wanted wanted = {.name = name};
-    ok(weft_server_counters(other, pick, &wanted));
-    return wanted.value;
-}
-
 static int setup(void **state)
 {
     const char *wanted = getenv("WEFT_TEST_SEED");
@@ -124,9 +117,9 @@ static void compare(const struct history *history, const struct weft_attr *asked
     struct weft_attr attr = settled(history->path), again;
     if (attr.size != asked->size || attr.bytes != asked->bytes || attr.mtime_ns != asked->mtime_ns)
         fail_msg("%s after %u steps: size %llu, bytes %llu, mtime %lld; the servers said %llu, %llu, %lld",
-                 history->path, history->steps, (unsigned long long)attr.size,
-                 (unsigned long long)attr.bytes, (long long)attr.mtime_ns, (unsigned long long)asked->size,
-                 (unsigned long long)asked->bytes, (long long)asked->mtime_ns);
+                 history->path, history->steps, (unsigned long long)attr.size, (unsigned long long)attr.bytes,
+                 (long long)attr.mtime_ns, (unsigned long long)asked->size, (unsigned long long)asked->bytes,
+                 (long long)asked->mtime_ns);
     /* And so they still say, to whoever has it open for writing. */
     weft_file_t *file = open_file(other, history->path, O_WRONLY);
     ok(weft_stat(session, history->path, 0, &again));
@@ -157,7 +150,7 @@ static void finish(struct history *history)
 static void test_histories(void **state)
 {
     (void)state;
-    uint64_t told = server_counter("closes_told"), settles = server_counter("settled");
+    uint64_t told = server_counter(other, "closes_told"), settles = server_counter(other, "settled");
     for (unsigned round = 0; round < ROUNDS; round++) {
         struct history history = {0};
         snprintf(history.path, sizeof history.path, "/told-%u", round);
@@ -171,8 +164,8 @@ static void test_histories(void **state)
         finish(&history);
     }
     /* Both ways were gone. */
-    assert_true(server_counter("closes_told") > told + ROUNDS / 4);
-    assert_true(server_counter("settled") > settles);
+    assert_true(server_counter(other, "closes_told") > told + ROUNDS / 4);
+    assert_true(server_counter(other, "settled") > settles);
 }
 
 static void die(const char *path, unsigned writes)
