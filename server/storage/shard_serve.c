@@ -146,97 +146,90 @@ static void answer_stale(struct shard_io *io)
 
 /* ---- from the wire ------------------------------------------------------ */
 
+/* Decodes what comes with an operation, and takes what nearly all have. */
+#define TAKE(name)                                                                   \
+    do {                                                                             \
+        error = wire_decode_##name(request->body, request->body_length, &body.name); \
+        io->capability = body.name.capability;                                       \
+        io->map_version = body.name.map_version;                                     \
+    } while (0)
+
 /* What each operation brings, and what it needs. */
 static int decode(struct shard_io *io, uint32_t *access)
 {
     const struct rpc_request *request = io->request;
     union {
         struct wire_write write;
-        struct wire_write_gather gather;
+        struct wire_write_gather write_gather;
         struct wire_read read;
         struct wire_sync sync;
-        struct wire_object_stat stat;
-        struct wire_object_truncate truncate;
-        struct wire_object_remove remove;
+        struct wire_object_stat object_stat;
+        struct wire_object_truncate object_truncate;
+        struct wire_object_remove object_remove;
         struct wire_lock lock;
         struct wire_record record;
-        struct wire_record_test test;
+        struct wire_record_test record_test;
     } body;
     int error;
     *access = 0;
     io->map_version = io->shard->map->version;
     switch (request->operation) {
     case WIRE_OP_write:
-        error = wire_decode_write(request->body, request->body_length, &body.write);
-        io->capability = body.write.capability;
-        io->map_version = body.write.map_version;
+        TAKE(write);
         io->extents = body.write.extents;
         io->tell = body.write.tell;
         *access = WIRE_ACCESS_WRITE;
         return error;
     case WIRE_OP_write_gather:
-        error = wire_decode_write_gather(request->body, request->body_length, &body.gather);
-        io->capability = body.gather.capability;
-        io->map_version = body.gather.map_version;
-        io->extents = body.gather.extents;
-        io->chunks = body.gather.chunks;
-        io->gather = body.gather.gather;
+        TAKE(write_gather);
+        io->extents = body.write_gather.extents;
+        io->chunks = body.write_gather.chunks;
+        io->gather = body.write_gather.gather;
         io->by_chunk = true;
         *access = WIRE_ACCESS_WRITE;
         return error;
     case WIRE_OP_read:
-        error = wire_decode_read(request->body, request->body_length, &body.read);
-        io->capability = body.read.capability;
-        io->map_version = body.read.map_version;
+        TAKE(read);
         io->extents = body.read.extents;
         *access = WIRE_ACCESS_READ;
         return error;
     case WIRE_OP_sync:
-        error = wire_decode_sync(request->body, request->body_length, &body.sync);
-        io->capability = body.sync.capability;
-        io->map_version = body.sync.map_version;
+        TAKE(sync);
         return error;
     case WIRE_OP_object_stat:
-        error = wire_decode_object_stat(request->body, request->body_length, &body.stat);
-        io->capability = body.stat.capability;
-        io->map_version = body.stat.map_version;
+        TAKE(object_stat);
         return error;
     /* The metadata server names no version: its map is never older than ours, so what does
      * not fit ours waits for a newer one. */
     case WIRE_OP_object_truncate:
-        error = wire_decode_object_truncate(request->body, request->body_length, &body.truncate);
+        error = wire_decode_object_truncate(request->body, request->body_length, &body.object_truncate);
         io->map_version++;
-        io->capability = body.truncate.capability;
-        io->size = body.truncate.size;
-        io->grow_only = body.truncate.grow_only;
+        io->capability = body.object_truncate.capability;
+        io->size = body.object_truncate.size;
+        io->grow_only = body.object_truncate.grow_only;
         return error;
     case WIRE_OP_object_remove:
-        error = wire_decode_object_remove(request->body, request->body_length, &body.remove);
+        error = wire_decode_object_remove(request->body, request->body_length, &body.object_remove);
         io->map_version++;
-        io->removes = body.remove.files;
+        io->removes = body.object_remove.files;
         return error;
     case WIRE_OP_lock:
-        error = wire_decode_lock(request->body, request->body_length, &body.lock);
-        io->capability = body.lock.capability;
-        io->map_version = body.lock.map_version;
+        TAKE(lock);
         io->lock_target = body.lock.target;
         *access = body.lock.exclusive ? WIRE_ACCESS_WRITE : 0;
         return error;
     case WIRE_OP_record:
-        error = wire_decode_record(request->body, request->body_length, &body.record);
-        io->capability = body.record.capability;
-        io->map_version = body.record.map_version;
+        TAKE(record);
         io->lock_target = body.record.target;
         return error;
     case WIRE_OP_record_test:
-        error = wire_decode_record_test(request->body, request->body_length, &body.test);
-        io->capability = body.test.capability;
-        io->map_version = body.test.map_version;
-        io->lock_target = body.test.target;
+        TAKE(record_test);
+        io->lock_target = body.record_test.target;
         return error;
     }
     return err_set(-EOPNOTSUPP, "a storage server knows no such request");
 }
+#undef TAKE
 
 static int check_role(const struct shard_io *io)
 {
