@@ -44,6 +44,21 @@ void capability_sign(const uint8_t key[CONF_KEY_BYTES], struct wire_capability *
         capability->mac = mac;
 }
 
+struct wire_capability capability_make(const uint8_t key[CONF_KEY_BYTES], uint64_t ino,
+                                       const struct layout *layout, uint32_t access)
+{
+    struct wire_capability capability = {
+        .ino = ino,
+        .layout = {.chunk_size = layout->chunk_size,
+                   .seed = layout->seed,
+                   .stripe_count = layout->stripe_count,
+                   .group_count = layout->group_count},
+        .access = access,
+    };
+    capability_sign(key, &capability);
+    return capability;
+}
+
 int capability_check(const uint8_t key[CONF_KEY_BYTES], const struct wire_capability *capability,
                      uint32_t access)
 {

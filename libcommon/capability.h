@@ -14,6 +14,9 @@
 #include "wire.h"
 
 void capability_sign(const uint8_t key[CONF_KEY_BYTES], struct wire_capability *capability);
+/* One for this file, signed. `access` is WIRE_ACCESS_*. */
+struct wire_capability capability_make(const uint8_t key[CONF_KEY_BYTES], uint64_t ino,
+                                       const struct layout *layout, uint32_t access);
 /* -EACCES with a text when the signature is wrong or `access` (WIRE_ACCESS_*) is not
  * granted; -EINVAL when the layout makes no sense. */
 int capability_check(const uint8_t key[CONF_KEY_BYTES], const struct wire_capability *capability,

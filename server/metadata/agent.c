@@ -138,21 +138,6 @@ static void answered(struct agent_call *call, int status, const void *reply, siz
     part_ended(agent, work);
 }
 
-static struct wire_capability capability_of(const struct agent *agent, uint64_t ino,
-                                            const struct layout *layout, uint32_t access)
-{
-    struct wire_capability capability = {
-        .ino = ino,
-        .layout = {.chunk_size = layout->chunk_size,
-                   .seed = layout->seed,
-                   .stripe_count = layout->stripe_count,
-                   .group_count = layout->group_count},
-        .access = access,
-    };
-    capability_sign(agent->conf->key, &capability);
-    return capability;
-}
-
 static ssize_t encode_removal(const struct agent *agent, const struct agent_work *work,
                               struct question *question)
 {
@@ -161,7 +146,7 @@ static ssize_t encode_removal(const struct agent *agent, const struct agent_work
     for (uint32_t i = 0; i < question->file_count; i++) {
         const struct agent_file *file = &work->files[question->files[i]];
         struct wire_capability capability =
-            capability_of(agent, file->ino, &file->layout, WIRE_ACCESS_WRITE);
+            capability_make(agent->conf->key, file->ino, &file->layout, WIRE_ACCESS_WRITE);
         wire_put_capability(&writer, &capability);
     }
     struct wire_object_remove remove = {.files = wire_list_of(&writer, question->file_count)};
@@ -173,8 +158,8 @@ static ssize_t encode(const struct agent *agent, const struct agent_work *work, 
 {
     if (work->kind == AGENT_REMOVE)
         return encode_removal(agent, work, question);
-    struct wire_capability capability = capability_of(
-        agent, work->ino, &work->layout, work->kind == AGENT_STAT ? 0 : WIRE_ACCESS_WRITE);
+    struct wire_capability capability = capability_make(agent->conf->key, work->ino, &work->layout,
+                                                        work->kind == AGENT_STAT ? 0 : WIRE_ACCESS_WRITE);
     switch (work->kind) {
     case AGENT_STAT:
         question->call.operation = WIRE_OP_object_stat;

@@ -57,15 +57,7 @@ void request_attr(const struct ns *ns, const struct inode *inode, struct wire_at
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability)
 {
-    *capability = (struct wire_capability){
-        .ino = inode->ino,
-        .layout = {.chunk_size = inode->layout.chunk_size,
-                   .seed = inode->layout.seed,
-                   .stripe_count = inode->layout.stripe_count,
-                   .group_count = inode->layout.group_count},
-        .access = access,
-    };
-    capability_sign(service->conf->key, capability);
+    *capability = capability_make(service->conf->key, inode->ino, &inode->layout, access);
 }
 
 /* ---- running ------------------------------------------------------------ */

@@ -384,16 +384,7 @@ struct layout peer_layout(void)
 struct wire_capability peer_capability(const struct peer *peer, uint64_t ino, uint32_t access)
 {
     struct layout layout = peer_layout();
-    struct wire_capability capability = {
-        .ino = ino,
-        .layout = {.chunk_size = layout.chunk_size,
-                   .seed = layout.seed,
-                   .stripe_count = layout.stripe_count,
-                   .group_count = layout.group_count},
-        .access = access,
-    };
-    capability_sign(peer->conf->key, &capability);
-    return capability;
+    return capability_make(peer->conf->key, ino, &layout, access);
 }
 
 size_t peer_encode_io(unsigned operation, const struct wire_capability *capability, uint64_t map_version,
