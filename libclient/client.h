@@ -149,6 +149,8 @@ int session_map_refresh(weft_session_t *session);
 /* A newer map of the same cluster becomes the session's; an older one is passed
  * over. -EXDEV when it is of another cluster (locked). */
 int session_map_adopt(weft_session_t *session, const void *data, size_t length);
+/* Brings a file's table, NULL at first, to the session's present map (locked). */
+int session_table(weft_session_t *session, const struct layout *layout, struct planner_table **table);
 /* Begins asking the metadata server for its map, unless that is under way (locked). */
 void session_map_ask(weft_session_t *session);
 /* What follows from a new map but can't be done inside a callback (locked). */

@@ -94,10 +94,7 @@ static int fan_begin(struct fan *fan)
     fan->end = fan->bytes = 0;
     fan->mtime_ns = 0;
     fan->redo = false;
-    if (!session->map)
-        return err_set(-EPROTO, "the metadata server at %s sent no cluster map",
-                       session->conf->metadata_listen);
-    int result = planner_table_new(session->map, &fan->layout, &fan->table);
+    int result = session_table(session, &fan->layout, &fan->table);
     if (result < 0)
         return result;
     result = encode_body(fan);

@@ -29,20 +29,9 @@ int file_allows(const weft_file_t *file, uint32_t access)
 
 int file_table(weft_file_t *file, struct planner_table **table)
 {
-    weft_session_t *session = file->session;
-    if (!session->map)
-        return err_set(-EPROTO, "the metadata server at %s sent no cluster map",
-                       session->conf->metadata_listen);
-    if (!file->table || file->table->map != session->map) {
-        struct planner_table *newer;
-        int result = planner_table_new(session->map, &file->layout, &newer);
-        if (result < 0)
-            return result;
-        planner_table_unref(file->table);
-        file->table = newer;
-    }
+    int result = session_table(file->session, &file->layout, &file->table);
     *table = file->table;
-    return 0;
+    return result;
 }
 
 static void file_free(weft_file_t *file)

@@ -15,8 +15,8 @@
 #include "ranges.h"
 
 /* Bytes of a request for a lock beside its ranges, and of each of these. */
-#define BODY_BYTES   192u
-#define RANGE_BYTES  16u
+#define BODY_BYTES  192u
+#define RANGE_BYTES 16u
 
 enum lock_phase {
     LOCK_ASKING, /* under way, or in the line */
@@ -64,24 +64,6 @@ static void lock_free(struct weft_lock *lock)
 
 /* ---- requests ----------------------------------------------------------------- */
 
-/* The session's present map says where the first chunk is (locked). */
-static int lock_locate(struct weft_lock *lock)
-{
-    struct map *map = lock->session->map;
-    struct planner_table *table;
-    if (!map)
-        return err_set(-EPROTO, "the metadata server at %s sent no cluster map",
-                       lock->session->conf->metadata_listen);
-    if (lock->table && lock->table->map == map)
-        return 0;
-    int result = planner_table_new(map, &lock->layout, &table);
-    if (result < 0)
-        return result;
-    planner_table_unref(lock->table);
-    lock->table = table;
-    return 0;
-}
-
 static ssize_t encode_lock(struct weft_lock *lock, uint32_t target)
 {
     struct wire_lock wire = {
@@ -108,23 +90,22 @@ static ssize_t encode_lock(struct weft_lock *lock, uint32_t target)
 /* Sends what the lock's phase wants (locked). */
 static int lock_call(struct weft_lock *lock, void (*done)(struct shard_call *call, int status))
 {
-    int result = lock_locate(lock);
+    uint32_t shard, target;
+    int result = session_table(lock->session, &lock->layout, &lock->table);
     if (result < 0)
         return result;
-    struct layout_place place = layout_place_of(&lock->layout, 0);
-    const struct planner_position *position = &lock->table->positions[place.position];
+    planner_table_first(lock->table, &shard, &target);
     struct wire_unlock unlock = {.id = lock->id};
     bool asking = lock->phase == LOCK_ASKING;
-    ssize_t length = asking ? encode_lock(lock, position->target)
-                            : wire_encode_unlock(lock->body, lock->body_size, &unlock);
+    ssize_t length =
+        asking ? encode_lock(lock, target) : wire_encode_unlock(lock->body, lock->body_size, &unlock);
     if (length < 0)
         return (int)length;
     lock->call.rpc.operation = asking ? WIRE_OP_lock : WIRE_OP_unlock;
     lock->call.rpc.body = lock->body;
     lock->call.rpc.body_length = (uint32_t)length;
     lock->call.done = done;
-    result = shard_call_start(lock->session, &lock->call, lock->table,
-                              position->first_shard + layout_shard_of(place.row, position->shard_count));
+    result = shard_call_start(lock->session, &lock->call, lock->table, shard);
     lock->calling = result == 0;
     return result;
 }

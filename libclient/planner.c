@@ -102,6 +102,14 @@ void planner_table_unref(struct planner_table *table)
     free(table);
 }
 
+void planner_table_first(const struct planner_table *table, uint32_t *shard, uint32_t *target)
+{
+    struct layout_place place = layout_place_of(&table->layout, 0);
+    const struct planner_position *position = &table->positions[place.position];
+    *shard = position->first_shard + layout_shard_of(place.row, position->shard_count);
+    *target = position->target;
+}
+
 /* ---- checking ----------------------------------------------------------- */
 
 int planner_check(const struct iovec *iov, size_t iov_count, const struct weft_extent *extents,

@@ -51,6 +51,8 @@ struct planner_table {
 int planner_table_new(struct map *map, const struct layout *layout, struct planner_table **table);
 struct planner_table *planner_table_ref(struct planner_table *table);
 void planner_table_unref(struct planner_table *table); /* NULL is allowed */
+/* Where the file's first chunk lies: the shard, as an index into table->shards, and the target. */
+void planner_table_first(const struct planner_table *table, uint32_t *shard, uint32_t *target);
 
 /* ---- planning ----------------------------------------------------------- */
 

@@ -110,26 +110,12 @@ static void complete_given_up(struct record_request *request)
 
 /* ---- calls ---------------------------------------------------------------------- */
 
-/* The session's present map says where the first chunk is. */
 static int locate(struct record_request *request, uint32_t *shard, uint32_t *target)
 {
-    struct map *map = request->session->map;
-    if (!map)
-        return err_set(-EPROTO, "the metadata server at %s sent no cluster map",
-                       request->session->conf->metadata_listen);
-    if (!request->table || request->table->map != map) {
-        struct planner_table *table;
-        int result = planner_table_new(map, &request->layout, &table);
-        if (result < 0)
-            return result;
-        planner_table_unref(request->table);
-        request->table = table;
-    }
-    struct layout_place place = layout_place_of(&request->layout, 0);
-    const struct planner_position *position = &request->table->positions[place.position];
-    *shard = position->first_shard + layout_shard_of(place.row, position->shard_count);
-    *target = position->target;
-    return 0;
+    int result = session_table(request->session, &request->layout, &request->table);
+    if (result == 0)
+        planner_table_first(request->table, shard, target);
+    return result;
 }
 
 static int send_call(struct record_request *request, struct shard_call *call, uint16_t operation,

@@ -185,6 +185,22 @@ int session_map_refresh(weft_session_t *session)
     return result;
 }
 
+int session_table(weft_session_t *session, const struct layout *layout, struct planner_table **table)
+{
+    struct planner_table *newer;
+    if (!session->map)
+        return err_set(-EPROTO, "the metadata server at %s sent no cluster map",
+                       session->conf->metadata_listen);
+    if (*table && (*table)->map == session->map)
+        return 0;
+    int result = planner_table_new(session->map, layout, &newer);
+    if (result < 0)
+        return result;
+    planner_table_unref(*table);
+    *table = newer;
+    return 0;
+}
+
 int session_map(weft_session_t *session, struct map **map)
 {
     session_lock(session);
