@@ -68,7 +68,7 @@ bool lock_record_passes(const struct lock *lock, const struct lock *other);
 /* The record is held now: puts it in the place of what its holder had. */
 void lock_record_take(struct lock_table *table, struct lock *lock);
 /* Out of its holder, who goes with the last one. */
-void lock_record_leave(struct lock_table *table, struct lock *lock);
+void lock_record_leave(struct lock *lock);
 void lock_clients_free(struct lock_table *table);
 
 #endif

@@ -127,14 +127,17 @@ static void record_join(struct lock *lock, struct lock_holder *holder, struct lo
     file->record_count++;
 }
 
-void lock_record_leave(struct lock_table *table, struct lock *lock)
+static void record_part(struct lock *lock)
 {
-    struct lock_holder *holder = lock->record->holder;
-    (void)table;
     list_remove(&lock->in_owner);
-    holder->client->record_count--;
+    lock->record->holder->client->record_count--;
     lock->file->record_count--;
-    holder_drop_unused(holder);
+}
+
+void lock_record_leave(struct lock *lock)
+{
+    record_part(lock);
+    holder_drop_unused(lock->record->holder);
 }
 
 /* A record that is held and whose bytes another one of its holder has taken over. */
@@ -142,9 +145,7 @@ static void record_end(struct lock_table *table, struct lock *lock)
 {
     lock_unsettle(table, lock);
     list_remove(&lock->in_file);
-    list_remove(&lock->in_owner);
-    lock->record->holder->client->record_count--;
-    lock->file->record_count--;
+    record_part(lock);
     lock_free(lock);
 }
 

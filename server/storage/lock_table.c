@@ -278,7 +278,7 @@ void lock_table_remove(struct lock_table *table, struct lock *lock)
     if (lock->name.id)
         table_remove(&table->names, &lock->by_name);
     if (lock->record)
-        lock_record_leave(table, lock);
+        lock_record_leave(lock);
     else
         owner_leave(lock);
     /* What waited for this one looks on from its place. */
