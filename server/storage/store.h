@@ -10,6 +10,7 @@
  * What every store promises
  *  - A read sees every write that ended before it; bytes that were never
  *    written, in front of an object's end, are zeros.
+ *  - Changes of one object take effect in the order in which they were asked for.
  *  - What was written before a sync was asked for survives the death of
  *    the process and of the host once that sync has ended with 0. Everything
  *    else may be lost, but nothing is replaced by other bytes.

@@ -240,6 +240,32 @@ static void test_large_removal(void **state)
     assert_int_equal(sync_it(2), 0);
 }
 
+/* What follows a change that is with the worker does not overtake it: neither is lost. */
+static void test_changes_keep_their_order(void **state)
+{
+    (void)state;
+    enum { CHANGES = 30 };
+    struct wait removal, waits[CHANGES];
+    struct store_object object = object_of(1);
+    int results[CHANGES];
+    for (uint64_t offset = 0; offset < 40 * sizeof data; offset += sizeof data)
+        assert_int_equal(put(1, offset, data, sizeof data), 0);
+    int removed = store_chunks.remove(store, &object, op_of(&removal));
+    assert_int_equal(removed, STORE_PENDING);
+    uint8_t bytes[CHANGES];
+    struct iovec iov[CHANGES];
+    for (unsigned i = 0; i < CHANGES; i++) {
+        bytes[i] = (uint8_t)(i + 1);
+        iov[i] = (struct iovec){&bytes[i], 1};
+        results[i] = store_chunks.write(store, &object, 100, &iov[i], 1, op_of(&waits[i]));
+    }
+    assert_int_equal(end_of(&removal, removed), 0);
+    for (unsigned i = 0; i < CHANGES; i++)
+        assert_int_equal(end_of(&waits[i], results[i]), 0);
+    assert_int_equal(get(1, 0, buffer, sizeof buffer), 101);
+    assert_int_equal(buffer[100], CHANGES);
+}
+
 static void test_damage_is_an_error(void **state)
 {
     (void)state;
@@ -280,8 +306,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_bytes_come_back),        TEST(test_close_makes_durable),
         TEST(test_syncs_together),         TEST(test_what_was_synced_survives_a_death),
-        TEST(test_large_removal),          TEST(test_damage_is_an_error),
-        TEST(test_both_stores_have_names),
+        TEST(test_large_removal),          TEST(test_changes_keep_their_order),
+        TEST(test_damage_is_an_error),     TEST(test_both_stores_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,8 @@
  *  - the worker, one thread of the store, which does it anew and may wait; and
  *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
  *    every two seconds. All syncs that were asked for before a seal are answered by that commit.
+ * A change does not overtake another one of the same object that was left to the worker: of two writes, the
+ * one that was asked for last is the one that stays.
  *
  * Locks: `core` is held around every call of cs_store.h but cs_commit_flush(); the shard's thread only tries
  * it, except for stat(), which may wait for a page. `queue` guards the lists and counts. Who needs both
@@ -31,9 +33,8 @@
 #include "log.h"
 #include "storage/store.h"
 #include "storage/target.h"
-#include "weft_limits.h"
 
-enum { COMMIT_SECONDS = 2, NAME_BYTES = 64 };
+enum { COMMIT_SECONDS = 2, NAME_BYTES = 64, QUEUED_SLOTS = 64 };
 
 /* Written and not yet committed: from the first on a commit is made, at the second writers wait for it. */
 #define DIRTY_BYTES      (UINT64_C(128) << 20)
@@ -53,7 +54,7 @@ struct job {
     size_t length;
     size_t count; /* bytes read */
     int status;
-    char text[LIMITS_ERROR_TEXT_MAX + 1];
+    char *text; /* of a failure */
 };
 
 struct jobs {
@@ -70,6 +71,8 @@ struct chunks_store {
     pthread_t worker, committer;
     bool worker_runs, committer_runs;
     int done_fd;       /* eventfd */
+    /* Changes that were left to the worker, by a hash of the object: the shard's thread alone counts. */
+    uint32_t queued[QUEUED_SLOTS];
     atomic_bool dirty; /* something was changed since the last seal: the committer minds the time */
 
     pthread_mutex_t queue; /* of all that follows */
@@ -102,6 +105,13 @@ static void jobs_push(struct jobs *jobs, struct job *job)
     job->next = NULL;
     *jobs->end = job;
     jobs->end = &job->next;
+}
+
+/* Notes what it came to; err_text() is that of `status`. */
+static void job_end(struct job *job, int status)
+{
+    job->status = status;
+    job->text = status < 0 ? strdup(err_text()) : NULL;
 }
 
 static struct job *jobs_take_all(struct jobs *jobs)
@@ -217,10 +227,8 @@ static void *run_committer(void *arg)
         const uint64_t round = ++store->rounds_begun;
         pthread_mutex_unlock(&store->queue);
         int status = commit_once(store);
-        for (struct job *job = syncs; job; job = job->next) {
-            job->status = status;
-            snprintf(job->text, sizeof job->text, "%s", status ? err_text() : "");
-        }
+        for (struct job *job = syncs; job; job = job->next)
+            job_end(job, status);
         if (syncs)
             hand_back(store, syncs);
         pthread_mutex_lock(&store->queue);
@@ -285,35 +293,45 @@ static int attempt(struct chunks_store *store, struct job *job, bool nowait)
     return result;
 }
 
+static uint32_t *queued_like(struct chunks_store *store, const struct job *job)
+{
+    return &store->queued[(job->object.ino + job->object.position) % QUEUED_SLOTS];
+}
+
 /* In the shard's thread: done at once, or left to the worker. */
 static int start(struct chunks_store *store, struct job *job)
 {
-    if (pthread_mutex_trylock(&store->core) == 0) {
+    uint32_t *queued = queued_like(store, job);
+    if (!(changes(job) && *queued) && pthread_mutex_trylock(&store->core) == 0) {
         int result = attempt(store, job, true);
         pthread_mutex_unlock(&store->core);
         if (result != -EAGAIN)
             return result;
     }
-    return enqueue(store, job);
+    int result = enqueue(store, job);
+    if (result == STORE_PENDING && changes(job))
+        (*queued)++;
+    return result;
 }
 
 static void work_on(struct chunks_store *store, struct job *job)
 {
     bool committed = false;
+    int status = 0;
     for (;;) {
         pthread_mutex_lock(&store->core);
         const bool full = changes(job) && is_too_dirty(store->cs);
         if (!full)
-            job->status = attempt(store, job, false);
-        const bool gains = job->status == -ENOSPC && !committed && cs_commit_gains(store->cs);
+            status = attempt(store, job, false);
+        const bool gains = status == -ENOSPC && !committed && cs_commit_gains(store->cs);
         pthread_mutex_unlock(&store->core);
         if (full || gains)
             wait_for_commit(store);
-        else if (job->status <= 0)
+        else if (status <= 0)
             break;
         committed = committed || gains;
     }
-    snprintf(job->text, sizeof job->text, "%s", job->status ? err_text() : "");
+    job_end(job, status);
 }
 
 static void *run_worker(void *arg)
@@ -414,11 +432,14 @@ static void chunks_progress(struct store *base)
     while (job) {
         struct job *next = job->next;
         ssize_t status = job->status;
+        if (changes(job))
+            (*queued_like(store, job))--;
         if (status < 0)
-            err_set((int)status, "%s", job->text);
+            err_set((int)status, "%s", job->text ? job->text : err_name((int)status));
         else if (job->kind == JOB_READ)
             status = (ssize_t)job->count;
         job->op->done(job->op, status);
+        free(job->text);
         free(job);
         job = next;
     }
