@@ -360,7 +360,7 @@
     X(i64, mtime_ns, 0)        /* of the last write; 0: none */                                        \
     X(u64, bytes, U64)
 
-/* From the metadata server only. */
+/* From the metadata server only. The answer is an object_stat_reply. */
 #define WIRE_FIELDS_object_truncate(X) \
     X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
 #define WIRE_FIELDS_object_remove(X) X(list, files, LIMITS_REMOVES_MAX) /* capability; at least one */

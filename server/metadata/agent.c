@@ -106,10 +106,10 @@ static void take_answer(struct question *question, const void *reply, size_t len
 {
     struct agent_work *work = question->work;
     struct wire_object_stat_reply answer;
-    if (work->kind == AGENT_REMOVE)
+    if (work->kind == AGENT_REMOVE) {
         take_failed(question, reply, length);
-    if (work->kind != AGENT_STAT)
         return;
+    }
     int error = wire_decode_object_stat_reply(reply, length, &answer);
     if (error) {
         fail(work, error);

@@ -181,8 +181,9 @@ struct ns_size {
     bool bounded;     /* nothing was ever written behind `end` */
 };
 int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *size);
-/* A truncation has ended. `exact`: no one else wrote meanwhile, so the file is `size` long.
- * `closed`: no one has it open for writing either. */
-int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, bool exact, bool closed);
+/* A truncation has ended. `exact`: no one else wrote meanwhile, so the file is `size` long and takes
+ * `bytes` of space. `closed`: no one has it open for writing either. */
+int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, uint64_t bytes, bool exact,
+                      bool closed);
 
 #endif

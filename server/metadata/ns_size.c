@@ -39,11 +39,14 @@ int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *siz
     return ns_size_close(ns, inode);
 }
 
-int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, bool exact, bool closed)
+int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, uint64_t bytes, bool exact,
+                      bool closed)
 {
     inode->mtime_ns = inode->ctime_ns = inode->mtime_base_ns = ns->now_ns;
     inode->flags |= INODE_WRITTEN;
-    if (exact)
+    if (exact) {
         inode->size = size;
+        inode->bytes = bytes;
+    }
     return exact && closed ? ns_size_close(ns, inode) : records_inode_put(ns->txn, inode);
 }

@@ -108,7 +108,7 @@ static int note_success(struct truncation *truncation, struct ns *ns, struct ino
     file->dirty = !exact;
     if (!exact && !file->writers && file->truncations == 1)
         settle_want(&service->settle, inode);
-    return ns_size_truncated(ns, inode, size, exact, file->writers == 0);
+    return ns_size_truncated(ns, inode, size, truncation->work.bytes, exact, file->writers == 0);
 }
 
 static int run(struct job *job, struct ns *ns)

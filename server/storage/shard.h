@@ -154,7 +154,7 @@ struct shard_io {
     uint32_t removes_failed;  /* likewise: a bit for each */
     uint32_t lock_target;     /* lock, record */
     bool grow_only;
-    bool tell;                /* write: the answer tells of the file's objects */
+    bool tell;                /* write, object_truncate: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;

@@ -19,15 +19,96 @@ static void answer(struct shard_io *io, ssize_t length)
     shard_io_end(io, 0);
 }
 
+/* ---- stat --------------------------------------------------------------- */
+
+static struct layout_part part_of(const struct shard_io *io, const struct store_object *object)
+{
+    return (struct layout_part){
+        .position = object->position,
+        .shard = io->shard->index,
+        .shard_count = io->shard->server->shard_count,
+    };
+}
+
+enum { STAT_REPLY_SIZE = 64 };
+
+/* Of the objects that were found. */
+static int stat_found(struct shard_io *io, struct wire_object_stat_reply *reply)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < io->run_count && !error; i++) {
+        struct store_object object = shard_object_of(io, &io->runs[i]);
+        struct store *store = io->shard->stores[io->runs[i].target];
+        struct layout_part part = part_of(io, &object);
+        struct store_stat stat;
+        error = store->type->stat(store, &object, &stat);
+        if (error)
+            break;
+        uint64_t end = layout_part_end(&io->layout, &part, stat.length);
+        reply->end = end > reply->end ? end : reply->end;
+        reply->mtime_ns = stat.mtime_ns > reply->mtime_ns ? stat.mtime_ns : reply->mtime_ns;
+        reply->bytes += stat.bytes;
+    }
+    return error;
+}
+
+void shard_object_tell(struct shard_io *io)
+{
+    struct wire_object_stat_reply reply = {0};
+    if (io->runs != io->few) /* not worth it: such a write is large */
+        return;
+    if (shard_find_objects(io) || stat_found(io, &reply))
+        return;
+    io->body = malloc(STAT_REPLY_SIZE);
+    ssize_t length = io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply) : 0;
+    io->body_length = length > 0 ? (size_t)length : 0;
+}
+
+/* Answers with what the objects that were found are now. */
+static void answer_stat(struct shard_io *io)
+{
+    struct wire_object_stat_reply reply = {0};
+    int error = stat_found(io, &reply);
+    if (error) {
+        shard_io_store_failed(io, error);
+        shard_io_end(io, 0);
+        return;
+    }
+    io->body = malloc(STAT_REPLY_SIZE);
+    answer(io, io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply)
+                        : err_set(-ENOMEM, "no memory for an answer"));
+}
+
+void shard_object_stat(struct shard_io *io)
+{
+    int error = shard_find_objects(io);
+    if (error) {
+        shard_io_store_failed(io, error);
+        shard_io_end(io, 0);
+        return;
+    }
+    answer_stat(io);
+}
+
 /* ---- something with each object of the file ----------------------------- */
+
+/* One object has ended, or the last has been started. */
+static void part_ended(struct shard_io *io)
+{
+    if (--io->pending)
+        return;
+    if (io->tell && !io->status)
+        answer_stat(io);
+    else
+        shard_io_end(io, 0);
+}
 
 static void object_done(struct store_op *op, ssize_t status)
 {
     struct shard_io *io = op->arg;
     if (status < 0)
         shard_io_store_failed(io, (int)status);
-    if (--io->pending == 0)
-        shard_io_end(io, 0);
+    part_ended(io);
 }
 
 /* Calls `start` for each object, goes on after an error, and answers when all are done. */
@@ -49,8 +130,7 @@ static void with_objects(struct shard_io *io,
         else if (result)
             shard_io_store_failed(io, result);
     }
-    if (--io->pending == 0)
-        shard_io_end(io, 0);
+    part_ended(io);
 }
 
 static int sync_start(struct shard_io *io, struct store *store, const struct store_object *object,
@@ -151,15 +231,6 @@ void shard_object_remove(struct shard_io *io)
 
 /* ---- truncate -------------------------------------------------------------- */
 
-static struct layout_part part_of(const struct shard_io *io, const struct store_object *object)
-{
-    return (struct layout_part){
-        .position = object->position,
-        .shard = io->shard->index,
-        .shard_count = io->shard->server->shard_count,
-    };
-}
-
 /* What lies behind the new size is cut off. Of a file that grows only the part
  * with its last byte is lengthened: that makes the size, the rest are holes. */
 static int truncate_start(struct shard_io *io, struct store *store, const struct store_object *object,
@@ -180,56 +251,8 @@ static int truncate_start(struct shard_io *io, struct store *store, const struct
 
 void shard_object_truncate(struct shard_io *io)
 {
+    io->tell = true;
     with_objects(io, truncate_start);
-}
-
-/* ---- stat --------------------------------------------------------------- */
-
-static int stat_objects(struct shard_io *io, struct wire_object_stat_reply *reply)
-{
-    int error = shard_find_objects(io);
-    for (uint32_t i = 0; i < io->run_count && !error; i++) {
-        struct store_object object = shard_object_of(io, &io->runs[i]);
-        struct store *store = io->shard->stores[io->runs[i].target];
-        struct layout_part part = part_of(io, &object);
-        struct store_stat stat;
-        error = store->type->stat(store, &object, &stat);
-        if (error)
-            break;
-        uint64_t end = layout_part_end(&io->layout, &part, stat.length);
-        reply->end = end > reply->end ? end : reply->end;
-        reply->mtime_ns = stat.mtime_ns > reply->mtime_ns ? stat.mtime_ns : reply->mtime_ns;
-        reply->bytes += stat.bytes;
-    }
-    return error;
-}
-
-enum { STAT_REPLY_SIZE = 64 };
-
-void shard_object_tell(struct shard_io *io)
-{
-    struct wire_object_stat_reply reply = {0};
-    if (io->runs != io->few) /* not worth it: such a write is large */
-        return;
-    if (stat_objects(io, &reply))
-        return;
-    io->body = malloc(STAT_REPLY_SIZE);
-    ssize_t length = io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply) : 0;
-    io->body_length = length > 0 ? (size_t)length : 0;
-}
-
-void shard_object_stat(struct shard_io *io)
-{
-    struct wire_object_stat_reply reply = {0};
-    int error = stat_objects(io, &reply);
-    if (error) {
-        shard_io_store_failed(io, error);
-        shard_io_end(io, 0);
-        return;
-    }
-    io->body = malloc(STAT_REPLY_SIZE);
-    answer(io, io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply)
-                        : err_set(-ENOMEM, "no memory for an answer"));
 }
 
 /* ---- counters ----------------------------------------------------------- */

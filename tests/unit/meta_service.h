@@ -73,6 +73,13 @@ static inline void fake_write(uint32_t server, uint64_t ino, uint64_t end)
     object->mtime_ns = lab.realtime_ns;
 }
 
+static inline ssize_t fake_stat(const struct fake_object *object, uint8_t *reply, size_t size)
+{
+    struct wire_object_stat_reply answer = {
+        .end = object->end, .mtime_ns = object->mtime_ns, .bytes = object->exists ? 4096 : 0};
+    return wire_encode_object_stat_reply(reply, size, &answer);
+}
+
 static inline void fake_answer(struct fake_call *waiting)
 {
     struct agent_call *call = waiting->call;
@@ -89,10 +96,7 @@ static inline void fake_answer(struct fake_call *waiting)
         struct wire_object_stat stat;
         assert_ok(wire_decode_object_stat(call->body, call->body_length, &stat));
         assert_ok(capability_check(lab.conf.key, &stat.capability, 0));
-        const struct fake_object *object = fake_object(server, stat.capability.ino);
-        struct wire_object_stat_reply answer = {
-            .end = object->end, .mtime_ns = object->mtime_ns, .bytes = object->exists ? 4096 : 0};
-        length = wire_encode_object_stat_reply(reply, sizeof reply, &answer);
+        length = fake_stat(fake_object(server, stat.capability.ino), reply, sizeof reply);
         lab.stats++;
     } else if (call->operation == WIRE_OP_object_truncate) {
         struct wire_object_truncate truncate;
@@ -101,6 +105,7 @@ static inline void fake_answer(struct fake_call *waiting)
         struct fake_object *object = fake_object(server, truncate.capability.ino);
         if (!truncate.grow_only || object->end < truncate.size)
             object->end = truncate.size;
+        length = fake_stat(object, reply, sizeof reply);
         lab.truncates++;
     } else {
         struct wire_object_remove remove;
