@@ -145,7 +145,7 @@ static void measure(const struct options *options)
     if (dir_fd < 0)
         must(err_sys("%s", options->dir));
     must(cs_io_files_open(dir_fd, options->dir, true, &io));
-    const struct cs_config config = {.io = io, .name = options->dir};
+    const struct cs_config config = {.io = io, .name = options->dir, .log = true};
     must(cs_format(&config));
     must(cs_open(&config, &chunks.store));
     snprintf(plain_path, sizeof plain_path, "%s/plain", options->dir);

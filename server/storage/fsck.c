@@ -54,7 +54,12 @@ static int check_shard(struct target *target, uint32_t shard, bool read_data)
     printf("target %" PRIu32 " shard %" PRIu32 ": %" PRIu64 " objects, %" PRIu64 " blocks, %" PRIu64
            " faults",
            target->id, shard, result.objects, result.blocks, result.faults);
-    printf(result.damaged ? ", %" PRIu64 " blocks damaged\n" : "\n", result.damaged);
+    if (result.damaged)
+        printf(", %" PRIu64 " blocks damaged", result.damaged);
+    if (result.logged)
+        printf("; the log has %" PRIu64 " later changes, which the server's next start looks at",
+               result.logged);
+    printf("\n");
     return result.faults ? 1 : 0;
 }
 

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The tests of real servers again, with targets that keep their bytes in the chunk store.
-# What was not synced does not survive the kill of a server there, so two tests of
-# test_client_faults, which want that, skip themselves. Only what fails is shown.
+# Only what fails is shown.
 
 # shellcheck source=tests/integration/lib.sh
 . "$WEFT_TOP_SRCDIR/tests/integration/lib.sh"
 
 # Locks and the cluster map know nothing of stores: their tests need not run twice.
-for test in test_storaged test_client test_client_faults test_gather_client; do
+for test in test_storaged test_client test_client_faults test_gather_client test_kills; do
     if ! WEFT_TEST_STORE=chunks "$build/tests/integration/$test" >"$scratch/$test.log" 2>&1; then
         cat "$scratch/$test.log" >&2
         fail "$test with store = \"chunks\""

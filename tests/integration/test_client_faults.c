@@ -209,14 +209,6 @@ static void writer_start(struct writer *writer, const char *path)
         pause_ms(1);
 }
 
-/* The chunk store loses what was not synced when its process is killed, and these writers never sync. */
-static void needs_writes_that_survive_kill(void)
-{
-    const char *store = getenv("WEFT_TEST_STORE");
-    if (store && strcmp(store, "chunks") == 0)
-        skip();
-}
-
 static void writer_goes_on(struct writer *writer)
 {
     unsigned turns = writer->turns;
@@ -235,7 +227,6 @@ static void test_storage_killed_and_back(void **state)
 {
     (void)state;
     struct writer writer;
-    needs_writes_that_survive_kill();
     writer_start(&writer, "/busy");
     for (int server = 0; server < SERVERS; server++) {
         cluster_kill(&cluster, server);
@@ -317,7 +308,6 @@ static void test_storage_moves(void **state)
     (void)state;
     struct writer writer;
     char before[64];
-    needs_writes_that_survive_kill();
     snprintf(before, sizeof before, "%s", cluster.address[0]);
     writer_start(&writer, "/busy");
     /* A second session knows the old map but has no connection yet. */

@@ -197,6 +197,12 @@ static void copy_image(struct disk *to, uint8_t *const bytes[CS_FILES], const ui
     }
 }
 
+void disk_copy(struct disk *to, const struct disk *from)
+{
+    disk_open(to);
+    copy_image(to, from->bytes, from->size);
+}
+
 void disk_record(struct disk *disk)
 {
     struct disk copy;
@@ -300,4 +306,16 @@ void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct 
             apply_some(result, event, seed);
     }
     free(order);
+}
+
+void disk_replay_kill(const struct disk_replay *replay, uint64_t *seed, struct disk *result)
+{
+    disk_open(result);
+    copy_image(result, replay->durable.bytes, replay->durable.size);
+    for (size_t i = 0; i < replay->waiting_count; i++)
+        apply(result, &replay->of->events[replay->waiting[i]]);
+    if (replay->at == replay->of->event_count || replay->of->events[replay->at].kind != DISK_WRITE)
+        return;
+    const struct disk_event *next = &replay->of->events[replay->at];
+    put(result, next->file, next->offset, next->bytes, disk_random(seed) % (next->length + 1));
 }

@@ -56,6 +56,8 @@ struct disk {
 
 void disk_open(struct disk *disk);
 void disk_close(struct disk *disk);
+/* Opens `to`, with the bytes of `from`. */
+void disk_copy(struct disk *to, const struct disk *from);
 void disk_record(struct disk *disk);
 
 /* Numbers from a seed. */
@@ -76,5 +78,8 @@ void disk_replay_to(struct disk_replay *replay, size_t to);
 /* A disk as a crash now may leave it: of what was not flushed each 512 bytes may be there or not,
  * in any order. Opens `result`. */
 void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct disk *result);
+/* A disk as the death of the process may leave it now: all that was written is there, and of the write that
+ * comes next some part from its beginning. Opens `result`. */
+void disk_replay_kill(const struct disk_replay *replay, uint64_t *seed, struct disk *result);
 
 #endif

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The crash simulator of the chunk store. What it must survive: a crash between any two
- * writes or flushes, with whatever part of what was not flushed on the disk, in any
- * order, torn at any 512 bytes, files at their size from before.
+ * The crash simulator of the chunk store. What it must survive, between any two writes or flushes:
+ *  - a crash of the host: whatever part of what was not flushed is on the disk, in any order, torn at any 512
+ *    bytes, files at their size from before;
+ *  - the death of the process: all that was written is there, and a part of the write that came next.
  *
  * A workload from a seed runs on a disk that records (cs_disk.h), with operations also in the middle of
  * commits, as the helper thread of a server makes them. Then, for crash points in rising order, a disk
- * is made as the crash may have left it and mounted. The store must then be, to the last byte and
- * length, what it was when some commit was sealed, none older than the last one that had
- * ended; no checksum fails, no block is leaked or has two owners, and it must be able to
- * go on: write, commit, mount.
+ * is made as the crash may have left it and mounted, to the last commit and with the log. The store must then
+ * be, to the last byte and length, what it was when some commit was sealed, none older than the last one that
+ * had ended; with the log what it was between two changes after that, and after the death of a process behind
+ * all operations that had ended. No checksum fails, no block is leaked or has two owners, and it must be able
+ * to go on: write, die, commit, mount.
  *
  *   WEFT_SEED=N             another run (the seed is printed)
  *   WEFT_CRASH_STATES=N     so many states (default 400)
@@ -36,6 +38,7 @@ enum {
     STEPS = 160,
     STATES = 400,
     STATES_A_RUN = 100,
+    OPS_MAX = STEPS + 4 * COMMITS_MAX,
 };
 
 struct model {
@@ -46,19 +49,33 @@ struct model {
 
 static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 1, .group_count = 1};
 static uint64_t seed, run_seed;
+static uint64_t replayed; /* changes, by all mounts */
 
 /* The workload. */
 static struct disk disk;
 static struct cs_config config;
 static struct cs_store *store;
 static struct model now;
+
+/* What was done, so that the state at any moment can be made again. */
+struct op {
+    enum { OP_WRITE, OP_TRUNCATE, OP_REMOVE, OP_PUNCH } kind;
+    unsigned object;
+    uint64_t offset, length;
+    uint64_t seed;     /* of the bytes */
+    uint64_t sequence; /* of the change that comes next in the log */
+    size_t event;      /* that comes next */
+};
+static struct op ops[OPS_MAX];
+static unsigned op_count;
 static unsigned inside; /* operations to be made in the middle of this commit */
 
 /* What a mount may find: the state at each seal, and from which event on none older. */
 static struct {
     struct model *model;
-    uint64_t generation;
+    uint64_t generation, sequence;
     size_t event;
+    unsigned ops; /* that it has */
 } sealed[COMMITS_MAX];
 static unsigned sealed_count;
 static struct {
@@ -80,71 +97,93 @@ static void check(int error)
 
 /* ---- the workload ------------------------------------------------------- */
 
-static void step_write(unsigned i)
+static uint8_t *data_of(const struct op *op)
 {
     static uint8_t data[BYTES];
-    const bool large = disk_random(&seed) % 4 == 0;
-    const uint64_t offset = disk_random(&seed) % BYTES;
-    uint64_t length = 1 + disk_random(&seed) % (large ? 200000 : 9000);
-    if (length > BYTES - offset)
-        length = BYTES - offset;
-    for (uint64_t k = 0; k < length; k += 512)
-        memset(data + k, (int)disk_random(&seed), length - k < 512 ? length - k : 512);
-    struct iovec iov = {data, length};
-    check(cs_write(store, name_of(i), &layout, offset, &iov, 1, NULL));
-    memcpy(now.bytes[i] + offset, data, length);
-    now.exists[i] = true;
-    if (now.length[i] < offset + length)
-        now.length[i] = offset + length;
+    uint64_t of = op->seed;
+    for (uint64_t k = 0; k < op->length; k += 512)
+        memset(data + k, (int)disk_random(&of), op->length - k < 512 ? op->length - k : 512);
+    return data;
 }
 
-static void step_truncate(unsigned i)
+/* What the operation makes of the model. */
+static void model_op(struct model *model, const struct op *op)
 {
-    const uint64_t length = disk_random(&seed) % BYTES;
-    int result;
-    while ((result = cs_truncate(store, name_of(i), &layout, length)) > 0)
-        ;
-    check(result);
-    if (length < now.length[i])
-        memset(now.bytes[i] + length, 0, BYTES - length);
-    now.exists[i] = now.exists[i] || length > 0;
-    now.length[i] = length;
+    const unsigned i = op->object;
+    const uint64_t end = op->offset + op->length;
+    switch (op->kind) {
+    case OP_WRITE:
+        memcpy(model->bytes[i] + op->offset, data_of(op), op->length);
+        model->exists[i] = true;
+        if (model->length[i] < end)
+            model->length[i] = end;
+        break;
+    case OP_TRUNCATE:
+        if (op->length < model->length[i])
+            memset(model->bytes[i] + op->length, 0, BYTES - op->length);
+        model->exists[i] = model->exists[i] || op->length > 0;
+        model->length[i] = op->length;
+        break;
+    case OP_REMOVE:
+        model->length[i] = 0;
+        model->exists[i] = false;
+        memset(model->bytes[i], 0, BYTES);
+        break;
+    case OP_PUNCH:
+        memset(model->bytes[i] + op->offset, 0, op->length);
+        break;
+    }
 }
 
-static void step_remove(unsigned i)
+static int store_op(const struct op *op)
 {
-    int result;
-    while ((result = cs_remove(store, name_of(i))) > 0)
-        ;
-    check(result);
-    now.length[i] = 0;
-    now.exists[i] = false;
-    memset(now.bytes[i], 0, BYTES);
+    const struct cs_name name = name_of(op->object);
+    struct iovec iov = {op->kind == OP_WRITE ? data_of(op) : NULL, op->length};
+    switch (op->kind) {
+    case OP_WRITE:
+        return cs_write(store, name, &layout, op->offset, &iov, 1, NULL);
+    case OP_TRUNCATE:
+        return cs_truncate(store, name, &layout, op->length);
+    case OP_REMOVE:
+        return cs_remove(store, name);
+    case OP_PUNCH:
+        return cs_punch(store, name, &layout, op->offset, op->length);
+    }
+    return 0;
 }
 
-static void step_punch(unsigned i)
+static struct op draw(void)
 {
-    const uint64_t offset = disk_random(&seed) % BYTES, length = disk_random(&seed) % (BYTES - offset);
-    check(cs_punch(store, name_of(i), &layout, offset, length));
-    memset(now.bytes[i] + offset, 0, length);
+    struct op op = {.object = (unsigned)(disk_random(&seed) % OBJECTS),
+                    .offset = disk_random(&seed) % BYTES,
+                    .length = disk_random(&seed) % BYTES,
+                    .seed = disk_random(&seed)};
+    const unsigned kind = (unsigned)(disk_random(&seed) % 12);
+    op.kind = kind == 0 ? OP_TRUNCATE : kind == 1 ? OP_REMOVE : kind == 2 ? OP_PUNCH : OP_WRITE;
+    if (op.kind == OP_WRITE)
+        op.length = 1 + op.length % (disk_random(&seed) % 4 ? 9000 : 200000);
+    /* Much is written over before it is committed. */
+    if (op.kind == OP_WRITE && op_count && disk_random(&seed) % 3 == 0) {
+        op.object = ops[op_count - 1].object;
+        op.offset = ops[op_count - 1].offset;
+    }
+    if ((op.kind == OP_WRITE || op.kind == OP_PUNCH) && op.length > BYTES - op.offset)
+        op.length = BYTES - op.offset;
+    return op;
 }
 
 static void step(void)
 {
-    const unsigned i = (unsigned)(disk_random(&seed) % OBJECTS);
-    switch (disk_random(&seed) % 12) {
-    case 0:
-        step_truncate(i);
-        break;
-    case 1:
-        step_remove(i);
-        break;
-    case 2:
-        step_punch(i);
-        break;
-    default:
-        step_write(i);
-    }
+    struct op op = draw();
+    int result;
+    assert_true(op_count < OPS_MAX);
+    while ((result = store_op(&op)) > 0)
+        ;
+    check(result);
+    model_op(&now, &op);
+    op.sequence = store->log.sequence;
+    op.event = disk.event_count;
+    ops[op_count++] = op;
 }
 
 /* Between the writes and flushes of a commit. */
@@ -167,6 +206,8 @@ static void commit(void)
     assert_non_null(sealed[sealed_count].model);
     memcpy(sealed[sealed_count].model, &now, sizeof now);
     sealed[sealed_count].generation = store->pages.generation - 1;
+    sealed[sealed_count].sequence = store->log.sequence;
+    sealed[sealed_count].ops = op_count;
     sealed[sealed_count++].event = disk.event_count;
     inside = (unsigned)(disk_random(&seed) % 4);
     disk.before = in_between;
@@ -182,15 +223,20 @@ static void commit(void)
 static void run_workload(void)
 {
     disk_open(&disk);
-    config = (struct cs_config){
-        .io = &disk.io, .name = "target 0 shard 0", .uuid = {9}, .grow_blocks = 64, .cache_pages = 64};
+    config = (struct cs_config){.io = &disk.io,
+                                .name = "target 0 shard 0",
+                                .uuid = {9},
+                                .grow_blocks = 64,
+                                .cache_pages = 64,
+                                .log = true};
     check(cs_format(&config));
     disk_record(&disk);
     check(cs_open(&config, &store));
     memset(&now, 0, sizeof now);
     sealed[0].model = calloc(1, sizeof now);
     sealed[0].generation = 1;
-    sealed[0].event = 0;
+    sealed[0].sequence = store->log.sequence;
+    sealed[0].event = sealed[0].ops = op_count = 0;
     sealed_count = 1;
     ended[0].event = 0;
     ended[0].generation = 1;
@@ -219,42 +265,73 @@ static void check_whole(struct cs_store *mounted)
         fail_msg("seed %llu: %llu faults", (unsigned long long)run_seed, (unsigned long long)result.faults);
 }
 
-static void check_objects(struct cs_store *mounted, const struct model *model)
+/* The store is between the two states: each byte is of one of them. Both are the same where it is known. */
+static void check_objects(struct cs_store *mounted, const struct model *one, const struct model *other)
 {
     static uint8_t bytes[BYTES];
     for (unsigned i = 0; i < OBJECTS; i++) {
         struct cs_stat stat;
         size_t count;
         check(cs_stat(mounted, name_of(i), &layout, &stat));
-        assert_int_equal(stat.exists, model->exists[i]);
-        assert_int_equal(stat.length, model->length[i]);
+        assert_true(stat.exists == one->exists[i] || stat.exists == other->exists[i]);
+        const uint64_t low = one->length[i] < other->length[i] ? one->length[i] : other->length[i];
+        assert_in_range(stat.length, low, one->length[i] + other->length[i] - low);
         check(cs_read(mounted, name_of(i), &layout, 0, bytes, BYTES, &count, NULL));
-        assert_int_equal(count, model->length[i]);
-        assert_memory_equal(bytes, model->bytes[i], count);
+        assert_int_equal(count, stat.length);
+        for (size_t k = 0; k < count; k++)
+            if (bytes[k] != one->bytes[i][k] && bytes[k] != other->bytes[i][k])
+                fail_msg("seed %llu: object %u, byte %zu", (unsigned long long)run_seed, i, k);
     }
 }
 
-static const struct model *model_of(uint64_t generation)
+static unsigned seal_of(uint64_t generation)
 {
     for (unsigned i = 0; i < sealed_count; i++)
         if (sealed[i].generation == generation)
-            return sealed[i].model;
+            return i;
     fail_msg("seed %llu: generation %llu was never sealed", (unsigned long long)run_seed,
              (unsigned long long)generation);
-    return NULL;
+    return 0;
 }
 
-/* After the crash it goes on. */
-static void go_on(struct cs_config *after, struct cs_store *mounted)
+/* As it was behind so many operations. */
+static void model_at(unsigned count, struct model *model)
+{
+    unsigned from = 0;
+    for (unsigned i = 0; i < sealed_count; i++)
+        if (sealed[i].ops <= count)
+            from = i;
+    memcpy(model, sealed[from].model, sizeof *model);
+    for (unsigned i = sealed[from].ops; i < count; i++)
+        model_op(model, &ops[i]);
+}
+
+static void write_some(struct cs_store *mounted, uint8_t with)
 {
     static uint8_t data[70000];
     struct iovec iov = {data, sizeof data};
-    memset(data, 0x5a, sizeof data);
-    check(cs_write(mounted, name_of(0), &layout, 3000, &iov, 1, NULL));
     int result;
+    memset(data, with, sizeof data);
+    check(cs_write(mounted, name_of(0), &layout, 3000, &iov, 1, NULL));
+    check(cs_write(mounted, name_of(0), &layout, 2000, &iov, 1, NULL));
     while ((result = cs_remove(mounted, name_of(1))) > 0)
         ;
     check(result);
+}
+
+/* After the crash it goes on; with the log nothing is lost without a commit either. */
+static void go_on(struct cs_config *after, struct cs_store *mounted)
+{
+    uint8_t byte;
+    size_t count;
+    write_some(mounted, 0x5a);
+    if (after->log) {
+        cs_close(mounted);
+        check(cs_open(after, &mounted));
+        check(cs_read(mounted, name_of(0), &layout, 2000, &byte, 1, &count, NULL));
+        assert_true(count == 1 && byte == 0x5a && mounted->log.replayed > 0);
+        write_some(mounted, 0xa5);
+    }
     check(cs_commit(mounted));
     check_whole(mounted);
     cs_close(mounted);
@@ -264,23 +341,70 @@ static void go_on(struct cs_config *after, struct cs_store *mounted)
     cs_close(mounted);
 }
 
+static struct cs_store *mount(struct cs_config *after, struct disk *left, bool log)
+{
+    struct cs_store *mounted;
+    *after = config;
+    after->io = &left->io;
+    after->log = log;
+    check(cs_open(after, &mounted));
+    if (mounted->failed)
+        fail_msg("seed %llu: %s", (unsigned long long)run_seed, mounted->failed_text);
+    return mounted;
+}
+
+/* With what the log has on top of that seal; `least` operations must be there. */
+static void check_log(struct disk *left, unsigned seal, unsigned least)
+{
+    static struct model one, other;
+    struct cs_config after;
+    struct cs_store *mounted = mount(&after, left, true);
+    const uint64_t sequence = sealed[seal].sequence + mounted->log.replayed;
+    unsigned done = sealed[seal].ops;
+    while (done < op_count && ops[done].sequence <= sequence)
+        done++;
+    if (done < least)
+        fail_msg("seed %llu: %u operations of %u are left", (unsigned long long)run_seed, done, least);
+    const bool within = done < op_count && sequence > (done ? ops[done - 1].sequence : sealed[0].sequence);
+    model_at(done, &one);
+    model_at(within ? done + 1 : done, &other);
+    check_objects(mounted, &one, &other);
+    check_whole(mounted);
+    replayed += mounted->log.replayed;
+    go_on(&after, mounted);
+}
+
 static void crash(const struct disk_replay *replay, size_t event)
 {
     struct disk left;
-    struct cs_config after = config;
-    struct cs_store *mounted;
-    uint64_t oldest = 0;
+    struct cs_config after;
+    uint64_t oldest = 0, same = seed;
+    unsigned least = 0;
     for (unsigned i = 0; i < ended_count && ended[i].event <= event; i++)
         oldest = ended[i].generation;
     disk_replay_crash(replay, &seed, &left);
-    after.io = &left.io;
-    check(cs_open(&after, &mounted));
-    if (mounted->failed)
-        fail_msg("seed %llu, event %zu: %s", (unsigned long long)run_seed, event, mounted->failed_text);
+    struct cs_store *mounted = mount(&after, &left, false);
     assert_true(mounted->generation >= oldest);
-    check_objects(mounted, model_of(mounted->generation));
+    unsigned seal = seal_of(mounted->generation);
+    check_objects(mounted, sealed[seal].model, sealed[seal].model);
     check_whole(mounted);
     go_on(&after, mounted);
+    disk_close(&left);
+
+    disk_replay_crash(replay, &same, &left);
+    check_log(&left, seal, 0);
+    disk_close(&left);
+
+    same = seed;
+    disk_replay_kill(replay, &seed, &left);
+    mounted = mount(&after, &left, false);
+    seal = seal_of(mounted->generation);
+    cs_close(mounted);
+    disk_close(&left);
+    disk_replay_kill(replay, &same, &left);
+    while (least < op_count && ops[least].event <= event)
+        least++;
+    check_log(&left, seal, least);
     disk_close(&left);
 }
 
@@ -317,8 +441,10 @@ static void test_crashes(void **state)
         seed = run_seed = first + done / STATES_A_RUN;
         commits += crash_run(STATES_A_RUN);
     }
-    print_message("%u states of runs WEFT_SEED=%llu to %llu, with %u commits\n", done,
-                  (unsigned long long)first, (unsigned long long)run_seed, commits);
+    print_message("%u crashes and deaths each, of runs WEFT_SEED=%llu to %llu, with %u commits; %llu changes "
+                  "came from the log\n",
+                  done, (unsigned long long)first, (unsigned long long)run_seed, commits,
+                  (unsigned long long)replayed);
 }
 
 int main(void)

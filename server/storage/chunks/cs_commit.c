@@ -40,6 +40,7 @@ static void make_super(const struct cs_store *store, struct cs_super *super)
     super->root_crc = pages->root_crc;
     super->root_level = pages->root_level;
     super->objects = store->objects;
+    super->log_sequence = store->log.sequence;
 }
 
 int cs_seal(struct cs_store *store, struct cs_commit **result)
@@ -63,6 +64,7 @@ int cs_seal(struct cs_store *store, struct cs_commit **result)
         return error;
     }
     make_super(store, &commit->super);
+    cs_log_switch(store);
     store->changed = false;
     store->sealed = true;
     store->flushing = commit->page_count;
@@ -151,7 +153,8 @@ int cs_commit(struct cs_store *store)
 bool cs_wants_commit(const struct cs_store *store)
 {
     return store->pages.dirty_count > store->config.cache_pages / 2 ||
-           store->space.pending.count > store->space.blocks / 4 + CS_GROUP_BLOCKS;
+           store->space.pending.count > store->space.blocks / 4 + CS_GROUP_BLOCKS ||
+           cs_log_wants_commit(&store->log);
 }
 
 bool cs_commit_gains(const struct cs_store *store)

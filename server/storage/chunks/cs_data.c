@@ -128,17 +128,20 @@ static uint32_t place_of(const struct cs_strip *strip, unsigned i)
     return CS_HOLE;
 }
 
-/* A block for each that is written; those that no commit holds stay where they are. */
+/* A block for each that is written. Those that no commit holds stay where they are, and are written over;
+ * but where there are many, others cost less than a copy of the bytes in the log. */
 static int take_blocks(struct writing *writing)
 {
     struct cs_space *space = &writing->store->space;
     struct cs_strip *strip = &writing->strip;
     const unsigned first = writing->from / CS_BLOCK, last = (writing->to - 1) / CS_BLOCK;
+    const unsigned whole = (writing->from + CS_BLOCK - 1) / CS_BLOCK, whole_end = writing->to / CS_BLOCK;
     const bool wide = writing->index > 0 || last - first + 1 >= WIDE_BLOCKS;
     uint32_t wish = CS_HOLE;
     for (unsigned i = first; i <= last; i++) {
         const uint32_t old = strip->block[i];
-        if (old != CS_HOLE && cs_space_is_fresh(space, old)) {
+        const bool anew = whole_end >= whole + WIDE_BLOCKS && i >= whole && i < whole_end;
+        if (old != CS_HOLE && cs_space_is_fresh(space, old) && !anew) {
             wish = old + 1;
             continue;
         }
@@ -211,6 +214,19 @@ static int write_whole(struct writing *writing, unsigned i)
     return 0;
 }
 
+/* A block that is written over: that happens when it is in the log. */
+static void patch_block(struct writing *writing, unsigned i, uint32_t from, uint32_t to)
+{
+    uint8_t *edge = writing->edges[i != writing->from / CS_BLOCK];
+    uint8_t *bytes = cs_log_patch(writing->store, writing->strip.block[i], from, to - from);
+    copy_out(&writing->source, bytes, to - from);
+    if (to - from < CS_BLOCK) {
+        memcpy(edge + from, bytes, to - from);
+        bytes = edge;
+    }
+    writing->strip.crc[i] = crc_of(0, bytes, CS_BLOCK);
+}
+
 static int write_blocks(struct writing *writing)
 {
     const unsigned first = writing->from / CS_BLOCK, last = (writing->to - 1) / CS_BLOCK;
@@ -219,6 +235,10 @@ static int write_blocks(struct writing *writing)
         const uint32_t at = i * CS_BLOCK;
         const uint32_t from = i == first ? writing->from - at : 0;
         const uint32_t to = i == last ? writing->to - at : CS_BLOCK;
+        if (writing->strip.block[i] == writing->before.block[i]) {
+            patch_block(writing, i, from, to);
+            continue;
+        }
         error = transfer_at(&writing->transfer, (uint64_t)writing->strip.block[i] * CS_BLOCK);
         if (!error)
             error = to - from == CS_BLOCK ? write_whole(writing, i) : write_edge(writing, i, from, to);
@@ -246,6 +266,7 @@ static int write_strip(struct writing *writing)
     if (!error)
         error = write_blocks(writing);
     if (error) {
+        cs_log_forget(store);
         cs_strip_undo(store, &writing->before, &writing->strip);
         return cs_damage(store, object->name, writing->index * CS_STRIP, error);
     }

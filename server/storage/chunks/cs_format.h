@@ -3,9 +3,10 @@
  * cs_format.h: the bytes of the chunk store on disk, as docs/chunk-store.md
  * tells. Little-endian; every struct's place and size is pinned below.
  *
- * Two files make one store (one shard of one target):
- *   data   blocks of 4 KiB with the objects' bytes and nothing else
- *   meta   pages of 4 KiB: four superblocks, then the pages of one B-tree
+ * Four files make one store (one shard of one target):
+ *   data          blocks of 4 KiB with the objects' bytes and nothing else
+ *   meta          pages of 4 KiB: four superblocks, then the pages of one B-tree
+ *   log-0, log-1  in turn: what was changed since a commit was sealed
  */
 #ifndef CS_FORMAT_H
 #define CS_FORMAT_H
@@ -15,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-    CS_VERSION = 1,
+    CS_VERSION = 2,
     CS_BLOCK = 4096,
     CS_STRIP_BLOCKS = 64,
     CS_STRIP = CS_STRIP_BLOCKS * CS_BLOCK, /* bytes of an object that one record maps */
@@ -26,28 +27,30 @@ enum {
 };
 
 #define CS_SUPER_MAGIC "WEFTCHNK"
+#define CS_LOG_MAGIC   "WEFTCLOG"
 #define CS_PAGE_MAGIC  0x5743u
 
 /* The first pages of `meta`. Generation g is in the slots 2 * (g % 2) and the one behind. The rest
  * of the page is zeros. */
 struct cs_super {
-    char magic[8];        /* 0 */
-    uint32_t version;     /* 8 */
-    uint32_t crc;         /* 12: CRC32C of the whole page, taken with 0 here */
-    uint64_t generation;  /* 16: of the commit; grows by one */
-    uint8_t uuid[16];     /* 24: the target's */
-    uint32_t shard;       /* 40 */
-    uint32_t slot;        /* 44 */
-    uint64_t data_blocks; /* 48: that `data` has */
-    uint32_t meta_pages;  /* 56: that `meta` has */
-    uint32_t root;        /* 60: page; 0: the tree is empty */
-    uint32_t root_crc;    /* 64 */
-    uint32_t root_level;  /* 68: 0 is a leaf */
-    uint64_t objects;     /* 72 */
+    char magic[8];         /* 0 */
+    uint32_t version;      /* 8 */
+    uint32_t crc;          /* 12: CRC32C of the whole page, taken with 0 here */
+    uint64_t generation;   /* 16: of the commit; grows by one */
+    uint8_t uuid[16];      /* 24: the target's */
+    uint32_t shard;        /* 40 */
+    uint32_t slot;         /* 44 */
+    uint64_t data_blocks;  /* 48: that `data` has */
+    uint32_t meta_pages;   /* 56: that `meta` has */
+    uint32_t root;         /* 60: page; 0: the tree is empty */
+    uint32_t root_crc;     /* 64 */
+    uint32_t root_level;   /* 68: 0 is a leaf */
+    uint64_t objects;      /* 72 */
+    uint64_t log_sequence; /* 80: of the first change that is not in this commit */
 };
 static_assert(offsetof(struct cs_super, generation) == 16, "the superblock's bytes are fixed");
 static_assert(offsetof(struct cs_super, data_blocks) == 48, "the superblock's bytes are fixed");
-static_assert(sizeof(struct cs_super) == 80, "the superblock's bytes are fixed");
+static_assert(sizeof(struct cs_super) == 88, "the superblock's bytes are fixed");
 
 /* In the order of kind, ino, position, index. */
 struct cs_key {
@@ -130,6 +133,54 @@ static_assert(sizeof(struct cs_strip_head) +
                       CS_STRIP_BLOCKS * (sizeof(struct cs_strip_run) + sizeof(uint32_t)) <=
                   CS_VALUE_MAX,
               "any strip fits a record");
+
+/* A log begins with this. */
+struct cs_log_header {
+    char magic[8];     /* 0 */
+    uint32_t version;  /* 8: CS_VERSION */
+    uint32_t crc;      /* 12: CRC32C of all of it, taken with 0 here */
+    uint8_t uuid[16];  /* 16: the target's */
+    uint32_t shard;    /* 32 */
+    uint32_t zero;     /* 36 */
+    uint64_t nonce;    /* 40: random; what an earlier log left in the file has another one */
+    uint64_t sequence; /* 48: of the first entry */
+    uint64_t zeros;    /* 56 */
+};
+static_assert(sizeof(struct cs_log_header) == 64, "the log header's bytes are fixed");
+
+enum cs_log_kind {
+    CS_LOG_STRIP = 1,  /* a strip's record is `value`, or gone; its object's is `object` */
+    CS_LOG_OBJECT = 2, /* the object's record */
+    CS_LOG_REMOVE = 3, /* an object without strips is gone */
+};
+
+/* Then come its entries, each of which is this, the value, and patches; both filled up with zeros
+ * to multiples of 8. */
+struct cs_log_entry {
+    uint32_t crc;                   /* 0: CRC32C of the nonce and what follows here */
+    uint32_t length;                /* 4: of all of it */
+    uint64_t sequence;              /* 8: one more than of the entry before */
+    uint32_t kind;                  /* 16 */
+    uint32_t value_length;          /* 20 */
+    uint32_t patches;               /* 24 */
+    uint32_t zero;                  /* 28 */
+    struct cs_key key;              /* 32: of the strip or object */
+    struct cs_object_record object; /* 56 */
+};
+static_assert(sizeof(struct cs_log_entry) == 104, "the log entry's bytes are fixed");
+
+/* Bytes that were to be written over others in a block, behind the entry; the bytes follow. */
+struct cs_log_patch {
+    uint32_t block;  /* 0 */
+    uint16_t from;   /* 4: in the block */
+    uint16_t length; /* 6 */
+};
+static_assert(sizeof(struct cs_log_patch) == 8, "the patch's bytes are fixed");
+
+enum {
+    CS_LOG_PATCHES_MAX = CS_STRIP_BLOCKS * ((int)sizeof(struct cs_log_patch) + CS_BLOCK),
+    CS_LOG_ENTRY_MAX = (int)sizeof(struct cs_log_entry) + CS_VALUE_MAX + CS_LOG_PATCHES_MAX,
+};
 
 /* The longest object: its strips' numbers fit the tree, its offsets an off_t. */
 #define CS_OBJECT_BYTES_MAX ((uint64_t)INT64_MAX - CS_STRIP)

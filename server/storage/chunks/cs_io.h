@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum cs_file { CS_DATA, CS_META, CS_FILES };
+enum cs_file { CS_DATA, CS_META, CS_LOG, CS_LOG_OTHER, CS_FILES };
 
 struct cs_io;
 
@@ -43,8 +43,8 @@ struct cs_io {
     const struct cs_io_type *type;
 };
 
-/* The files "data" and "meta" in a directory. `create` makes them where they are missing, durably. `name`
- * stands in the errors' texts. */
+/* The files "data", "meta", "log-0" and "log-1" in a directory. `create` makes them where they are missing,
+ * durably. `name` stands in the errors' texts. */
 int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **io);
 
 #endif

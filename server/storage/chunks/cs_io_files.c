@@ -7,17 +7,28 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "err.h"
 #include "storage/iov.h"
 
-static const char *const file_names[CS_FILES] = {[CS_DATA] = "data", [CS_META] = "meta"};
+static const char *const file_names[CS_FILES] = {
+    [CS_DATA] = "data", [CS_META] = "meta", [CS_LOG] = "log-0", [CS_LOG_OTHER] = "log-1"};
+
+/* A log gets many small writes, and the page cache is all that they need to reach. */
+struct mapping {
+    uint8_t *bytes;
+    uint64_t length;
+    bool refused; /* it is written by calls then */
+};
 
 struct files_io {
     struct cs_io io; /* first */
     int fd[CS_FILES];
+    struct mapping mappings[CS_FILES];
     char name[256];
 };
 
@@ -58,10 +69,56 @@ static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, stru
     return 0;
 }
 
+static void unmap(struct mapping *mapping)
+{
+    if (mapping->bytes)
+        munmap(mapping->bytes, mapping->length);
+    mapping->bytes = NULL;
+}
+
+/* All of the file, with space behind every byte: else a full disk would end the process (SIGBUS). */
+static void map(struct files_io *files, enum cs_file file)
+{
+    struct mapping *mapping = &files->mappings[file];
+    struct stat stat;
+    unmap(mapping);
+    mapping->refused = true;
+    if (fstat(files->fd[file], &stat) || stat.st_size == 0 ||
+        fallocate(files->fd[file], 0, 0, stat.st_size))
+        return;
+    void *bytes =
+        mmap(NULL, (size_t)stat.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, files->fd[file], 0);
+    if (bytes == MAP_FAILED)
+        return;
+    *mapping = (struct mapping){.bytes = bytes, .length = (uint64_t)stat.st_size};
+}
+
+/* False when it must be done by calls. */
+static bool write_mapped(struct files_io *files, enum cs_file file, uint64_t offset, const struct iovec *iov,
+                         int iov_count)
+{
+    struct mapping *mapping = &files->mappings[file];
+    uint64_t end = offset;
+    for (int i = 0; i < iov_count; i++)
+        end += iov[i].iov_len;
+    if (end > mapping->length && !mapping->refused)
+        map(files, file);
+    if (!mapping->bytes || end > mapping->length)
+        return false;
+    for (int i = 0; i < iov_count; i++) {
+        if (iov[i].iov_len)
+            memcpy(mapping->bytes + offset, iov[i].iov_base, iov[i].iov_len);
+        offset += iov[i].iov_len;
+    }
+    return true;
+}
+
 static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
 {
     struct files_io *files = files_of(io);
     size_t left = (size_t)iov_count;
+    if ((file == CS_LOG || file == CS_LOG_OTHER) && write_mapped(files, file, offset, iov, iov_count))
+        return 0;
     while (left > 0) {
         int pieces = left < IOV_MAX ? (int)left : IOV_MAX;
         ssize_t count = pwritev(files->fd[file], iov, pieces, (off_t)offset);
@@ -108,9 +165,11 @@ static int files_size(struct cs_io *io, enum cs_file file, uint64_t *size)
 static void files_close(struct cs_io *io)
 {
     struct files_io *files = files_of(io);
-    for (int file = 0; file < CS_FILES; file++)
+    for (int file = 0; file < CS_FILES; file++) {
+        unmap(&files->mappings[file]);
         if (files->fd[file] >= 0)
             close(files->fd[file]);
+    }
     free(files);
 }
 

@@ -129,10 +129,8 @@ int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, cons
 }
 
 static int put_records(struct cs_store *store, struct cs_object *object, const struct cs_key *key,
-                       const struct cs_strip *strip, bool was_there)
+                       const uint8_t *value, uint32_t length, bool was_there)
 {
-    uint8_t value[CS_VALUE_MAX];
-    const uint32_t length = cs_strip_encode(strip, value);
     /* The object's first: what may have to wait for the disk, or fails, does so before anything changed. */
     int error = cs_object_put(store, object);
     if (!error && length)
@@ -149,15 +147,18 @@ int cs_strip_put(struct cs_store *store, struct cs_object *object, uint64_t inde
     const struct cs_object_record record = object->record;
     const bool existed = object->exists;
     const unsigned had = cs_strip_count(before), has = cs_strip_count(strip);
+    uint8_t value[CS_VALUE_MAX];
+    const uint32_t length = cs_strip_encode(strip, value);
     object->record.blocks = record.blocks + has - had;
-    int error = put_records(store, object, &key, strip, had > 0);
+    int error = put_records(store, object, &key, value, length, had > 0);
     if (error)
         goto undo;
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
         if (before->block[i] != CS_HOLE && before->block[i] != strip->block[i])
             cs_space_give(&store->space, before->block[i]);
-    return 0;
+    return cs_log_strip(store, &key, &object->record, value, length);
 undo:
+    cs_log_forget(store);
     object->record = record;
     /* Its leaf was in memory a moment ago, and the number of blocks is what must be right. */
     if (existed && object->exists)
@@ -176,7 +177,7 @@ static int zero_part(struct cs_store *store, const struct cs_object *object, uin
     const uint64_t offset = index * CS_STRIP + (uint64_t)i * CS_BLOCK;
     uint32_t block = strip->block[i];
     int error = cs_block_load(store, object->name, offset, block, strip->crc[i], bytes);
-    if (!error && !cs_space_is_fresh(&store->space, block))
+    if (!error)
         error = cs_space_take(&store->space, CS_HOLE, false, &block);
     if (error)
         return error == -ENOSPC ? err_set(-ENOSPC, "%s is full", store->config.name)
@@ -233,6 +234,16 @@ static int last_strip(struct cs_store *store, struct cs_name name, uint64_t *ind
     return 0;
 }
 
+/* A change of the object's record and of no strip's. */
+static int put_alone(struct cs_store *store, struct cs_object *object)
+{
+    const struct cs_key key = object_key(object->name);
+    int error = cs_object_put(store, object);
+    if (!error)
+        cs_log_object(store, &key, &object->record);
+    return error;
+}
+
 /* Cuts from the end, strip by strip: at every moment nothing lies behind the length. */
 static int cut(struct cs_store *store, struct cs_object *object, uint64_t length)
 {
@@ -243,7 +254,7 @@ static int cut(struct cs_store *store, struct cs_object *object, uint64_t length
             error = last_strip(store, object->name, &index);
         if (error == -ENOENT || (!error && (index + 1) * CS_STRIP <= length)) {
             object->record.length = length;
-            return cs_object_put(store, object);
+            return put_alone(store, object);
         }
         if (error)
             return error;
@@ -279,7 +290,7 @@ int cs_truncate(struct cs_store *store, struct cs_name name, const struct layout
     if (error)
         return error;
     object.record.length = length;
-    return cs_object_put(store, &object);
+    return put_alone(store, &object);
 }
 
 int cs_remove(struct cs_store *store, struct cs_name name)
@@ -303,6 +314,7 @@ int cs_remove(struct cs_store *store, struct cs_name name)
         return cs_damage(store, name, 0, error);
     store->objects--;
     store->changed = true;
+    cs_log_remove(store, &key);
     return 0;
 }
 

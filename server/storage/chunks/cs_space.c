@@ -211,6 +211,14 @@ int cs_space_take(struct cs_space *space, uint32_t wish, bool wide, uint32_t *bl
     return 0;
 }
 
+int cs_space_claim(struct cs_space *space, uint32_t block)
+{
+    uint32_t taken;
+    if (block >= space->blocks || bit(space->used, block))
+        return err_set(-EBADMSG, "block %" PRIu32 " is not free", block);
+    return cs_space_take(space, block, false, &taken);
+}
+
 int cs_space_may_give(struct cs_space *space, uint32_t block)
 {
     int error = cs_numbers_room(&space->pending, CS_STRIP_BLOCKS);

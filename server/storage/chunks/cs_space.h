@@ -43,6 +43,8 @@ int cs_space_blocks_set(struct cs_space *space, uint32_t blocks);
  * errors, since the group's record is made writable: -EAGAIN, -EBADMSG, -ENOSPC.
  */
 int cs_space_take(struct cs_space *space, uint32_t wish, bool wide, uint32_t *block);
+/* That very block; -EBADMSG when it is in use. */
+int cs_space_claim(struct cs_space *space, uint32_t block);
 /* Prepares cs_space_give() of that block, and of up to a strip's blocks in all; fails as above. */
 int cs_space_may_give(struct cs_space *space, uint32_t block);
 /* Can't fail: it was prepared, or the block is fresh. */

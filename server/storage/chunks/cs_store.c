@@ -119,6 +119,7 @@ static int read_metadata(struct cs_store *store, const struct cs_super *super)
     pages->root_level = super->root_level;
     store->objects = super->objects;
     store->generation = super->generation;
+    store->log.sequence = store->log.base = super->log_sequence;
     if (super->root)
         error = mark_below(store, super->root, super->root_crc, super->root_level);
     if (error == -ENOMEM)
@@ -149,9 +150,53 @@ static int check_sizes(struct cs_store *store, const struct cs_super *super)
     return 0;
 }
 
-int cs_open(const struct cs_config *config, struct cs_store **result)
+/* As the last commit left it. */
+static int mount_commit(struct cs_store *store)
 {
     struct cs_super super = {0};
+    int error = find_super(store, &super);
+    if (!error)
+        error = read_metadata(store, &super);
+    return error ? error : check_sizes(store, &super);
+}
+
+static void forget(struct cs_store *store)
+{
+    cs_space_close(&store->space);
+    cs_pages_close(&store->pages);
+    free(store->failed_text);
+    store->failed_text = NULL;
+    store->failed = 0;
+    store->changed = false;
+    store->damaged = 0;
+    store->supers_bad = 0;
+    store->bytes_dirty = 0;
+}
+
+/* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew. */
+static int mount_log(struct cs_store *store)
+{
+    bool found = false, good = true;
+    int error = cs_log_replay(store, &found, &good);
+    const uint64_t sequence = store->log.sequence;
+    if (!error && !good) {
+        forget(store);
+        store->log.replayed = 0;
+        error = mount_commit(store);
+    }
+    if (error || !found)
+        return error;
+    store->log.sequence = sequence + CS_LOG_JUMP;
+    store->changed = true;
+    error = cs_commit(store);
+    if (!error && store->log.replayed)
+        log_info("%s: %" PRIu64 " changes since the last commit were found in the log", store->config.name,
+                 store->log.replayed);
+    return error;
+}
+
+int cs_open(const struct cs_config *config, struct cs_store **result)
+{
     struct cs_store *store = calloc(1, sizeof *store);
     if (!store) {
         config->io->type->close(config->io);
@@ -165,15 +210,19 @@ int cs_open(const struct cs_config *config, struct cs_store **result)
         store->config.grow_blocks = GROW_BLOCKS;
     if (!store->config.data_blocks_max)
         store->config.data_blocks_max = CS_HOLE;
-    int error = find_super(store, &super);
+    int error = cs_log_open(store);
     if (!error)
-        error = read_metadata(store, &super);
-    if (!error)
-        error = check_sizes(store, &super);
+        error = mount_commit(store);
+    if (!error && config->log && !store->failed)
+        error = mount_log(store);
     if (error) {
         cs_close(store);
         return error;
     }
+    if (!config->log)
+        store->log.sequence += CS_LOG_JUMP; /* what the log has is of no use on what this one changes */
+    else if (!store->failed)
+        cs_log_begin(store);
     if (store->failed)
         log_error("%s: the metadata is damaged, so it can only be read: %s", config->name,
                   store->failed_text);
@@ -185,6 +234,7 @@ void cs_close(struct cs_store *store)
 {
     cs_space_close(&store->space);
     cs_pages_close(&store->pages);
+    cs_log_close(store);
     store->io->type->close(store->io);
     free(store->failed_text);
     free(store);
@@ -278,10 +328,12 @@ static int grow_blocks(struct cs_store *store)
 
 int cs_room(struct cs_store *store, uint32_t blocks, bool frees)
 {
+    int error = cs_log_room(store);
+    if (error)
+        return error;
     /* The puts of a strip and its object, and of the groups that they touch. */
     const uint32_t wanted = 8 * cs_tree_pages_wanted(&store->pages);
     const uint32_t pages = wanted + (frees ? 0 : CS_PAGES_RESERVE);
-    int error;
     if (store->pages.free < wanted + CS_PAGES_RESERVE) {
         if (store->pages.nowait)
             return -EAGAIN;

@@ -4,8 +4,10 @@
  * cs_io.h. docs/chunk-store.md tells the format and why it is so.
  *
  * What it promises
- *  - After a crash at any moment the store is as it was at one commit, which is none older than
- *    the last one that was finished; each block's bytes match its checksum.
+ *  - After the death of the process the store has every change that had returned; config.log.
+ *  - After a crash of the host the store is as it was at one commit, or between two changes of a strip after
+ *    it; that commit is none older than the last one that was finished. Each block's bytes match its
+ *    checksum.
  *  - A read gives what was written last, zeros where nothing was, or -EIO, which names
  *    object and offset; damage in one place leaves the rest readable.
  *  - Removals and commits go on when the disk is full.
@@ -24,6 +26,7 @@
 #define CS_STORE_H
 
 #include "layout.h"
+#include "cs_log.h"
 #include "cs_pages.h"
 #include "cs_space.h"
 #include "cs_strip.h"
@@ -36,6 +39,7 @@ struct cs_config {
     uint32_t cache_pages;     /* 0: 8192, 32 MiB */
     uint32_t grow_blocks;     /* by which `data` grows at least; 0: 16384, 64 MiB */
     uint32_t data_blocks_max; /* 0: the format's bound, 16 TiB */
+    bool log; /* changes since the last commit are found again, and noted from then on; else only looked at */
 };
 
 struct cs_store {
@@ -43,6 +47,7 @@ struct cs_store {
     struct cs_io *io;
     struct cs_pages pages;
     struct cs_space space;
+    struct cs_log log;
     uint64_t objects;
     bool changed;         /* since the last seal */
     bool sealed;          /* a commit is under way */
@@ -122,6 +127,7 @@ struct cs_check_result {
     uint64_t objects, strips, blocks; /* found */
     uint64_t faults;
     uint64_t damaged; /* blocks whose bytes fail their checksum, among the faults */
+    uint64_t logged;  /* changes that the log has beyond the commit, not looked at; filled by the caller */
 };
 /* Looks at everything of a store in which nothing is uncommitted; `report` is called with each
  * fault's text. -ENOMEM, or 0. */

@@ -262,8 +262,8 @@ static int do_job(struct chunks_store *store, struct job *job)
 
 static bool is_too_dirty(const struct cs_store *cs)
 {
-    return !cs->failed &&
-           (cs->bytes_dirty > DIRTY_BYTES_STOP || cs->pages.dirty_count > cs->config.cache_pages);
+    return !cs->failed && (cs->bytes_dirty > DIRTY_BYTES_STOP ||
+                           cs->pages.dirty_count > cs->config.cache_pages || cs_log_is_full(&cs->log));
 }
 
 static bool changes(const struct job *job)
@@ -501,6 +501,8 @@ int store_chunks_check(const struct target *target, uint32_t shard, bool read_da
     if (error)
         return error;
     error = cs_check(cs, read_data, report, arg, result);
+    if (!error)
+        error = cs_log_count(cs, &result->logged);
     cs_close(cs);
     return error;
 }
@@ -582,6 +584,7 @@ static int chunks_open(const struct store_config *config, struct store **result)
     if (!store)
         return err_set(-ENOMEM, "no memory for a store");
     int error = configure(config->target, config->shard, false, store->name, &inner);
+    inner.log = true;
     if (!error)
         error = cs_open(&inner, &store->cs);
     if (!error)
