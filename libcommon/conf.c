@@ -29,6 +29,7 @@ static struct conf *conf_new(void)
     if (!conf)
         return NULL;
     conf->chunk_size = UINT64_C(1) << 20;
+    conf->wire_checksums = true;
     conf->deadline_ms = 30000;
     conf->heartbeat_ms = 1000;
     conf->lease_ms = 10000;
@@ -487,8 +488,8 @@ static int check_unique(const struct conf_source *source, const config_setting_t
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster", "metadata",  "storage", "layout", "limits",
-                                        "log",     "transport", "store",   "mount",  NULL};
+    static const char *const known[] = {"cluster",   "metadata", "storage", "layout",         "limits", "log",
+                                        "transport", "store",    "mount",   "wire_checksums", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
     };
@@ -499,6 +500,8 @@ static int read_all(const struct conf_source *source, struct conf *conf)
     if (!error)
         error =
             conf_get_string(source, root, "transport", CONF_OPTIONAL, TRANSPORT_BYTES_MAX, &conf->transport);
+    if (!error)
+        error = conf_get_bool(source, root, "wire_checksums", CONF_OPTIONAL, &conf->wire_checksums);
     if (!error)
         error = read_store(source, root, &conf->store);
     if (!error)

@@ -53,6 +53,7 @@ struct conf {
     uint64_t chunk_size;   /* default layout */
     uint32_t stripe_count; /* 0: all groups */
     char *transport;       /* "ucx" */
+    bool wire_checksums;   /* of payloads (default yes) */
     char *store;           /* of new targets: "files" or "chunks" */
     char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
 

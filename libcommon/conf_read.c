@@ -443,6 +443,19 @@ int conf_get_u32(const struct conf_source *source, const config_setting_t *group
     return 0;
 }
 
+int conf_get_bool(const struct conf_source *source, const config_setting_t *group, const char *name,
+                  enum conf_need need, bool *value)
+{
+    const config_setting_t *setting;
+    int error = find(source, group, name, need, &setting);
+    if (!setting)
+        return error;
+    if (config_setting_type(setting) != CONFIG_TYPE_BOOL)
+        return conf_refuse(source, setting, "must be true or false");
+    *value = config_setting_get_bool(setting);
+    return 0;
+}
+
 int conf_get_size(const struct conf_source *source, const config_setting_t *group, const char *name,
                   enum conf_need need, uint64_t min, uint64_t max, uint64_t *value)
 {

@@ -11,6 +11,7 @@
 #define COMMON_CONF_READ_H
 
 #include <libconfig.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct conf_source {
@@ -47,6 +48,8 @@ int conf_get_string(const struct conf_source *source, const config_setting_t *gr
 /* A string as above that is a path; a relative one is made absolute. */
 int conf_get_path(const struct conf_source *source, const config_setting_t *group, const char *name,
                   enum conf_need need, char **value);
+int conf_get_bool(const struct conf_source *source, const config_setting_t *group, const char *name,
+                  enum conf_need need, bool *value);
 /* A number from min to max. A size is a number, or a string such as "64K". */
 int conf_get_u32(const struct conf_source *source, const config_setting_t *group, const char *name,
                  enum conf_need need, uint32_t min, uint32_t max, uint32_t *value);

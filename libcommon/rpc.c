@@ -60,6 +60,23 @@ void rpc_refuse_message(struct rpc *rpc, const char *who, const char *why)
     log_warn("refused a message from %s: %s", who, why);
 }
 
+/* Whose it was can be told as long as its connection's number is whole; else the request that it was, or
+ * answered, waits until its deadline. */
+static bool header_is_whole(struct rpc *rpc, const struct transport_message *message)
+{
+    if (rpc_header_is_whole(message->header, message->header_length))
+        return true;
+    struct rpc_link *link = rpc_link_by_token(rpc, rpc_header_token(message->header, message->header_length));
+    if (link) {
+        rpc_count(rpc, COUNT_MESSAGES_DAMAGED, 1);
+        rpc_link_fail(link, err_set(-EBADMSG, "%s: a message's header was damaged on its way",
+                                    link->control.peer_name));
+    } else {
+        rpc_refuse_message(rpc, "an unknown peer", "it is no Weft message, or was damaged on its way");
+    }
+    return false;
+}
+
 static void message_came(void *arg, const struct transport_message *message)
 {
     struct rpc *rpc = arg;
@@ -68,6 +85,10 @@ static void message_came(void *arg, const struct transport_message *message)
 
     struct wire_reader reader = wire_reader_on(message->header, message->header_length);
     wire_get_envelope(&reader, &envelope);
+    if (!header_is_whole(rpc, message)) {
+        rpc->transport->release(message);
+        return;
+    }
     bool in_payload = envelope.flags & WIRE_BODY_IN_PAYLOAD;
     size_t inline_length = (size_t)(reader.end - reader.at);
     const char *problem = NULL;
@@ -109,9 +130,9 @@ static const struct transport_events transport_events = {
     .peer_failed = transport_peer_failed,
 };
 
-size_t rpc_header_make(struct wire_envelope *envelope, const void *body, size_t body_length,
-                       uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov, size_t *iov_count,
-                       const struct iovec *payload, size_t payload_count)
+size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, const void *body,
+                       size_t body_length, uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov,
+                       size_t *iov_count, const struct iovec *payload, size_t payload_count)
 {
     bool in_payload = body_length > LIMITS_BODY_INLINE_MAX;
     *iov_count = 0;
@@ -125,11 +146,16 @@ size_t rpc_header_make(struct wire_envelope *envelope, const void *body, size_t 
         iov[(*iov_count)++] = payload[i];
     for (size_t i = 0; i < *iov_count; i++)
         envelope->payload_length += iov[i].iov_len;
+    if (envelope->payload_length && rpc->config.conf->wire_checksums) {
+        envelope->flags |= WIRE_PAYLOAD_CRC;
+        envelope->payload_crc = rpc_payload_crc(iov, *iov_count);
+    }
     size_t length = (size_t)wire_encode_envelope(header, LIMITS_HEADER_MAX, envelope);
     if (!in_payload && body_length) {
         memcpy(header + length, body, body_length);
         length += body_length;
     }
+    rpc_header_sum(header, length);
     return length;
 }
 

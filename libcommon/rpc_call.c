@@ -10,12 +10,12 @@
 #include "err.h"
 #include "rpc_internal.h"
 
-#define MS UINT64_C(1000000)
-#define BACKOFF_MS_MIN 10u
-#define BACKOFF_MS_MAX 500u
+#define MS              UINT64_C(1000000)
+#define BACKOFF_MS_MIN  10u
+#define BACKOFF_MS_MAX  500u
 /* Where nobody ever answered, and nobody said that a server is there, nobody is: no use in waiting
  * the whole deadline. A server that was there before may be restarting, and is waited for. */
-#define ABSENT_NS (2000 * MS)
+#define ABSENT_NS       (2000 * MS)
 #define PIECES_ON_STACK 34u
 
 static void connection_pump(struct rpc_connection *connection);
@@ -143,7 +143,7 @@ static int request_send(struct rpc_connection *connection, struct rpc_call *call
     transfer->sending = true;
     transfer->receiving = false;
     transfer->whole = NULL;
-    size_t length = rpc_header_make(&envelope, call->body, call->body_length, header, iov, &iov_count,
+    size_t length = rpc_header_make(rpc, &envelope, call->body, call->body_length, header, iov, &iov_count,
                                     call->payload, call->payload_count);
     int error =
         rpc->transport->send(connection->link->peer, header, length, iov, iov_count, request_sent, transfer);
@@ -168,16 +168,16 @@ static void connection_pump(struct rpc_connection *connection)
     if (!link || link->broken || link->control.state != CONTROL_OPEN || !link->peer)
         return;
     const struct wire_welcome *welcome = &link->control.welcome;
-    list_each(&connection->calls, each, after) {
+    list_each(&connection->calls, each, after)
+    {
         struct rpc_call *call = list_item(each, struct rpc_call, link);
         if (call->state != CALL_QUEUED)
             continue;
         uint64_t bytes = call->reply_bytes_max;
         for (uint32_t i = 0; i < call->payload_count; i++)
             bytes += call->payload[i].iov_len;
-        if (connection->requests_under_way &&
-            (connection->requests_under_way >= welcome->credit_requests ||
-             connection->bytes_under_way + bytes > welcome->credit_bytes))
+        if (connection->requests_under_way && (connection->requests_under_way >= welcome->credit_requests ||
+                                               connection->bytes_under_way + bytes > welcome->credit_bytes))
             return;
         int error = request_send(connection, call);
         if (error) {
@@ -196,14 +196,17 @@ static void reply_received(void *arg, int status)
 {
     struct rpc_transfer *transfer = arg;
     transfer->receiving = false;
+    if (status == 0 && transfer->call)
+        status = rpc_payload_check(transfer->rpc, transfer->call->connection->name, transfer->sum,
+                                   transfer->place, transfer->payload_length);
     struct rpc_call *call = transfer_back(transfer, status);
     if (!call)
         return;
     call->state = CALL_REPLIED;
     if (transfer->whole) {
         uint64_t length = transfer->payload_length - transfer->body_length;
-        void *place = length && call->place
-                          ? call->place(call, transfer->whole, transfer->body_length, length) : NULL;
+        void *place =
+            length && call->place ? call->place(call, transfer->whole, transfer->body_length, length) : NULL;
         if (place) {
             memcpy(place, (uint8_t *)transfer->whole + transfer->body_length, length);
             call->reply_payload_length = length;
@@ -237,6 +240,7 @@ static void payload_receive(struct rpc_call *call, const struct transport_messag
     if (!in_payload)
         call->reply_payload_length = message->payload_length;
     transfer->receiving = true;
+    transfer->place = place;
     call->state = CALL_RECEIVING;
     int error = rpc->transport->receive(message, place, reply_received, transfer);
     if (error) {
@@ -251,7 +255,8 @@ void rpc_reply_came(struct rpc_connection *connection, const struct wire_envelop
     struct rpc *rpc = connection->rpc;
     struct rpc_call *call = NULL;
     rpc_count(rpc, COUNT_REPLIES_RECEIVED, 1);
-    list_each(&connection->calls, each, after) {
+    list_each(&connection->calls, each, after)
+    {
         struct rpc_call *candidate = list_item(each, struct rpc_call, link);
         if (candidate->id == envelope->id && candidate->state == CALL_SENT) {
             call = candidate;
@@ -268,6 +273,7 @@ void rpc_reply_came(struct rpc_connection *connection, const struct wire_envelop
     call->reply_payload_length = 0;
     transfer->body_length = envelope->body_length;
     transfer->payload_length = envelope->payload_length;
+    transfer->sum = rpc_sum_of(envelope);
     if (!in_payload)
         memcpy(transfer->body,
                (const uint8_t *)message->header + message->header_length - envelope->body_length,
@@ -390,7 +396,8 @@ void rpc_connection_down(struct rpc_connection *connection, int error)
     connection_problem(connection, error);
     connection->requests_under_way = 0;
     connection->bytes_under_way = 0;
-    list_each(&connection->calls, each, after) {
+    list_each(&connection->calls, each, after)
+    {
         struct rpc_call *call = list_item(each, struct rpc_call, link);
         if (call->state != CALL_QUEUED) {
             rpc_count(connection->rpc, COUNT_REQUESTS_RESENT, 1);
@@ -449,7 +456,8 @@ static int call_verdict(const struct rpc_connection *connection, const struct rp
 static void connection_tick(struct rpc_connection *connection, uint64_t now)
 {
     struct rpc *rpc = connection->rpc;
-    list_each(&connection->calls, each, after) {
+    list_each(&connection->calls, each, after)
+    {
         struct rpc_call *call = list_item(each, struct rpc_call, link);
         int error = call_verdict(connection, call, now);
         if (!error) {

@@ -26,6 +26,7 @@ static const char *const names[] = {
     [COUNT_CONNECTIONS_LOST] = "connections_lost",
     [COUNT_CONNECTIONS_REFUSED] = "connections_refused",
     [COUNT_MESSAGES_REFUSED] = "messages_refused",
+    [COUNT_MESSAGES_DAMAGED] = "messages_damaged",
     [COUNT_DEADLINES_MISSED] = "deadlines_missed",
     [COUNT_RENEWALS] = "transport_renewals",
     [COUNT_SLEEPS] = "sleeps",

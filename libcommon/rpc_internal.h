@@ -16,7 +16,7 @@
 #include "control.h"
 #include "rpc.h"
 
-#define ENVELOPE_BYTES 48u
+#define ENVELOPE_BYTES 56u
 #define TIMERS_MAX 4u
 #define WATCHES_MAX 4u
 #define HANDSHAKE_MS 5000u
@@ -38,6 +38,7 @@ enum rpc_count {
     COUNT_CONNECTIONS_LOST,
     COUNT_CONNECTIONS_REFUSED,
     COUNT_MESSAGES_REFUSED,
+    COUNT_MESSAGES_DAMAGED,
     COUNT_DEADLINES_MISSED,
     COUNT_RENEWALS,
     COUNT_SLEEPS,
@@ -129,6 +130,12 @@ struct rpc_connection {
     int problem_error;
 };
 
+/* What a message's sender says of its payload. */
+struct rpc_sum {
+    bool known;
+    uint32_t crc;
+};
+
 /* The part of a call that lives as long as the transport works on it. */
 struct rpc_transfer {
     struct rpc *rpc;
@@ -136,6 +143,8 @@ struct rpc_transfer {
     bool sending;
     bool receiving;
     void *whole;             /* a reply whose body is in the payload */
+    const void *place;       /* where the payload goes */
+    struct rpc_sum sum;      /* of it */
     uint32_t body_length;
     uint64_t payload_length;
     uint8_t body[LIMITS_HEADER_MAX];
@@ -187,9 +196,23 @@ int rpc_poll_set(struct rpc *rpc, int operation, int fd, uint32_t events, enum e
 void rpc_refuse_message(struct rpc *rpc, const char *who, const char *why);
 /* Builds header (envelope and inline body) in `header`; returns its length. When the body
  * does not fit, it is put first into `iov`, whose count grows. */
-size_t rpc_header_make(struct wire_envelope *envelope, const void *body, size_t body_length,
-                       uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov, size_t *iov_count,
-                       const struct iovec *payload, size_t payload_count);
+size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, const void *body,
+                       size_t body_length, uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov,
+                       size_t *iov_count, const struct iovec *payload, size_t payload_count);
+
+/* rpc_check.c: whether a message is what was sent */
+
+/* A header with its checksum, to be made when all else of it is. */
+void rpc_header_sum(uint8_t *header, size_t length);
+bool rpc_header_is_whole(const void *header, size_t length);
+/* What stands there for the connection's number, in a header that is not whole; 0 when it is too short. */
+uint64_t rpc_header_token(const void *header, size_t length);
+uint32_t rpc_payload_crc(const struct iovec *payload, size_t count);
+struct rpc_sum rpc_sum_of(const struct wire_envelope *envelope);
+/* 0, or -EBADMSG, counted: then the connection is to be ended, so that all of it is sent again. `who`
+ * sent it. */
+int rpc_payload_check(struct rpc *rpc, const char *who, struct rpc_sum sum, const void *payload,
+                      size_t length);
 
 /* rpc_renew.c */
 /* A peer on this host went away. */

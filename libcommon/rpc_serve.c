@@ -13,7 +13,7 @@
 #define PIECES_ON_STACK 34u
 /* A client frees its credit when it has a reply, which may be before the sender
  * of that reply knows it. So twice the credit is honest; more is not. */
-#define CREDIT_SLACK 2u
+#define CREDIT_SLACK    2u
 
 /* A request with what rpc needs for it. */
 struct served {
@@ -21,8 +21,10 @@ struct served {
     struct list_link link;      /* in the rpc's requests */
     bool in_line;               /* for a buffer */
     struct transport_message message;
-    bool payload_waits;         /* the message's payload was neither taken nor released */
-    void *whole;                /* body and data, fetched */
+    bool payload_waits; /* the message's payload was neither taken nor released */
+    struct rpc_sum sum; /* of the payload */
+    const void *place;  /* where the service wants it */
+    void *whole;        /* body and data, fetched */
     struct bufpool_waiter waiter;
     void (*received)(struct rpc_request *request, int status);
     uint8_t body[LIMITS_HEADER_MAX];
@@ -121,10 +123,24 @@ static void request_free(struct served *served)
     free(served);
 }
 
+/* The payload has come; what was damaged ends the connection. */
+static int check_payload(struct served *served, int status, const void *payload)
+{
+    struct rpc_peer *peer = served->request.peer;
+    if (status < 0)
+        return status;
+    int error =
+        rpc_payload_check(peer->rpc, peer->name, served->sum, payload, served->message.payload_length);
+    if (error && peer->link)
+        rpc_link_fail(peer->link, error);
+    return error;
+}
+
 static void whole_received(void *arg, int status)
 {
     struct served *served = arg;
     struct rpc_request *request = &served->request;
+    status = check_payload(served, status, served->whole);
     if (status < 0) {
         rpc_reply(request, status, NULL, 0, NULL, 0, NULL, NULL);
         return;
@@ -206,7 +222,12 @@ void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelop
     };
     served->message = *message;
     served->payload_waits = message->payload_length > 0;
+    served->sum = rpc_sum_of(envelope);
     served->whole = NULL;
+    if (message->data && check_payload(served, 0, message->data)) {
+        rpc_reply(&served->request, -EBADMSG, NULL, 0, NULL, 0, NULL, NULL);
+        return;
+    }
     if (in_payload) {
         request_unwrap(served);
         return;
@@ -220,7 +241,7 @@ void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelop
 static void payload_received(void *arg, int status)
 {
     struct served *served = arg;
-    served->received(&served->request, status);
+    served->received(&served->request, check_payload(served, status, served->place));
 }
 
 int rpc_request_receive(struct rpc_request *request, void *buffer,
@@ -231,6 +252,7 @@ int rpc_request_receive(struct rpc_request *request, void *buffer,
     if (!served->payload_waits || served->whole || request->body != served->body)
         return err_set(-EINVAL, "the request's payload is here already");
     served->received = done;
+    served->place = buffer;
     served->payload_waits = false;
     request->data = NULL;
     return rpc->transport->receive(&served->message, buffer, payload_received, served);
@@ -239,7 +261,8 @@ int rpc_request_receive(struct rpc_request *request, void *buffer,
 void rpc_requests_drop(struct rpc *rpc)
 {
     struct list_link *first;
-    list_each(&rpc->requests, each, after) {
+    list_each(&rpc->requests, each, after)
+    {
         struct served *served = list_item(each, struct served, link);
         if (served->in_line)
             bufpool_leave(rpc->bodies, &served->waiter);
@@ -298,7 +321,7 @@ static int reply_send(struct reply *reply, struct wire_envelope *envelope, const
             return err_set(-ENOMEM, "out of memory for a reply");
     }
     size_t length =
-        rpc_header_make(envelope, body, body_length, header, iov, &iov_count, payload, payload_count);
+        rpc_header_make(rpc, envelope, body, body_length, header, iov, &iov_count, payload, payload_count);
     int error = rpc->transport->send(peer->link->peer, header, length, iov, iov_count, reply_sent, reply);
     if (iov != pieces)
         free(iov);
@@ -306,8 +329,7 @@ static int reply_send(struct reply *reply, struct wire_envelope *envelope, const
         return error;
     rpc_count(rpc, COUNT_REPLIES_SENT, 1);
     rpc_count(rpc, COUNT_BYTES_WIRE_SENT, length + envelope->payload_length);
-    rpc_count(rpc, COUNT_BYTES_PAYLOAD_SENT,
-              envelope->payload_length - (reply->body ? body_length : 0));
+    rpc_count(rpc, COUNT_BYTES_PAYLOAD_SENT, envelope->payload_length - (reply->body ? body_length : 0));
     return 0;
 }
 

@@ -41,6 +41,7 @@ static const char *own_program(void)
 
 static struct conf conf = {
     .transport = "ucx",
+    .wire_checksums = true,
     .deadline_ms = 60000, /* this machine may be slow; tests of deadlines set their own */
     .credit_bytes = 8 << 20,
     .credit_requests = 8,

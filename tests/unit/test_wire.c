@@ -44,25 +44,29 @@ static void envelope_lies_as_specified(void **state)
     static const uint8_t expected[] = {
         'W',  'E',  'F',  'T',                          /* magic */
         0x33, 0x00,                                     /* operation: write */
-        0x01, 0x01,                                     /* kind, flags */
+        0x01, 0x03,                                     /* kind, flags */
         0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01, /* token */
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, /* id */
         0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x80, /* settled */
         0x2a, 0x01, 0x00, 0x00,                         /* body_length */
         0x6e, 0x00, 0x00, 0x00,                         /* status */
         0x00, 0x00, 0x80, 0x00, 0x00, 0x00, 0x00, 0x00, /* payload_length */
+        0x83, 0x92, 0x06, 0xe3,                         /* payload_crc */
+        0x04, 0x03, 0x02, 0x01,                         /* header_crc */
     };
     const struct wire_envelope envelope = {
         .magic = WIRE_MAGIC,
         .operation = WIRE_OP_write,
         .kind = WIRE_REQUEST,
-        .flags = WIRE_BODY_IN_PAYLOAD,
+        .flags = WIRE_BODY_IN_PAYLOAD | WIRE_PAYLOAD_CRC,
         .token = UINT64_C(0x0102030405060708),
         .id = UINT64_MAX,
         .settled = UINT64_C(0x8000000000000001),
         .body_length = 298,
         .status = 110,
         .payload_length = 8 << 20,
+        .payload_crc = 0xe3069283,
+        .header_crc = 0x01020304,
     };
     struct wire_envelope decoded;
     assert_int_equal(wire_encode_envelope(buffer, sizeof buffer, &envelope), sizeof expected);
@@ -78,6 +82,8 @@ static void envelope_lies_as_specified(void **state)
     assert_int_equal(decoded.body_length, envelope.body_length);
     assert_int_equal(decoded.status, envelope.status);
     assert_int_equal(decoded.payload_length, envelope.payload_length);
+    assert_int_equal(decoded.payload_crc, envelope.payload_crc);
+    assert_int_equal(decoded.header_crc, envelope.header_crc);
 }
 
 static void text_lies_as_specified(void **state)
