@@ -28,6 +28,7 @@
 #include "hint_set.h"
 #include "host.h"
 #include "locality.h"
+#include "progress.h"
 #include "weft/weft.h"
 
 #define DRIVER_FILE_SYSTEM 190 /* no other file system of ROMIO has this number */
@@ -91,10 +92,6 @@ void driver_path(const char *given, char path[DRIVER_PATH_BYTES]);
 
 /* ---- session.c -------------------------------------------------------- */
 
-/* session_get(): the process's session, made at the first call and ended in MPI_Finalize,
- * or, where files are still open then, with the last of them. Returns 0, or a negative
- * errno with weft_error() set. */
-int session_get(weft_session_t **session);
 /* session_hold(), session_release(): around the use of the session by an open file. */
 void session_hold(void);
 void session_release(void);
@@ -302,24 +299,12 @@ void driver_iwrite_coll(ADIO_File fd, const void *buffer, romio_count_t count, M
 /* nonblocking_progress(): moves all operations on, without waiting, and tells MPI
  * which requests are complete; returns how many are complete now. For MPI's progress. */
 int nonblocking_progress(void);
-/* nonblocking_advance(): moves all operations on, without waiting and without calling
- * MPI; from any thread. True while there are some that are not at their end. */
-bool nonblocking_advance(void);
-bool nonblocking_is_any(void);
 /* nonblocking_is_complete(): of the state of a request that the caller holds: whether
  * nonblocking_progress() has told MPI. */
 bool nonblocking_is_complete(const void *state);
 /* nonblocking_finish(): waits until all operations of a file are at their end. */
 void nonblocking_finish(const weft_file_t *file);
 
-/* ---- progress.c ------------------------------------------------------- */
-
-/* progress_begin(): nonblocking I/O has begun that a thread is to keep going. */
-void progress_begin(void);
-/* progress_step_back(): MPI makes progress by itself just now. */
-void progress_step_back(void);
-/* progress_end(): ends the thread, before the session ends. */
-void progress_end(void);
 
 /* ---- atomic.c --------------------------------------------------------- */
 

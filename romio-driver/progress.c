@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "driver.h"
+#include "progress.h"
 
 #define LOOK_NS        1000000 /* between two looks; what computation waits for a begin at most */
 #define LOOKS_IDLE_MAX 50u     /* without I/O, before it sleeps until it is called */
@@ -24,7 +24,7 @@ static pthread_t thread;
 static pthread_mutex_t thread_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t thread_wake = PTHREAD_COND_INITIALIZER;
 static weft_session_t *thread_session; /* NULL: there is no thread */
-static bool is_ending;
+static atomic_bool is_ending;
 static atomic_bool is_asleep; /* until progress_begin() */
 static atomic_uint polls;     /* how often MPI has made progress */
 
@@ -52,17 +52,19 @@ static void sleep_long(void)
     atomic_store(&is_asleep, false);
 }
 
-/* Moves all I/O on until nothing is left or MPI makes progress itself. */
+/* Moves all I/O on until nothing is left or MPI makes progress itself. What is left may be taken away by a
+ * call of MPI that finds it complete, and so has no progress to make: that ends no operation, and is looked
+ * for. */
 static void drive(weft_session_t *session, unsigned polls_seen)
 {
     uint64_t ended = 0, before;
     bool is_any = true;
-    while (is_any && atomic_load_explicit(&polls, memory_order_relaxed) == polls_seen) {
+    while (is_any && !atomic_load(&is_ending) &&
+           atomic_load_explicit(&polls, memory_order_relaxed) == polls_seen) {
         before = ended;
         if (weft_drive(session, DRIVE_MS, &ended) < 0)
             return;
-        if (ended != before)
-            is_any = nonblocking_advance();
+        is_any = ended != before ? nonblocking_advance() : nonblocking_is_any();
     }
 }
 
