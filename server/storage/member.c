@@ -42,6 +42,17 @@ struct space {
     uint64_t total, free;
 };
 
+/* What the stores of a target have and do not use. */
+static uint64_t room_of(const struct server *server, uint32_t target)
+{
+    uint64_t room = 0;
+    for (uint32_t k = 0; k < server->shard_count; k++) {
+        const struct store *store = server->shards[k].stores[target];
+        room += store->type->room ? store->type->room(store) : 0;
+    }
+    return room;
+}
+
 /* Targets of one file system count once. */
 static struct space space_of(const struct server *server)
 {
@@ -50,6 +61,7 @@ static struct space space_of(const struct server *server)
         struct statvfs fs;
         struct stat stat, other;
         bool counted = false;
+        space.free += room_of(server, i);
         if (fstatvfs(server->targets[i].dir_fd, &fs) || fstat(server->targets[i].dir_fd, &stat))
             continue;
         for (uint32_t k = 0; k < i && !counted; k++)

@@ -95,6 +95,9 @@ struct store_type {
 
     int (*stat)(struct store *store, const struct store_object *object, struct store_stat *stat);
 
+    /* Bytes that can be written before the file system has to give more; from any thread. NULL: none. */
+    uint64_t (*room)(const struct store *store);
+
     /* Readable when progress() has something to do. */
     int (*fd)(struct store *store);
     void (*progress)(struct store *store);

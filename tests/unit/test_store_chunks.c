@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -240,6 +241,26 @@ static void test_large_removal(void **state)
     assert_int_equal(sync_it(2), 0);
 }
 
+/* What was removed can be written again, and a small store takes little of the disk. */
+static void test_room(void **state)
+{
+    (void)state;
+    char path[200];
+    struct stat file;
+    const uint64_t empty = store_chunks.room(store);
+    assert_int_equal(put(1, 0, data, sizeof data), 0);
+    const uint64_t written = store_chunks.room(store);
+    assert_true(written < 8 << 20);
+    snprintf(path, sizeof path, "%s/shard-1/data", dir);
+    assert_int_equal(stat(path, &file), 0);
+    assert_in_range(file.st_size, sizeof data, 8 << 20);
+    assert_int_equal(store_chunks.room(store) + sizeof data, file.st_size);
+    assert_int_equal(drop(1), 0);
+    assert_int_equal(sync_it(1), 0);
+    assert_int_equal(store_chunks.room(store), file.st_size);
+    assert_true(empty < written);
+}
+
 /* What follows a change that is with the worker does not overtake it: neither is lost. */
 static void test_changes_keep_their_order(void **state)
 {
@@ -304,10 +325,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_bytes_come_back),        TEST(test_close_makes_durable),
-        TEST(test_syncs_together),         TEST(test_what_was_synced_survives_a_death),
-        TEST(test_large_removal),          TEST(test_changes_keep_their_order),
-        TEST(test_damage_is_an_error),     TEST(test_both_stores_have_names),
+        TEST(test_bytes_come_back),
+        TEST(test_close_makes_durable),
+        TEST(test_syncs_together),
+        TEST(test_what_was_synced_survives_a_death),
+        TEST(test_large_removal),
+        TEST(test_changes_keep_their_order),
+        TEST(test_room),
+        TEST(test_damage_is_an_error),
+        TEST(test_both_stores_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

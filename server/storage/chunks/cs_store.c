@@ -13,7 +13,7 @@
 #include "weft_limits.h"
 #include "cs_tree.h"
 
-enum { CACHE_PAGES = 8192, GROW_BLOCKS = 16384, FIRST_PAGES = 512, RESERVE_BLOCKS = 16 };
+enum { CACHE_PAGES = 8192, GROW_BLOCKS = 16384, FIRST_PAGES = 512, FIRST_BLOCKS = 1024, RESERVE_BLOCKS = 16 };
 
 /* ---- superblocks -------------------------------------------------------- */
 
@@ -316,6 +316,10 @@ static int grow_blocks(struct cs_store *store)
     int error = -ENOSPC;
     if (more > 1u << 18)
         more = 1u << 18;
+    /* A small store takes a small file: it grows by its own size at first. */
+    const uint64_t first = space->blocks > FIRST_BLOCKS ? space->blocks : FIRST_BLOCKS;
+    if (more > first)
+        more = first;
     for (; error == -ENOSPC && more >= least; more /= 2) {
         if (space->blocks + more > max)
             continue;

@@ -70,10 +70,11 @@ struct chunks_store {
 
     pthread_t worker, committer;
     bool worker_runs, committer_runs;
-    int done_fd;       /* eventfd */
+    int done_fd; /* eventfd */
     /* Changes that were left to the worker, by a hash of the object: the shard's thread alone counts. */
     uint32_t queued[QUEUED_SLOTS];
-    atomic_bool dirty; /* something was changed since the last seal: the committer minds the time */
+    atomic_bool dirty;         /* something was changed since the last seal: the committer minds the time */
+    atomic_uint_fast64_t room; /* bytes in blocks that are free */
 
     pthread_mutex_t queue; /* of all that follows */
     pthread_cond_t worker_wanted, committer_wanted, committed;
@@ -177,6 +178,12 @@ static void wait_for_commit(struct chunks_store *store)
     pthread_mutex_unlock(&store->queue);
 }
 
+/* With `core` held. */
+static void note_room(struct chunks_store *store)
+{
+    atomic_store_explicit(&store->room, (uint64_t)store->cs->space.free * CS_BLOCK, memory_order_relaxed);
+}
+
 /* Returns what those who wait for a sync are told. */
 static int commit_once(struct chunks_store *store)
 {
@@ -193,6 +200,7 @@ static int commit_once(struct chunks_store *store)
     error = cs_commit_flush(commit);
     pthread_mutex_lock(&store->core);
     cs_commit_finish(store->cs, commit, error);
+    note_room(store);
     if (error)
         error = cs_changeable(store->cs);
     pthread_mutex_unlock(&store->core);
@@ -280,6 +288,7 @@ static int attempt(struct chunks_store *store, struct job *job, bool nowait)
     cs_pages_trim(&cs->pages);
     cs_nowait(cs, nowait);
     int result = do_job(store, job);
+    note_room(store);
     if (nowait && (result > 0 || (result == -ENOSPC && cs_commit_gains(cs))))
         result = -EAGAIN;
     if (cs->changed && !atomic_load(&store->dirty)) {
@@ -413,6 +422,11 @@ static int chunks_stat(struct store *base, const struct store_object *object, st
         *result = (struct store_stat){
             .length = stat.length, .bytes = stat.blocks * CS_BLOCK, .mtime_ns = stat.mtime_ns};
     return error;
+}
+
+static uint64_t chunks_room(const struct store *base)
+{
+    return atomic_load_explicit(&((const struct chunks_store *)base)->room, memory_order_relaxed);
 }
 
 static int chunks_fd(struct store *base)
@@ -588,6 +602,8 @@ static int chunks_open(const struct store_config *config, struct store **result)
     if (!error)
         error = cs_open(&inner, &store->cs);
     if (!error)
+        note_room(store);
+    if (!error)
         error = start_threads(store);
     if (error) {
         free_store(store);
@@ -620,6 +636,7 @@ const struct store_type store_chunks = {
     .truncate = chunks_truncate,
     .remove = chunks_remove,
     .stat = chunks_stat,
+    .room = chunks_room,
     .fd = chunks_fd,
     .progress = chunks_progress,
 };
