@@ -41,7 +41,7 @@ static struct conf *conf_new(void)
     conf->metadata_bytes_max = UINT64_C(16) << 30;
     conf->log_level = LOG_LEVEL_INFO;
     conf->transport = strdup("ucx");
-    conf->store = strdup("files");
+    conf->store = strdup("chunks");
     if (!conf->transport || !conf->store) {
         conf_free(conf);
         return NULL;

@@ -14,7 +14,7 @@
  *   limits   = { deadline_ms = 30000; ... };
  *   log      = { level = "info"; };
  *   transport = "ucx";
- *   store = "files";
+ *   store = "chunks";
  *   mount = "/weft";
  */
 #ifndef COMMON_CONF_H

@@ -4,7 +4,7 @@
  * folder, on this machine only, and gone at the end whatever happens to the test.
  *
  * Every function ends the running CMocka test when something is not as it should be.
- * WEFT_TEST_STORE in the environment says which store the targets get (test_chunks.sh).
+ * WEFT_TEST_STORE in the environment says which store the targets get (test_files_store.sh).
  *
  * One cluster at a time; all calls from the thread that opened it, which must live as
  * long as the servers are to (they end with it).

@@ -165,7 +165,7 @@ static void write_text(const struct peer *peer, const char *name, const char *te
 bool peer_keeps_files(void)
 {
     const char *store = getenv("WEFT_TEST_STORE");
-    return !store || strcmp(store, "files") == 0;
+    return store && strcmp(store, "files") == 0;
 }
 
 static void write_conf(struct peer *peer, const char *metadata, const char *limits)
@@ -179,7 +179,7 @@ static void write_conf(struct peer *peer, const char *metadata, const char *limi
              "  targets = ( { id = 0; dir = \"s0/t0\"; }, { id = 1; dir = \"s0/t1\"; } ); } );\n"
              "limits = { heartbeat_ms = 100; lease_ms = 1000; %s };\n"
              "log = { level = \"info\"; };\nstore = \"%s\";\n",
-             metadata, PEER_SHARDS, limits, store ? store : "files");
+             metadata, PEER_SHARDS, limits, store ? store : "chunks");
     write_text(peer, "weft.conf", text);
 }
 

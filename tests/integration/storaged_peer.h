@@ -49,7 +49,7 @@ void peer_start(struct peer *peer);
 int peer_run(struct peer *peer, char *text, size_t size);
 /* Sends the signal and waits for the end; the exit status as of waitpid(). */
 int peer_signal(struct peer *peer, int number);
-/* The targets have the store of local files; WEFT_TEST_STORE in the environment names another one. */
+/* The targets have the chunk store; WEFT_TEST_STORE in the environment names another one. */
 bool peer_keeps_files(void);
 /* Everything runs under valgrind (WEFT_VALGRIND). */
 bool peer_is_slow(void);

@@ -17,18 +17,24 @@ will_stop "$dir"
 expect 0 weft up --dir "$dir" --servers 1
 export WEFT_CONF=$dir/weft.conf
 expect 0 weft down --dir "$dir"
-expect 2 "$fsck" 0
-says 'keeps no checksums'
+expect 0 "$fsck" 0
+says '0 objects, 0 blocks, 0 faults'
 expect 2 "$fsck" 99
 says 'has no target 99'
 expect 2 "$fsck"
 expect 2 "$fsck" x
 
-# The same cluster again, with the other store.
+# The same cluster again, with the other store, and once more with this one.
 target_dir=$(sed -nE 's/.*id = 0; dir = "([^"]*)".*/\1/p' "$WEFT_CONF")
 target_dir=$dir/$target_dir
 rm -rf "$dir/metadata" "$target_dir"
-printf 'store = "chunks";\n' >>"$WEFT_CONF"
+printf 'store = "files";\n' >>"$WEFT_CONF"
+expect 0 weft up --dir "$dir"
+expect 0 weft down --dir "$dir"
+expect 2 "$fsck" 0
+says 'keeps no checksums'
+rm -rf "$dir/metadata" "$target_dir"
+sed -i '/^store = /d' "$WEFT_CONF"
 expect 2 "$fsck" 0
 [ ! -e "$target_dir" ] || fail "a check has made a target"
 expect 0 weft up --dir "$dir"

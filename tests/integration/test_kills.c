@@ -250,7 +250,7 @@ static void check_targets(void)
     char command[400];
     for (int server = 0; server < SERVERS; server++)
         cluster_stop(&cluster, server);
-    for (int target = 0; target < SERVERS && store && strcmp(store, "chunks") == 0; target++) {
+    for (int target = 0; target < SERVERS && (!store || strcmp(store, "chunks") == 0); target++) {
         snprintf(command, sizeof command,
                  "'%s/server/storage/weft-fsck' -c '%s' %d >'%s/fsck' || cat '%s/fsck'", build, cluster.conf,
                  target, cluster.dir, cluster.dir);

@@ -44,6 +44,7 @@ static void pause_ms(unsigned ms)
 static int setup(void **state)
 {
     (void)state;
+    setenv("WEFT_TEST_STORE", "files", 1); /* each object is a file there, so they can be counted */
     cluster_open(&cluster,
                  &(struct cluster_options){.servers = SERVERS, .chunk_size = CHUNK, .deadline_ms = 20000});
     return 0;
