@@ -152,7 +152,7 @@ static void note(struct cs_store *store, struct cs_log_entry entry, const void *
     const uint32_t padding = padded(entry.value_length) - entry.value_length;
     struct iovec iov[] = {
         {&entry, sizeof entry},
-        {(void *)(uintptr_t)value, entry.value_length},
+        {(void *)(uintptr_t)(value ? value : zeros), entry.value_length},
         {(void *)(uintptr_t)zeros, padding},
         {log->patches, log->patch_bytes},
     };

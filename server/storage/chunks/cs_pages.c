@@ -226,24 +226,47 @@ static const char *branch_fault(const struct cs_pages *pages, const struct cs_pa
     return NULL;
 }
 
+/* What of a leaf is taken, a bit for every eight bytes. */
+struct cover {
+    uint64_t bits[CS_BLOCK / 8 / 64];
+    uint32_t count;
+};
+
+/* False when some of it was taken already. */
+static bool cover(struct cover *cover, uint32_t place, uint32_t length)
+{
+    for (uint32_t i = place / 8; i < (place + length + 7) / 8; i++) {
+        const uint64_t bit = UINT64_C(1) << i % 64;
+        if (cover->bits[i / 64] & bit)
+            return false;
+        cover->bits[i / 64] |= bit;
+        cover->count++;
+    }
+    return true;
+}
+
 static const char *leaf_fault(const struct cs_page *page)
 {
     const struct cs_key *before = NULL;
+    struct cover covered = {0};
     const size_t begin = sizeof page->header + page->header.count * sizeof(uint16_t);
     if (page->header.count == 0 || begin > page->header.start || page->header.start > CS_BLOCK)
         return "its number of entries is impossible";
     for (uint16_t i = 0; i < page->header.count; i++) {
         const uint16_t place = page->places[i];
-        const struct cs_leaf_record *record = (const struct cs_leaf_record *)(page->bytes + place);
+        const struct cs_leaf_record *record;
         if (place < page->header.start || place % 8 || place > CS_BLOCK - sizeof *record)
             return "a record's place is impossible";
+        record = (const struct cs_leaf_record *)(page->bytes + place);
         if (record->length > CS_VALUE_MAX || record->length > CS_BLOCK - sizeof *record - place)
             return "a record's length is impossible";
         if (before && cs_key_compare(before, &record->key) >= 0)
             return "its keys are out of order";
+        if (!cover(&covered, place, sizeof *record + record->length))
+            return "two records lie in one place";
         before = &record->key;
     }
-    return NULL;
+    return covered.count * 8 == (uint32_t)CS_BLOCK - page->header.start ? NULL : "there are gaps in it";
 }
 
 const char *cs_page_fault(const struct cs_pages *pages, const struct cs_page *page)

@@ -101,6 +101,28 @@ void cs_fail(struct cs_store *store, int error, const char *text)
     store->failed_text = strdup(text);
 }
 
+/* What lies behind the end of a file is not there; the rest can be read. */
+static int check_sizes(struct cs_store *store, struct cs_super *super)
+{
+    uint64_t data, meta;
+    int error = store->io->type->size(store->io, CS_DATA, &data);
+    if (!error)
+        error = store->io->type->size(store->io, CS_META, &meta);
+    if (error)
+        return error;
+    const bool short_data = data / CS_BLOCK < super->data_blocks;
+    const bool short_meta = meta / CS_BLOCK < super->meta_pages;
+    if (short_data || short_meta) {
+        err_set(-EIO, "the file \"%s\" is shorter than it was", short_data ? "data" : "meta");
+        cs_fail(store, -EIO, err_text());
+    }
+    if (short_data)
+        super->data_blocks = data / CS_BLOCK;
+    if (short_meta)
+        super->meta_pages = (uint32_t)(meta / CS_BLOCK);
+    return 0;
+}
+
 /* What can't be known for sure must not be written over. */
 static int read_metadata(struct cs_store *store, const struct cs_super *super)
 {
@@ -134,30 +156,14 @@ static int read_metadata(struct cs_store *store, const struct cs_super *super)
     return 0;
 }
 
-static int check_sizes(struct cs_store *store, const struct cs_super *super)
-{
-    uint64_t data, meta;
-    int error = store->io->type->size(store->io, CS_DATA, &data);
-    if (!error)
-        error = store->io->type->size(store->io, CS_META, &meta);
-    if (error)
-        return error;
-    if (data < super->data_blocks * CS_BLOCK || meta < (uint64_t)super->meta_pages * CS_BLOCK) {
-        err_set(-EIO, "the file \"%s\" is shorter than it was",
-                data < super->data_blocks * CS_BLOCK ? "data" : "meta");
-        cs_fail(store, -EIO, err_text());
-    }
-    return 0;
-}
-
 /* As the last commit left it. */
 static int mount_commit(struct cs_store *store)
 {
     struct cs_super super = {0};
     int error = find_super(store, &super);
     if (!error)
-        error = read_metadata(store, &super);
-    return error ? error : check_sizes(store, &super);
+        error = check_sizes(store, &super);
+    return error ? error : read_metadata(store, &super);
 }
 
 static void forget(struct cs_store *store)
