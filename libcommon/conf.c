@@ -30,6 +30,7 @@ static struct conf *conf_new(void)
         return NULL;
     conf->chunk_size = UINT64_C(1) << 20;
     conf->wire_checksums = true;
+    conf->scrub_rate = UINT64_C(1) << 20;
     conf->deadline_ms = 30000;
     conf->heartbeat_ms = 1000;
     conf->lease_ms = 10000;
@@ -313,10 +314,9 @@ static int read_layout(const struct conf_source *source, const config_setting_t 
 
 static int read_limits(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
 {
-    static const char *const known[] = {"deadline_ms",     "heartbeat_ms",       "lease_ms",
-                                        "memory_bytes",    "credit_bytes",       "credit_requests",
-                                        "connections_max", "metadata_bytes_max", "gather_ms",
-                                        NULL};
+    static const char *const known[] = {
+        "deadline_ms",     "heartbeat_ms",    "lease_ms",           "memory_bytes", "credit_bytes",
+        "credit_requests", "connections_max", "metadata_bytes_max", "gather_ms",    NULL};
     enum { DAY_MS = 24 * 60 * 60 * 1000 };
     const struct {
         const char *name;
@@ -488,8 +488,9 @@ static int check_unique(const struct conf_source *source, const config_setting_t
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster",   "metadata", "storage", "layout",         "limits", "log",
-                                        "transport", "store",    "mount",   "wire_checksums", NULL};
+    static const char *const known[] = {"cluster",    "metadata",  "storage", "layout", "limits",
+                                        "log",        "transport", "store",   "mount",  "wire_checksums",
+                                        "scrub_rate", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
     };
@@ -502,6 +503,9 @@ static int read_all(const struct conf_source *source, struct conf *conf)
             conf_get_string(source, root, "transport", CONF_OPTIONAL, TRANSPORT_BYTES_MAX, &conf->transport);
     if (!error)
         error = conf_get_bool(source, root, "wire_checksums", CONF_OPTIONAL, &conf->wire_checksums);
+    if (!error)
+        error =
+            conf_get_size(source, root, "scrub_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40, &conf->scrub_rate);
     if (!error)
         error = read_store(source, root, &conf->store);
     if (!error)

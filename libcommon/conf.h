@@ -54,6 +54,7 @@ struct conf {
     uint32_t stripe_count; /* 0: all groups */
     char *transport;       /* "ucx" */
     bool wire_checksums;   /* of payloads (default yes) */
+    uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
     char *store;           /* of new targets: "files" or "chunks" */
     char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
 

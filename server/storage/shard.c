@@ -38,6 +38,9 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_LOCKS_LOST] = "locks_lost",
     [SHARD_CHUNKS_GATHERED] = "chunks_gathered",
     [SHARD_GATHERS_LATE] = "gathers_late",
+    [SHARD_BYTES_SCRUBBED] = "bytes_scrubbed",
+    [SHARD_SCRUBS] = "scrubs",
+    [SHARD_BLOCKS_DAMAGED] = "blocks_damaged",
 };
 
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount)
@@ -174,7 +177,14 @@ static void stores_progress(void *arg)
 static int store_open(struct shard *shard, uint32_t i)
 {
     const struct target *target = &shard->server->targets[i];
-    struct store_config config = {.target = target, .shard = shard->index};
+    struct store_config config = {
+        .target = target,
+        .shard = shard->index,
+        .scrub = {.rate = shard->server->conf->scrub_rate,
+                  .bytes = &shard->counters[SHARD_BYTES_SCRUBBED],
+                  .passes = &shard->counters[SHARD_SCRUBS],
+                  .damaged = &shard->counters[SHARD_BLOCKS_DAMAGED]},
+    };
     int error = target->store_type->open(&config, &shard->stores[i]);
     if (error)
         return error;

@@ -68,6 +68,9 @@ enum shard_counter {
     SHARD_LOCKS_LOST, /* held when their client's connection ended */
     SHARD_CHUNKS_GATHERED, /* put together from several requests before they were written */
     SHARD_GATHERS_LATE,    /* written without what was still to come */
+    SHARD_BYTES_SCRUBBED,
+    SHARD_SCRUBS,         /* passes over one store */
+    SHARD_BLOCKS_DAMAGED, /* found by these */
     SHARD_COUNTERS,
 };
 

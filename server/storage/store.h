@@ -31,6 +31,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "counters.h"
 #include "layout.h"
 
 struct store;
@@ -59,10 +60,18 @@ struct store_stat {
     int64_t mtime_ns; /* of the last write; 0 when there is no object */
 };
 
+/* How a store that has checksums looks at all of its bytes, and what it counts of that. */
+struct store_scrub {
+    uint64_t rate;     /* bytes a second; 0: not at all */
+    uint64_t pause_ms; /* from one pass to the next; 0: a day */
+    struct counter *bytes, *passes, *damaged; /* NULL: not counted; several stores may share them */
+};
+
 struct store_config {
     const struct target *target;
     uint32_t shard;
     uint32_t open_files_max; /* 0: the store's own default */
+    struct store_scrub scrub;
 };
 
 struct store_type {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_chunks: a chunk store whose files were changed anywhere. As they are, the checksums refuse nearly
- * all changes, so each input is tried with the right ones, too: of the page, of the pages above it up to the
- * superblock, and of the log's entry. Whatever the store then says of itself, opening it, looking at it, reading,
- * writing and removing must come to an end without harm to the process.
+ * fuzz_chunks: a chunk store whose files were changed anywhere. As they are, the checksums refuse nearly all
+ * changes, so each input is tried with the right ones, too: of the page, of the pages above it up to the
+ * superblock, and of the log's entry. Whatever the store then says of itself, opening it, looking at it,
+ * reading, writing and removing must come to an end without harm to the process.
  *
  * The input is a list of changes: what (a page, a log, the data, a superblock), where, and bytes.
  */

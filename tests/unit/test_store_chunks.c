@@ -313,6 +313,96 @@ static void test_damage_is_an_error(void **state)
     assert_memory_equal(buffer, data, 8192);
 }
 
+/* ---- the scrubber --------------------------------------------------------- */
+
+static struct counter scrubbed, scrubs, scrub_damage;
+
+static void open_scrubbed(void)
+{
+    struct store_config config = {
+        .target = &target,
+        .shard = 1,
+        .scrub = {
+            .rate = 1 << 30, .pause_ms = 1, .bytes = &scrubbed, .passes = &scrubs, .damaged = &scrub_damage}};
+    scrubbed.value = scrubs.value = scrub_damage.value = 0;
+    assert_int_equal(store_chunks.open(&config, &store), 0);
+}
+
+/* Until so many passes have begun and ended from now on. */
+static void wait_for_scrubs(uint64_t passes)
+{
+    const uint64_t wanted = counter_get(&scrubs) + 1 + passes;
+    for (unsigned ms = 0; counter_get(&scrubs) < wanted; ms++) {
+        assert_true(ms < DEADLINE_MS);
+        usleep(1000);
+    }
+}
+
+/* Flips a bit of the only block that is full of `byte`. */
+static void flip_in_block(uint8_t byte)
+{
+    char path[200];
+    uint8_t block[4096];
+    snprintf(path, sizeof path, "%s/shard-1/data", dir);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    for (off_t at = 0;; at += 4096) {
+        assert_int_equal(pread(fd, block, 4096, at), 4096);
+        if (block[0] != byte || block[4095] != byte)
+            continue;
+        block[1234] ^= 4;
+        assert_int_equal(pwrite(fd, block, 4096, at), 4096);
+        break;
+    }
+    close(fd);
+}
+
+static void test_the_scrubber_finds_damage(void **state)
+{
+    (void)state;
+    assert_int_equal(store_chunks.close(store), 0);
+    open_scrubbed();
+    for (uint64_t ino = 1; ino < 6; ino++)
+        assert_int_equal(put(ino, 0, data, 300000), 0);
+    memset(buffer, 0xa5, 4096);
+    assert_int_equal(put(3, 8192, buffer, 4096), 0);
+    wait_for_scrubs(2);
+    assert_true(counter_get(&scrubbed) >= 2 * 5 * 300000);
+    assert_int_equal(counter_get(&scrub_damage), 0);
+    flip_in_block(0xa5);
+    wait_for_scrubs(1);
+    assert_true(counter_get(&scrub_damage) >= 1);
+    /* What is written anew is whole again. */
+    assert_int_equal(put(3, 8192, buffer, 4096), 0);
+    wait_for_scrubs(1);
+    const uint64_t then = counter_get(&scrub_damage);
+    wait_for_scrubs(3);
+    assert_int_equal(counter_get(&scrub_damage), then);
+}
+
+/* Blocks come and go while they are looked at. */
+static void test_the_scrubber_gives_no_false_alarm(void **state)
+{
+    (void)state;
+    unsigned random = 1;
+    assert_int_equal(store_chunks.close(store), 0);
+    open_scrubbed();
+    for (unsigned n = 0; n < 4000 || counter_get(&scrubs) < 20; n++) {
+        const uint64_t ino = 1 + (unsigned)rand_r(&random) % 5;
+        const uint64_t offset = (unsigned)rand_r(&random) % 300000;
+        assert_true(n < 1000000);
+        if (n % 50 == 0)
+            assert_int_equal(drop(ino), 0);
+        else if (n % 50 == 25)
+            assert_int_equal(truncate_to(ino, offset), 0);
+        else
+            assert_int_equal(put(ino, offset, data, 1 + (unsigned)rand_r(&random) % 70000), 0);
+        if (n % 200 == 0)
+            assert_int_equal(sync_it(ino), 0);
+    }
+    assert_int_equal(counter_get(&scrub_damage), 0);
+}
+
 static void test_both_stores_have_names(void **state)
 {
     (void)state;
@@ -332,6 +422,8 @@ int main(void)
         TEST(test_large_removal),
         TEST(test_changes_keep_their_order),
         TEST(test_room),
+        TEST(test_the_scrubber_finds_damage),
+        TEST(test_the_scrubber_gives_no_false_alarm),
         TEST(test_damage_is_an_error),
         TEST(test_both_stores_have_names),
     };

@@ -8,6 +8,7 @@
  *  - the worker, one thread of the store, which does it anew and may wait; and
  *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
  *    every two seconds. All syncs that were asked for before a seal are answered by that commit.
+ *  - The scrubber (scrub.h), a third one, reads what nobody else does.
  * A change does not overtake another one of the same object that was left to the worker: of two writes, the
  * one that was asked for last is the one that stays.
  *
@@ -31,6 +32,7 @@
 #include "store_chunks.h"
 #include "err.h"
 #include "log.h"
+#include "scrub.h"
 #include "storage/store.h"
 #include "storage/target.h"
 
@@ -68,6 +70,7 @@ struct chunks_store {
     struct cs_store *cs;
     pthread_mutex_t core;
 
+    struct scrub *scrub; /* NULL: there is none */
     pthread_t worker, committer;
     bool worker_runs, committer_runs;
     int done_fd; /* eventfd */
@@ -536,6 +539,8 @@ static void stop_thread(struct chunks_store *store, pthread_t thread, bool *runs
 
 static void free_store(struct chunks_store *store)
 {
+    if (store->scrub)
+        scrub_stop(store->scrub);
     /* The worker may wait for the committer, never the other way round. */
     stop_thread(store, store->worker, &store->worker_runs, &store->stop_worker, &store->worker_wanted);
     stop_thread(store, store->committer, &store->committer_runs, &store->stop_committer,
@@ -605,6 +610,8 @@ static int chunks_open(const struct store_config *config, struct store **result)
         note_room(store);
     if (!error)
         error = start_threads(store);
+    if (!error && config->scrub.rate)
+        error = scrub_start(store->cs, &store->core, &config->scrub, &store->scrub);
     if (error) {
         free_store(store);
         return error;
@@ -616,6 +623,9 @@ static int chunks_open(const struct store_config *config, struct store **result)
 static int chunks_close(struct store *base)
 {
     struct chunks_store *store = chunks_of(base);
+    if (store->scrub)
+        scrub_stop(store->scrub);
+    store->scrub = NULL;
     stop_thread(store, store->worker, &store->worker_runs, &store->stop_worker, &store->worker_wanted);
     stop_thread(store, store->committer, &store->committer_runs, &store->stop_committer,
                 &store->committer_wanted);

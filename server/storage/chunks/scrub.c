@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scrub.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "cs_scrub.h"
+#include "err.h"
+#include "log.h"
+
+enum { LINES_A_PASS = 10 };
+
+/* A server that has just started has better things to do. */
+#define FIRST_MS UINT64_C(60000)
+#define PAUSE_MS (UINT64_C(24) * 60 * 60 * 1000)
+
+struct scrub {
+    pthread_t thread;
+    pthread_mutex_t lock; /* of `stop` */
+    pthread_cond_t wake;
+    bool stop;
+    struct cs_store *store;
+    pthread_mutex_t *core;
+    struct store_scrub config;
+    uint64_t damaged; /* in this pass */
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* False when it is to end. */
+static bool sleep_until(struct scrub *scrub, uint64_t ms)
+{
+    const struct timespec until = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    pthread_mutex_lock(&scrub->lock);
+    while (!scrub->stop && now_ms() < ms)
+        pthread_cond_timedwait(&scrub->wake, &scrub->lock, &until);
+    const bool goes_on = !scrub->stop;
+    pthread_mutex_unlock(&scrub->lock);
+    return goes_on;
+}
+
+static void count(struct counter *counter, uint64_t amount)
+{
+    /* The stores of a shard have these counters in common. */
+    if (counter)
+        atomic_fetch_add_explicit(&counter->value, amount, memory_order_relaxed);
+}
+
+static void report(void *arg, const char *text)
+{
+    struct scrub *scrub = arg;
+    count(scrub->config.damaged, 1);
+    if (++scrub->damaged <= LINES_A_PASS)
+        log_error("found by the scrubber: %s", text);
+}
+
+static void confirm(struct scrub *scrub, const struct cs_scrub *at, uint64_t bad)
+{
+    pthread_mutex_lock(scrub->core);
+    cs_scrub_confirm(scrub->store, at, bad, report, scrub);
+    pthread_mutex_unlock(scrub->core);
+}
+
+/* All strips once; false when it is to end before. */
+static bool pass(struct scrub *scrub)
+{
+    struct cs_scrub at = {0};
+    const uint64_t begin_ms = now_ms();
+    uint64_t bytes = 0, bad;
+    scrub->damaged = 0;
+    for (;;) {
+        pthread_mutex_lock(scrub->core);
+        const int result = cs_scrub_next(scrub->store, &at);
+        pthread_mutex_unlock(scrub->core);
+        if (result < 0) {
+            if (result != -ENOENT)
+                report(scrub, err_text());
+            break;
+        }
+        if (result > 0) { /* the record itself is damaged */
+            report(scrub, err_text());
+            continue;
+        }
+        const uint64_t read = cs_scrub_read(scrub->store->io, &at, &bad);
+        if (bad)
+            confirm(scrub, &at, bad);
+        count(scrub->config.bytes, read);
+        bytes += read;
+        if (!sleep_until(scrub, begin_ms + bytes * 1000 / scrub->config.rate))
+            return false;
+    }
+    count(scrub->config.passes, 1);
+    if (scrub->damaged > LINES_A_PASS)
+        log_error("%s: the scrubber found %" PRIu64 " damaged blocks in all", scrub->store->config.name,
+                  scrub->damaged);
+    return true;
+}
+
+static void *run(void *arg)
+{
+    struct scrub *scrub = arg;
+    const uint64_t pause_ms = scrub->config.pause_ms ? scrub->config.pause_ms : PAUSE_MS;
+    const uint64_t first_ms = pause_ms < FIRST_MS ? pause_ms : FIRST_MS;
+    bool goes_on = sleep_until(scrub, now_ms() + first_ms);
+    while (goes_on)
+        goes_on = pass(scrub) && sleep_until(scrub, now_ms() + pause_ms);
+    return NULL;
+}
+
+int scrub_start(struct cs_store *store, pthread_mutex_t *core, const struct store_scrub *config,
+                struct scrub **out)
+{
+    struct scrub *scrub = calloc(1, sizeof *scrub);
+    pthread_condattr_t monotonic;
+    if (!scrub)
+        return err_set(-ENOMEM, "no memory for a scrubber");
+    scrub->store = store;
+    scrub->core = core;
+    scrub->config = *config;
+    pthread_mutex_init(&scrub->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&scrub->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    errno = pthread_create(&scrub->thread, NULL, run, scrub);
+    if (errno) {
+        int error = err_sys("%s: start the scrubber's thread", store->config.name);
+        pthread_cond_destroy(&scrub->wake);
+        pthread_mutex_destroy(&scrub->lock);
+        free(scrub);
+        return error;
+    }
+    *out = scrub;
+    return 0;
+}
+
+void scrub_stop(struct scrub *scrub)
+{
+    pthread_mutex_lock(&scrub->lock);
+    scrub->stop = true;
+    pthread_cond_signal(&scrub->wake);
+    pthread_mutex_unlock(&scrub->lock);
+    pthread_join(scrub->thread, NULL);
+    pthread_cond_destroy(&scrub->wake);
+    pthread_mutex_destroy(&scrub->lock);
+    free(scrub);
+}
