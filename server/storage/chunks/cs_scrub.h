@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cs_scrub.h: looks at a store's blocks one strip after the other, while the store is in use, so that damage
- * is found in what nobody reads.
+ * cs_scrub.h: looks at a store's blocks one strip after the other, while the store is in use, so that
+ * damage is found in what nobody reads.
  *
- * A strip's record is taken with the store's lock, its blocks are read without it, and what fails is looked at
- * again with it: a block may have been given back and have got other bytes in between, which is no damage.
+ * A strip's record is taken with the store's lock, its blocks are read without it, and what fails is looked
+ * at again with it: a block may have been given back and have got other bytes in between, which is no damage.
  */
 #ifndef CS_SCRUB_H
 #define CS_SCRUB_H

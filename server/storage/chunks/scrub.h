@@ -3,8 +3,8 @@
  * scrub.h: the thread that reads all of a chunk store over and over, slowly, and compares checksums.
  *
  * What it promises
- *  - It reads `rate` bytes a second at the most, and nothing between the end of a pass and the next one, which
- *    begins a day later.
+ *  - It reads `rate` bytes a second at the most, and nothing between the end of a pass and the next one,
+ *    which begins a day later.
  *  - Damage is logged, a few lines a pass, and counted, once in each pass.
  *  - It holds the store's lock for one record at a time.
  */
