@@ -31,6 +31,7 @@ static const struct tool_command commands[] = {
      true},
     {"hints", cmd_hints, "[OPTION...] weft:DIR [NAME=VALUE...]",
      "show or set what MPI-IO takes for its files", true},
+    {"verify", cmd_verify, "[OPTION...] weft:PATH...", "read all bytes, and tell of damage", true},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

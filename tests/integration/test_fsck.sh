@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # weft-fsck on the targets of a real cluster with the chunk store: whole, then with a
-# block and a page of metadata damaged, which clients see as an error and nothing else.
+# block and a page of metadata damaged, which clients see as an error and nothing else; and weft verify.
 
 # shellcheck source=tests/integration/lib.sh
 . "$WEFT_TOP_SRCDIR/tests/integration/lib.sh"
@@ -60,4 +60,22 @@ expect 0 "$fsck" --metadata 0
 expect 0 weft up --dir "$dir"
 expect 1 weft cp weft:/file "$scratch/back"
 says 'is damaged at offset 4096'
+
+echo "weft verify tells of it, and of nothing else"
+expect 0 weft mkdir weft:/tree
+expect 0 weft mv weft:/file weft:/tree
+head -c 100000 "$scratch/file" | weft cp - weft:/tree/whole
+expect 0 weft ln --symbolic nowhere weft:/tree/link
+expect 1 weft verify weft:/tree
+says 'weft:/tree/file: bytes 4096 to 8191 are damaged: ' 'is damaged at offset 4096' '2 files, '
+says '1 damaged range, 4 KiB'
+[ "$(grep -c 'are damaged' <<<"$output")" = 1 ] || fail "there is one damaged range"
+expect 0 weft verify weft:/tree/whole
+says '1 file, 97.7 KiB read: no damage'
+expect 1 weft verify --quiet weft:/tree weft:/missing
+says 'bytes 4096 to 8191' 'weft:/missing'
+expect 2 weft verify
+expect 0 weft rm weft:/tree/file
+expect 0 weft verify weft:/
+says 'no damage'
 expect 0 weft down --dir "$dir"
