@@ -110,15 +110,25 @@ void cs_strip_undo(struct cs_store *store, const struct cs_strip *before, const 
             cs_space_give(&store->space, strip->block[i]);
 }
 
+static unsigned count_of(const struct cs_strip *strip, uint32_t block)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
+        count += strip->block[i] == block;
+    return count;
+}
+
 int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip)
 {
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
         const uint32_t block = before->block[i];
         if (block == CS_HOLE || block == strip->block[i])
             continue;
-        /* Two records that hold one block: only damage makes that. */
+        /* Two records that hold one block, or one that has it twice: only damage makes that. */
         if (!cs_space_is_used(&store->space, block))
             return err_set(-EBADMSG, "block %" PRIu32 " is not marked as used", block);
+        if (count_of(before, block) != 1)
+            return err_set(-EBADMSG, "a strip has block %" PRIu32 " twice", block);
         int error = cs_space_may_give(&store->space, block);
         if (error)
             return error;
