@@ -172,6 +172,11 @@ static int take_blocks(struct writing *writing)
 static int load_edge(struct writing *writing, unsigned i, uint8_t *bytes)
 {
     const uint32_t old = writing->before.block[i];
+    const struct cs_edge *kept = &writing->store->edges[old % CS_EDGES];
+    if (old != CS_HOLE && kept->block == old && crc_of(0, kept->bytes, CS_BLOCK) == writing->before.crc[i]) {
+        memcpy(bytes, kept->bytes, CS_BLOCK);
+        return 0;
+    }
     if (old != CS_HOLE)
         return cs_block_load(writing->store, writing->object.name,
                              writing->index * CS_STRIP + (uint64_t)i * CS_BLOCK, old, writing->before.crc[i],
@@ -191,11 +196,20 @@ static int load_edges(struct writing *writing)
     return error;
 }
 
+static void keep_edge(struct writing *writing, unsigned i, const uint8_t *bytes)
+{
+    const uint32_t block = writing->strip.block[i];
+    struct cs_edge *kept = &writing->store->edges[block % CS_EDGES];
+    kept->block = block;
+    memcpy(kept->bytes, bytes, CS_BLOCK);
+}
+
 static int write_edge(struct writing *writing, unsigned i, uint32_t from, uint32_t to)
 {
     uint8_t *bytes = writing->edges[i != writing->from / CS_BLOCK];
     copy_out(&writing->source, bytes + from, to - from);
     writing->strip.crc[i] = crc_of(0, bytes, CS_BLOCK);
+    keep_edge(writing, i, bytes);
     return transfer_add(&writing->transfer, (struct iovec){bytes, CS_BLOCK});
 }
 
@@ -223,6 +237,7 @@ static void patch_block(struct writing *writing, unsigned i, uint32_t from, uint
     if (to - from < CS_BLOCK) {
         memcpy(edge + from, bytes, to - from);
         bytes = edge;
+        keep_edge(writing, i, edge);
     }
     writing->strip.crc[i] = crc_of(0, bytes, CS_BLOCK);
 }

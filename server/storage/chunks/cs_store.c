@@ -201,6 +201,16 @@ static int mount_log(struct cs_store *store)
     return error;
 }
 
+static int make_edges(struct cs_store *store)
+{
+    store->edges = malloc(CS_EDGES * sizeof *store->edges);
+    if (!store->edges)
+        return err_set(-ENOMEM, "no memory for a store");
+    for (unsigned i = 0; i < CS_EDGES; i++)
+        store->edges[i].block = CS_HOLE;
+    return 0;
+}
+
 int cs_open(const struct cs_config *config, struct cs_store **result)
 {
     struct cs_store *store = calloc(1, sizeof *store);
@@ -217,6 +227,8 @@ int cs_open(const struct cs_config *config, struct cs_store **result)
     if (!store->config.data_blocks_max)
         store->config.data_blocks_max = CS_HOLE;
     int error = cs_log_open(store);
+    if (!error)
+        error = make_edges(store);
     if (!error)
         error = mount_commit(store);
     if (!error && config->log && !store->failed)
@@ -241,6 +253,7 @@ void cs_close(struct cs_store *store)
     cs_space_close(&store->space);
     cs_pages_close(&store->pages);
     cs_log_close(store);
+    free(store->edges);
     store->io->type->close(store->io);
     free(store->failed_text);
     free(store);

@@ -42,12 +42,21 @@ struct cs_config {
     bool log; /* changes since the last commit are found again, and noted from then on; else only looked at */
 };
 
+/* Blocks of which a part was written lately: records that follow each other meet in one, and each has
+ * to know all of it. One is good if it has the checksum that is wanted. */
+enum { CS_EDGES = 64 };
+struct cs_edge {
+    uint32_t block; /* CS_HOLE: none */
+    uint8_t bytes[CS_BLOCK];
+};
+
 struct cs_store {
     struct cs_config config;
     struct cs_io *io;
     struct cs_pages pages;
     struct cs_space space;
     struct cs_log log;
+    struct cs_edge *edges; /* CS_EDGES, at block % CS_EDGES */
     uint64_t objects;
     bool changed;         /* since the last seal */
     bool sealed;          /* a commit is under way */
