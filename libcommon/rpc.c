@@ -135,6 +135,7 @@ size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, co
                        size_t *iov_count, const struct iovec *payload, size_t payload_count)
 {
     bool in_payload = body_length > LIMITS_BODY_INLINE_MAX;
+    const bool known = envelope->flags & WIRE_PAYLOAD_CRC && !in_payload;
     *iov_count = 0;
     envelope->magic = WIRE_MAGIC;
     envelope->body_length = (uint32_t)body_length;
@@ -148,7 +149,8 @@ size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, co
         envelope->payload_length += iov[i].iov_len;
     if (envelope->payload_length && rpc->config.conf->wire_checksums) {
         envelope->flags |= WIRE_PAYLOAD_CRC;
-        envelope->payload_crc = rpc_payload_crc(iov, *iov_count);
+        if (!known)
+            envelope->payload_crc = rpc_payload_crc(iov, *iov_count);
     }
     size_t length = (size_t)wire_encode_envelope(header, LIMITS_HEADER_MAX, envelope);
     if (!in_payload && body_length) {

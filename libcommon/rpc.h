@@ -176,6 +176,8 @@ struct rpc_request {
     const void *data;          /* the payload when it is here already (then no fetching is
                                 * needed), else NULL; valid until rpc_reply() */
     void *arg;                 /* the service's own */
+    bool reply_crc_known;      /* set by the service: that of the reply's payload is known, and need not */
+    uint32_t reply_crc;        /* be made */
 };
 
 const struct rpc_identity *rpc_peer_identity(const struct rpc_peer *peer);

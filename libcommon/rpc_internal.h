@@ -195,7 +195,8 @@ int rpc_poll_set(struct rpc *rpc, int operation, int fd, uint32_t events, enum e
 /* A message is not for us: says so, at most once a second. */
 void rpc_refuse_message(struct rpc *rpc, const char *who, const char *why);
 /* Builds header (envelope and inline body) in `header`; returns its length. When the body
- * does not fit, it is put first into `iov`, whose count grows. */
+ * does not fit, it is put first into `iov`, whose count grows. With WIRE_PAYLOAD_CRC in the envelope's flags
+ * the payload's checksum stands there already. */
 size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, const void *body,
                        size_t body_length, uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov,
                        size_t *iov_count, const struct iovec *payload, size_t payload_count);

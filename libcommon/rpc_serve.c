@@ -344,6 +344,8 @@ void rpc_reply(struct rpc_request *request, int status, const void *body, size_t
         .token = peer->link ? peer->link->control.token_out : 0,
         .id = request->id,
         .status = (uint32_t)-status,
+        .flags = request->reply_crc_known ? WIRE_PAYLOAD_CRC : 0,
+        .payload_crc = request->reply_crc,
     };
     uint8_t error_body[LIMITS_ERROR_TEXT_MAX + 64];
     if (status < 0 && !body) {

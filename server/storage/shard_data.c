@@ -3,8 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc.h"
 #include "err.h"
 #include "shard.h"
+
+/* A checksum of less costs less than joining one. */
+enum { JOIN_BYTES_MIN = 16384 };
 
 /* The runs that did not fit beside the request are made when they are to be used. */
 static int runs_make(struct shard_io *io)
@@ -181,6 +185,23 @@ static int make_read_body(struct shard_io *io, size_t present_bytes)
     return 0;
 }
 
+/* The bytes have the checksums that they had on the disk, unless something happens to them from here on: then
+ * the client notices. Of small pieces they are not worth the trouble. */
+static void pass_on_checksums(struct shard_io *io, size_t length)
+{
+    uint32_t crc = 0;
+    if (length < io->run_count * (size_t)JOIN_BYTES_MIN)
+        return;
+    for (uint32_t i = 0; i < io->run_count; i++) {
+        const struct shard_run *run = &io->runs[i];
+        if (!run->op.has_crc)
+            return;
+        crc = crc_join(crc, run->op.crc, run->count);
+    }
+    io->request->reply_crc_known = true;
+    io->request->reply_crc = crc;
+}
+
 static void read_end(struct shard_io *io)
 {
     size_t length = 0;
@@ -189,6 +210,8 @@ static void read_end(struct shard_io *io)
         int error = make_read_body(io, length);
         if (error)
             shard_io_fail(io, error);
+        else
+            pass_on_checksums(io, length);
     }
     if (!io->status) {
         shard_counter_add(io->shard, SHARD_BYTES_READ, length);

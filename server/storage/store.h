@@ -26,6 +26,7 @@
 #ifndef STORAGE_STORE_H
 #define STORAGE_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -51,6 +52,10 @@ struct store_op {
     /* `status` is 0 or a negative errno (its text in err_text()); of a read, the bytes read. */
     void (*done)(struct store_op *op, ssize_t status);
     void *arg;
+    /* Of a read that has ended: the checksum (CRC32C) that the bytes had on the disk, if the store
+     * keeps any. */
+    bool has_crc;
+    uint32_t crc;
     struct store_op *next; /* the store's */
 };
 

@@ -48,6 +48,24 @@ static uint32_t slow_crc(uint32_t crc, const uint8_t *data, size_t length)
     return ~crc;
 }
 
+static void joins(void **state)
+{
+    (void)state;
+    static uint8_t bytes[3 * CRC_BLOCK];
+    static const size_t lengths[] = {0, 1, 2, 7, 100, 4095, CRC_BLOCK, 4097, 2 * CRC_BLOCK};
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 37 + (i >> 7));
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
+            const size_t a = lengths[i], b = lengths[k];
+            if (a + b <= sizeof bytes)
+                assert_int_equal(crc_join(crc_of(0, bytes, a), crc_of(0, bytes + a, b), b),
+                                 crc_of(0, bytes, a + b));
+        }
+    /* A billion times zero. */
+    assert_int_equal(crc_join(0, 0, UINT64_C(1) << 40), 0);
+}
+
 static void agrees_with_the_definition(void **state)
 {
     (void)state;
@@ -95,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_values),
+        cmocka_unit_test(joins),
         cmocka_unit_test(nothing_changes_nothing),
         cmocka_unit_test(agrees_with_the_definition),
         cmocka_unit_test(continues_where_it_stopped),

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crc.h"
 #include "err.h"
 #include "storage/store.h"
 #include "storage/target.h"
@@ -119,7 +120,11 @@ static ssize_t get(uint64_t ino, uint64_t offset, void *bytes, size_t length)
     size_t count;
     int result = store_chunks.read(store, &object, offset, bytes, length, &count, op_of(&wait));
     ssize_t status = end_of(&wait, result);
-    return result == 0 ? (ssize_t)count : status;
+    if (result == 0)
+        status = (ssize_t)count;
+    if (status >= 0)
+        assert_true(wait.op.has_crc && wait.op.crc == crc_of(0, bytes, (size_t)status));
+    return status;
 }
 
 static ssize_t sync_it(uint64_t ino)

@@ -357,8 +357,9 @@ struct reading {
     struct cs_name name;
     uint64_t index; /* of the strip */
     struct cs_strip strip;
-    uint8_t *to;    /* of the first byte wanted */
-    uint32_t *crcs; /* of the next whole block, or NULL */
+    uint8_t *to; /* of the first byte wanted */
+    bool wants_crc;
+    uint32_t crc; /* of what was read */
     uint8_t edges[2][CS_BLOCK];
 };
 
@@ -393,8 +394,12 @@ static int read_run(struct reading *reading, unsigned first, unsigned last, uint
         }
         if (end - begin < CS_BLOCK)
             memcpy(reading->to + (at + begin - from), places[i] + begin, end - begin);
-        else if (reading->crcs)
-            *reading->crcs++ = strip->crc[i];
+        if (!reading->wants_crc)
+            continue;
+        if (end - begin == CS_BLOCK)
+            reading->crc = crc_join(reading->crc, strip->crc[i], CS_BLOCK);
+        else
+            reading->crc = crc_of(reading->crc, places[i] + begin, end - begin);
     }
     return 0;
 }
@@ -405,9 +410,8 @@ static void read_hole(struct reading *reading, unsigned first, unsigned last, ui
     const uint32_t begin = from > first * CS_BLOCK ? from : first * CS_BLOCK;
     const uint32_t end = to < (last + 1) * CS_BLOCK ? to : (last + 1) * CS_BLOCK;
     memset(reading->to + (begin - from), 0, end - begin);
-    for (uint32_t at = first * CS_BLOCK; reading->crcs && at < (last + 1) * CS_BLOCK; at += CS_BLOCK)
-        if (from <= at && to >= at + CS_BLOCK)
-            *reading->crcs++ = 0;
+    if (reading->wants_crc)
+        reading->crc = crc_of(reading->crc, reading->to + (begin - from), end - begin);
 }
 
 static int read_strip(struct reading *reading, uint32_t from, uint32_t to)
@@ -431,11 +435,13 @@ static int read_strip(struct reading *reading, uint32_t from, uint32_t to)
 }
 
 int cs_read(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
-            void *buffer, size_t length, size_t *count, uint32_t *crcs)
+            void *buffer, size_t length, size_t *count, uint32_t *crc)
 {
-    struct reading reading = {.store = store, .name = name, .to = buffer, .crcs = crcs};
+    struct reading reading = {.store = store, .name = name, .to = buffer, .wants_crc = crc != NULL};
     struct cs_object object;
     *count = 0;
+    if (crc)
+        *crc = 0;
     int error = check_range(store, offset, 0);
     if (!error)
         error = cs_object_get(store, name, layout, &object);
@@ -454,5 +460,7 @@ int cs_read(struct cs_store *store, struct cs_name name, const struct layout *la
     }
     if (!error)
         *count = length;
+    if (!error && crc)
+        *crc = reading.crc;
     return error;
 }

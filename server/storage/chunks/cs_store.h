@@ -109,10 +109,10 @@ int cs_punch(struct cs_store *store, struct cs_name name, const struct layout *l
  * -EBADMSG when the bytes don't match. The list is not changed. */
 int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs);
-/* *count: bytes read, fewer at the object's end. `crcs`, when not NULL, gets those of the
- * blocks that are covered whole (0 of holes, whose bytes are zeros). */
+/* *count: bytes read, fewer at the object's end. *crc, when `crc` is not NULL: that of all of them, put
+ * together from those of the blocks, not made anew: what happens to the bytes from here on can be noticed. */
 int cs_read(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
-            void *buffer, size_t length, size_t *count, uint32_t *crcs);
+            void *buffer, size_t length, size_t *count, uint32_t *crc);
 
 /* cs_commit.c */
 

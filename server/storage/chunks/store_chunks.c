@@ -260,7 +260,9 @@ static int do_job(struct chunks_store *store, struct job *job)
     case JOB_WRITE:
         return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count, NULL);
     case JOB_READ:
-        return cs_read(store->cs, name, layout, job->offset, job->buffer, job->length, &job->count, NULL);
+        job->op->has_crc = true;
+        return cs_read(store->cs, name, layout, job->offset, job->buffer, job->length, &job->count,
+                       &job->op->crc);
     case JOB_TRUNCATE:
         return cs_truncate(store->cs, name, layout, job->offset);
     case JOB_REMOVE:
