@@ -116,19 +116,24 @@ uint64_t layout_part_length(const struct layout *layout, const struct layout_par
     return length;
 }
 
-uint64_t layout_part_end(const struct layout *layout, const struct layout_part *part, uint64_t length)
+uint64_t layout_file_offset(const struct layout *layout, const struct layout_part *part, uint64_t local)
 {
-    uint64_t chunk, start, end;
-    if (length == 0)
-        return 0;
-    uint64_t last = length - 1;
-    /* A length that no file can have (a peer's word) must not wrap around to a small size. */
-    if (__builtin_mul_overflow(last / layout->chunk_size, part_step(layout, part), &chunk) ||
+    uint64_t chunk, start, offset;
+    /* A place that no file can have (a peer's word) must not wrap around to a small one. */
+    if (__builtin_mul_overflow(local / layout->chunk_size, part_step(layout, part), &chunk) ||
         __builtin_add_overflow(chunk, part_first(layout, part), &chunk) ||
         __builtin_mul_overflow(chunk, layout->chunk_size, &start) ||
-        __builtin_add_overflow(start, last % layout->chunk_size + 1, &end))
+        __builtin_add_overflow(start, local % layout->chunk_size, &offset))
         return UINT64_MAX;
-    return end;
+    return offset;
+}
+
+uint64_t layout_part_end(const struct layout *layout, const struct layout_part *part, uint64_t length)
+{
+    if (length == 0)
+        return 0;
+    const uint64_t last = layout_file_offset(layout, part, length - 1);
+    return last == UINT64_MAX ? last : last + 1;
 }
 
 uint64_t layout_part_offset(const struct layout *layout, uint32_t shard_count, uint64_t offset)

@@ -70,4 +70,8 @@ uint64_t layout_part_end(const struct layout *layout, const struct layout_part *
 /* The local offset at which file offset `offset` lies in the part that holds it. */
 uint64_t layout_part_offset(const struct layout *layout, uint32_t shard_count, uint64_t offset);
 
+/* The other way round: the file offset of the part's byte at `local`; UINT64_MAX when no file is so
+ * long. */
+uint64_t layout_file_offset(const struct layout *layout, const struct layout_part *part, uint64_t local);
+
 #endif

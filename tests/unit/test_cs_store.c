@@ -54,6 +54,7 @@ static int setup(void **state)
                                 .name = "target 3 shard 1",
                                 .uuid = {1, 2, 3},
                                 .shard = 1,
+                                .shard_count = 2,
                                 .grow_blocks = 256,
                                 .cache_pages = 256};
     assert_int_equal(cs_format(&config), 0);
@@ -492,10 +493,12 @@ static void test_a_damaged_block_is_named(void **state)
     assert_int_equal(cs_strip_get(store, name_of(1), 1, &strip), 0);
     disk.bytes[CS_DATA][(uint64_t)strip.block[3] * CS_BLOCK + 17] ^= 0x10;
     assert_int_equal(read_error(1, 0, BYTES), -EIO);
-    char offset[32];
-    snprintf(offset, sizeof offset, "at offset %d:", CS_STRIP + 3 * CS_BLOCK);
-    assert_non_null(strstr(err_text(), "target 3 shard 1: object 0000000000000001.1 is damaged"));
-    assert_non_null(strstr(err_text(), offset));
+    /* A chunk is a block here. The shard has every fourth of the file, from the fourth one on. */
+    char wanted[160];
+    snprintf(wanted, sizeof wanted,
+             "target 3 shard 1: inode 1 is damaged at offset %d of the file (position 1, object offset %d): ",
+             (3 + (64 + 3) * 4) * CS_BLOCK, CS_STRIP + 3 * CS_BLOCK);
+    assert_non_null(strstr(err_text(), wanted));
     assert_int_equal(store->damaged, 1);
     /* All else is served, and a part of the block can't be written over. */
     assert_int_equal(get(1, 0, buffer, CS_STRIP + 3 * CS_BLOCK), CS_STRIP + 3 * CS_BLOCK);
@@ -504,6 +507,24 @@ static void test_a_damaged_block_is_named(void **state)
     put(1, CS_STRIP + 3 * CS_BLOCK, expected, CS_BLOCK);
     assert_int_equal(get(1, 0, buffer, BYTES), BYTES);
     check_store();
+}
+
+/* A block that has the end of one chunk and the beginning of the next names both places. */
+static void test_a_damaged_block_of_two_chunks(void **state)
+{
+    (void)state;
+    static const struct layout odd = {.chunk_size = 5000, .seed = 1, .stripe_count = 2, .group_count = 2};
+    struct iovec iov = {expected, 20000};
+    struct cs_strip strip;
+    size_t count;
+    fill(expected, sizeof expected);
+    assert_int_equal(cs_write(store, name_of(1), &odd, 0, &iov, 1, NULL), 0);
+    reopen();
+    assert_int_equal(cs_strip_get(store, name_of(1), 0, &strip), 0);
+    disk.bytes[CS_DATA][(uint64_t)strip.block[1] * CS_BLOCK] ^= 1;
+    assert_int_equal(cs_read(store, name_of(1), &odd, 5000, buffer, 100, &count, NULL), -EIO);
+    assert_non_null(
+        strstr(err_text(), "at offset 19096 and 35000 of the file (position 1, object offset 4096)"));
 }
 
 /* Every bit of the metadata and data: no wrong byte is ever given out, and none is missed. */
@@ -699,6 +720,7 @@ int main(void)
         TEST(test_no_room_for_metadata),
         TEST(test_nowait),
         TEST(test_a_damaged_block_is_named),
+        TEST(test_a_damaged_block_of_two_chunks),
         TEST(test_bit_flips),
         TEST(test_swapped_blocks_and_short_files),
         TEST(test_errors_of_the_disk),

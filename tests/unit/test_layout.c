@@ -267,6 +267,12 @@ static void ends_and_offsets_are_inverse(void **state)
         assert_int_equal(layout_shard_of(place.row, shards), part.shard);
         assert_int_equal(layout_part_offset(&layout, shards, end - 1), length - 1);
         assert_int_equal(layout_part_length(&layout, &part, end), length);
+        assert_int_equal(layout_file_offset(&layout, &part, length - 1), end - 1);
+        uint64_t offset = random_below(UINT64_C(1) << 40);
+        place = layout_place_of(&layout, offset);
+        part = (struct layout_part){place.position, layout_shard_of(place.row, shards), shards};
+        assert_int_equal(layout_file_offset(&layout, &part, layout_part_offset(&layout, shards, offset)),
+                         offset);
     }
 }
 
@@ -277,6 +283,7 @@ static void an_impossible_length_does_not_wrap(void **state)
     struct layout_part part = {65535, 255, 256};
     assert_int_equal(layout_part_end(&layout, &part, UINT64_MAX), UINT64_MAX);
     assert_int_equal(layout_part_end(&layout, &part, UINT64_C(1) << 60), UINT64_MAX);
+    assert_int_equal(layout_file_offset(&layout, &part, UINT64_C(1) << 60), UINT64_MAX);
     layout = (struct layout){.chunk_size = 4096, .stripe_count = 1, .group_count = 1};
     part = (struct layout_part){0, 0, 1};
     assert_int_equal(layout_part_end(&layout, &part, UINT64_MAX), UINT64_MAX);

@@ -313,7 +313,8 @@ static void test_damage_is_an_error(void **state)
     close(fd);
     open_store();
     assert_int_equal(get(1, 0, buffer, 10), -EIO);
-    assert_non_null(strstr(err_text(), "target 3 shard 1: object 0000000000000001.1 is damaged at offset 0"));
+    assert_non_null(
+        strstr(err_text(), "target 3 shard 1: inode 1 is damaged at offset 12288 of the file (position 1, "));
     assert_int_equal(get(2, 0, buffer, 8192), 8192);
     assert_memory_equal(buffer, data, 8192);
 }

@@ -42,12 +42,20 @@ static void fault(struct checking *checking, const char *format, ...)
     checking->report(checking->arg, text);
 }
 
+/* As fault(), with the place in the file. */
+static void fault_at(struct checking *checking, struct cs_name name, uint64_t offset, const char *text)
+{
+    char place[CS_PLACE_BYTES];
+    cs_place(checking->store, name, offset, place); /* may wait, so it does not fail */
+    fault(checking, "inode %" PRIu64 " at %s: %s", name.ino, place, text);
+}
+
 static void object_end(struct checking *checking)
 {
     const struct cs_object *object = &checking->object;
     if (object->exists && object->record.blocks != checking->blocks && !checking->partial)
         fault(checking,
-              "object %016" PRIx64 ".%" PRIx32 ": %" PRIu64 " blocks are counted, but it has %" PRIu64,
+              "inode %" PRIu64 " position %" PRIu32 ": %" PRIu64 " blocks are counted, but it has %" PRIu64,
               object->name.ino, object->name.position, object->record.blocks, checking->blocks);
     checking->object = (struct cs_object){0};
     checking->blocks = 0;
@@ -59,8 +67,8 @@ static void check_object(struct checking *checking, const struct cs_leaf_record 
     object_end(checking);
     object->name = (struct cs_name){record->key.ino, record->key.position};
     if (record->length != sizeof object->record) {
-        fault(checking, "object %016" PRIx64 ".%" PRIx32 ": its record has a wrong length", record->key.ino,
-              record->key.position);
+        fault(checking, "inode %" PRIu64 " position %" PRIu32 ": its record has a wrong length",
+              record->key.ino, record->key.position);
         return;
     }
     memcpy(&object->record, record + 1, sizeof object->record);
@@ -74,17 +82,18 @@ static void check_block(struct checking *checking, const struct cs_strip *strip,
     const struct cs_name name = checking->object.name;
     const uint32_t block = strip->block[i];
     uint8_t bytes[CS_BLOCK];
+    char text[64];
     checking->result->blocks++;
     checking->blocks++;
-    if (checking->owned[block / 64] >> block % 64 & 1)
-        fault(checking,
-              "object %016" PRIx64 ".%" PRIx32 " offset %" PRIu64 ": block %" PRIu32 " has two owners",
-              name.ino, name.position, offset, block);
+    if (checking->owned[block / 64] >> block % 64 & 1) {
+        snprintf(text, sizeof text, "block %" PRIu32 " has two owners", block);
+        fault_at(checking, name, offset, text);
+    }
     checking->owned[block / 64] |= UINT64_C(1) << block % 64;
-    if (!cs_space_is_used(&store->space, block))
-        fault(checking,
-              "object %016" PRIx64 ".%" PRIx32 " offset %" PRIu64 ": block %" PRIu32 " counts as free",
-              name.ino, name.position, offset, block);
+    if (!cs_space_is_used(&store->space, block)) {
+        snprintf(text, sizeof text, "block %" PRIu32 " counts as free", block);
+        fault_at(checking, name, offset, text);
+    }
     if (checking->read_data && cs_block_load(store, name, offset, block, strip->crc[i], bytes)) {
         checking->result->damaged++;
         fault(checking, "%s", err_text());
@@ -103,10 +112,12 @@ static void check_strip(struct checking *checking, const struct cs_leaf_record *
         checking->object.name = name;
     }
     if (!object->exists && !checking->partial)
-        fault(checking, "object %016" PRIx64 ".%" PRIx32 " has bytes but no record", name.ino, name.position);
+        fault(checking, "inode %" PRIu64 " position %" PRIu32 " has bytes but no record", name.ino,
+              name.position);
     if (cs_strip_decode(record + 1, record->length, checking->store->space.blocks, &strip)) {
-        fault(checking, "object %016" PRIx64 ".%" PRIx32 " offset %" PRIu64 ": %s", name.ino, name.position,
-              offset, err_text());
+        char text[256];
+        snprintf(text, sizeof text, "%s", err_text());
+        fault_at(checking, name, offset, text);
         return;
     }
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
@@ -114,9 +125,7 @@ static void check_strip(struct checking *checking, const struct cs_leaf_record *
             continue;
         const uint64_t at = offset + (uint64_t)i * CS_BLOCK;
         if (object->exists && at >= object->record.length)
-            fault(checking,
-                  "object %016" PRIx64 ".%" PRIx32 ": a block at offset %" PRIu64 " is behind its end",
-                  name.ino, name.position, at);
+            fault_at(checking, name, at, "a block is behind the end");
         check_block(checking, &strip, i, at);
     }
 }

@@ -296,15 +296,61 @@ int64_t cs_clock_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* Of the object's record; -ENOENT when that says nothing that can be. */
+static int layout_of(struct cs_store *store, struct cs_name name, struct layout *layout)
+{
+    const struct cs_key key = {.kind = CS_KIND_OBJECT, .ino = name.ino, .position = name.position};
+    struct cs_object_record object;
+    struct cs_record record;
+    int error = cs_tree_get(&store->pages, &key, &record);
+    if (error)
+        return error;
+    if (record.length != sizeof object)
+        return -ENOENT;
+    memcpy(&object, record.value, sizeof object);
+    *layout = (struct layout){.chunk_size = object.chunk_size,
+                              .seed = object.seed,
+                              .stripe_count = object.stripe_count,
+                              .group_count = object.group_count};
+    const bool is_possible = layout_valid(layout) && name.position < layout->stripe_count &&
+                             store->config.shard < store->config.shard_count;
+    return is_possible ? 0 : -ENOENT;
+}
+
+int cs_place(struct cs_store *store, struct cs_name name, uint64_t offset, char text[CS_PLACE_BYTES])
+{
+    const struct layout_part part = {name.position, store->config.shard, store->config.shard_count};
+    struct layout layout;
+    char second[32] = "";
+    int error = layout_of(store, name, &layout);
+    if (error == -EAGAIN)
+        return error;
+    if (error) {
+        snprintf(text, CS_PLACE_BYTES, "offset %" PRIu64 " of its object at position %" PRIu32, offset,
+                 name.position);
+        return 0;
+    }
+    /* A block may have the end of one chunk and the beginning of another one. */
+    const uint64_t border = layout.chunk_size - offset % layout.chunk_size;
+    if (border < CS_BLOCK)
+        snprintf(second, sizeof second, " and %" PRIu64, layout_file_offset(&layout, &part, offset + border));
+    snprintf(text, CS_PLACE_BYTES,
+             "offset %" PRIu64 "%s of the file (position %" PRIu32 ", object offset %" PRIu64 ")",
+             layout_file_offset(&layout, &part, offset), second, name.position, offset);
+    return 0;
+}
+
 int cs_damage(struct cs_store *store, struct cs_name name, uint64_t offset, int error)
 {
     if (error != -EBADMSG && error != -ENODATA)
         return error;
-    char text[LIMITS_ERROR_TEXT_MAX + 1];
+    char text[LIMITS_ERROR_TEXT_MAX + 1], place[CS_PLACE_BYTES];
     snprintf(text, sizeof text, "%s", err_text());
+    if (cs_place(store, name, offset, place))
+        return -EAGAIN;
     store->damaged++;
-    return err_set(-EIO, "%s: object %016" PRIx64 ".%" PRIx32 " is damaged at offset %" PRIu64 ": %s",
-                   store->config.name, name.ino, name.position, offset, text);
+    return err_set(-EIO, "%s: inode %" PRIu64 " is damaged at %s: %s", store->config.name, name.ino, place,
+                   text);
 }
 
 int cs_changeable(struct cs_store *store)

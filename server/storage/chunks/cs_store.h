@@ -9,7 +9,7 @@
  *    it; that commit is none older than the last one that was finished. Each block's bytes match its
  *    checksum.
  *  - A read gives what was written last, zeros where nothing was, or -EIO, which names
- *    object and offset; damage in one place leaves the rest readable.
+ *    inode and offset in the file; damage in one place leaves the rest readable.
  *  - Removals and commits go on when the disk is full.
  *  - Memory: the cache of pages, what a commit changes, and three bits for each block.
  *
@@ -36,6 +36,7 @@ struct cs_config {
     const char *name; /* in errors' texts, "target 3 shard 0"; must outlive the store */
     uint8_t uuid[16];
     uint32_t shard;
+    uint32_t shard_count;     /* of the target, for offsets in files; 0: not known */
     uint32_t cache_pages;     /* 0: 8192, 32 MiB */
     uint32_t grow_blocks;     /* by which `data` grows at least; 0: 16384, 64 MiB */
     uint32_t data_blocks_max; /* 0: the format's bound, 16 TiB */
@@ -90,7 +91,12 @@ int cs_open(const struct cs_config *config, struct cs_store **store);
 /* Without a commit. */
 void cs_close(struct cs_store *store);
 void cs_nowait(struct cs_store *store, bool nowait);
-/* err_set(-EIO, ...) with all names, when `error` tells of damage; else returns `error`. */
+/* Says where an object's byte is in its file, as far as the object's record can be read: "offset 17 of the
+ * file (...)", with a second offset when its block has bytes of two chunks. -EAGAIN, or 0. */
+enum { CS_PLACE_BYTES = 160 };
+int cs_place(struct cs_store *store, struct cs_name name, uint64_t offset, char text[CS_PLACE_BYTES]);
+/* err_set(-EIO, ...) with all names, when `error` tells of damage; else returns `error`. -EAGAIN when the
+ * names would have to be waited for. */
 int cs_damage(struct cs_store *store, struct cs_name name, uint64_t offset, int error);
 
 /* cs_object.c: objects */

@@ -487,7 +487,7 @@ static int configure(const struct target *target, uint32_t shard, bool create, c
                      struct cs_config *config)
 {
     snprintf(name, NAME_BYTES, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
-    *config = (struct cs_config){.name = name, .shard = shard};
+    *config = (struct cs_config){.name = name, .shard = shard, .shard_count = target->shard_count};
     memcpy(config->uuid, target->uuid, sizeof config->uuid);
     return open_files(target, shard, create, &config->io);
 }
