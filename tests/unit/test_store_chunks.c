@@ -323,13 +323,13 @@ static void test_damage_is_an_error(void **state)
 
 static struct counter scrubbed, scrubs, scrub_damage;
 
-static void open_scrubbed(void)
+static void open_scrubbed(uint64_t rate)
 {
     struct store_config config = {
         .target = &target,
         .shard = 1,
         .scrub = {
-            .rate = 1 << 30, .pause_ms = 1, .bytes = &scrubbed, .passes = &scrubs, .damaged = &scrub_damage}};
+            .rate = rate, .pause_ms = 1, .bytes = &scrubbed, .passes = &scrubs, .damaged = &scrub_damage}};
     scrubbed.value = scrubs.value = scrub_damage.value = 0;
     assert_int_equal(store_chunks.open(&config, &store), 0);
 }
@@ -367,7 +367,7 @@ static void test_the_scrubber_finds_damage(void **state)
 {
     (void)state;
     assert_int_equal(store_chunks.close(store), 0);
-    open_scrubbed();
+    open_scrubbed(1 << 30);
     for (uint64_t ino = 1; ino < 6; ino++)
         assert_int_equal(put(ino, 0, data, 300000), 0);
     memset(buffer, 0xa5, 4096);
@@ -386,13 +386,29 @@ static void test_the_scrubber_finds_damage(void **state)
     assert_int_equal(counter_get(&scrub_damage), then);
 }
 
+/* At a byte a second the second strip is three days away, and yet the store closes at once. */
+static void test_the_scrubber_is_slow(void **state)
+{
+    (void)state;
+    assert_int_equal(put(1, 0, data, sizeof data), 0);
+    assert_int_equal(store_chunks.close(store), 0);
+    open_scrubbed(1);
+    for (unsigned ms = 0; counter_get(&scrubbed) == 0; ms++) {
+        assert_true(ms < DEADLINE_MS);
+        usleep(1000);
+    }
+    usleep(20000);
+    assert_int_equal(counter_get(&scrubbed), 64 * 4096);
+    assert_int_equal(counter_get(&scrubs), 0);
+}
+
 /* Blocks come and go while they are looked at. */
 static void test_the_scrubber_gives_no_false_alarm(void **state)
 {
     (void)state;
     unsigned random = 1;
     assert_int_equal(store_chunks.close(store), 0);
-    open_scrubbed();
+    open_scrubbed(1 << 30);
     for (unsigned n = 0; n < 4000 || counter_get(&scrubs) < 20; n++) {
         const uint64_t ino = 1 + (unsigned)rand_r(&random) % 5;
         const uint64_t offset = (unsigned)rand_r(&random) % 300000;
@@ -429,6 +445,7 @@ int main(void)
         TEST(test_changes_keep_their_order),
         TEST(test_room),
         TEST(test_the_scrubber_finds_damage),
+        TEST(test_the_scrubber_is_slow),
         TEST(test_the_scrubber_gives_no_false_alarm),
         TEST(test_damage_is_an_error),
         TEST(test_both_stores_have_names),

@@ -12,6 +12,10 @@
 
 enum { LINES_A_PASS = 10 };
 
+/* Small objects have small strips, and a thread that sleeps after each wakes up hundreds of times a second:
+ * it sleeps at most that often, after a quarter of a second's bytes. */
+enum { WAKES_A_SECOND = 4 };
+
 /* A server that has just started has better things to do. */
 #define FIRST_MS UINT64_C(60000)
 #define PAUSE_MS (UINT64_C(24) * 60 * 60 * 1000)
@@ -68,12 +72,22 @@ static void confirm(struct scrub *scrub, const struct cs_scrub *at, uint64_t bad
     pthread_mutex_unlock(scrub->core);
 }
 
+/* Sleeps for the bytes that were read since it slept; false when it is to end. Time that the reads took is
+ * not made up for: a disk that was busy for an hour is not read without pause then. */
+static bool keep_pace(struct scrub *scrub, uint64_t *owed)
+{
+    if (*owed < scrub->config.rate / WAKES_A_SECOND)
+        return sleep_until(scrub, 0);
+    const uint64_t ms = *owed * 1000 / scrub->config.rate;
+    *owed = 0;
+    return sleep_until(scrub, now_ms() + ms);
+}
+
 /* All strips once; false when it is to end before. */
 static bool pass(struct scrub *scrub)
 {
     struct cs_scrub at = {0};
-    const uint64_t begin_ms = now_ms();
-    uint64_t bytes = 0, bad;
+    uint64_t owed = 0, bad;
     scrub->damaged = 0;
     for (;;) {
         pthread_mutex_lock(scrub->core);
@@ -86,14 +100,16 @@ static bool pass(struct scrub *scrub)
         }
         if (result > 0) { /* the record itself is damaged */
             report(scrub, err_text());
+            if (!sleep_until(scrub, 0))
+                return false;
             continue;
         }
         const uint64_t read = cs_scrub_read(scrub->store->io, &at, &bad);
         if (bad)
             confirm(scrub, &at, bad);
         count(scrub->config.bytes, read);
-        bytes += read;
-        if (!sleep_until(scrub, begin_ms + bytes * 1000 / scrub->config.rate))
+        owed += read;
+        if (!keep_pace(scrub, &owed))
             return false;
     }
     count(scrub->config.passes, 1);
