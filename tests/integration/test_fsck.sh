@@ -55,11 +55,14 @@ for at in $place; do
     printf 'HERE' | dd of="$target_dir/shard-0/data" bs=1 seek="$at" conv=notrunc status=none
 done
 expect 1 "$fsck" 0
-says 'is damaged at offset 4096' ', 1 blocks damaged'
+says 'is damaged at offset 4096 of the file' ', 1 blocks damaged'
 expect 0 "$fsck" --metadata 0
 expect 0 weft up --dir "$dir"
 expect 1 weft cp weft:/file "$scratch/back"
-says 'is damaged at offset 4096'
+says 'is damaged at offset 4096 of the file'
+
+expect 0 weft status --counters
+says bytes_scrubbed scrubs blocks_damaged
 
 echo "weft verify tells of it, and of nothing else"
 expect 0 weft mkdir weft:/tree
@@ -67,7 +70,7 @@ expect 0 weft mv weft:/file weft:/tree
 head -c 100000 "$scratch/file" | weft cp - weft:/tree/whole
 expect 0 weft ln --symbolic nowhere weft:/tree/link
 expect 1 weft verify weft:/tree
-says 'weft:/tree/file: bytes 4096 to 8191 are damaged: ' 'is damaged at offset 4096' '2 files, '
+says 'weft:/tree/file: bytes 4096 to 8191 are damaged: ' 'is damaged at offset 4096 of the file' '2 files, '
 says '1 damaged range, 4 KiB'
 [ "$(grep -c 'are damaged' <<<"$output")" = 1 ] || fail "there is one damaged range"
 expect 0 weft verify weft:/tree/whole
