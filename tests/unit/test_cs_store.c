@@ -14,6 +14,7 @@
 
 #include "crc.h"
 #include "err.h"
+#include "storage/chunks/cs_scrub.h"
 #include "storage/chunks/cs_store.h"
 #include "cs_disk.h"
 
@@ -576,6 +577,56 @@ static void test_bit_flips(void **state)
     check_store();
 }
 
+static void count_fault(void *arg, const char *text)
+{
+    (void)text;
+    ++*(unsigned *)arg;
+}
+
+/* A leaf that is damaged hides its own strips from the scrubber and no others. */
+static void test_scrubbing_behind_a_damaged_page(void **state)
+{
+    (void)state;
+    enum { MANY = 400 };
+    struct cs_scrub scrub = {0};
+    unsigned strips = 0, faults = 0, damaged = 0;
+    uint64_t bad;
+    int result;
+    fill(expected, sizeof expected);
+    for (uint64_t ino = 1; ino <= MANY; ino++)
+        put(ino, 0, expected, 5000);
+    reopen();
+    assert_true(store->pages.root_level == 1);
+    const struct cs_page *root;
+    assert_int_equal(cs_page_get(&store->pages, store->pages.root, store->pages.root_crc, 1,
+                                 (struct cs_page **)&root),
+                     0);
+    assert_true(root->header.count > 5);
+    const uint32_t leaf = root->entries[2].page, last = root->entries[root->header.count - 1u].page;
+    const uint16_t leaves = root->header.count;
+    cs_close(store);
+    disk.bytes[CS_META][(uint64_t)leaf * CS_BLOCK + 2000] ^= 1;
+    disk.bytes[CS_META][(uint64_t)last * CS_BLOCK + 2000] ^= 1;
+    open_store();
+    while ((result = cs_scrub_next(store, &scrub)) >= 0) {
+        assert_true(strips + damaged < 2 * MANY);
+        if (result > 0) {
+            damaged++;
+            continue;
+        }
+        strips++;
+        cs_scrub_read(store->io, &scrub, &bad);
+        if (bad)
+            cs_scrub_confirm(store, &scrub, bad, count_fault, &faults);
+    }
+    assert_int_equal(result, -ENOENT);
+    assert_int_equal(damaged, 2);
+    assert_int_equal(faults, 0);
+    assert_in_range(strips, MANY - 3 * MANY / leaves, MANY - MANY / leaves);
+    disk.bytes[CS_META][(uint64_t)leaf * CS_BLOCK + 2000] ^= 1;
+    disk.bytes[CS_META][(uint64_t)last * CS_BLOCK + 2000] ^= 1;
+}
+
 static void test_swapped_blocks_and_short_files(void **state)
 {
     (void)state;
@@ -722,6 +773,7 @@ int main(void)
         TEST(test_a_damaged_block_is_named),
         TEST(test_a_damaged_block_of_two_chunks),
         TEST(test_bit_flips),
+        TEST(test_scrubbing_behind_a_damaged_page),
         TEST(test_swapped_blocks_and_short_files),
         TEST(test_errors_of_the_disk),
         TEST(test_a_failed_flush_ends_all_changes),

@@ -2,9 +2,11 @@
 #include "cs_scrub.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "crc.h"
 #include "err.h"
+#include "weft_limits.h"
 #include "cs_tree.h"
 
 static struct cs_name name_of(const struct cs_scrub *scrub)
@@ -12,15 +14,38 @@ static struct cs_name name_of(const struct cs_scrub *scrub)
     return (struct cs_name){.ino = scrub->key.ino, .position = scrub->key.position};
 }
 
+/* A page of the tree can't be read: goes on with what may be behind it, or says that there is nothing. */
+static int skip(struct cs_store *store, struct cs_scrub *scrub, const struct cs_key *key, int error)
+{
+    char text[LIMITS_ERROR_TEXT_MAX + 1];
+    struct cs_key at = *key;
+    struct cs_record record;
+    snprintf(text, sizeof text, "%s", err_text());
+    /* The key's own leaf is whole when it was the one behind that failed. */
+    const int own = cs_tree_get(&store->pages, &at, &record);
+    if (own == 0 || own == -ENOENT)
+        scrub->ended = cs_tree_behind(&store->pages, &at, &at) != 0;
+    if (scrub->ended || cs_tree_behind(&store->pages, &at, &scrub->key))
+        scrub->ended = true;
+    else if (scrub->key.index > 0)
+        scrub->key.index--; /* the next one looked for is one more */
+    err_set(error, "%s: %s", store->config.name, text);
+    return 1;
+}
+
 int cs_scrub_next(struct cs_store *store, struct cs_scrub *scrub)
 {
     struct cs_record record;
     struct cs_key key = scrub->key;
     cs_nowait(store, false);
+    if (scrub->ended)
+        return -ENOENT;
     do {
         cs_pages_trim(&store->pages);
         key.index++;
         int error = cs_tree_at_least(&store->pages, &key, &record);
+        if (error == -EBADMSG || error == -EIO || error == -ENODATA)
+            return skip(store, scrub, &key, error);
         if (error)
             return error;
         key = record.key;

@@ -13,12 +13,12 @@
 
 struct cs_scrub {
     struct cs_key key; /* of the strip that is looked at */
+    bool ended;        /* nothing is behind it */
     struct cs_strip strip;
 };
 
 /* (locked) Goes on to the next strip; from the first one with a key of zeros. 1, with a text: its record is
- * damaged. -ENOENT without a text: there is none; or the tree's errors, behind which the rest of it can't be
- * reached. */
+ * damaged, or a page of the tree, behind which it goes on. -ENOENT without a text: there is none; -ENOMEM. */
 int cs_scrub_next(struct cs_store *store, struct cs_scrub *scrub);
 /* Reads its blocks; *bad has a bit for each that is not what its record says, or can't be read. Returns the
  * bytes read. */

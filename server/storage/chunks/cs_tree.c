@@ -147,6 +147,28 @@ int cs_tree_at_most(struct cs_pages *pages, const struct cs_key *key, struct cs_
     return error ? error : give(&path, record);
 }
 
+int cs_tree_behind(struct cs_pages *pages, const struct cs_key *key, struct cs_key *behind)
+{
+    struct cs_page *page;
+    uint32_t number = pages->root, crc = pages->root_crc;
+    int result = -ENOENT;
+    for (unsigned level = pages->root_level; number && level > 0; level--) {
+        int error = cs_page_get(pages, number, crc, level, &page);
+        if (error == -EAGAIN)
+            return error;
+        if (error)
+            break;
+        const unsigned index = branch_search(page, key);
+        if (index + 1u < page->header.count) {
+            *behind = page->entries[index + 1].key;
+            result = 0;
+        }
+        number = page->entries[index].page;
+        crc = page->entries[index].crc;
+    }
+    return result;
+}
+
 /* ---- the inside of a leaf ----------------------------------------------- */
 
 static unsigned size_of(uint32_t length)

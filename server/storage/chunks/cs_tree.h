@@ -29,6 +29,10 @@ int cs_tree_get(struct cs_pages *pages, const struct cs_key *key, struct cs_reco
 int cs_tree_at_least(struct cs_pages *pages, const struct cs_key *key, struct cs_record *record);
 int cs_tree_at_most(struct cs_pages *pages, const struct cs_key *key, struct cs_record *record);
 
+/* The lowest key that can lie behind the leaf of `key`, which may be unreadable, or behind an unreadable page
+ * above it. It is above `key`. -ENOENT: there is none. */
+int cs_tree_behind(struct cs_pages *pages, const struct cs_key *key, struct cs_key *behind);
+
 /* Free pages that one put or removal may take. */
 uint32_t cs_tree_pages_wanted(const struct cs_pages *pages);
 /* Makes or replaces. -ENOSPC when there are fewer free pages than wanted. */
