@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* How much is read at once, and how small the pieces are by which a damaged place is narrowed down. */
 enum { READ_BYTES = 4 << 20, STEP_BYTES = 64 << 10, BLOCK_BYTES = 4096 };
@@ -20,6 +21,7 @@ struct verify {
     struct progress *progress;
     uint8_t *buffer;
     uint64_t files, bytes, ranges, bytes_bad;
+    uint64_t unread; /* files and directories of which nobody knows, for other reasons than damage */
 };
 
 /* A run of bytes of a file that can't be read, while it is being found. */
@@ -57,14 +59,13 @@ static int verify_piece(struct verify *verify, weft_file_t *file, const char *pa
 {
     ssize_t result = weft_file_read(file, verify->buffer, length, offset);
     if (result >= 0) {
-        verify->bytes += length;
+        verify->bytes += (uint64_t)result; /* less, when the file has become shorter meanwhile */
         return 0;
     }
     if (result != -EIO)
         return (int)result;
     if (length <= BLOCK_BYTES) {
         add_range(verify, path, range, offset, length, (int)result);
-        verify->bytes += length;
         return 0;
     }
     const uint64_t step = length > STEP_BYTES ? STEP_BYTES : BLOCK_BYTES;
@@ -88,19 +89,26 @@ static int verify_bytes(struct verify *verify, weft_file_t *file, const char *pa
     return error;
 }
 
-static void verify_file(struct verify *verify, const char *path)
+static void tell_unread(struct verify *verify, const struct place *place, int error)
+{
+    place_complain(verify->tool, place, error);
+    verify->unread++;
+}
+
+static void verify_file(struct verify *verify, const struct place *place)
 {
     weft_file_t *file;
-    progress_label(verify->progress, path);
-    int error = weft_file_open(verify->tool->session, path, O_RDONLY, 0, NULL, &file);
+    progress_label(verify->progress, place->path);
+    int error = weft_file_open(verify->tool->session, place->path, O_RDONLY, 0, NULL, &file);
     if (!error) {
-        error = verify_bytes(verify, file, path);
+        error = verify_bytes(verify, file, place->path);
         int closed = weft_file_close(file);
         error = error ? error : closed;
-        verify->files++;
     }
     if (error)
-        tool_complain_weft(verify->tool, path, error);
+        tell_unread(verify, place, error);
+    else
+        verify->files++;
 }
 
 /* Links are not followed, but for one that is named itself; what has no bytes is passed over. */
@@ -111,15 +119,15 @@ static void verify_entry(struct verify *verify, const struct place *place, bool 
     const char *name;
     int error = place_stat(verify->tool, place, follow, &attr);
     if (!error && S_ISREG(attr.mode))
-        verify_file(verify, place->path);
+        verify_file(verify, place);
     if (error || !S_ISDIR(attr.mode)) {
-        if (error && error != -ENOTCONN)
-            place_complain(verify->tool, place, error);
+        if (error)
+            tell_unread(verify, place, error);
         return;
     }
     error = place_list_open(verify->tool, place, &list);
     if (error) {
-        place_complain(verify->tool, place, error);
+        tell_unread(verify, place, error);
         return;
     }
     while (!tool_interrupted() && (error = place_list_next(list, &name)) > 0) {
@@ -131,7 +139,7 @@ static void verify_entry(struct verify *verify, const struct place *place, bool 
         place_free(&child);
     }
     if (error < 0)
-        place_complain(verify->tool, place, error);
+        tell_unread(verify, place, error);
     place_list_close(list);
 }
 
@@ -141,20 +149,26 @@ static void tell_sum(const struct verify *verify)
     printf("%" PRIu64 " file%s, %s read: ", verify->files, verify->files == 1 ? "" : "s",
            format_bytes(bytes, verify->bytes));
     if (verify->ranges)
-        printf("%" PRIu64 " damaged range%s, %s\n", verify->ranges, verify->ranges == 1 ? "" : "s",
+        printf("%" PRIu64 " damaged range%s, %s", verify->ranges, verify->ranges == 1 ? "" : "s",
                format_bytes(bad, verify->bytes_bad));
     else
-        printf("no damage\n");
+        printf("no damage");
+    if (verify->unread)
+        printf("; %" PRIu64 " could not be read", verify->unread);
+    putchar('\n');
 }
 
 static void run_verify(struct verify *verify, int count, char **arguments, bool quiet)
 {
     struct tool *tool = verify->tool;
     struct place *places = calloc((size_t)count, sizeof *places);
+    const bool show = !quiet && isatty(STDERR_FILENO); /* a sum costs a walk through all of it */
     uint64_t total = 0;
     int known = 0;
-    while (places && known < count && place_from(tool, &places[known], arguments[known]) == 0)
-        total += transfer_bytes(tool, &places[known++], true);
+    while (places && known < count && place_from(tool, &places[known], arguments[known]) == 0) {
+        total += show ? transfer_bytes(tool, &places[known], true) : 0;
+        known++;
+    }
     if (!places)
         tool_complain(tool, "no memory");
     verify->progress = progress_new(tool, total, quiet);
@@ -180,10 +194,12 @@ int cmd_verify(struct tool *tool, int argc, char **argv)
         {0},
     };
     int first;
-    int status = options_parse(tool, argc, argv, options,
-                               "Reads every byte of files and directories, and tells of the ranges that the\n"
-                               "storage servers know to be damaged. The exit status is 1 when there are any.",
-                               &first);
+    int status =
+        options_parse(tool, argc, argv, options,
+                      "Reads every byte of files and directories, and tells of the ranges that the\n"
+                      "storage servers know to be damaged. The exit status is 1 when there are any, and\n"
+                      "when anything could not be read for another reason.",
+                      &first);
     if (status >= 0)
         return status;
     if (first == argc)
