@@ -65,7 +65,7 @@ static void check_object(struct checking *checking, const struct cs_leaf_record 
 {
     struct cs_object *object = &checking->object;
     object_end(checking);
-    object->name = (struct cs_name){record->key.ino, record->key.position};
+    object->name = cs_key_name(&record->key);
     if (record->length != sizeof object->record) {
         fault(checking, "inode %" PRIu64 " position %" PRIu32 ": its record has a wrong length",
               record->key.ino, record->key.position);
@@ -103,7 +103,7 @@ static void check_block(struct checking *checking, const struct cs_strip *strip,
 static void check_strip(struct checking *checking, const struct cs_leaf_record *record)
 {
     const struct cs_object *object = &checking->object;
-    const struct cs_name name = {record->key.ino, record->key.position};
+    const struct cs_name name = cs_key_name(&record->key);
     const uint64_t offset = (record->key.index - 1) * CS_STRIP;
     struct cs_strip strip;
     checking->result->strips++;

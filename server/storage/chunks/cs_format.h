@@ -52,6 +52,12 @@ static_assert(offsetof(struct cs_super, generation) == 16, "the superblock's byt
 static_assert(offsetof(struct cs_super, data_blocks) == 48, "the superblock's bytes are fixed");
 static_assert(sizeof(struct cs_super) == 88, "the superblock's bytes are fixed");
 
+/* Records of the tree and parts of a log's entry are filled up with zeros to multiples of 8. */
+static inline uint64_t cs_padded(uint64_t length)
+{
+    return (length + 7) & ~UINT64_C(7);
+}
+
 /* In the order of kind, ino, position, index. */
 struct cs_key {
     uint32_t kind;     /* 0 */

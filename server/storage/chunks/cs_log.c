@@ -13,11 +13,6 @@
 /* Bytes of a log at which a commit is wanted, and which it never passes; by how much it grows. */
 enum { WANT_BYTES = 32 << 20, MAX_BYTES = 128 << 20, GROW_BYTES = 1 << 20 };
 
-static uint32_t padded(uint32_t length)
-{
-    return (length + 7) & ~UINT32_C(7);
-}
-
 /* ---- life --------------------------------------------------------------- */
 
 int cs_log_open(struct cs_store *store)
@@ -92,8 +87,8 @@ uint8_t *cs_log_patch(struct cs_store *store, uint32_t block, uint32_t from, uin
     uint8_t *at = log->patches + log->patch_bytes;
     assert(length > 0 && from + length <= CS_BLOCK && log->patch_count < CS_STRIP_BLOCKS);
     memcpy(at, &patch, sizeof patch);
-    memset(at + sizeof patch + length, 0, padded(length) - length);
-    log->patch_bytes += (uint32_t)sizeof patch + padded(length);
+    memset(at + sizeof patch + length, 0, cs_padded(length) - length);
+    log->patch_bytes += (uint32_t)(sizeof patch + cs_padded(length));
     log->patch_count++;
     return at + sizeof patch;
 }
@@ -101,6 +96,12 @@ uint8_t *cs_log_patch(struct cs_store *store, uint32_t block, uint32_t from, uin
 void cs_log_forget(struct cs_store *store)
 {
     store->log.patch_bytes = store->log.patch_count = 0;
+}
+
+int cs_log_patch_make(struct cs_io *io, const struct cs_log_patch *patch, void *bytes)
+{
+    struct iovec iov = {bytes, patch->length};
+    return io->type->write(io, CS_DATA, (uint64_t)patch->block * CS_BLOCK + patch->from, &iov, 1);
 }
 
 static int make_patches(struct cs_store *store)
@@ -111,12 +112,10 @@ static int make_patches(struct cs_store *store)
     for (uint32_t i = 0; i < log->patch_count; i++) {
         struct cs_log_patch patch;
         memcpy(&patch, at, sizeof patch);
-        struct iovec iov = {at + sizeof patch, patch.length};
-        int error = store->io->type->write(store->io, CS_DATA, (uint64_t)patch.block * CS_BLOCK + patch.from,
-                                           &iov, 1);
+        int error = cs_log_patch_make(store->io, &patch, at + sizeof patch);
         first = first ? first : error;
         store->bytes_dirty += patch.length;
-        at += sizeof patch + padded(patch.length);
+        at += sizeof patch + cs_padded(patch.length);
     }
     cs_log_forget(store);
     return first;
@@ -149,7 +148,7 @@ static void note(struct cs_store *store, struct cs_log_entry entry, const void *
 {
     static const uint8_t zeros[8];
     struct cs_log *log = &store->log;
-    const uint32_t padding = padded(entry.value_length) - entry.value_length;
+    const uint32_t padding = (uint32_t)cs_padded(entry.value_length) - entry.value_length;
     struct iovec iov[] = {
         {&entry, sizeof entry},
         {(void *)(uintptr_t)(value ? value : zeros), entry.value_length},
@@ -218,21 +217,22 @@ static int begin(struct cs_store *store)
     return error ? error : store->io->type->write(store->io, log->file, 0, &iov, 1);
 }
 
-void cs_log_begin(struct cs_store *store)
+static void go_on_in(struct cs_store *store, enum cs_file file)
 {
-    store->log.on = true;
-    store->log.file = CS_LOG;
+    store->log.file = file;
+    store->log.lost = false;
     if (begin(store))
         lose(store);
 }
 
+void cs_log_begin(struct cs_store *store)
+{
+    store->log.on = true;
+    go_on_in(store, CS_LOG);
+}
+
 void cs_log_switch(struct cs_store *store)
 {
-    struct cs_log *log = &store->log;
-    if (!log->on)
-        return;
-    log->file = log->file == CS_LOG ? CS_LOG_OTHER : CS_LOG;
-    log->lost = false;
-    if (begin(store))
-        lose(store);
+    if (store->log.on)
+        go_on_in(store, store->log.file == CS_LOG ? CS_LOG_OTHER : CS_LOG);
 }

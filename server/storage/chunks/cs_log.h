@@ -74,6 +74,8 @@ bool cs_log_wants_commit(const struct cs_log *log);
 /* Until a commit no more should be changed. */
 bool cs_log_is_full(const struct cs_log *log);
 
+/* Writes the bytes of a patch to their place. */
+int cs_log_patch_make(struct cs_io *io, const struct cs_log_patch *patch, void *bytes);
 uint32_t cs_log_header_crc(const struct cs_log_header *header);
 /* Of an entry's bytes, all of them, the first four aside. */
 uint32_t cs_log_entry_crc(uint64_t nonce, const void *entry, uint32_t length);

@@ -20,7 +20,7 @@ struct cs_key cs_strip_key(struct cs_name name, uint64_t strip)
         .kind = CS_KIND_OBJECT, .ino = name.ino, .position = name.position, .index = strip + 1};
 }
 
-static struct cs_key object_key(struct cs_name name)
+struct cs_key cs_object_key(struct cs_name name)
 {
     return (struct cs_key){.kind = CS_KIND_OBJECT, .ino = name.ino, .position = name.position};
 }
@@ -31,13 +31,24 @@ static bool layout_is(const struct cs_object_record *record, const struct layout
            record->stripe_count == layout->stripe_count && record->group_count == layout->group_count;
 }
 
+int cs_object_find(struct cs_store *store, struct cs_name name, struct cs_object_record *object)
+{
+    const struct cs_key key = cs_object_key(name);
+    struct cs_record record;
+    int error = cs_tree_get(&store->pages, &key, &record);
+    if (error)
+        return error;
+    if (record.length != sizeof *object)
+        return err_set(-EBADMSG, "its record has a wrong length");
+    memcpy(object, record.value, sizeof *object);
+    return 0;
+}
+
 int cs_object_get(struct cs_store *store, struct cs_name name, const struct layout *layout,
                   struct cs_object *object)
 {
-    const struct cs_key key = object_key(name);
-    struct cs_record record;
     *object = (struct cs_object){.name = name};
-    int error = cs_tree_get(&store->pages, &key, &record);
+    int error = cs_object_find(store, name, &object->record);
     if (error == -ENOENT) {
         if (layout) {
             object->record.chunk_size = layout->chunk_size;
@@ -47,10 +58,6 @@ int cs_object_get(struct cs_store *store, struct cs_name name, const struct layo
         }
         return 0;
     }
-    if (!error && record.length != sizeof object->record)
-        error = err_set(-EBADMSG, "its record has a wrong length");
-    if (!error)
-        memcpy(&object->record, record.value, sizeof object->record);
     if (!error && object->record.length > CS_OBJECT_BYTES_MAX)
         error = err_set(-EBADMSG, "its length is impossible");
     if (error)
@@ -64,7 +71,7 @@ int cs_object_get(struct cs_store *store, struct cs_name name, const struct layo
 
 int cs_object_put(struct cs_store *store, struct cs_object *object)
 {
-    const struct cs_key key = object_key(object->name);
+    const struct cs_key key = cs_object_key(object->name);
     int error = cs_tree_put(&store->pages, &key, &object->record, sizeof object->record);
     if (error)
         return cs_damage(store, object->name, 0, error);
@@ -247,7 +254,7 @@ static int last_strip(struct cs_store *store, struct cs_name name, uint64_t *ind
 /* A change of the object's record and of no strip's. */
 static int put_alone(struct cs_store *store, struct cs_object *object)
 {
-    const struct cs_key key = object_key(object->name);
+    const struct cs_key key = cs_object_key(object->name);
     int error = cs_object_put(store, object);
     if (!error)
         cs_log_object(store, &key, &object->record);
@@ -306,7 +313,7 @@ int cs_truncate(struct cs_store *store, struct cs_name name, const struct layout
 int cs_remove(struct cs_store *store, struct cs_name name)
 {
     struct cs_object object;
-    const struct cs_key key = object_key(name);
+    const struct cs_key key = cs_object_key(name);
     int error = cs_changeable(store);
     if (!error)
         error = cs_object_get(store, name, NULL, &object);

@@ -233,9 +233,9 @@ struct cover {
 };
 
 /* False when some of it was taken already. */
-static bool cover(struct cover *cover, uint32_t place, uint32_t length)
+static bool cover(struct cover *cover, uint32_t place, uint64_t length)
 {
-    for (uint32_t i = place / 8; i < (place + length + 7) / 8; i++) {
+    for (uint32_t i = place / 8; i < (place + length) / 8; i++) {
         const uint64_t bit = UINT64_C(1) << i % 64;
         if (cover->bits[i / 64] & bit)
             return false;
@@ -262,7 +262,7 @@ static const char *leaf_fault(const struct cs_page *page)
             return "a record's length is impossible";
         if (before && cs_key_compare(before, &record->key) >= 0)
             return "its keys are out of order";
-        if (!cover(&covered, place, sizeof *record + record->length))
+        if (!cover(&covered, place, cs_padded(sizeof *record + record->length)))
             return "two records lie in one place";
         before = &record->key;
     }

@@ -26,11 +26,6 @@ struct reading {
     uint8_t *bytes; /* of an entry: CS_LOG_ENTRY_MAX */
 };
 
-static uint64_t padded(uint64_t length)
-{
-    return (length + 7) & ~UINT64_C(7);
-}
-
 static int read_bytes(struct cs_store *store, enum cs_file file, uint64_t offset, void *bytes, size_t length)
 {
     struct iovec iov = {bytes, length};
@@ -56,7 +51,7 @@ static bool patches_fit(const uint8_t *at, uint64_t left, uint32_t count)
         if (left < sizeof patch)
             return false;
         memcpy(&patch, at, sizeof patch);
-        const uint64_t length = sizeof patch + padded(patch.length);
+        const uint64_t length = sizeof patch + cs_padded(patch.length);
         if (patch.length == 0 || patch.from + (uint32_t)patch.length > CS_BLOCK || length > left)
             return false;
         at += length;
@@ -72,7 +67,7 @@ static bool read_entry(struct reading *reading, uint64_t sequence, struct cs_log
     if (room < sizeof *entry ||
         read_bytes(reading->store, reading->file, reading->offset, entry, sizeof *entry) < 0)
         return false;
-    const uint64_t head = sizeof *entry + padded(entry->value_length);
+    const uint64_t head = sizeof *entry + cs_padded(entry->value_length);
     if (entry->sequence != sequence || entry->value_length > CS_VALUE_MAX ||
         entry->patches > CS_STRIP_BLOCKS || entry->length < head || entry->length > CS_LOG_ENTRY_MAX ||
         entry->length > room)
@@ -85,8 +80,8 @@ static bool read_entry(struct reading *reading, uint64_t sequence, struct cs_log
     return true;
 }
 
-/* Calls `each` for the changes behind the commit, in order; *end: number of the one after the last.
- * `offset` is that of the entry. */
+/* Calls `each`, if there is one, for the changes behind the commit, in order; *end: number of the one after
+ * the last, which is the one that failed when it did. `offset` is that of the entry. */
 static int walk(struct cs_store *store, uint64_t *end,
                 int (*each)(void *arg, const struct reading *reading, const struct cs_log_entry *entry,
                             uint64_t offset),
@@ -111,7 +106,7 @@ static int walk(struct cs_store *store, uint64_t *end,
         reading.size = store->log.size[reading.file - CS_LOG];
         for (uint64_t offset = reading.offset; !error && read_entry(&reading, *end, &entry);
              offset = reading.offset, ++*end)
-            error = each(arg, &reading, &entry, offset);
+            error = each ? each(arg, &reading, &entry, offset) : 0;
     }
     free(reading.bytes);
     return error;
@@ -151,11 +146,6 @@ static int more_room(void **list, size_t *room, size_t count, size_t size)
     return 0;
 }
 
-static struct cs_name name_of(const struct cs_key *key)
-{
-    return (struct cs_name){.ino = key->ino, .position = key->position};
-}
-
 static int claim_blocks(struct replay *replay, const struct cs_log_entry *entry,
                         const struct cs_strip *before, const struct cs_strip *strip)
 {
@@ -186,7 +176,7 @@ static bool has_block(const struct cs_strip *strip, uint32_t block)
 static int keep_patches(struct replay *replay, const struct reading *reading,
                         const struct cs_log_entry *entry, uint64_t offset, const struct cs_strip *strip)
 {
-    uint64_t at = sizeof *entry + padded(entry->value_length);
+    uint64_t at = sizeof *entry + cs_padded(entry->value_length);
     for (uint32_t i = 0; i < entry->patches; i++) {
         struct patch patch = {.file = reading->file, .sequence = entry->sequence};
         memcpy(&patch.patch, reading->bytes + at, sizeof patch.patch);
@@ -198,7 +188,7 @@ static int keep_patches(struct replay *replay, const struct reading *reading,
         if (error)
             return error;
         replay->patches[replay->patch_count++] = patch;
-        at += sizeof patch.patch + padded(patch.patch.length);
+        at += sizeof patch.patch + cs_padded(patch.patch.length);
     }
     return 0;
 }
@@ -207,7 +197,7 @@ static int redo_strip(struct replay *replay, const struct reading *reading, cons
                       uint64_t offset)
 {
     struct cs_store *store = replay->store;
-    const struct cs_name name = name_of(&entry->key);
+    const struct cs_name name = cs_key_name(&entry->key);
     const uint64_t index = entry->key.index - 1;
     struct cs_strip before, strip;
     struct cs_object object;
@@ -242,7 +232,7 @@ static int redo_strip(struct replay *replay, const struct reading *reading, cons
 static int redo_object(struct cs_store *store, const struct cs_log_entry *entry)
 {
     struct cs_object object;
-    int error = cs_object_get(store, name_of(&entry->key), NULL, &object);
+    int error = cs_object_get(store, cs_key_name(&entry->key), NULL, &object);
     if (!error && object.record.blocks != entry->object.blocks)
         error = err_set(-EBADMSG, "an object has another number of blocks");
     if (error)
@@ -260,14 +250,13 @@ static int redo(void *arg, const struct reading *reading, const struct cs_log_en
     int error = cs_room(store, 0, true);
     if (error)
         return error;
-    store->log.replayed++;
     switch (entry->kind) {
     case CS_LOG_STRIP:
         return redo_strip(replay, reading, entry, offset);
     case CS_LOG_OBJECT:
         return redo_object(store, entry);
     case CS_LOG_REMOVE:
-        error = cs_remove(store, name_of(&entry->key));
+        error = cs_remove(store, cs_key_name(&entry->key));
         return error > 0 ? err_set(-EBADMSG, "an object that was removed has bytes") : error;
     default:
         return err_set(-EBADMSG, "an entry is of an unknown kind");
@@ -308,11 +297,9 @@ static int make_patches(struct replay *replay)
         const struct patch *patch = &replay->patches[i];
         if (is_taken_later(replay, patch->patch.block, patch->sequence))
             continue;
-        struct iovec iov = {bytes, patch->patch.length};
         int error = read_bytes(store, patch->file, patch->offset, bytes, patch->patch.length);
         if (!error)
-            error = store->io->type->write(
-                store->io, CS_DATA, (uint64_t)patch->patch.block * CS_BLOCK + patch->patch.from, &iov, 1);
+            error = cs_log_patch_make(store->io, &patch->patch, bytes);
         if (error)
             return error;
     }
@@ -339,10 +326,10 @@ static int check_strips(struct replay *replay)
         struct cs_strip strip;
         if (i > 0 && cs_key_compare(key, key - 1) == 0)
             continue;
-        int error = cs_strip_get(store, name_of(key), index, &strip);
+        int error = cs_strip_get(store, cs_key_name(key), index, &strip);
         for (unsigned k = 0; k < CS_STRIP_BLOCKS && !error; k++)
             if (strip.block[k] != CS_HOLE && cs_space_is_fresh(&store->space, strip.block[k]))
-                error = cs_block_load(store, name_of(key), index * CS_STRIP + (uint64_t)k * CS_BLOCK,
+                error = cs_block_load(store, cs_key_name(key), index * CS_STRIP + (uint64_t)k * CS_BLOCK,
                                       strip.block[k], strip.crc[k], bytes);
         if (error)
             return error;
@@ -353,7 +340,7 @@ static int check_strips(struct replay *replay)
 /* The file may have grown since the commit. */
 static int take_size(struct cs_store *store)
 {
-    uint64_t size;
+    uint64_t size = 0;
     int error = store->io->type->size(store->io, CS_DATA, &size);
     size /= CS_BLOCK;
     if (size > store->config.data_blocks_max)
@@ -361,22 +348,22 @@ static int take_size(struct cs_store *store)
     return error || size <= store->space.blocks ? error : cs_space_blocks_set(&store->space, (uint32_t)size);
 }
 
-/* Whether a header is there of changes that were never reached. */
-static bool has_later(struct cs_store *store)
+/* The number with which the later of the two logs begins; 0 when there is none. */
+static uint64_t latest_begin(struct cs_store *store)
 {
     struct cs_log_header header;
+    uint64_t latest = 0;
     for (enum cs_file file = CS_LOG; file <= CS_LOG_OTHER; file++)
-        if (read_header(store, file, &header) && header.sequence > store->log.sequence) {
-            store->log.sequence = header.sequence;
-            return true;
-        }
-    return false;
+        if (read_header(store, file, &header) && header.sequence > latest)
+            latest = header.sequence;
+    return latest;
 }
 
 int cs_log_replay(struct cs_store *store, bool *found, bool *good)
 {
     struct replay replay = {.store = store};
-    uint64_t end;
+    const uint64_t latest = latest_begin(store);
+    uint64_t end = store->log.base;
     int error = take_size(store);
     if (!error)
         error = walk(store, &end, redo, &replay);
@@ -394,27 +381,16 @@ int cs_log_replay(struct cs_store *store, bool *found, bool *good)
         log_warn(
             "%s: the log of changes since the last commit is of no use, as after a crash of the host: %s",
             store->config.name, err_text());
-    *found = store->log.replayed > 0;
-    if (*good)
-        store->log.sequence += store->log.replayed;
-    if (has_later(store))
-        *found = true;
-    return 0;
-}
-
-static int count_one(void *arg, const struct reading *reading, const struct cs_log_entry *entry,
-                     uint64_t offset)
-{
-    (void)reading;
-    (void)entry;
-    (void)offset;
-    ++*(uint64_t *)arg;
+    store->log.replayed = end - store->log.base;
+    *found = end > store->log.base || latest > end;
+    store->log.sequence = latest > end ? latest : end;
     return 0;
 }
 
 int cs_log_count(struct cs_store *store, uint64_t *count)
 {
     uint64_t end;
-    *count = 0;
-    return walk(store, &end, count_one, count);
+    int error = walk(store, &end, NULL, NULL);
+    *count = end - store->log.base;
+    return error;
 }

@@ -9,11 +9,6 @@
 #include "weft_limits.h"
 #include "cs_tree.h"
 
-static struct cs_name name_of(const struct cs_scrub *scrub)
-{
-    return (struct cs_name){.ino = scrub->key.ino, .position = scrub->key.position};
-}
-
 /* A page of the tree can't be read: goes on with what may be behind it, or says that there is nothing. */
 static int skip(struct cs_store *store, struct cs_scrub *scrub, const struct cs_key *key, int error)
 {
@@ -51,7 +46,7 @@ int cs_scrub_next(struct cs_store *store, struct cs_scrub *scrub)
         key = record.key;
     } while (key.kind != CS_KIND_OBJECT || key.index == 0);
     scrub->key = key;
-    return cs_strip_get(store, name_of(scrub), key.index - 1, &scrub->strip) ? 1 : 0;
+    return cs_strip_get(store, cs_key_name(&scrub->key), key.index - 1, &scrub->strip) ? 1 : 0;
 }
 
 uint64_t cs_scrub_read(struct cs_io *io, const struct cs_scrub *scrub, uint64_t *bad)
@@ -80,12 +75,12 @@ unsigned cs_scrub_confirm(struct cs_store *store, const struct cs_scrub *scrub, 
     uint8_t bytes[CS_BLOCK];
     unsigned damaged = 0;
     cs_nowait(store, false);
-    if (cs_strip_get(store, name_of(scrub), index, &now))
+    if (cs_strip_get(store, cs_key_name(&scrub->key), index, &now))
         return 0;
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
         if (!(bad >> i & 1) || now.block[i] != scrub->strip.block[i] || now.crc[i] != scrub->strip.crc[i] ||
-            !cs_block_load(store, name_of(scrub), index * CS_STRIP + (uint64_t)i * CS_BLOCK, now.block[i],
-                           now.crc[i], bytes))
+            !cs_block_load(store, cs_key_name(&scrub->key), index * CS_STRIP + (uint64_t)i * CS_BLOCK,
+                           now.block[i], now.crc[i], bytes))
             continue;
         damaged++;
         report(arg, err_text());

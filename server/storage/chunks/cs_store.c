@@ -296,18 +296,13 @@ int64_t cs_clock_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Of the object's record; -ENOENT when that says nothing that can be. */
+/* Of the object's record; -EAGAIN, or another error when that says nothing that can be. */
 static int layout_of(struct cs_store *store, struct cs_name name, struct layout *layout)
 {
-    const struct cs_key key = {.kind = CS_KIND_OBJECT, .ino = name.ino, .position = name.position};
     struct cs_object_record object;
-    struct cs_record record;
-    int error = cs_tree_get(&store->pages, &key, &record);
+    int error = cs_object_find(store, name, &object);
     if (error)
         return error;
-    if (record.length != sizeof object)
-        return -ENOENT;
-    memcpy(&object, record.value, sizeof object);
     *layout = (struct layout){.chunk_size = object.chunk_size,
                               .seed = object.seed,
                               .stripe_count = object.stripe_count,

@@ -157,10 +157,18 @@ struct cs_object {
     struct cs_object_record record;
 };
 
+/* The record as it stands there; -ENOENT and -EAGAIN without a text, or the tree's errors. */
+int cs_object_find(struct cs_store *store, struct cs_name name, struct cs_object_record *record);
 int cs_object_get(struct cs_store *store, struct cs_name name, const struct layout *layout,
                   struct cs_object *object);
 int cs_object_put(struct cs_store *store, struct cs_object *object);
+struct cs_key cs_object_key(struct cs_name name);
 struct cs_key cs_strip_key(struct cs_name name, uint64_t strip);
+/* Whose it is. */
+static inline struct cs_name cs_key_name(const struct cs_key *key)
+{
+    return (struct cs_name){.ino = key->ino, .position = key->position};
+}
 int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, struct cs_strip *strip);
 /* Does what may fail of cs_strip_put(), or may have to wait: before anything is written over. */
 int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip);

@@ -173,7 +173,7 @@ int cs_tree_behind(struct cs_pages *pages, const struct cs_key *key, struct cs_k
 
 static unsigned size_of(uint32_t length)
 {
-    return (unsigned)sizeof(struct cs_leaf_record) + (length + 7) / 8 * 8;
+    return (unsigned)(sizeof(struct cs_leaf_record) + cs_padded(length));
 }
 
 static unsigned leaf_room(const struct cs_page *page)
