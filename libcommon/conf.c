@@ -314,9 +314,10 @@ static int read_layout(const struct conf_source *source, const config_setting_t 
 
 static int read_limits(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
 {
-    static const char *const known[] = {
-        "deadline_ms",     "heartbeat_ms",    "lease_ms",           "memory_bytes", "credit_bytes",
-        "credit_requests", "connections_max", "metadata_bytes_max", "gather_ms",    NULL};
+    static const char *const known[] = {"deadline_ms",     "heartbeat_ms",       "lease_ms",
+                                        "memory_bytes",    "credit_bytes",       "credit_requests",
+                                        "connections_max", "metadata_bytes_max", "gather_ms",
+                                        NULL};
     enum { DAY_MS = 24 * 60 * 60 * 1000 };
     const struct {
         const char *name;

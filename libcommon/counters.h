@@ -2,7 +2,8 @@
 /*
  * counters.h: named counts of what matters (requests, bytes, wake-ups).
  *
- * A set belongs to one thread that adds to it; any thread may read it at any
+ * A set belongs to one thread that adds to it, but for counters that are only
+ * added to by counter_add_shared(); any thread may read it at any
  * time (relaxed atomics, so a reader may see one counter newer than another).
  */
 #ifndef COMMON_COUNTERS_H
@@ -22,6 +23,12 @@ static inline void counter_add(struct counter *counter, uint64_t amount)
     /* One writer: a plain add, published without a locked instruction. */
     uint64_t value = atomic_load_explicit(&counter->value, memory_order_relaxed);
     atomic_store_explicit(&counter->value, value + amount, memory_order_relaxed);
+}
+
+/* For a counter that several threads add to. */
+static inline void counter_add_shared(struct counter *counter, uint64_t amount)
+{
+    atomic_fetch_add_explicit(&counter->value, amount, memory_order_relaxed);
 }
 
 static inline uint64_t counter_get(const struct counter *counter)

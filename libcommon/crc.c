@@ -69,6 +69,8 @@ static void make_tables(void)
 
 uint32_t crc_join(uint32_t a, uint32_t b, uint64_t b_length)
 {
+    if (a == 0) /* of nothing, or as good as that: zeros behind it leave it 0 */
+        return b;
     pthread_once(&tables_once, make_tables);
     if (b_length == CRC_BLOCK)
         return block_table[0][a & 0xff] ^ block_table[1][a >> 8 & 0xff] ^ block_table[2][a >> 16 & 0xff] ^

@@ -7,7 +7,7 @@
 #include "err.h"
 #include "shard.h"
 
-/* A checksum of less costs less than joining one. */
+/* A checksum of less is made faster than it is joined. */
 enum { JOIN_BYTES_MIN = 16384 };
 
 /* The runs that did not fit beside the request are made when they are to be used. */
@@ -186,11 +186,11 @@ static int make_read_body(struct shard_io *io, size_t present_bytes)
 }
 
 /* The bytes have the checksums that they had on the disk, unless something happens to them from here on: then
- * the client notices. Of small pieces they are not worth the trouble. */
+ * the client notices. That of one run is there; those of many small ones are not worth joining. */
 static void pass_on_checksums(struct shard_io *io, size_t length)
 {
     uint32_t crc = 0;
-    if (length < io->run_count * (size_t)JOIN_BYTES_MIN)
+    if (io->run_count > 1 && length < io->run_count * (size_t)JOIN_BYTES_MIN)
         return;
     for (uint32_t i = 0; i < io->run_count; i++) {
         const struct shard_run *run = &io->runs[i];

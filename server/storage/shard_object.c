@@ -30,7 +30,14 @@ static struct layout_part part_of(const struct shard_io *io, const struct store_
     };
 }
 
-enum { STAT_REPLY_SIZE = 64 };
+/* The answer's body; its length, or a negative errno. */
+static ssize_t make_stat_body(struct shard_io *io, const struct wire_object_stat_reply *reply)
+{
+    enum { SIZE = 64 };
+    io->body = malloc(SIZE);
+    return io->body ? wire_encode_object_stat_reply(io->body, SIZE, reply)
+                    : err_set(-ENOMEM, "no memory for an answer");
+}
 
 /* Of the objects that were found. */
 static int stat_found(struct shard_io *io, struct wire_object_stat_reply *reply)
@@ -59,8 +66,7 @@ void shard_object_tell(struct shard_io *io)
         return;
     if (shard_find_objects(io) || stat_found(io, &reply))
         return;
-    io->body = malloc(STAT_REPLY_SIZE);
-    ssize_t length = io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply) : 0;
+    ssize_t length = make_stat_body(io, &reply);
     io->body_length = length > 0 ? (size_t)length : 0;
 }
 
@@ -74,9 +80,7 @@ static void answer_stat(struct shard_io *io)
         shard_io_end(io, 0);
         return;
     }
-    io->body = malloc(STAT_REPLY_SIZE);
-    answer(io, io->body ? wire_encode_object_stat_reply(io->body, STAT_REPLY_SIZE, &reply)
-                        : err_set(-ENOMEM, "no memory for an answer"));
+    answer(io, make_stat_body(io, &reply));
 }
 
 void shard_object_stat(struct shard_io *io)

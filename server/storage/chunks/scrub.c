@@ -54,7 +54,7 @@ static void count(struct counter *counter, uint64_t amount)
 {
     /* The stores of a shard have these counters in common. */
     if (counter)
-        atomic_fetch_add_explicit(&counter->value, amount, memory_order_relaxed);
+        counter_add_shared(counter, amount);
 }
 
 static void report(void *arg, const char *text)

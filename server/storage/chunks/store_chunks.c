@@ -539,14 +539,20 @@ static void stop_thread(struct chunks_store *store, pthread_t thread, bool *runs
     *runs = false;
 }
 
-static void free_store(struct chunks_store *store)
+static void stop_threads(struct chunks_store *store)
 {
     if (store->scrub)
         scrub_stop(store->scrub);
+    store->scrub = NULL;
     /* The worker may wait for the committer, never the other way round. */
     stop_thread(store, store->worker, &store->worker_runs, &store->stop_worker, &store->worker_wanted);
     stop_thread(store, store->committer, &store->committer_runs, &store->stop_committer,
                 &store->committer_wanted);
+}
+
+static void free_store(struct chunks_store *store)
+{
+    stop_threads(store);
     if (store->cs)
         cs_close(store->cs);
     if (store->done_fd >= 0)
@@ -625,12 +631,7 @@ static int chunks_open(const struct store_config *config, struct store **result)
 static int chunks_close(struct store *base)
 {
     struct chunks_store *store = chunks_of(base);
-    if (store->scrub)
-        scrub_stop(store->scrub);
-    store->scrub = NULL;
-    stop_thread(store, store->worker, &store->worker_runs, &store->stop_worker, &store->worker_wanted);
-    stop_thread(store, store->committer, &store->committer_runs, &store->stop_committer,
-                &store->committer_wanted);
+    stop_threads(store);
     cs_nowait(store->cs, false);
     int error = cs_commit(store->cs);
     free_store(store);
