@@ -13,11 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "client_pair.h"
+#include "seed.h"
 #include "transport_flaky.h"
 
 enum { FLIPS = 60, PERIOD = 40, BYTES = 10 * CHUNK, FILES = 4 };
@@ -33,9 +33,7 @@ static unsigned below(unsigned bound)
 
 static int setup(void **state)
 {
-    const char *wanted = getenv("WEFT_TEST_SEED");
-    random_state = wanted ? (unsigned)strtoul(wanted, NULL, 0) : (unsigned)time(NULL);
-    print_message("WEFT_TEST_SEED=%u\n", random_state);
+    random_state = seed_wanted();
     return pair_setup(state);
 }
 
@@ -97,8 +95,7 @@ static void check_names(void)
 
 static void test_flips(void **state)
 {
-    const char *wanted = getenv("WEFT_TEST_FLIPS");
-    const unsigned flips = wanted ? (unsigned)strtoul(wanted, NULL, 0) : FLIPS;
+    const unsigned flips = number_wanted("WEFT_TEST_FLIPS", FLIPS);
     weft_file_t *files[FILES];
     char path[32];
     (void)state;

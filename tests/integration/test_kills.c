@@ -16,13 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "calls.h"
 #include "cluster.h"
+#include "seed.h"
 
 enum {
     SERVERS = 3,
@@ -179,10 +179,8 @@ static void own_path(char path[32], unsigned number)
 
 static int setup(void **state)
 {
-    const char *wanted = getenv("WEFT_TEST_SEED");
     (void)state;
-    random_state = wanted ? (unsigned)strtoul(wanted, NULL, 0) : (unsigned)time(NULL);
-    print_message("WEFT_TEST_SEED=%u\n", random_state);
+    random_state = seed_wanted();
     cluster_open(&cluster,
                  &(struct cluster_options){
                      .servers = SERVERS, .shards = 2, .chunk_size = CHUNK, .deadline_ms = DEADLINE_MS});
@@ -262,8 +260,7 @@ static void check_targets(void)
 
 static void test_kills(void **state)
 {
-    const char *wanted = getenv("WEFT_TEST_KILLS");
-    const unsigned kills = wanted ? (unsigned)strtoul(wanted, NULL, 0) : KILLS;
+    const unsigned kills = number_wanted("WEFT_TEST_KILLS", KILLS);
     unsigned calls = 0;
     weft_session_t *reader;
     (void)state;

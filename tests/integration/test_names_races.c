@@ -21,6 +21,7 @@
 
 #include "cluster.h"
 #include "history.h"
+#include "seed.h"
 #include "weft/weft.h"
 
 enum { CLIENTS = HISTORY_CLIENTS, HISTORIES = 60, PATIENCE_S = 120 };
@@ -276,9 +277,7 @@ static void run_history(weft_session_t *session, unsigned me, const void *arg)
 static void what_clients_see_has_one_order(void **state)
 {
     (void)state;
-    const char *given = getenv("WEFT_TEST_SEED");
-    unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
-    print_message("WEFT_TEST_SEED=%u\n", seed);
+    unsigned seed = seed_wanted();
     in_processes(run_history, &seed);
 }
 

@@ -15,12 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "cluster.h"
+#include "seed.h"
 #include "weft/weft.h"
 
 enum { CLIENTS = 3, CALLS = 6000, COMPARE_EVERY = 500, PATH_BYTES = 64, BYTES = 100000 };
@@ -294,10 +294,8 @@ static unsigned compare_trees(const char *path)
 static void both_do_the_same(void **state)
 {
     (void)state;
-    const char *given = getenv("WEFT_TEST_SEED");
     unsigned done = 0, most = 0;
-    random_state = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
-    print_message("WEFT_TEST_SEED=%u\n", random_state);
+    random_state = seed_wanted();
     for (unsigned i = 1; i <= CALLS; i++) {
         struct call call = random_call();
         struct outcome here = in_folder(&call), there = in_cluster(&call);

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/magic.h>
@@ -26,6 +25,7 @@
 #include <cmocka.h>
 
 #include "client_pair.h"
+#include "seed.h"
 
 enum { CLIENTS = 3, ROUNDS = 250, STEPS_MAX = 12, HANDLES = 4, PATIENCE_S = 60, DEATHS = 4 };
 
@@ -42,9 +42,7 @@ static int setup(void **state)
     struct statfs memory;
     if (statfs("/dev/shm", &memory) == 0 && memory.f_type == TMPFS_MAGIC && access("/dev/shm", W_OK) == 0)
         setenv("TMPDIR", "/dev/shm", 1);
-    const char *wanted = getenv("WEFT_TEST_SEED");
-    random_state = wanted ? (unsigned)strtoul(wanted, NULL, 0) : (unsigned)time(NULL);
-    print_message("WEFT_TEST_SEED=%u\n", random_state);
+    random_state = seed_wanted();
     int result = pair_setup(state);
     for (unsigned i = 0; i < CLIENTS; i++)
         ok(weft_connect(NULL, &clients[i]));
