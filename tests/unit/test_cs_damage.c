@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The chunk store's core on a disk that fails and lies: bits flip, blocks are swapped, files are short, writes
- * are lost. Nothing wrong is ever given out, what is damaged is named, and all else is served. */
+/* The chunk store's core on a disk that fails and lies: bits flip, blocks are swapped, files are short,
+ * writes are lost. Nothing wrong is ever given out, what is damaged is named, and all else is served. */
 #include "cs_lab.h"
 
 #include <errno.h>
