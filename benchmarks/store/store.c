@@ -32,6 +32,7 @@ struct options {
     uint64_t bytes;
     uint64_t commit_bytes;
     unsigned rounds;
+    const char *only; /* in a pattern's name; NULL: all */
 };
 
 /* One access after the other. */
@@ -44,12 +45,14 @@ struct pattern {
 
 static const struct pattern patterns[] = {
     {"write 1 MiB in order", false, 1 << 20, IN_ORDER},
-    {"read 1 MiB in order", true, 1 << 20, IN_ORDER},
     {"write 47,008 B, 8 streams", false, RECORD, INTERLEAVED},
+    {"read 1 MiB in order", true, 1 << 20, IN_ORDER},
     {"read 47,008 B, 8 streams", true, RECORD, INTERLEAVED},
     {"write 4 KiB at random", false, 4096, AT_RANDOM},
     {"read 4 KiB at random", true, 4096, AT_RANDOM},
 };
+
+enum { PATTERNS = sizeof patterns / sizeof patterns[0] };
 
 static uint8_t *buffer;
 
@@ -84,7 +87,6 @@ static uint64_t offset_of(const struct pattern *pattern, uint64_t n, uint64_t co
 /* ---- the two of them ----------------------------------------------------- */
 
 struct side {
-    const char *name;
     struct cs_store *store; /* NULL: a plain file */
     int fd;
 };
@@ -113,7 +115,14 @@ static void make_durable(const struct side *side)
         must(err_sys("fdatasync"));
 }
 
-static void run(const struct options *options, const struct side *side, const struct pattern *pattern)
+/* What one run gave. */
+struct result {
+    double rate; /* MiB/s */
+    double cpu;  /* s, of the process for one access */
+};
+
+static struct result run(const struct options *options, const struct side *side,
+                         const struct pattern *pattern)
 {
     const uint64_t count = options->bytes / pattern->length;
     uint64_t since = 0;
@@ -131,15 +140,57 @@ static void run(const struct options *options, const struct side *side, const st
     if (!pattern->read)
         make_durable(side);
     const double took = seconds(CLOCK_MONOTONIC) - begin, used = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-    const double mib = (double)(count * pattern->length) / (1 << 20);
-    printf("%-28s %-8s %8.0f MiB/s %9.2f us CPU each %8.3f s CPU/GiB\n", pattern->name, side->name,
-           mib / took, used / (double)count * 1e6, used / mib * 1024);
+    return (struct result){.rate = (double)(count * pattern->length) / (1 << 20) / took,
+                           .cpu = used / (double)count};
+}
+
+static int by_rate(const void *a, const void *b)
+{
+    const double first = ((const struct result *)a)->rate, second = ((const struct result *)b)->rate;
+    return (first > second) - (first < second);
+}
+
+static struct result median(struct result *results, unsigned count)
+{
+    qsort(results, count, sizeof *results, by_rate);
+    return results[count / 2];
+}
+
+/* Both take turns, as a shared machine's speed drifts. */
+static void compare(const struct options *options, const struct side sides[2], struct result *results[][2])
+{
+    for (unsigned round = 0; round < options->rounds; round++)
+        for (size_t i = 0; i < PATTERNS; i++)
+            for (int side = 0; side < 2; side++)
+                if (results[i][side])
+                    results[i][side][round] = run(options, &sides[side], &patterns[i]);
+}
+
+static void print_results(const struct options *options, struct result *results[][2])
+{
+    double aligned = 0;
+    printf("%-26s %16s %16s %7s %20s %9s\n", "medians", "plain, MiB/s", "chunks, MiB/s", "ratio",
+           "us CPU of one", "to 1 MiB");
+    for (size_t i = 0; i < PATTERNS; i++) {
+        if (!results[i][0])
+            continue;
+        const struct result plain = median(results[i][0], options->rounds);
+        const struct result chunks = median(results[i][1], options->rounds);
+        if (patterns[i].order == IN_ORDER)
+            aligned = chunks.rate;
+        printf("%-26s %16.0f %16.0f %7.2f %9.2f %10.2f", patterns[i].name, plain.rate, chunks.rate,
+               chunks.rate / plain.rate, plain.cpu * 1e6, chunks.cpu * 1e6);
+        if (aligned > 0 && patterns[i].order == INTERLEAVED)
+            printf(" %9.2f", chunks.rate / aligned);
+        printf("\n");
+    }
 }
 
 static void measure(const struct options *options)
 {
     struct cs_io *io;
-    struct side plain = {.name = "plain"}, chunks = {.name = "chunks"};
+    struct side plain = {0}, chunks = {0};
+    struct result *results[PATTERNS][2] = {{NULL}};
     char plain_path[4096];
     int dir_fd = open(options->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir_fd < 0)
@@ -152,11 +203,16 @@ static void measure(const struct options *options)
     plain.fd = open(plain_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (plain.fd < 0 || posix_fallocate(plain.fd, 0, (off_t)options->bytes))
         must(err_sys("%s", plain_path));
-    for (unsigned round = 0; round < options->rounds; round++)
-        for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
-            run(options, &plain, &patterns[i]);
-            run(options, &chunks, &patterns[i]);
-        }
+    const struct side sides[2] = {plain, chunks};
+    for (size_t i = 0; i < PATTERNS; i++)
+        for (int side = 0; side < 2; side++)
+            if (!options->only || strstr(patterns[i].name, options->only))
+                results[i][side] = calloc(options->rounds, sizeof(struct result));
+    compare(options, sides, results);
+    print_results(options, results);
+    for (size_t i = 0; i < PATTERNS; i++)
+        for (int side = 0; side < 2; side++)
+            free(results[i][side]);
     printf("pages read %" PRIu64 ", pages of metadata %" PRIu32 ", blocks of data %" PRIu32 "\n",
            chunks.store->pages.reads, chunks.store->pages.total - chunks.store->pages.free,
            chunks.store->space.blocks - chunks.store->space.free);
@@ -289,10 +345,12 @@ static void help(void)
 {
     printf("Usage: store [OPTION...] DIR\n"
            "What the chunk store gives alone, beside a plain file, in the directory DIR, which it\n"
-           "leaves as it was. The disk's caches are not emptied: what is read was written just before.\n\n"
+           "leaves as it was: medians, and the ratio of 47,008 bytes to 1 MiB. The disk's caches are not "
+           "emptied: what is read was written just before.\n\n"
            "  --bytes SIZE     size of the data (default 256M)\n"
            "  --commit SIZE    make durable after so many bytes (default 64M)\n"
-           "  --rounds N       each pattern so often (default 3)\n"
+           "  --rounds N       each pattern so often (default 5)\n"
+           "  --only TEXT      patterns with TEXT in their names\n"
            "  --describe SIZE  instead: makes only the metadata of SIZE bytes, written in pieces of 47,008,\n"
            "                   and tells its size, memory, and how long a mount takes\n"
            "  --help\n");
@@ -301,11 +359,15 @@ static void help(void)
 int main(int argc, char **argv)
 {
     static const struct option list[] = {
-        {"describe", required_argument, NULL, 'd'}, {"bytes", required_argument, NULL, 'b'},
-        {"commit", required_argument, NULL, 'c'},   {"rounds", required_argument, NULL, 'r'},
-        {"help", no_argument, NULL, 'h'},           {0},
+        {"describe", required_argument, NULL, 'd'},
+        {"bytes", required_argument, NULL, 'b'},
+        {"commit", required_argument, NULL, 'c'},
+        {"rounds", required_argument, NULL, 'r'},
+        {"only", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
-    struct options options = {.bytes = UINT64_C(256) << 20, .commit_bytes = UINT64_C(64) << 20, .rounds = 3};
+    struct options options = {.bytes = UINT64_C(256) << 20, .commit_bytes = UINT64_C(64) << 20, .rounds = 5};
     int letter;
     while ((letter = getopt_long(argc, argv, "h", list, NULL)) >= 0) {
         if (letter == 'b')
@@ -314,6 +376,8 @@ int main(int argc, char **argv)
             must(conf_parse_size(optarg, &options.describe));
         else if (letter == 'c')
             must(conf_parse_size(optarg, &options.commit_bytes));
+        else if (letter == 'o')
+            options.only = optarg;
         else if (letter == 'r')
             options.rounds = (unsigned)strtoul(optarg, NULL, 10);
         else if (letter == 'h')
@@ -321,8 +385,8 @@ int main(int argc, char **argv)
         else
             return 2;
     }
-    if (optind + 1 != argc || options.bytes < 1 << 20) {
-        fprintf(stderr, "store: name one directory, and at least 1M of bytes; see --help\n");
+    if (optind + 1 != argc || options.bytes < 1 << 20 || options.rounds == 0) {
+        fprintf(stderr, "store: name one directory, at least 1M of bytes, and one round; see --help\n");
         return 2;
     }
     options.dir = argv[optind];

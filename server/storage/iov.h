@@ -8,6 +8,14 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+static inline size_t iov_length(const struct iovec *iov, size_t iov_count)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < iov_count; i++)
+        length += iov[i].iov_len;
+    return length;
+}
+
 /* Takes the first `length` bytes off the list, which has as many. */
 static inline void iov_skip(struct iovec **iov, size_t *iov_count, size_t length)
 {

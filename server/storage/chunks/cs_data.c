@@ -322,10 +322,15 @@ static int check_crcs(struct source source, uint64_t offset, uint64_t length, co
 int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs)
 {
-    struct writing writing = {.store = store, .source = {.iov = iov, .left = iov_count}};
+    struct writing writing; /* 13 KiB, which are not worth filling with zeros for each record */
     uint64_t length = 0;
     for (size_t i = 0; i < iov_count; i++)
         length += iov[i].iov_len;
+    writing.store = store;
+    writing.source = (struct source){.iov = iov, .left = iov_count};
+    writing.transfer.store = store;
+    writing.transfer.count = 0;
+    writing.transfer.begin = writing.transfer.bytes = 0;
     int error = cs_changeable(store);
     if (!error)
         error = check_range(store, offset, length);
@@ -335,7 +340,6 @@ int cs_write(struct cs_store *store, struct cs_name name, const struct layout *l
         error = cs_object_get(store, name, layout, &writing.object);
     if (error || length == 0)
         return error;
-    writing.transfer.store = store;
     writing.object.record.mtime_ns = cs_clock_ns();
     while (length > 0 && !error) {
         const uint64_t room = CS_STRIP - offset % CS_STRIP, part = length < room ? length : room;
@@ -437,8 +441,13 @@ static int read_strip(struct reading *reading, uint32_t from, uint32_t to)
 int cs_read(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
             void *buffer, size_t length, size_t *count, uint32_t *crc)
 {
-    struct reading reading = {.store = store, .name = name, .to = buffer, .wants_crc = crc != NULL};
+    struct reading reading; /* large, as a writing is */
     struct cs_object object;
+    reading.store = store;
+    reading.name = name;
+    reading.to = buffer;
+    reading.wants_crc = crc != NULL;
+    reading.crc = 0;
     *count = 0;
     if (crc)
         *crc = 0;

@@ -5,30 +5,27 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cs_mapping.h"
 #include "err.h"
 #include "storage/iov.h"
 
 static const char *const file_names[CS_FILES] = {
     [CS_DATA] = "data", [CS_META] = "meta", [CS_LOG] = "log-0", [CS_LOG_OTHER] = "log-1"};
 
-/* A log gets many small writes, and the page cache is all that they need to reach. */
-struct mapping {
-    uint8_t *bytes;
-    uint64_t length;
-    bool refused; /* it is written by calls then */
-};
-
 struct files_io {
     struct cs_io io; /* first */
     int fd[CS_FILES];
-    struct mapping mappings[CS_FILES];
+    struct cs_mapping mappings[CS_FILES];
+    bool in_memory;
+    /* The file system can't tell whether it would have to wait, as those in memory. */
+    atomic_bool nowait_refused;
     char name[256];
 };
 
@@ -46,15 +43,19 @@ static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, stru
                       bool nowait)
 {
     struct files_io *files = files_of(io);
-    int flags = nowait ? RWF_NOWAIT : 0;
+    int flags =
+        nowait && !atomic_load_explicit(&files->nowait_refused, memory_order_relaxed) ? RWF_NOWAIT : 0;
     size_t left = (size_t)iov_count;
+    if (files->in_memory && cs_mapping_read(&files->mappings[file], offset, iov, iov_count))
+        return 0;
     while (left > 0) {
         int pieces = left < IOV_MAX ? (int)left : IOV_MAX;
         ssize_t count = preadv2(files->fd[file], iov, pieces, (off_t)offset, flags);
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0 && errno == EOPNOTSUPP && flags) {
-            /* A file system that can't tell is one in memory, or we have no choice. */
+            /* It is asked once: a call that only fails costs a tenth of a read of 47,008 bytes. */
+            atomic_store_explicit(&files->nowait_refused, true, memory_order_relaxed);
             flags = 0;
             continue;
         }
@@ -69,55 +70,27 @@ static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, stru
     return 0;
 }
 
-static void unmap(struct mapping *mapping)
-{
-    if (mapping->bytes)
-        munmap(mapping->bytes, mapping->length);
-    mapping->bytes = NULL;
-}
-
-/* All of the file, with space behind every byte: else a full disk would end the process (SIGBUS). */
-static void map(struct files_io *files, enum cs_file file)
-{
-    struct mapping *mapping = &files->mappings[file];
-    struct stat stat;
-    unmap(mapping);
-    mapping->refused = true;
-    if (fstat(files->fd[file], &stat) || stat.st_size == 0 ||
-        fallocate(files->fd[file], 0, 0, stat.st_size))
-        return;
-    void *bytes =
-        mmap(NULL, (size_t)stat.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, files->fd[file], 0);
-    if (bytes == MAP_FAILED)
-        return;
-    *mapping = (struct mapping){.bytes = bytes, .length = (uint64_t)stat.st_size};
-}
-
-/* False when it must be done by calls. */
+/* True when it is done. */
 static bool write_mapped(struct files_io *files, enum cs_file file, uint64_t offset, const struct iovec *iov,
                          int iov_count)
 {
-    struct mapping *mapping = &files->mappings[file];
-    uint64_t end = offset;
-    for (int i = 0; i < iov_count; i++)
-        end += iov[i].iov_len;
-    if (end > mapping->length && !mapping->refused)
-        map(files, file);
-    if (!mapping->bytes || end > mapping->length)
-        return false;
-    for (int i = 0; i < iov_count; i++) {
-        if (iov[i].iov_len)
-            memcpy(mapping->bytes + offset, iov[i].iov_base, iov[i].iov_len);
-        offset += iov[i].iov_len;
+    struct cs_mapping *mapping = &files->mappings[file];
+    if (file == CS_LOG || file == CS_LOG_OTHER) {
+        if (cs_mapping_write(mapping, offset, iov, iov_count))
+            return true;
+        cs_mapping_cover(mapping); /* it may have grown */
+        return cs_mapping_write(mapping, offset, iov, iov_count);
     }
-    return true;
+    return files->in_memory && cs_mapping_is_written(mapping, offset, iov_length(iov, (size_t)iov_count)) &&
+           cs_mapping_write(mapping, offset, iov, iov_count);
 }
 
 static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
 {
     struct files_io *files = files_of(io);
+    const uint64_t begin = offset;
     size_t left = (size_t)iov_count;
-    if ((file == CS_LOG || file == CS_LOG_OTHER) && write_mapped(files, file, offset, iov, iov_count))
+    if (write_mapped(files, file, offset, iov, iov_count))
         return 0;
     while (left > 0) {
         int pieces = left < IOV_MAX ? (int)left : IOV_MAX;
@@ -131,6 +104,8 @@ static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, str
         offset += (uint64_t)count;
         iov_skip(&iov, &left, (size_t)count);
     }
+    if (files->in_memory)
+        cs_mapping_written(&files->mappings[file], begin, offset - begin);
     return 0;
 }
 
@@ -149,6 +124,8 @@ static int files_grow(struct cs_io *io, enum cs_file file, uint64_t size)
     } while (result && errno == EINTR);
     if (result && errno == EOPNOTSUPP)
         result = ftruncate(files->fd[file], (off_t)size);
+    if (!result && files->in_memory)
+        cs_mapping_cover(&files->mappings[file]);
     return result ? failed(files, file, "allocate space") : 0;
 }
 
@@ -166,7 +143,7 @@ static void files_close(struct cs_io *io)
 {
     struct files_io *files = files_of(io);
     for (int file = 0; file < CS_FILES; file++) {
-        unmap(&files->mappings[file]);
+        cs_mapping_close(&files->mappings[file]);
         if (files->fd[file] >= 0)
             close(files->fd[file]);
     }
@@ -192,10 +169,14 @@ int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **i
     snprintf(files->name, sizeof files->name, "%s", name);
     for (int file = 0; file < CS_FILES; file++)
         files->fd[file] = -1;
+    files->in_memory = cs_mapping_in_memory(dir_fd);
     for (int file = 0; file < CS_FILES && !error; file++) {
         files->fd[file] = openat(dir_fd, file_names[file], O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
         if (files->fd[file] < 0)
             error = failed(files, (enum cs_file)file, "open");
+        cs_mapping_open(&files->mappings[file], files->fd[file]);
+        if (!error && files->in_memory)
+            cs_mapping_cover(&files->mappings[file]);
     }
     if (!error && create && fsync(dir_fd))
         error = err_sys("%s: flush the directory", name);

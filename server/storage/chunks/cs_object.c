@@ -102,7 +102,8 @@ int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, st
     const struct cs_key key = cs_strip_key(name, index);
     struct cs_record record;
     int error = cs_tree_get(&store->pages, &key, &record);
-    cs_strip_clear(strip);
+    if (error)
+        cs_strip_clear(strip);
     if (error == -ENOENT)
         return 0;
     if (!error)
