@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cs_mapping.h: a file that is reached through memory, without a call of the system for each access: the
- * log, of which it is enough that the page cache has it, and all files of a store that lies in memory
- * (tmpfs). There a call costs more than what it does: 4 KiB are copied in 0.1 us, a call takes 1 us.
+ * cs_mapping.h: a file that is reached through memory, without a call of the system for each
+ * access: the log, of which it is enough that the page cache has it, and all files of a store that lies in
+ * memory (tmpfs). There a call costs more than what it does: 4 KiB are copied in 0.1 us, a call takes 1 us.
  *
  * A file is mapped in segments where it is touched, and those stay until the end. Only bytes that
  * have space behind them are ever touched: a full file system would end the process there (SIGBUS), as would
- * somebody who cuts the file meanwhile, and an error of a disk. So `data` and `meta` on a disk are not mapped.
+ * somebody who cuts the file meanwhile, and an error of a disk. So `data` and `meta` on a disk are not
+ * mapped.
  *
  * Threads: reads and writes from several at once, also beside one call of cs_mapping_cover().
  */
@@ -47,7 +48,7 @@ bool cs_mapping_read(struct cs_mapping *mapping, uint64_t offset, const struct i
 bool cs_mapping_write(struct cs_mapping *mapping, uint64_t offset, const struct iovec *iov, int iov_count);
 
 /* A page's first write is made by a call: through memory, the kernel would fill it with zeros before
- * (0.75 ms for 1 MiB, and 0.2 by a call). cs_mapping_written() notes that it was made; cs_mapping_is_written(): all of
+ * (0.75 ms for 1 MiB, and 0.2 by a call). The first notes that it was made; the second tells whether all of
  * these were. */
 void cs_mapping_written(struct cs_mapping *mapping, uint64_t offset, size_t length);
 bool cs_mapping_is_written(struct cs_mapping *mapping, uint64_t offset, size_t length);
