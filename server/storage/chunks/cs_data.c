@@ -11,6 +11,7 @@
 enum {
     PIECES_MAX = 256, /* memory pieces of one call of the disk */
     WIDE_BLOCKS = 16, /* a write of so many wants its strip in one run */
+    ANEW_BLOCKS = 8,  /* so many whole ones in a row are not written over, others take their place */
 };
 
 /* ---- the caller's memory ------------------------------------------------ */
@@ -140,7 +141,7 @@ static int take_blocks(struct writing *writing)
     uint32_t wish = CS_HOLE;
     for (unsigned i = first; i <= last; i++) {
         const uint32_t old = strip->block[i];
-        const bool anew = whole_end >= whole + WIDE_BLOCKS && i >= whole && i < whole_end;
+        const bool anew = whole_end >= whole + ANEW_BLOCKS && i >= whole && i < whole_end;
         if (old != CS_HOLE && cs_space_is_fresh(space, old) && !anew) {
             wish = old + 1;
             continue;
