@@ -204,6 +204,8 @@ static void measure(const struct options *options)
     if (plain.fd < 0 || posix_fallocate(plain.fd, 0, (off_t)options->bytes))
         must(err_sys("%s", plain_path));
     const struct side sides[2] = {plain, chunks};
+    for (int side = 0; side < 2; side++)
+        run(options, &sides[side], &patterns[0]); /* there is something to read and to write over */
     for (size_t i = 0; i < PATTERNS; i++)
         for (int side = 0; side < 2; side++)
             if (!options->only || strstr(patterns[i].name, options->only))

@@ -291,7 +291,7 @@ static int write_strip(struct writing *writing)
     return cs_strip_put(store, object, writing->index, &writing->before, &writing->strip);
 }
 
-static int check_range(const struct cs_store *store, uint64_t offset, uint64_t length)
+int cs_check_range(const struct cs_store *store, uint64_t offset, uint64_t length)
 {
     if (offset > CS_OBJECT_BYTES_MAX || length > CS_OBJECT_BYTES_MAX - offset)
         return err_set(-EFBIG, "%s: offset %" PRIu64 " is beyond what an object can hold", store->config.name,
@@ -334,7 +334,7 @@ int cs_write(struct cs_store *store, struct cs_name name, const struct layout *l
     writing.transfer.begin = writing.transfer.bytes = 0;
     int error = cs_changeable(store);
     if (!error)
-        error = check_range(store, offset, length);
+        error = cs_check_range(store, offset, length);
     if (!error && crcs)
         error = check_crcs(writing.source, offset, length, crcs);
     if (!error)
@@ -351,126 +351,5 @@ int cs_write(struct cs_store *store, struct cs_name name, const struct layout *l
         offset += part;
         length -= part;
     }
-    return error;
-}
-
-/* ---- reading ------------------------------------------------------------ */
-
-/* A run of blocks on the disk, and what is wanted of it. */
-struct reading {
-    struct cs_store *store;
-    struct cs_name name;
-    uint64_t index; /* of the strip */
-    struct cs_strip strip;
-    uint8_t *to; /* of the first byte wanted */
-    bool wants_crc;
-    uint32_t crc; /* of what was read */
-    uint8_t edges[2][CS_BLOCK];
-};
-
-/* Reads blocks [first, last] of the strip, which lie in one run: bytes [from, to) of it. */
-static int read_run(struct reading *reading, unsigned first, unsigned last, uint32_t from, uint32_t to)
-{
-    struct cs_store *store = reading->store;
-    const struct cs_strip *strip = &reading->strip;
-    uint8_t *places[CS_STRIP_BLOCKS];
-    struct iovec iov[3];
-    int count = 0;
-    for (unsigned i = first; i <= last; i++) {
-        const uint32_t at = i * CS_BLOCK;
-        const bool whole = from <= at && to >= at + CS_BLOCK;
-        uint8_t *place = whole ? reading->to + (at - from) : reading->edges[i == last && i != first];
-        places[i] = place;
-        if (count && (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == place && whole)
-            iov[count - 1].iov_len += CS_BLOCK;
-        else
-            iov[count++] = (struct iovec){place, CS_BLOCK};
-    }
-    int error = store->io->type->read(store->io, CS_DATA, (uint64_t)strip->block[first] * CS_BLOCK, iov,
-                                      count, store->pages.nowait);
-    if (error)
-        return cs_damage(store, reading->name, reading->index * CS_STRIP + first * CS_BLOCK, error);
-    for (unsigned i = first; i <= last; i++) {
-        const uint32_t at = i * CS_BLOCK, begin = from > at ? from - at : 0;
-        const uint32_t end = to - at < CS_BLOCK ? to - at : CS_BLOCK;
-        if (crc_of(0, places[i], CS_BLOCK) != strip->crc[i]) {
-            err_set(-EBADMSG, "the checksum of block %" PRIu32 " is wrong", strip->block[i]);
-            return cs_damage(store, reading->name, reading->index * CS_STRIP + at, -EBADMSG);
-        }
-        if (end - begin < CS_BLOCK)
-            memcpy(reading->to + (at + begin - from), places[i] + begin, end - begin);
-        if (!reading->wants_crc)
-            continue;
-        if (end - begin == CS_BLOCK)
-            reading->crc = crc_join(reading->crc, strip->crc[i], CS_BLOCK);
-        else
-            reading->crc = crc_of(reading->crc, places[i] + begin, end - begin);
-    }
-    return 0;
-}
-
-/* Zeros for the holes [first, last]. */
-static void read_hole(struct reading *reading, unsigned first, unsigned last, uint32_t from, uint32_t to)
-{
-    const uint32_t begin = from > first * CS_BLOCK ? from : first * CS_BLOCK;
-    const uint32_t end = to < (last + 1) * CS_BLOCK ? to : (last + 1) * CS_BLOCK;
-    memset(reading->to + (begin - from), 0, end - begin);
-    if (reading->wants_crc)
-        reading->crc = crc_of(reading->crc, reading->to + (begin - from), end - begin);
-}
-
-static int read_strip(struct reading *reading, uint32_t from, uint32_t to)
-{
-    const struct cs_strip *strip = &reading->strip;
-    const unsigned end = (to - 1) / CS_BLOCK;
-    int error = cs_strip_get(reading->store, reading->name, reading->index, &reading->strip);
-    for (unsigned first = from / CS_BLOCK, last; first <= end && !error; first = last + 1) {
-        const bool hole = strip->block[first] == CS_HOLE;
-        last = first;
-        while (last < end &&
-               (hole ? strip->block[last + 1] == CS_HOLE
-                     : strip->block[last + 1] != CS_HOLE && strip->block[last + 1] == strip->block[last] + 1))
-            last++;
-        if (hole)
-            read_hole(reading, first, last, from, to);
-        else
-            error = read_run(reading, first, last, from, to);
-    }
-    return error;
-}
-
-int cs_read(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
-            void *buffer, size_t length, size_t *count, uint32_t *crc)
-{
-    struct reading reading; /* large, as a writing is */
-    struct cs_object object;
-    reading.store = store;
-    reading.name = name;
-    reading.to = buffer;
-    reading.wants_crc = crc != NULL;
-    reading.crc = 0;
-    *count = 0;
-    if (crc)
-        *crc = 0;
-    int error = check_range(store, offset, 0);
-    if (!error)
-        error = cs_object_get(store, name, layout, &object);
-    if (error || !object.exists || offset >= object.record.length)
-        return error;
-    if (length > object.record.length - offset)
-        length = object.record.length - offset;
-    for (size_t left = length; left > 0 && !error;) {
-        const uint64_t room = CS_STRIP - offset % CS_STRIP, part = left < room ? left : room;
-        const uint32_t from = (uint32_t)(offset % CS_STRIP);
-        reading.index = offset / CS_STRIP;
-        error = read_strip(&reading, from, from + (uint32_t)part);
-        reading.to += part;
-        offset += part;
-        left -= part;
-    }
-    if (!error)
-        *count = length;
-    if (!error && crc)
-        *crc = reading.crc;
     return error;
 }

@@ -115,7 +115,7 @@ int cs_punch(struct cs_store *store, struct cs_name name, const struct layout *l
  * -EBADMSG when the bytes don't match. The list is not changed. */
 int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs);
-/* *count: bytes read, fewer at the object's end. *crc, when `crc` is not NULL: that of all of them, put
+/* cs_read.c: *count: bytes read, fewer at the object's end. *crc, when `crc` is not NULL: that of all of them, put
  * together from those of the blocks, not made anew: what happens to the bytes from here on can be noticed. */
 int cs_read(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
             void *buffer, size_t length, size_t *count, uint32_t *crc);
@@ -183,6 +183,8 @@ int cs_room(struct cs_store *store, uint32_t blocks, bool frees);
 /* Of one block that is there, whole and checked. */
 int cs_block_load(struct cs_store *store, struct cs_name name, uint64_t offset, uint32_t block, uint32_t crc,
                   uint8_t bytes[CS_BLOCK]);
+/* -EFBIG when an object can't have bytes there. */
+int cs_check_range(const struct cs_store *store, uint64_t offset, uint64_t length);
 int64_t cs_clock_ns(void);
 int cs_changeable(struct cs_store *store);
 /* From now on nothing can be changed. */
