@@ -231,6 +231,7 @@ AC_DEFUN([WEFT_SUMMARY], [
     WEFT_ROW([hwloc], [yes], [$($PKG_CONFIG --modversion hwloc)])
     WEFT_ROW([LMDB], [yes], [$($PKG_CONFIG --modversion lmdb)])
     WEFT_ROW([ISA-L], [yes], [$($PKG_CONFIG --modversion libisal)])
+    WEFT_ROW([liburing], [yes], [$($PKG_CONFIG --modversion liburing)])
     WEFT_ROW([libconfig], [yes], [$($PKG_CONFIG --modversion libconfig)])
     WEFT_ROW([libsodium], [yes], [$($PKG_CONFIG --modversion libsodium)])
     WEFT_ROW([Jansson], [yes], [$($PKG_CONFIG --modversion jansson)])

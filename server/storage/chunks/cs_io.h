@@ -12,7 +12,7 @@
  *  - Writes and reads are whole or fail. All functions return 0 or a negative errno with a
  *    text.
  *
- * Threads: all functions but close() may be called from several at once.
+ * Threads: all functions but close(), watch(), begin() and ended() may be called from several at once.
  */
 #ifndef CS_IO_H
 #define CS_IO_H
@@ -25,6 +25,22 @@ enum cs_file { CS_DATA, CS_META, CS_LOG, CS_LOG_OTHER, CS_FILES };
 
 struct cs_io;
 
+/* Reads of `data` that go on beside each other. */
+struct cs_piece {
+    uint64_t offset;
+    struct iovec iov[3];
+    int iov_count;
+    size_t length; /* the disk's, as what follows */
+    struct cs_batch *batch;
+};
+
+struct cs_batch {
+    struct cs_piece *pieces;
+    unsigned count;
+    bool whole;       /* afterwards: all bytes are there; if not, read() says why */
+    unsigned pending; /* the disk's */
+};
+
 struct cs_io_type {
     /* The lists may be changed. With `nowait`, -EAGAIN without a text when the disk would have to be
      * waited for. -ENODATA: the file ends before. */
@@ -36,6 +52,17 @@ struct cs_io_type {
     int (*grow)(struct cs_io *io, enum cs_file file, uint64_t size);
     int (*size)(struct cs_io *io, enum cs_file file, uint64_t *size);
     void (*close)(struct cs_io *io);
+
+    /* Optional, all of them or none (NULL): reads that nobody waits for. They belong to one thread. */
+
+    /* From now on `event_fd` is written to when a batch may have ended. -errno with a text: there are only
+     * calls. */
+    int (*watch)(struct cs_io *io, int event_fd);
+    /* -EAGAIN without a text: too many are under way. Until ended() gives it, the batch belongs to the
+     * disk. */
+    int (*begin)(struct cs_io *io, struct cs_batch *batch);
+    /* One that has ended; NULL: none has. */
+    struct cs_batch *(*ended)(struct cs_io *io);
 };
 
 /* Every backend begins with its type. */

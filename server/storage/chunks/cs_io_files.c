@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cs_mapping.h"
+#include "cs_ring.h"
 #include "err.h"
 #include "storage/iov.h"
 
@@ -24,6 +25,7 @@ struct files_io {
     int fd[CS_FILES];
     struct cs_mapping mappings[CS_FILES];
     bool in_memory;
+    struct cs_ring *ring; /* NULL: none */
     /* The file system can't tell whether it would have to wait, as those in memory. */
     atomic_bool nowait_refused;
     char name[256];
@@ -142,12 +144,32 @@ static int files_size(struct cs_io *io, enum cs_file file, uint64_t *size)
 static void files_close(struct cs_io *io)
 {
     struct files_io *files = files_of(io);
+    if (files->ring)
+        cs_ring_close(files->ring);
     for (int file = 0; file < CS_FILES; file++) {
         cs_mapping_close(&files->mappings[file]);
         if (files->fd[file] >= 0)
             close(files->fd[file]);
     }
     free(files);
+}
+
+static int files_watch(struct cs_io *io, int event_fd)
+{
+    struct files_io *files = files_of(io);
+    if (files->in_memory)
+        return err_set(-ENOTSUP, "%s is in memory", files->name);
+    return cs_ring_open(files->fd[CS_DATA], event_fd, &files->ring);
+}
+
+static int files_begin(struct cs_io *io, struct cs_batch *batch)
+{
+    return cs_ring_begin(files_of(io)->ring, batch);
+}
+
+static struct cs_batch *files_ended(struct cs_io *io)
+{
+    return cs_ring_ended(files_of(io)->ring);
 }
 
 static const struct cs_io_type files_type = {
@@ -157,6 +179,9 @@ static const struct cs_io_type files_type = {
     .grow = files_grow,
     .size = files_size,
     .close = files_close,
+    .watch = files_watch,
+    .begin = files_begin,
+    .ended = files_ended,
 };
 
 int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **io)

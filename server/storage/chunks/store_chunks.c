@@ -4,7 +4,8 @@
  *
  * Who does what
  *  - The shard's thread does an operation itself when nothing of it has to wait for the disk: pages of the
- *    tree in memory, data in the page cache, room preallocated. What would wait (-EAGAIN) goes to
+ *    tree in memory, data in the page cache, room preallocated. What would wait (-EAGAIN) is left to the
+ *    kernel, if it is a read (chunks_cold.c), or goes to
  *  - the worker, one thread of the store, which does it anew and may wait; and
  *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
  *    every two seconds. All syncs that were asked for before a seal are answered by that commit.
@@ -30,102 +31,50 @@
 #include <unistd.h>
 
 #include "store_chunks.h"
+#include "chunks.h"
 #include "err.h"
 #include "log.h"
 #include "scrub.h"
-#include "storage/store.h"
 #include "storage/target.h"
-
-enum { COMMIT_SECONDS = 2, NAME_BYTES = 64, QUEUED_SLOTS = 64 };
 
 /* Written and not yet committed: from the first on a commit is made, at the second writers wait for it. */
 #define DIRTY_BYTES      (UINT64_C(128) << 20)
 #define DIRTY_BYTES_STOP (UINT64_C(512) << 20)
-
-enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_TRUNCATE, JOB_REMOVE };
-
-struct job {
-    struct job *next;
-    enum job_kind kind;
-    struct store_op *op;
-    struct store_object object;
-    uint64_t offset; /* or the length to truncate to */
-    struct iovec *iov;
-    size_t iov_count;
-    void *buffer;
-    size_t length;
-    size_t count; /* bytes read */
-    int status;
-    char *text; /* of a failure */
-};
-
-struct jobs {
-    struct job *first, **end;
-};
-
-struct chunks_store {
-    struct store store; /* first */
-    const struct target *target;
-    char name[NAME_BYTES];
-    struct cs_store *cs;
-    pthread_mutex_t core;
-
-    struct scrub *scrub; /* NULL: there is none */
-    pthread_t worker, committer;
-    bool worker_runs, committer_runs;
-    int done_fd; /* eventfd */
-    /* Changes that were left to the worker, by a hash of the object: the shard's thread alone counts. */
-    uint32_t queued[QUEUED_SLOTS];
-    atomic_bool dirty;         /* something was changed since the last seal: the committer minds the time */
-    atomic_uint_fast64_t room; /* bytes in blocks that are free */
-
-    pthread_mutex_t queue; /* of all that follows */
-    pthread_cond_t worker_wanted, committer_wanted, committed;
-    struct jobs work, syncs, done;
-    bool stop_worker, stop_committer, commit_wanted;
-    uint64_t rounds_begun, rounds_done; /* of the committer */
-};
 
 static struct chunks_store *chunks_of(struct store *store)
 {
     return (struct chunks_store *)store;
 }
 
-static struct cs_name name_of(const struct store_object *object)
-{
-    return (struct cs_name){.ino = object->ino, .position = object->position};
-}
-
 /* ---- lists -------------------------------------------------------------- */
 
-static void jobs_init(struct jobs *jobs)
+void jobs_init(struct jobs *jobs)
 {
     jobs->first = NULL;
     jobs->end = &jobs->first;
 }
 
-static void jobs_push(struct jobs *jobs, struct job *job)
+void jobs_push(struct jobs *jobs, struct job *job)
 {
     job->next = NULL;
     *jobs->end = job;
     jobs->end = &job->next;
 }
 
-/* Notes what it came to; err_text() is that of `status`. */
-static void job_end(struct job *job, int status)
+void job_end(struct job *job, int status)
 {
     job->status = status;
     job->text = status < 0 ? strdup(err_text()) : NULL;
 }
 
-static struct job *jobs_take_all(struct jobs *jobs)
+struct job *jobs_take_all(struct jobs *jobs)
 {
     struct job *first = jobs->first;
     jobs_init(jobs);
     return first;
 }
 
-static void hand_back(struct chunks_store *store, struct job *jobs)
+void chunks_hand_back(struct chunks_store *store, struct job *jobs)
 {
     const uint64_t one = 1;
     pthread_mutex_lock(&store->queue);
@@ -139,7 +88,7 @@ static void hand_back(struct chunks_store *store, struct job *jobs)
         ;
 }
 
-static int enqueue(struct chunks_store *store, const struct job *like)
+int chunks_enqueue(struct chunks_store *store, const struct job *like)
 {
     struct job *job = malloc(sizeof *job);
     if (!job)
@@ -157,104 +106,16 @@ static int enqueue(struct chunks_store *store, const struct job *like)
     return STORE_PENDING;
 }
 
-/* ---- the committer ------------------------------------------------------ */
-
-static void want_commit(struct chunks_store *store)
-{
-    pthread_mutex_lock(&store->queue);
-    if (!store->commit_wanted) {
-        store->commit_wanted = true;
-        pthread_cond_signal(&store->committer_wanted);
-    }
-    pthread_mutex_unlock(&store->queue);
-}
-
-/* Waits for a commit that was sealed after this call began. */
-static void wait_for_commit(struct chunks_store *store)
-{
-    pthread_mutex_lock(&store->queue);
-    const uint64_t round = store->rounds_begun + 1;
-    store->commit_wanted = true;
-    pthread_cond_signal(&store->committer_wanted);
-    while (store->rounds_done < round)
-        pthread_cond_wait(&store->committed, &store->queue);
-    pthread_mutex_unlock(&store->queue);
-}
-
-/* With `core` held. */
-static void note_room(struct chunks_store *store)
+void chunks_note_room(struct chunks_store *store)
 {
     atomic_store_explicit(&store->room, (uint64_t)store->cs->space.free * CS_BLOCK, memory_order_relaxed);
-}
-
-/* Returns what those who wait for a sync are told. */
-static int commit_once(struct chunks_store *store)
-{
-    struct cs_commit *commit;
-    pthread_mutex_lock(&store->core);
-    atomic_store(&store->dirty, false);
-    cs_nowait(store->cs, false);
-    int error = cs_seal(store->cs, &commit);
-    if (!error && !commit)
-        error = cs_changeable(store->cs); /* what an earlier commit lost stays lost */
-    pthread_mutex_unlock(&store->core);
-    if (!commit)
-        return error;
-    error = cs_commit_flush(commit);
-    pthread_mutex_lock(&store->core);
-    cs_commit_finish(store->cs, commit, error);
-    note_room(store);
-    if (error)
-        error = cs_changeable(store->cs);
-    pthread_mutex_unlock(&store->core);
-    return error;
-}
-
-static void *run_committer(void *arg)
-{
-    struct chunks_store *store = arg;
-    pthread_mutex_lock(&store->queue);
-    while (!store->stop_committer) {
-        struct timespec until;
-        bool timed = atomic_load(&store->dirty);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += COMMIT_SECONDS;
-        int waited = 0;
-        while (!store->stop_committer && !store->commit_wanted && !store->syncs.first &&
-               waited != ETIMEDOUT) {
-            if (atomic_load(&store->dirty))
-                waited = pthread_cond_timedwait(&store->committer_wanted, &store->queue, &until);
-            else
-                waited = pthread_cond_wait(&store->committer_wanted, &store->queue);
-            /* The time begins with the first change. */
-            if (waited == 0 && atomic_load(&store->dirty) && !timed) {
-                clock_gettime(CLOCK_MONOTONIC, &until);
-                until.tv_sec += COMMIT_SECONDS;
-                timed = true;
-            }
-        }
-        struct job *syncs = jobs_take_all(&store->syncs);
-        store->commit_wanted = false;
-        const uint64_t round = ++store->rounds_begun;
-        pthread_mutex_unlock(&store->queue);
-        int status = commit_once(store);
-        for (struct job *job = syncs; job; job = job->next)
-            job_end(job, status);
-        if (syncs)
-            hand_back(store, syncs);
-        pthread_mutex_lock(&store->queue);
-        store->rounds_done = round;
-        pthread_cond_broadcast(&store->committed);
-    }
-    pthread_mutex_unlock(&store->queue);
-    return NULL;
 }
 
 /* ---- operations --------------------------------------------------------- */
 
 static int do_job(struct chunks_store *store, struct job *job)
 {
-    const struct cs_name name = name_of(&job->object);
+    const struct cs_name name = chunks_name(&job->object);
     const struct layout *layout = &job->object.layout;
     switch (job->kind) {
     case JOB_WRITE:
@@ -293,7 +154,7 @@ static int attempt(struct chunks_store *store, struct job *job, bool nowait)
     cs_pages_trim(&cs->pages);
     cs_nowait(cs, nowait);
     int result = do_job(store, job);
-    note_room(store);
+    chunks_note_room(store);
     if (nowait && (result > 0 || (result == -ENOSPC && cs_commit_gains(cs))))
         result = -EAGAIN;
     if (cs->changed && !atomic_load(&store->dirty)) {
@@ -303,13 +164,13 @@ static int attempt(struct chunks_store *store, struct job *job, bool nowait)
         pthread_mutex_unlock(&store->queue);
     }
     if (changes(job) && (cs->bytes_dirty > DIRTY_BYTES || cs_wants_commit(cs)))
-        want_commit(store);
+        chunks_want_commit(store);
     return result;
 }
 
 static uint32_t *queued_like(struct chunks_store *store, const struct job *job)
 {
-    return &store->queued[(job->object.ino + job->object.position) % QUEUED_SLOTS];
+    return &store->queued[(job->object.ino + job->object.position) % CHUNKS_QUEUED_SLOTS];
 }
 
 /* In the shard's thread: done at once, or left to the worker. */
@@ -318,11 +179,13 @@ static int start(struct chunks_store *store, struct job *job)
     uint32_t *queued = queued_like(store, job);
     if (!(changes(job) && *queued) && pthread_mutex_trylock(&store->core) == 0) {
         int result = attempt(store, job, true);
+        if (result == -EAGAIN && job->kind == JOB_READ)
+            result = chunks_cold_begin(store, job);
         pthread_mutex_unlock(&store->core);
         if (result != -EAGAIN)
             return result;
     }
-    int result = enqueue(store, job);
+    int result = chunks_enqueue(store, job);
     if (result == STORE_PENDING && changes(job))
         (*queued)++;
     return result;
@@ -331,7 +194,11 @@ static int start(struct chunks_store *store, struct job *job)
 static void work_on(struct chunks_store *store, struct job *job)
 {
     bool committed = false;
-    int status = 0;
+    int status = job->kind == JOB_READ ? chunks_cold_read(store, job) : -EAGAIN;
+    if (status != -EAGAIN) {
+        job_end(job, status);
+        return;
+    }
     for (;;) {
         pthread_mutex_lock(&store->core);
         const bool full = changes(job) && is_too_dirty(store->cs);
@@ -340,7 +207,7 @@ static void work_on(struct chunks_store *store, struct job *job)
         const bool gains = status == -ENOSPC && !committed && cs_commit_gains(store->cs);
         pthread_mutex_unlock(&store->core);
         if (full || gains)
-            wait_for_commit(store);
+            chunks_wait_for_commit(store);
         else if (status <= 0)
             break;
         committed = committed || gains;
@@ -366,7 +233,7 @@ static void *run_worker(void *arg)
         if (!job)
             return NULL;
         work_on(store, job);
-        hand_back(store, job);
+        chunks_hand_back(store, job);
     }
 }
 
@@ -411,7 +278,7 @@ static int chunks_sync(struct store *base, const struct store_object *object, st
         if (durable)
             return 0;
     }
-    return enqueue(store, &job);
+    return chunks_enqueue(store, &job);
 }
 
 static int chunks_stat(struct store *base, const struct store_object *object, struct store_stat *result)
@@ -421,7 +288,7 @@ static int chunks_stat(struct store *base, const struct store_object *object, st
     *result = (struct store_stat){0};
     pthread_mutex_lock(&store->core);
     cs_nowait(store->cs, false);
-    int error = cs_stat(store->cs, name_of(object), &object->layout, &stat);
+    int error = cs_stat(store->cs, chunks_name(object), &object->layout, &stat);
     pthread_mutex_unlock(&store->core);
     if (!error)
         *result = (struct store_stat){
@@ -445,6 +312,7 @@ static void chunks_progress(struct store *base)
     uint64_t count;
     while (read(store->done_fd, &count, sizeof count) < 0 && errno == EINTR)
         ;
+    chunks_cold_progress(store);
     pthread_mutex_lock(&store->queue);
     struct job *job = jobs_take_all(&store->done);
     pthread_mutex_unlock(&store->queue);
@@ -483,10 +351,10 @@ static int open_files(const struct target *target, uint32_t shard, bool create, 
 }
 
 /* What the core wants of a shard, with its files open; its name goes to `name`, which must outlive it. */
-static int configure(const struct target *target, uint32_t shard, bool create, char name[NAME_BYTES],
+static int configure(const struct target *target, uint32_t shard, bool create, char name[CHUNKS_NAME_BYTES],
                      struct cs_config *config)
 {
-    snprintf(name, NAME_BYTES, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
+    snprintf(name, CHUNKS_NAME_BYTES, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
     *config = (struct cs_config){.name = name, .shard = shard, .shard_count = target->shard_count};
     memcpy(config->uuid, target->uuid, sizeof config->uuid);
     return open_files(target, shard, create, &config->io);
@@ -496,7 +364,7 @@ static int chunks_format(const struct target *target)
 {
     for (uint32_t shard = 0; shard < target->shard_count; shard++) {
         struct cs_config config;
-        char name[NAME_BYTES];
+        char name[CHUNKS_NAME_BYTES];
         int error = configure(target, shard, true, name, &config);
         if (error)
             return error;
@@ -513,7 +381,7 @@ int store_chunks_check(const struct target *target, uint32_t shard, bool read_da
 {
     struct cs_store *cs;
     struct cs_config config;
-    char name[NAME_BYTES];
+    char name[CHUNKS_NAME_BYTES];
     int error = configure(target, shard, false, name, &config);
     if (!error)
         error = cs_open(&config, &cs);
@@ -565,16 +433,28 @@ static void free_store(struct chunks_store *store)
     free(store);
 }
 
+/* Without it the worker reads what is not in memory, one by one. */
+static void start_rings(struct chunks_store *store)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    struct cs_io *io = store->cs->io;
+    int error = io->type->watch ? io->type->watch(io, store->done_fd) : -ENOTSUP;
+    store->rings = error == 0;
+    if (error && error != -ENOTSUP && !atomic_flag_test_and_set(&said))
+        log_info("reads from the disk wait for each other: %s", err_text());
+}
+
 static int start_threads(struct chunks_store *store)
 {
     store->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (store->done_fd < 0)
         return err_sys("eventfd");
+    start_rings(store);
     errno = pthread_create(&store->worker, NULL, run_worker, store);
     if (errno)
         return err_sys("%s: start the thread that waits for the disk", store->name);
     store->worker_runs = true;
-    errno = pthread_create(&store->committer, NULL, run_committer, store);
+    errno = pthread_create(&store->committer, NULL, chunks_run_committer, store);
     if (errno)
         return err_sys("%s: start the thread that commits", store->name);
     store->committer_runs = true;
@@ -615,7 +495,7 @@ static int chunks_open(const struct store_config *config, struct store **result)
     if (!error)
         error = cs_open(&inner, &store->cs);
     if (!error)
-        note_room(store);
+        chunks_note_room(store);
     if (!error)
         error = start_threads(store);
     if (!error && config->scrub.rate)

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chunks.h: the chunk store with its threads, as its own files see it: store_chunks.c has the interface and
+ * who does what, chunks_commit.c the committer, chunks_cold.c reads that the disk has to be waited for.
+ */
+#ifndef CHUNKS_H
+#define CHUNKS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cs_store.h"
+#include "storage/store.h"
+
+enum { CHUNKS_NAME_BYTES = 64, CHUNKS_QUEUED_SLOTS = 64 };
+
+enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_TRUNCATE, JOB_REMOVE };
+
+struct job {
+    struct job *next;
+    enum job_kind kind;
+    struct store_op *op;
+    struct store_object object;
+    uint64_t offset; /* or the length to truncate to */
+    struct iovec *iov;
+    size_t iov_count;
+    void *buffer;
+    size_t length;
+    size_t count; /* bytes read */
+    int status;
+    char *text; /* of a failure */
+};
+
+struct jobs {
+    struct job *first, **end;
+};
+
+struct chunks_store {
+    struct store store; /* first */
+    const struct target *target;
+    char name[CHUNKS_NAME_BYTES];
+    struct cs_store *cs;
+    pthread_mutex_t core;
+
+    struct scrub *scrub; /* NULL: there is none */
+    pthread_t worker, committer;
+    bool worker_runs, committer_runs;
+    int done_fd; /* eventfd */
+    bool rings;  /* the disk takes reads that nobody waits for: the shard's thread alone asks it */
+    /* Changes that were left to the worker, by a hash of the object: the shard's thread alone counts. */
+    uint32_t queued[CHUNKS_QUEUED_SLOTS];
+    atomic_bool dirty;         /* something was changed since the last seal: the committer minds the time */
+    atomic_uint_fast64_t room; /* bytes in blocks that are free */
+
+    pthread_mutex_t queue; /* of all that follows */
+    pthread_cond_t worker_wanted, committer_wanted, committed;
+    struct jobs work, syncs, done;
+    bool stop_worker, stop_committer, commit_wanted;
+    uint64_t rounds_begun, rounds_done; /* of the committer */
+};
+
+static inline struct cs_name chunks_name(const struct store_object *object)
+{
+    return (struct cs_name){.ino = object->ino, .position = object->position};
+}
+
+/* store_chunks.c: jobs */
+
+void jobs_init(struct jobs *jobs);
+void jobs_push(struct jobs *jobs, struct job *job);
+struct job *jobs_take_all(struct jobs *jobs);
+/* Notes what it came to; err_text() is that of `status`. */
+void job_end(struct job *job, int status);
+/* To the shard's thread, whose progress() tells who asked. */
+void chunks_hand_back(struct chunks_store *store, struct job *jobs);
+/* To the worker or the committer: STORE_PENDING, or -ENOMEM. */
+int chunks_enqueue(struct chunks_store *store, const struct job *like);
+/* With `core` held. */
+void chunks_note_room(struct chunks_store *store);
+
+/* chunks_commit.c */
+
+void *chunks_run_committer(void *store);
+void chunks_want_commit(struct chunks_store *store);
+/* Waits for a commit that was sealed after this call began. */
+void chunks_wait_for_commit(struct chunks_store *store);
+
+/* chunks_cold.c: reads of what is not in memory */
+
+/* In the shard's thread, with `core` held: leaves the read to the disk. -EAGAIN: to be left to the worker. */
+int chunks_cold_begin(struct chunks_store *store, const struct job *job);
+/* In the shard's thread: ends those that the disk is done with. */
+void chunks_cold_progress(struct chunks_store *store);
+/* In the worker, without `core`, which it takes for a moment. -EAGAIN: the read must be done with it. */
+int chunks_cold_read(struct chunks_store *store, struct job *job);
+
+#endif

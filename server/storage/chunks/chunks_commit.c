@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The committer: one thread of a store. All who ask for a sync before a seal are answered by that commit. */
+#include "chunks.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "err.h"
+
+enum { COMMIT_SECONDS = 2 };
+
+void chunks_want_commit(struct chunks_store *store)
+{
+    pthread_mutex_lock(&store->queue);
+    if (!store->commit_wanted) {
+        store->commit_wanted = true;
+        pthread_cond_signal(&store->committer_wanted);
+    }
+    pthread_mutex_unlock(&store->queue);
+}
+
+void chunks_wait_for_commit(struct chunks_store *store)
+{
+    pthread_mutex_lock(&store->queue);
+    const uint64_t round = store->rounds_begun + 1;
+    store->commit_wanted = true;
+    pthread_cond_signal(&store->committer_wanted);
+    while (store->rounds_done < round)
+        pthread_cond_wait(&store->committed, &store->queue);
+    pthread_mutex_unlock(&store->queue);
+}
+
+/* Returns what those who wait for a sync are told. */
+static int commit_once(struct chunks_store *store)
+{
+    struct cs_commit *commit;
+    pthread_mutex_lock(&store->core);
+    atomic_store(&store->dirty, false);
+    cs_nowait(store->cs, false);
+    int error = cs_seal(store->cs, &commit);
+    if (!error && !commit)
+        error = cs_changeable(store->cs); /* what an earlier commit lost stays lost */
+    pthread_mutex_unlock(&store->core);
+    if (!commit)
+        return error;
+    error = cs_commit_flush(commit);
+    pthread_mutex_lock(&store->core);
+    cs_commit_finish(store->cs, commit, error);
+    chunks_note_room(store);
+    if (error)
+        error = cs_changeable(store->cs);
+    pthread_mutex_unlock(&store->core);
+    return error;
+}
+
+void *chunks_run_committer(void *arg)
+{
+    struct chunks_store *store = arg;
+    pthread_mutex_lock(&store->queue);
+    while (!store->stop_committer) {
+        struct timespec until;
+        bool timed = atomic_load(&store->dirty);
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += COMMIT_SECONDS;
+        int waited = 0;
+        while (!store->stop_committer && !store->commit_wanted && !store->syncs.first &&
+               waited != ETIMEDOUT) {
+            if (atomic_load(&store->dirty))
+                waited = pthread_cond_timedwait(&store->committer_wanted, &store->queue, &until);
+            else
+                waited = pthread_cond_wait(&store->committer_wanted, &store->queue);
+            /* The time begins with the first change. */
+            if (waited == 0 && atomic_load(&store->dirty) && !timed) {
+                clock_gettime(CLOCK_MONOTONIC, &until);
+                until.tv_sec += COMMIT_SECONDS;
+                timed = true;
+            }
+        }
+        struct job *syncs = jobs_take_all(&store->syncs);
+        store->commit_wanted = false;
+        const uint64_t round = ++store->rounds_begun;
+        pthread_mutex_unlock(&store->queue);
+        int status = commit_once(store);
+        for (struct job *job = syncs; job; job = job->next)
+            job_end(job, status);
+        if (syncs)
+            chunks_hand_back(store, syncs);
+        pthread_mutex_lock(&store->queue);
+        store->rounds_done = round;
+        pthread_cond_broadcast(&store->committed);
+    }
+    pthread_mutex_unlock(&store->queue);
+    return NULL;
+}

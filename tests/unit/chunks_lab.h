@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chunks_lab.h: one chunk store as the server uses it, on real files in a folder of TMPDIR, and its
+ * operations with their ends waited for.
+ */
+#ifndef TEST_CHUNKS_LAB_H
+#define TEST_CHUNKS_LAB_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crc.h"
+#include "err.h"
+#include "storage/store.h"
+#include "storage/target.h"
+
+enum { DEADLINE_MS = 20000 };
+
+static char dir[128];
+static struct conf_target conf;
+static struct target target;
+static struct store *store;
+static uint8_t data[1 << 20], buffer[1 << 20];
+
+static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 2, .group_count = 2};
+
+static inline struct store_object object_of(uint64_t ino)
+{
+    return (struct store_object){.ino = ino, .position = 1, .layout = layout};
+}
+
+static inline void open_store(void)
+{
+    struct store_config config = {.target = &target, .shard = 1};
+    assert_int_equal(store_chunks.open(&config, &store), 0);
+}
+
+static inline int setup(void **state)
+{
+    const char *base = getenv("TMPDIR");
+    (void)state;
+    snprintf(dir, sizeof dir, "%.90s/weft-test-XXXXXX", base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    conf = (struct conf_target){.id = 3, .dir = dir};
+    assert_int_equal(target_open(&conf, 2, &store_chunks, &target), 0);
+    open_store();
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7 + i / 4096);
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    char command[200];
+    (void)state;
+    if (store)
+        store_chunks.close(store);
+    store = NULL;
+    target_close(&target);
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return system(command);
+}
+
+/* ---- operations, with their ends waited for ------------------------------ */
+
+struct wait {
+    struct store_op op;
+    bool over;
+    ssize_t status;
+};
+
+static inline void over(struct store_op *op, ssize_t status)
+{
+    struct wait *wait = op->arg;
+    assert_false(wait->over);
+    wait->over = true;
+    wait->status = status;
+}
+
+static inline struct store_op *op_of(struct wait *wait)
+{
+    *wait = (struct wait){.op = {.done = over, .arg = wait}};
+    return &wait->op;
+}
+
+static inline ssize_t end_of(struct wait *wait, int result)
+{
+    if (result != STORE_PENDING) {
+        assert_false(wait->over);
+        return result;
+    }
+    while (!wait->over) {
+        struct pollfd pollfd = {.fd = store_chunks.fd(store), .events = POLLIN};
+        assert_int_equal(poll(&pollfd, 1, DEADLINE_MS), 1);
+        store_chunks.progress(store);
+    }
+    return wait->status;
+}
+
+static inline ssize_t put(uint64_t ino, uint64_t offset, void *bytes, size_t length)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    struct iovec iov = {bytes, length};
+    return end_of(&wait, store_chunks.write(store, &object, offset, &iov, 1, op_of(&wait)));
+}
+
+static inline ssize_t get(uint64_t ino, uint64_t offset, void *bytes, size_t length)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    size_t count;
+    int result = store_chunks.read(store, &object, offset, bytes, length, &count, op_of(&wait));
+    ssize_t status = end_of(&wait, result);
+    if (result == 0)
+        status = (ssize_t)count;
+    if (status >= 0)
+        assert_true(wait.op.has_crc && wait.op.crc == crc_of(0, bytes, (size_t)status));
+    return status;
+}
+
+static inline ssize_t sync_it(uint64_t ino)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    return end_of(&wait, store_chunks.sync(store, &object, op_of(&wait)));
+}
+
+static inline ssize_t drop(uint64_t ino)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    return end_of(&wait, store_chunks.remove(store, &object, op_of(&wait)));
+}
+
+static inline ssize_t truncate_to(uint64_t ino, uint64_t length)
+{
+    struct wait wait;
+    struct store_object object = object_of(ino);
+    return end_of(&wait, store_chunks.truncate(store, &object, length, op_of(&wait)));
+}
+
+static inline struct store_stat stat_of(uint64_t ino)
+{
+    struct store_object object = object_of(ino);
+    struct store_stat stat;
+    assert_int_equal(store_chunks.stat(store, &object, &stat), 0);
+    return stat;
+}
+
+#endif
