@@ -75,5 +75,12 @@ uint32_t crc_join(uint32_t a, uint32_t b, uint64_t b_length)
     if (b_length == CRC_BLOCK)
         return block_table[0][a & 0xff] ^ block_table[1][a >> 8 & 0xff] ^ block_table[2][a >> 16 & 0xff] ^
                block_table[3][a >> 24] ^ b;
-    return times(power_of(b_length), a) ^ b;
+    /* Records of one length come in a row. */
+    static _Thread_local uint64_t known_length;
+    static _Thread_local uint32_t known_power = UINT32_C(1) << 31;
+    if (known_length != b_length) {
+        known_power = power_of(b_length);
+        known_length = b_length;
+    }
+    return times(known_power, a) ^ b;
 }

@@ -176,6 +176,8 @@ struct rpc_request {
     const void *data;          /* the payload when it is here already (then no fetching is
                                 * needed), else NULL; valid until rpc_reply() */
     void *arg;                 /* the service's own */
+    bool checks_payload;       /* set by the service before rpc_request_receive(): it compares the payload
+                                * with rpc_request_crc() itself, and calls rpc_request_damaged() */
     bool reply_crc_known;      /* set by the service: that of the reply's payload is known, and need not */
     uint32_t reply_crc;        /* be made */
 };
@@ -192,6 +194,12 @@ bool rpc_is_short(const struct rpc *rpc);
  * answered in both cases. Not needed when the payload is to be ignored. */
 int rpc_request_receive(struct rpc_request *request, void *buffer,
                         void (*done)(struct rpc_request *request, int status));
+
+/* The checksum (CRC32C) that the payload had where it was sent. False: it was sent without. */
+bool rpc_request_crc(const struct rpc_request *request, uint32_t *crc);
+/* The payload does not have it: ends the connection, so that the client sends anew what was not
+ * answered. Returns -EBADMSG with a text, with which the request is still to be answered. */
+int rpc_request_damaged(struct rpc_request *request);
 
 /* Answers and frees the request. `status` is 0 or a negative errno; for an error the
  * body is made from err_text() of the thread (pass NULL, 0), or given (an encoded

@@ -66,6 +66,11 @@ int rpc_payload_check(struct rpc *rpc, const char *who, struct rpc_sum sum, cons
 {
     if (!sum.known || crc_of(0, payload, length) == sum.crc)
         return 0;
+    return rpc_payload_damaged(rpc, who, length);
+}
+
+int rpc_payload_damaged(struct rpc *rpc, const char *who, size_t length)
+{
     rpc_count(rpc, COUNT_MESSAGES_DAMAGED, 1);
     return err_set(-EBADMSG, "%s: %zu bytes were damaged on their way, or changed while they were sent", who,
                    length);

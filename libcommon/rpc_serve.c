@@ -123,17 +123,35 @@ static void request_free(struct served *served)
     free(served);
 }
 
-/* The payload has come; what was damaged ends the connection. */
+/* What was damaged ends the connection. */
+static int end_damaged(struct rpc_peer *peer, int error)
+{
+    if (error && peer->link)
+        rpc_link_fail(peer->link, error);
+    return error;
+}
+
+/* The payload has come. */
 static int check_payload(struct served *served, int status, const void *payload)
 {
     struct rpc_peer *peer = served->request.peer;
     if (status < 0)
         return status;
-    int error =
-        rpc_payload_check(peer->rpc, peer->name, served->sum, payload, served->message.payload_length);
-    if (error && peer->link)
-        rpc_link_fail(peer->link, error);
-    return error;
+    return end_damaged(
+        peer, rpc_payload_check(peer->rpc, peer->name, served->sum, payload, served->message.payload_length));
+}
+
+bool rpc_request_crc(const struct rpc_request *request, uint32_t *crc)
+{
+    const struct served *served = (const struct served *)request;
+    *crc = served->sum.crc;
+    return served->sum.known;
+}
+
+int rpc_request_damaged(struct rpc_request *request)
+{
+    struct rpc_peer *peer = request->peer;
+    return end_damaged(peer, rpc_payload_damaged(peer->rpc, peer->name, request->payload_length));
 }
 
 static void whole_received(void *arg, int status)
@@ -241,7 +259,9 @@ void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelop
 static void payload_received(void *arg, int status)
 {
     struct served *served = arg;
-    served->received(&served->request, check_payload(served, status, served->place));
+    if (!served->request.checks_payload)
+        status = check_payload(served, status, served->place);
+    served->received(&served->request, status);
 }
 
 int rpc_request_receive(struct rpc_request *request, void *buffer,

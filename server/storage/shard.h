@@ -135,6 +135,7 @@ struct shard_run {
     uint32_t extent_count;
     size_t count;     /* bytes read */
     struct iovec iov; /* bytes to write */
+    const uint32_t *crcs; /* of them, as store_op has them */
     struct store_op op;
 };
 
@@ -163,6 +164,7 @@ struct shard_io {
     uint32_t run_count;
     struct bufpool_waiter waiter;
     void *buffer;
+    uint32_t *crcs; /* of a write's blocks, of all runs */
     uint8_t *body; /* of the reply */
     size_t body_length;
     uint32_t pending; /* store operations, and one while they are being started */

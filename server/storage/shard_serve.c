@@ -38,6 +38,7 @@ static void io_free(struct shard_io *io)
     if (io->runs != io->few)
         free(io->runs);
     free(io->body);
+    free(io->crcs);
     free(io->status_text);
     free(io);
     shard->under_way--;

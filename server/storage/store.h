@@ -52,6 +52,9 @@ struct store_op {
     /* `status` is 0 or a negative errno (its text in err_text()); of a read, the bytes read. */
     void (*done)(struct store_op *op, ssize_t status);
     void *arg;
+    /* Of a write: the checksums (CRC32C) of the blocks of CRC_BLOCK bytes of the object that it covers
+     * whole, in order, if they are known to be right. NULL: they are not. They must stay as the memory. */
+    const uint32_t *crcs;
     /* Of a read that has ended: the checksum (CRC32C) that the bytes had on the disk, if the store
      * keeps any. */
     bool has_crc;
@@ -81,6 +84,7 @@ struct store_config {
 
 struct store_type {
     const char *name; /* stands in the target's description */
+    bool takes_crcs;  /* store_op.crcs spares it work */
 
     /* Makes what an empty target needs, durably. May find parts of an
      * earlier attempt. */

@@ -110,8 +110,9 @@ struct writing {
     struct cs_store *store;
     struct cs_object object;
     struct source source;
-    uint64_t index;    /* of the strip */
-    uint32_t from, to; /* in the strip */
+    const uint32_t *crcs; /* of the whole blocks that are left; NULL: not known */
+    uint64_t index;       /* of the strip */
+    uint32_t from, to;    /* in the strip */
     struct cs_strip before, strip;
     uint8_t edges[2][CS_BLOCK]; /* the first and last block, where a part of it is written */
     struct transfer transfer;
@@ -216,10 +217,12 @@ static int write_edge(struct writing *writing, unsigned i, uint32_t from, uint32
 
 static int write_whole(struct writing *writing, unsigned i)
 {
-    uint32_t crc = 0;
+    const bool known = writing->crcs != NULL;
+    uint32_t crc = known ? *writing->crcs++ : 0;
     for (size_t done = 0; done < CS_BLOCK;) {
         struct iovec piece = next_piece(&writing->source, CS_BLOCK - done);
-        crc = crc_of(crc, piece.iov_base, piece.iov_len);
+        if (!known)
+            crc = crc_of(crc, piece.iov_base, piece.iov_len);
         int error = transfer_add(&writing->transfer, piece);
         if (error)
             return error;
@@ -240,7 +243,8 @@ static void patch_block(struct writing *writing, unsigned i, uint32_t from, uint
         bytes = edge;
         keep_edge(writing, i, edge);
     }
-    writing->strip.crc[i] = crc_of(0, bytes, CS_BLOCK);
+    const bool known = writing->crcs && to - from == CS_BLOCK;
+    writing->strip.crc[i] = known ? *writing->crcs++ : crc_of(0, bytes, CS_BLOCK);
 }
 
 static int write_blocks(struct writing *writing)
@@ -299,27 +303,6 @@ int cs_check_range(const struct cs_store *store, uint64_t offset, uint64_t lengt
     return 0;
 }
 
-/* Before anything is touched: what came is not what was sent. */
-static int check_crcs(struct source source, uint64_t offset, uint64_t length, const uint32_t *crcs)
-{
-    for (uint64_t at = offset, end = offset + length; at < end;) {
-        const uint64_t room = CS_BLOCK - at % CS_BLOCK;
-        size_t left = (size_t)(end - at < room ? end - at : room);
-        const bool whole = left == CS_BLOCK;
-        uint32_t crc = 0;
-        at += left;
-        while (left > 0) {
-            struct iovec piece = next_piece(&source, left);
-            crc = whole ? crc_of(crc, piece.iov_base, piece.iov_len) : 0;
-            left -= piece.iov_len;
-        }
-        if (whole && *crcs++ != crc)
-            return err_set(-EBADMSG, "the bytes of a write do not match their checksum at offset %" PRIu64,
-                           at - CS_BLOCK);
-    }
-    return 0;
-}
-
 int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs)
 {
@@ -329,14 +312,13 @@ int cs_write(struct cs_store *store, struct cs_name name, const struct layout *l
         length += iov[i].iov_len;
     writing.store = store;
     writing.source = (struct source){.iov = iov, .left = iov_count};
+    writing.crcs = crcs;
     writing.transfer.store = store;
     writing.transfer.count = 0;
     writing.transfer.begin = writing.transfer.bytes = 0;
     int error = cs_changeable(store);
     if (!error)
         error = cs_check_range(store, offset, length);
-    if (!error && crcs)
-        error = check_crcs(writing.source, offset, length, crcs);
     if (!error)
         error = cs_object_get(store, name, layout, &writing.object);
     if (error || length == 0)

@@ -119,7 +119,8 @@ static int do_job(struct chunks_store *store, struct job *job)
     const struct layout *layout = &job->object.layout;
     switch (job->kind) {
     case JOB_WRITE:
-        return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count, NULL);
+        return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count,
+                        job->op->crcs);
     case JOB_READ:
         job->op->has_crc = true;
         return cs_read(store->cs, name, layout, job->offset, job->buffer, job->length, &job->count,
@@ -520,6 +521,7 @@ static int chunks_close(struct store *base)
 
 const struct store_type store_chunks = {
     .name = "chunks",
+    .takes_crcs = true,
     .format = chunks_format,
     .open = chunks_open,
     .close = chunks_close,
