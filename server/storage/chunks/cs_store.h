@@ -111,13 +111,14 @@ int cs_punch(struct cs_store *store, struct cs_name name, const struct layout *l
 
 /* cs_data.c: bytes */
 
-/* `crcs`, when not NULL, are those of the blocks that are covered whole, in their order, and the caller has
- * compared them with the bytes: what changes from then on is noticed when it is read. The lists are
- * not changed. */
+/* `crcs`, when not NULL, are those of the blocks that are covered whole, in their order, and the caller
+ * has compared them with the bytes: what changes from then on is noticed when it is read. The lists are not
+ * changed. */
 int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs);
-/* cs_read.c: *count: bytes read, fewer at the object's end. *crc, when `crc` is not NULL: that of all of them, put
- * together from those of the blocks, not made anew: what happens to the bytes from here on can be noticed. */
+/* cs_read.c. *count: bytes read, fewer at the object's end. *crc, when `crc` is not NULL: that of all of
+ * them, put together from those of the blocks, not made anew: what happens to the bytes from here on can be
+ * noticed. */
 int cs_read(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
             void *buffer, size_t length, size_t *count, uint32_t *crc);
 
