@@ -80,7 +80,8 @@ static struct gather *gather_find(struct shard_gathers *gathers, uint64_t ino, u
     return NULL;
 }
 
-/* The clock ticks while something waits. */
+/* The clock ticks while something waits, and once more: a chunk is complete long before that, and setting it
+ * costs two calls of the system each time. */
 static void tick(struct shard_gathers *gathers, bool on)
 {
     if (gathers->ticking == on)
@@ -123,8 +124,7 @@ static void gather_forget(struct gather *gather)
     list_remove(&gather->in_bucket);
     list_remove(&gather->by_age);
     gather->in_table = false;
-    if (--gathers->count == 0)
-        tick(gathers, false);
+    gathers->count--;
 }
 
 static void gather_free(struct gather *gather)
@@ -300,6 +300,8 @@ static void ticked(void *arg)
     uint64_t times;
     if (read(gathers->timer_fd, &times, sizeof times) == sizeof times)
         look(gathers);
+    if (gathers->count == 0)
+        tick(gathers, false);
 }
 
 int shard_gathers_open(struct shard *shard)
