@@ -100,7 +100,7 @@ int cs_block_load(struct cs_store *store, struct cs_name name, uint64_t offset, 
         store->io->type->read(store->io, CS_DATA, (uint64_t)block * CS_BLOCK, &iov, 1, store->pages.nowait);
     if (!error && crc_of(0, bytes, CS_BLOCK) != crc)
         error = err_set(-EBADMSG, "the checksum of block %" PRIu32 " is wrong", block);
-    return cs_damage(store, name, offset, error);
+    return cs_unreadable(store, name, offset, error);
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -389,7 +389,7 @@ static int read_run(struct reading *reading, unsigned first, unsigned last, uint
     int error = store->io->type->read(store->io, CS_DATA, (uint64_t)strip->block[first] * CS_BLOCK, iov,
                                       count, store->pages.nowait);
     if (error)
-        return cs_damage(store, reading->name, reading->index * CS_STRIP + first * CS_BLOCK, error);
+        return cs_unreadable(store, reading->name, reading->index * CS_STRIP + first * CS_BLOCK, error);
     for (unsigned i = first; i <= last; i++) {
         const uint32_t at = i * CS_BLOCK, begin = from > at ? from - at : 0;
         const uint32_t end = to - at < CS_BLOCK ? to - at : CS_BLOCK;
