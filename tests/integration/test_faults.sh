@@ -193,7 +193,11 @@ expect 1 weft cp small weft:/unsafe
 same_or_told file file || fail "$output"
 rules
 weft down --dir "$dir" >/dev/null 2>&1
+# It starts with a wrong file, too, and without faults then.
+printf 'faults = 5;\n' >"$rules"
 expect 0 weft up --dir "$dir"
+same 1 "$(said 'bad-disk\.conf:1: faults: must be a list')"
+rm "$rules"
 expect 0 weft cp --sync small weft:/unsafe
 same_or_told small unsafe || fail "$output"
 same_or_told file file || fail "$output"
@@ -201,3 +205,10 @@ expect 0 weft verify weft:/
 expect 0 weft down --dir "$dir"
 expect 0 "$fsck" 0
 says ', 0 faults'
+
+echo "10. a store that makes no faults says so"
+target_dir=$dir/$(sed -nE 's/.*id = 0; dir = "([^"]*)".*/\1/p' "$WEFT_CONF")
+rm -rf "$dir/metadata" "$target_dir"
+printf 'store = "files";\n' >>"$WEFT_CONF"
+expect 0 weft up --dir "$dir"
+same 1 "$(said 'target 0 has the store "files", of which no faults are made on purpose')"
