@@ -60,6 +60,7 @@ void conf_free(struct conf *conf)
             free(conf->storage[i].targets[k].store);
         }
         free(conf->storage[i].targets);
+        free(conf->storage[i].faults);
         free(conf->storage[i].listen);
         free(conf->storage[i].name);
     }
@@ -260,7 +261,7 @@ static int open_list(const struct conf_source *source, const config_setting_t *g
 static int read_server(const struct conf_source *source, const config_setting_t *group,
                        struct conf_storage *server)
 {
-    static const char *const known[] = {"name", "listen", "shards", "targets", NULL};
+    static const char *const known[] = {"name", "listen", "shards", "targets", "faults", NULL};
     void *targets = NULL;
     int error = conf_group_check(source, group, known);
     if (!error)
@@ -278,6 +279,8 @@ static int read_server(const struct conf_source *source, const config_setting_t 
         error = open_list(source, group, "targets", CONF_REQUIRED, LIMITS_TARGETS_MAX,
                           sizeof *server->targets, &server->target_count, &targets);
     server->targets = targets;
+    if (!error)
+        error = conf_get_path(source, group, "faults", CONF_OPTIONAL, &server->faults);
     for (uint32_t i = 0; !error && i < server->target_count; i++)
         error =
             read_target(source, config_setting_get_elem(member(group, "targets"), i), &server->targets[i]);

@@ -40,6 +40,7 @@ struct conf_storage {
     uint32_t shards;
     struct conf_target *targets;
     uint32_t target_count;
+    char *faults; /* file with the rules of faults on purpose; NULL: none are made */
 };
 
 struct conf {

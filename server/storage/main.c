@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "chunks/cs_faults.h"
 #include "daemon.h"
 #include "err.h"
 #include "log.h"
@@ -44,6 +45,17 @@ static void targets_close(struct server *server)
     free(server->targets);
 }
 
+static int faults_open(struct server *server)
+{
+    if (!server->storage->faults)
+        return 0;
+    for (uint32_t i = 0; i < server->target_count; i++)
+        if (server->targets[i].store_type != &store_chunks)
+            log_warn("target %" PRIu32 " has the store \"%s\", of which no faults are made on purpose",
+                     server->targets[i].id, server->targets[i].store_type->name);
+    return cs_faults_open(server->storage->faults, &server->faults);
+}
+
 static int shards_start(struct server *server)
 {
     server->shards = calloc(server->storage->shards, sizeof *server->shards);
@@ -75,6 +87,8 @@ static int serve(struct daemon *daemon, struct server *server)
 {
     struct member *member = NULL;
     int error = targets_open(server);
+    if (!error)
+        error = faults_open(server);
     if (!error)
         error = shards_start(server);
     if (!error)
@@ -111,6 +125,7 @@ int main(int argc, char **argv)
         exit(EXIT_FAILURE);
     free(server.shards);
     targets_close(&server);
+    cs_faults_close(server.faults);
     daemon_close(&daemon);
     return 0;
 }

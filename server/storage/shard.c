@@ -41,6 +41,7 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_BYTES_SCRUBBED] = "bytes_scrubbed",
     [SHARD_SCRUBS] = "scrubs",
     [SHARD_BLOCKS_DAMAGED] = "blocks_damaged",
+    [SHARD_FAULTS_MADE] = "faults_made",
 };
 
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount)
@@ -184,6 +185,7 @@ static int store_open(struct shard *shard, uint32_t i)
                   .bytes = &shard->counters[SHARD_BYTES_SCRUBBED],
                   .passes = &shard->counters[SHARD_SCRUBS],
                   .damaged = &shard->counters[SHARD_BLOCKS_DAMAGED]},
+        .faults = {.rules = shard->server->faults, .made = &shard->counters[SHARD_FAULTS_MADE]},
     };
     int error = target->store_type->open(&config, &shard->stores[i]);
     if (error)

@@ -41,6 +41,7 @@ struct server {
     const char *who;
     struct target *targets;
     uint32_t target_count;
+    struct cs_faults *faults; /* on purpose; NULL: none */
     struct shard *shards;
     uint32_t shard_count;
     /* A shard wants a newer map. Called from shards' threads. */
@@ -71,6 +72,7 @@ enum shard_counter {
     SHARD_BYTES_SCRUBBED,
     SHARD_SCRUBS,         /* passes over one store */
     SHARD_BLOCKS_DAMAGED, /* found by these */
+    SHARD_FAULTS_MADE,    /* on purpose */
     SHARD_COUNTERS,
 };
 

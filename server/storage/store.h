@@ -35,6 +35,7 @@
 #include "counters.h"
 #include "layout.h"
 
+struct cs_faults;
 struct store;
 struct target;
 
@@ -75,11 +76,18 @@ struct store_scrub {
     struct counter *bytes, *passes, *damaged; /* NULL: not counted; several stores may share them */
 };
 
+/* Faults on purpose of a store that can have them. */
+struct store_faults {
+    struct cs_faults *rules; /* NULL: none. Outlives the store */
+    struct counter *made;    /* NULL: not counted; several stores may share it */
+};
+
 struct store_config {
     const struct target *target;
     uint32_t shard;
     uint32_t open_files_max; /* 0: the store's own default */
     struct store_scrub scrub;
+    struct store_faults faults;
 };
 
 struct store_type {

@@ -116,7 +116,7 @@ static void the_documented_example_is_read(void **state)
         "# a comment\n" CLUSTER METADATA
         "storage = ( { name = \"s0\"; listen = \"127.0.0.1:7471\"; shards = 2;\n"
         "              targets = ( { id = 0; dir = \"s0/t0\"; store = \"files\"; },\n"
-        "                          { id = 7; dir = \"/data/t7\"; } ); },\n"
+        "                          { id = 7; dir = \"/data/t7\"; } ); faults = \"bad/disk.conf\"; },\n"
         "            { name = \"s1\"; listen = \"[::1]:0\";\n"
         "              targets = ( { id = 4294967295; dir = \"s0/t0\"; } ); } );\n"
         "layout = { chunk_size = \"64K\"; stripe_count = 3; };\n"
@@ -145,6 +145,9 @@ static void the_documented_example_is_read(void **state)
     assert_string_equal(conf->storage[0].targets[0].dir, expected);
     assert_int_equal(conf->storage[0].targets[1].id, 7);
     assert_string_equal(conf->storage[0].targets[1].dir, "/data/t7");
+    snprintf(expected, sizeof expected, "%s/bad/disk.conf", dir);
+    assert_string_equal(conf->storage[0].faults, expected);
+    assert_null(conf->storage[1].faults);
     assert_string_equal(conf->storage[1].listen, "[::1]:0");
     assert_int_equal(conf->storage[1].shards, 1);
     assert_int_equal(conf->storage[1].targets[0].id, UINT32_MAX);
@@ -372,6 +375,9 @@ static void wrong_types_are_refused(void **state)
     (void)state;
     expect_refused(CLUSTER METADATA "limits = 7;\n", 3, "limits: must be a group");
     expect_refused(CLUSTER METADATA "storage = { };\n", 3, "storage: must be a list of groups");
+    expect_refused(CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\"; faults = 5;\n"
+                                    "targets = ( { id = 1; dir = \"d\"; } ); } );\n",
+                   3, "storage[0].faults: must be a string");
     expect_refused(CLUSTER METADATA "storage = ( 5 );\n", 3, "storage[0]: must be a group");
     expect_refused(CLUSTER METADATA "mount = \"weft\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "mount = \"//\";\n", 3, "mount: must be an absolute path");

@@ -195,6 +195,10 @@ static void test_errors_of_the_disk(void **state)
     disk.fault = DISK_READ_EIO;
     disk.fault_file = CS_DATA;
     assert_int_equal(read_error(1, 0, 4), -EIO);
+    /* What the disk says of it has the names in front, as damage has; it is none. */
+    assert_non_null(strstr(err_text(), "target 3 shard 1: inode 1 can't be read at offset "));
+    assert_non_null(strstr(err_text(), " of the file (position 1, object offset 0): a test's disk"));
+    assert_int_equal(store->damaged, 0);
     assert_int_equal(get(1, 0, buffer, 4), 4);
     /* A write that fails leaves what was there. */
     disk.fault = DISK_WRITE_EIO;
@@ -206,6 +210,24 @@ static void test_errors_of_the_disk(void **state)
     assert_int_equal(write_at(1, 0, "wz", 2), 0);
     disk.fault = DISK_GOOD;
     check_store();
+}
+
+/* So has a page of the metadata that can't be read. */
+static void test_an_unreadable_page_is_named(void **state)
+{
+    (void)state;
+    fill(expected, 5000);
+    for (uint64_t ino = 1; ino <= 400; ino++)
+        put(ino, 0, expected, 5000);
+    reopen();
+    assert_true(store->pages.root_level == 1);
+    disk.fault = DISK_READ_EIO;
+    disk.fault_file = CS_META;
+    assert_int_equal(read_error(300, 4096, 10), -EIO);
+    assert_int_equal(disk.faults, 1);
+    assert_non_null(strstr(err_text(), "target 3 shard 1: inode 300 can't be read at offset "));
+    assert_int_equal(get(300, 0, buffer, BYTES), 5000);
+    assert_memory_equal(buffer, expected, 5000);
 }
 
 static void test_a_failed_flush_ends_all_changes(void **state)
@@ -291,6 +313,7 @@ int main(void)
         TEST(test_scrubbing_behind_a_damaged_page),
         TEST(test_swapped_blocks_and_short_files),
         TEST(test_errors_of_the_disk),
+        TEST(test_an_unreadable_page_is_named),
         TEST(test_a_failed_flush_ends_all_changes),
         TEST(test_lies_of_the_disk),
     };

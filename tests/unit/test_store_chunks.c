@@ -3,6 +3,8 @@
  * the bytes and crashes are is tested in test_cs_store.c and test_cs_crash.c. */
 #include "chunks_lab.h"
 
+#include "storage/chunks/cs_faults.h"
+
 /* ---- tests --------------------------------------------------------------- */
 
 static void test_bytes_come_back(void **state)
@@ -272,6 +274,123 @@ static void test_the_scrubber_gives_no_false_alarm(void **state)
     assert_int_equal(counter_get(&scrub_damage), 0);
 }
 
+/* ---- faults on purpose ----------------------------------------------------- */
+
+static struct cs_faults *faults;
+static struct counter faults_made;
+
+static void write_rules(const char *rules)
+{
+    char path[200], other[200];
+    snprintf(path, sizeof path, "%s/faults", dir);
+    snprintf(other, sizeof other, "%s/faults.new", dir);
+    FILE *file = fopen(other, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "faults = ( %s );\n", rules) > 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(rename(other, path), 0);
+}
+
+static void open_faulty(const char *rules)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/faults", dir);
+    struct store_config config = {.target = &target, .shard = 1};
+    assert_int_equal(store_chunks.close(store), 0);
+    write_rules(rules);
+    faults_made.value = 0;
+    assert_int_equal(cs_faults_open(path, &faults), 0);
+    config.faults = (struct store_faults){.rules = faults, .made = &faults_made};
+    assert_int_equal(store_chunks.open(&config, &store), 0);
+}
+
+static void close_faulty(void)
+{
+    assert_int_equal(store_chunks.close(store), 0);
+    store = NULL;
+    cs_faults_close(faults);
+}
+
+/* A minute's delay of each operation is the worker's: those who ask have their thread back, and when the disk
+ * is well again all of it is done. */
+static void test_a_slow_disk_holds_nobody_up(void **state)
+{
+    (void)state;
+    struct wait reading, writing;
+    struct store_object object = object_of(1), other = object_of(2);
+    struct iovec iov = {data, 5000};
+    size_t count;
+    assert_int_equal(put(1, 0, data, 300000), 0);
+    open_faulty("{ on = \"read\"; file = \"data\"; fault = \"delay\"; ms = 60000; },"
+                "{ on = \"write\"; file = \"data\"; fault = \"delay\"; ms = 60000; }");
+    int read = store_chunks.read(store, &object, 0, buffer, 300000, &count, op_of(&reading));
+    assert_int_equal(read, STORE_PENDING);
+    int written = store_chunks.write(store, &other, 0, &iov, 1, op_of(&writing));
+    assert_int_equal(written, STORE_PENDING);
+    usleep(100000);
+    store_chunks.progress(store);
+    assert_false(reading.over || writing.over);
+    write_rules("");
+    assert_int_equal(end_of(&reading, read), 300000);
+    assert_memory_equal(buffer, data, 300000);
+    assert_int_equal(end_of(&writing, written), 0);
+    assert_true(counter_get(&faults_made) >= 1);
+    assert_int_equal(get(2, 0, buffer, 5000), 5000);
+    assert_memory_equal(buffer, data, 5000);
+    close_faulty();
+}
+
+/* A write for which there is room is done at once, until writes would wait; then the worker does it, once. */
+static void test_a_write_to_a_slow_disk_waits_aside(void **state)
+{
+    (void)state;
+    const struct cs_fault_place place = {.target = 3, .shard = 1, .on = CS_ON_WRITE, .file = CS_DATA};
+    struct wait wait;
+    struct store_object object = object_of(1);
+    struct iovec iov = {data, 5000};
+    open_faulty("");
+    assert_int_equal(put(2, 0, data, 5000), 0);
+    /* A commit that is under way may have the store just then. */
+    int result = STORE_PENDING;
+    for (int i = 0; i < 100 && result; i++) {
+        iov = (struct iovec){data, 5000};
+        result = store_chunks.write(store, &object, 0, &iov, 1, op_of(&wait));
+        assert_int_equal(end_of(&wait, result), 0);
+    }
+    assert_int_equal(result, 0);
+    write_rules("{ on = \"write\"; file = \"data\"; fault = \"delay\"; ms = 10; }");
+    for (unsigned ms = 0; !cs_faults_may_wait(faults, &place); ms++) {
+        assert_true(ms < DEADLINE_MS);
+        usleep(1000);
+    }
+    iov = (struct iovec){data + 1, 5000};
+    result = store_chunks.write(store, &object, 0, &iov, 1, op_of(&wait));
+    assert_int_equal(result, STORE_PENDING);
+    assert_int_equal(end_of(&wait, result), 0);
+    assert_true(counter_get(&faults_made) >= 1);
+    assert_int_equal(get(1, 0, buffer, sizeof buffer), 5000);
+    assert_memory_equal(buffer, data + 1, 5000);
+    close_faulty();
+}
+
+static void test_faults_come_through(void **state)
+{
+    (void)state;
+    assert_int_equal(put(1, 0, data, 300000), 0);
+    open_faulty("{ on = \"read\"; file = \"data\"; fault = \"eio\"; times = 1; shard = 1; target = 3; },"
+                "{ on = \"read\"; file = \"data\"; fault = \"flip\"; times = 1; },"
+                "{ on = \"read\"; file = \"data\"; fault = \"eio\"; shard = 0; }");
+    assert_int_equal(get(1, 0, buffer, 300000), -EIO);
+    assert_non_null(strstr(err_text(), "target 3 shard 1: inode 1 can't be read at offset "));
+    assert_non_null(strstr(err_text(), ": read: Input/output error, on purpose"));
+    assert_int_equal(get(1, 0, buffer, 300000), -EIO);
+    assert_non_null(strstr(err_text(), "target 3 shard 1: inode 1 is damaged at offset "));
+    assert_int_equal(get(1, 0, buffer, 300000), 300000);
+    assert_memory_equal(buffer, data, 300000);
+    assert_int_equal(counter_get(&faults_made), 2);
+    close_faulty();
+}
+
 static void test_both_stores_have_names(void **state)
 {
     (void)state;
@@ -295,6 +414,9 @@ int main(void)
         TEST(test_the_scrubber_is_slow),
         TEST(test_the_scrubber_gives_no_false_alarm),
         TEST(test_damage_is_an_error),
+        TEST(test_a_slow_disk_holds_nobody_up),
+        TEST(test_a_write_to_a_slow_disk_waits_aside),
+        TEST(test_faults_come_through),
         TEST(test_both_stores_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

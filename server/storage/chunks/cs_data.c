@@ -100,7 +100,7 @@ int cs_block_load(struct cs_store *store, struct cs_name name, uint64_t offset, 
         store->io->type->read(store->io, CS_DATA, (uint64_t)block * CS_BLOCK, &iov, 1, store->pages.nowait);
     if (!error && crc_of(0, bytes, CS_BLOCK) != crc)
         error = err_set(-EBADMSG, "the checksum of block %" PRIu32 " is wrong", block);
-    return cs_damage(store, name, offset, error);
+    return cs_unreadable(store, name, offset, error);
 }
 
 /* ---- writing ------------------------------------------------------------ */

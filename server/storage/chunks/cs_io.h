@@ -2,7 +2,7 @@
 /*
  * cs_io.h: the little that the chunk store wants of a disk. A table of
  * functions, so that tests can record what is written and flushed, crash at any
- * point, and make faults (tests/unit/cs_disk.h).
+ * point, and make faults (tests/unit/cs_disk.h; in a running server cs_io_faults.h).
  *
  * What a backend promises
  *  - A read sees every write that ended before it.
@@ -47,6 +47,8 @@ struct cs_io_type {
     int (*read)(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
                 bool nowait);
     int (*write)(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count);
+    /* Writes would have to be waited for, now. NULL: they never do, but where the kernel holds them up. */
+    bool (*write_waits)(struct cs_io *io);
     int (*flush)(struct cs_io *io, enum cs_file file);
     /* Makes the file so long, with space on the disk behind every byte; -ENOSPC. */
     int (*grow)(struct cs_io *io, enum cs_file file, uint64_t size);

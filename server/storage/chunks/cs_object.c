@@ -61,7 +61,7 @@ int cs_object_get(struct cs_store *store, struct cs_name name, const struct layo
     if (!error && object->record.length > CS_OBJECT_BYTES_MAX)
         error = err_set(-EBADMSG, "its length is impossible");
     if (error)
-        return cs_damage(store, name, 0, error);
+        return cs_unreadable(store, name, 0, error);
     if (layout && !layout_is(&object->record, layout))
         return err_set(-EIO, "%s: object %016" PRIx64 ".%" PRIx32 " was made with another layout",
                        store->config.name, name.ino, name.position);
@@ -108,7 +108,7 @@ int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, st
         return 0;
     if (!error)
         error = cs_strip_decode(record.value, record.length, store->space.blocks, strip);
-    return cs_damage(store, name, index * CS_STRIP, error);
+    return cs_unreadable(store, name, index * CS_STRIP, error);
 }
 
 void cs_strip_undo(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip)

@@ -137,8 +137,9 @@ static int read_run(struct cs_store *store, struct cs_name name, const struct cs
     int error = count == 0 ? 0
                            : store->io->type->read(store->io, CS_DATA, cs_run_offset(run), iov, count,
                                                    store->pages.nowait);
-    if (!error)
-        error = run_check(run, edges, crc, &bad);
+    if (error)
+        return cs_unreadable(store, name, run->index * CS_STRIP + bad * CS_BLOCK, error);
+    error = run_check(run, edges, crc, &bad);
     if (error == -EBADMSG)
         err_set(error, "the checksum of block %" PRIu32 " is wrong", run->block + (bad - run->first));
     return error ? cs_damage(store, name, run->index * CS_STRIP + bad * CS_BLOCK, error) : 0;

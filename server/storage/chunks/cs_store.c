@@ -335,17 +335,30 @@ int cs_place(struct cs_store *store, struct cs_name name, uint64_t offset, char 
     return 0;
 }
 
-int cs_damage(struct cs_store *store, struct cs_name name, uint64_t offset, int error)
+/* The latest text, with all names in front. */
+static int name_error(struct cs_store *store, struct cs_name name, uint64_t offset, const char *what)
 {
-    if (error != -EBADMSG && error != -ENODATA)
-        return error;
     char text[LIMITS_ERROR_TEXT_MAX + 1], place[CS_PLACE_BYTES];
     snprintf(text, sizeof text, "%s", err_text());
     if (cs_place(store, name, offset, place))
         return -EAGAIN;
-    store->damaged++;
-    return err_set(-EIO, "%s: inode %" PRIu64 " is damaged at %s: %s", store->config.name, name.ino, place,
+    return err_set(-EIO, "%s: inode %" PRIu64 " %s at %s: %s", store->config.name, name.ino, what, place,
                    text);
+}
+
+int cs_damage(struct cs_store *store, struct cs_name name, uint64_t offset, int error)
+{
+    if (error != -EBADMSG && error != -ENODATA)
+        return error;
+    error = name_error(store, name, offset, "is damaged");
+    store->damaged += error != -EAGAIN;
+    return error;
+}
+
+int cs_unreadable(struct cs_store *store, struct cs_name name, uint64_t offset, int error)
+{
+    return error == -EIO ? name_error(store, name, offset, "can't be read")
+                         : cs_damage(store, name, offset, error);
 }
 
 int cs_changeable(struct cs_store *store)

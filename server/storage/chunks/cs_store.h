@@ -98,6 +98,9 @@ int cs_place(struct cs_store *store, struct cs_name name, uint64_t offset, char 
 /* err_set(-EIO, ...) with all names, when `error` tells of damage; else returns `error`. -EAGAIN when the
  * names would have to be waited for. */
 int cs_damage(struct cs_store *store, struct cs_name name, uint64_t offset, int error);
+/* As cs_damage(), of a read that nobody has given names yet: that of a disk that fails (-EIO) gets them,
+ * too. */
+int cs_unreadable(struct cs_store *store, struct cs_name name, uint64_t offset, int error);
 
 /* cs_object.c: objects */
 

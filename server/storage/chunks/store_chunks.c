@@ -32,6 +32,7 @@
 
 #include "store_chunks.h"
 #include "chunks.h"
+#include "cs_io_faults.h"
 #include "err.h"
 #include "log.h"
 #include "scrub.h"
@@ -141,6 +142,11 @@ static bool is_too_dirty(const struct cs_store *cs)
                            cs->pages.dirty_count > cs->config.cache_pages || cs_log_is_full(&cs->log));
 }
 
+static bool writes_wait(const struct cs_store *cs)
+{
+    return cs->io->type->write_waits && cs->io->type->write_waits(cs->io);
+}
+
 static bool changes(const struct job *job)
 {
     return job->kind != JOB_READ && job->kind != JOB_SYNC;
@@ -150,7 +156,7 @@ static bool changes(const struct job *job)
 static int attempt(struct chunks_store *store, struct job *job, bool nowait)
 {
     struct cs_store *cs = store->cs;
-    if (nowait && changes(job) && is_too_dirty(cs))
+    if (nowait && changes(job) && (is_too_dirty(cs) || writes_wait(cs)))
         return -EAGAIN;
     cs_pages_trim(&cs->pages);
     cs_nowait(cs, nowait);
@@ -361,6 +367,18 @@ static int configure(const struct target *target, uint32_t shard, bool create, c
     return open_files(target, shard, create, &config->io);
 }
 
+/* Puts the disk into one that makes faults. It may be gone when that fails. */
+static int wrap(const struct store_config *config, const char *name, struct cs_io **io)
+{
+    const struct cs_io_faults_config faults = {.inner = *io,
+                                               .faults = config->faults.rules,
+                                               .name = name,
+                                               .target = config->target->id,
+                                               .shard = config->shard,
+                                               .made = config->faults.made};
+    return config->faults.rules ? cs_io_faults_open(&faults, io) : 0;
+}
+
 static int chunks_format(const struct target *target)
 {
     for (uint32_t shard = 0; shard < target->shard_count; shard++) {
@@ -493,6 +511,8 @@ static int chunks_open(const struct store_config *config, struct store **result)
         return err_set(-ENOMEM, "no memory for a store");
     int error = configure(config->target, config->shard, false, store->name, &inner);
     inner.log = true;
+    if (!error)
+        error = wrap(config, store->name, &inner.io);
     if (!error)
         error = cs_open(&inner, &store->cs);
     if (!error)
