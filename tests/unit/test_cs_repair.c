@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The repair of a chunk store. What it must survive: bits of used blocks that are wrong, missing or unreadable;
- * counts and lengths that are wrong; strips without an object; lost superblocks, leaves and branches; a file
- * that was cut; damaged data; changes that only the log has; and its own death at any moment.
+ * The repair of a chunk store. What it must survive: bits of used blocks that are wrong, missing or
+ * unreadable; counts and lengths that are wrong; strips without an object; lost superblocks, leaves and
+ * branches; a file that was cut; damaged data; changes that only the log has; and its own death at any
+ * moment.
  *
  * Afterwards nothing is wrong but what was lost, every byte that was not damaged is there, and the store goes
  * on.
@@ -276,7 +277,7 @@ static void test_counts_and_lengths(void **state)
         assert_true(faults() > 0);
         repair_all();
     }
-    /* The end of the last block is the least that the length can be; what is behind the true end are zeros. */
+    /* The end of the last block is the least that the length can be; behind the true end are zeros. */
     make_anew();
     change_object(2, 0, disk_random(&seed) % (lengths[2] - CS_BLOCK));
     change_object(3, 0, UINT64_MAX);
@@ -575,7 +576,7 @@ static void make_logged(void)
     make_anew();
     remove_record(group_key(0));
     commit_damage();
-    /* The server would not see that blocks in use count as free, so it gets the bits for as long as it runs. */
+    /* The one who writes the log knows what is in use. */
     config.log = true;
     open_again();
     for (uint64_t ino = 0; ino < OBJECTS; ino++) {

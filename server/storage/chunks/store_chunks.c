@@ -17,7 +17,6 @@
  * takes `core` first.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,7 +34,7 @@
 #include "storage/store.h"
 #include "storage/target.h"
 
-enum { COMMIT_SECONDS = 2, NAME_BYTES = 64, QUEUED_SLOTS = 64 };
+enum { COMMIT_SECONDS = 2, QUEUED_SLOTS = 64 };
 
 /* Written and not yet committed: from the first on a commit is made, at the second writers wait for it. */
 #define DIRTY_BYTES      (UINT64_C(128) << 20)
@@ -66,7 +64,7 @@ struct jobs {
 struct chunks_store {
     struct store store; /* first */
     const struct target *target;
-    char name[NAME_BYTES];
+    char name[STORE_CHUNKS_NAME_BYTES];
     struct cs_store *cs;
     pthread_mutex_t core;
 
@@ -466,66 +464,6 @@ static void chunks_progress(struct store *base)
 
 /* ---- life --------------------------------------------------------------- */
 
-/* Opens the files of a shard; `create` makes what is missing. */
-static int open_files(const struct target *target, uint32_t shard, bool create, struct cs_io **io)
-{
-    char dir[32], name[256];
-    snprintf(dir, sizeof dir, "shard-%" PRIu32, shard);
-    snprintf(name, sizeof name, "target %" PRIu32 ": %s/%s", target->id, target->dir, dir);
-    if (create && mkdirat(target->dir_fd, dir, 0700) && errno != EEXIST)
-        return err_sys("%s: make the directory", name);
-    int fd = openat(target->dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_sys("%s: open", name);
-    int error = cs_io_files_open(fd, name, create, io);
-    close(fd);
-    return error;
-}
-
-/* What the core wants of a shard, with its files open; its name goes to `name`, which must outlive it. */
-static int configure(const struct target *target, uint32_t shard, bool create, char name[NAME_BYTES],
-                     struct cs_config *config)
-{
-    snprintf(name, NAME_BYTES, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
-    *config = (struct cs_config){.name = name, .shard = shard, .shard_count = target->shard_count};
-    memcpy(config->uuid, target->uuid, sizeof config->uuid);
-    return open_files(target, shard, create, &config->io);
-}
-
-static int chunks_format(const struct target *target)
-{
-    for (uint32_t shard = 0; shard < target->shard_count; shard++) {
-        struct cs_config config;
-        char name[NAME_BYTES];
-        int error = configure(target, shard, true, name, &config);
-        if (error)
-            return error;
-        error = cs_format(&config);
-        config.io->type->close(config.io);
-        if (error)
-            return error;
-    }
-    return syncfs(target->dir_fd) ? err_sys("target %" PRIu32 ": flush %s", target->id, target->dir) : 0;
-}
-
-int store_chunks_check(const struct target *target, uint32_t shard, bool read_data,
-                       void (*report)(void *arg, const char *text), void *arg, struct cs_check_result *result)
-{
-    struct cs_store *cs;
-    struct cs_config config;
-    char name[NAME_BYTES];
-    int error = configure(target, shard, false, name, &config);
-    if (!error)
-        error = cs_open(&config, &cs);
-    if (error)
-        return error;
-    error = cs_check(cs, read_data, report, arg, result);
-    if (!error)
-        error = cs_log_count(cs, &result->logged);
-    cs_close(cs);
-    return error;
-}
-
 static void stop_thread(struct chunks_store *store, pthread_t thread, bool *runs, bool *stop,
                         pthread_cond_t *wanted)
 {
@@ -610,7 +548,7 @@ static int chunks_open(const struct store_config *config, struct store **result)
     struct chunks_store *store = new_store(config);
     if (!store)
         return err_set(-ENOMEM, "no memory for a store");
-    int error = configure(config->target, config->shard, false, store->name, &inner);
+    int error = store_chunks_configure(config->target, config->shard, false, store->name, &inner);
     inner.log = true;
     if (!error)
         error = cs_open(&inner, &store->cs);
@@ -640,7 +578,7 @@ static int chunks_close(struct store *base)
 
 const struct store_type store_chunks = {
     .name = "chunks",
-    .format = chunks_format,
+    .format = store_chunks_format,
     .open = chunks_open,
     .close = chunks_close,
     .write = chunks_write,
