@@ -9,7 +9,7 @@
 fsck=$build/server/storage/weft-fsck
 dir=$scratch/cluster
 
-diff <("$fsck" --help | grep -oE '^ +-[a-zA-Z], --[a-z]+' | grep -oE -- '--[a-z]+' | sort) \
+diff <("$fsck" --help | grep -oE '^ +-[a-zA-Z], --[a-z-]+' | grep -oE -- '--[a-z-]+' | sort) \
     <(sed -nE '/^\.It Fl/s/.*Fl (-[a-z-]+).*/-\1/p' "$WEFT_TOP_SRCDIR/docs/man/weft-fsck.8" | sort) ||
     fail "--help and the manual page name other options"
 
@@ -19,10 +19,10 @@ export WEFT_CONF=$dir/weft.conf
 expect 0 weft down --dir "$dir"
 expect 0 "$fsck" 0
 says '0 objects, 0 blocks, 0 faults'
-expect 2 "$fsck" 99
+expect 8 "$fsck" 99
 says 'has no target 99'
-expect 2 "$fsck"
-expect 2 "$fsck" x
+expect 8 "$fsck"
+expect 8 "$fsck" x
 
 # The same cluster again, with the other store, and once more with this one.
 target_dir=$(sed -nE 's/.*id = 0; dir = "([^"]*)".*/\1/p' "$WEFT_CONF")
@@ -31,11 +31,11 @@ rm -rf "$dir/metadata" "$target_dir"
 printf 'store = "files";\n' >>"$WEFT_CONF"
 expect 0 weft up --dir "$dir"
 expect 0 weft down --dir "$dir"
-expect 2 "$fsck" 0
+expect 8 "$fsck" 0
 says 'keeps no checksums'
 rm -rf "$dir/metadata" "$target_dir"
 sed -i '/^store = /d' "$WEFT_CONF"
-expect 2 "$fsck" 0
+expect 8 "$fsck" 0
 [ ! -e "$target_dir" ] || fail "a check has made a target"
 expect 0 weft up --dir "$dir"
 head -c 3000000 /dev/urandom >"$scratch/file"
@@ -43,7 +43,7 @@ printf 'here is the second block' | dd of="$scratch/file" bs=1 seek=4096 conv=no
 expect 0 weft cp "$scratch/file" weft:/file
 expect 0 weft cp "$scratch/file" weft:/other
 expect 0 weft rm weft:/other
-expect 2 "$fsck" 0
+expect 8 "$fsck" 0
 says 'in use by another process'
 expect 0 weft down --dir "$dir"
 expect 0 "$fsck" 0
@@ -54,7 +54,7 @@ place=$(grep -obUaF 'here is the second block' "$target_dir/shard-0/data" | cut 
 for at in $place; do
     printf 'HERE' | dd of="$target_dir/shard-0/data" bs=1 seek="$at" conv=notrunc status=none
 done
-expect 1 "$fsck" 0
+expect 4 "$fsck" 0
 says 'is damaged at offset 4096 of the file' ', 1 blocks damaged'
 expect 0 "$fsck" --metadata 0
 expect 0 weft up --dir "$dir"

@@ -10,9 +10,10 @@
 #include <stdatomic.h>
 
 #include "cs_store.h"
+#include "store_chunks.h"
 #include "storage/store.h"
 
-enum { CHUNKS_NAME_BYTES = 64, CHUNKS_QUEUED_SLOTS = 64 };
+enum { CHUNKS_QUEUED_SLOTS = 64 };
 
 enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_TRUNCATE, JOB_REMOVE };
 
@@ -38,7 +39,7 @@ struct jobs {
 struct chunks_store {
     struct store store; /* first */
     const struct target *target;
-    char name[CHUNKS_NAME_BYTES];
+    char name[STORE_CHUNKS_NAME_BYTES];
     struct cs_store *cs;
     pthread_mutex_t core;
 

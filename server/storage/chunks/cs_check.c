@@ -74,6 +74,9 @@ static void check_object(struct checking *checking, const struct cs_leaf_record 
     memcpy(&object->record, record + 1, sizeof object->record);
     object->exists = true;
     checking->result->objects++;
+    if (object->record.length > CS_OBJECT_BYTES_MAX)
+        fault(checking, "inode %" PRIu64 " position %" PRIu32 ": its length is impossible", record->key.ino,
+              record->key.position);
 }
 
 static void check_block(struct checking *checking, const struct cs_strip *strip, unsigned i, uint64_t offset)

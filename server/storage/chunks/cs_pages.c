@@ -83,6 +83,13 @@ int cs_pages_mark(struct cs_pages *pages, uint32_t number)
     return 0;
 }
 
+void cs_pages_mark_all(struct cs_pages *pages)
+{
+    for (uint32_t number = 0; number < pages->total; number++)
+        if (!is_used(pages, number))
+            mark_used(pages, number);
+}
+
 /* There is a free one: the caller has seen to that. */
 static uint32_t take_number(struct cs_pages *pages)
 {

@@ -91,6 +91,8 @@ void cs_pages_close(struct cs_pages *pages);
 int cs_pages_total_set(struct cs_pages *pages, uint32_t total);
 /* For the mount: -EBADMSG when it is in use already. */
 int cs_pages_mark(struct cs_pages *pages, uint32_t number);
+/* For a repair: none of those that there are is given out. */
+void cs_pages_mark_all(struct cs_pages *pages);
 
 int cs_page_get(struct cs_pages *pages, uint32_t number, uint32_t crc, uint32_t level, struct cs_page **page);
 /* Dirty and empty; there must be free pages. -ENOMEM. */

@@ -9,8 +9,6 @@
 #include "err.h"
 #include "cs_tree.h"
 
-enum { GROUP_WORDS = CS_GROUP_BLOCKS / 64 };
-
 static_assert(CS_STRIP_BLOCKS == 64, "a strip's blocks are the bits of one word");
 
 static bool bit(const uint64_t *bits, uint32_t block)
@@ -40,7 +38,7 @@ static int more_room(uint64_t **bits, uint32_t before, uint32_t after)
     uint64_t *more = realloc(*bits, (size_t)after * CS_GROUP_BYTES);
     if (!more)
         return err_set(-ENOMEM, "no memory for the map of blocks");
-    memset(more + (size_t)before * GROUP_WORDS, 0, (size_t)(after - before) * CS_GROUP_BYTES);
+    memset(more + (size_t)before * CS_GROUP_WORDS, 0, (size_t)(after - before) * CS_GROUP_BYTES);
     *bits = more;
     return 0;
 }
@@ -74,7 +72,7 @@ int cs_space_blocks_set(struct cs_space *space, uint32_t blocks)
 /* All of it in use: nobody knows better. */
 static void take_group(struct cs_space *space, uint32_t group)
 {
-    memset(space->used + (size_t)group * GROUP_WORDS, 0xff, CS_GROUP_BYTES);
+    memset(space->used + (size_t)group * CS_GROUP_WORDS, 0xff, CS_GROUP_BYTES);
 }
 
 static int read_group(struct cs_space *space, uint32_t group)
@@ -90,18 +88,19 @@ static int read_group(struct cs_space *space, uint32_t group)
         take_group(space, group);
         return error;
     }
-    memcpy(space->used + (size_t)group * GROUP_WORDS, record.value, CS_GROUP_BYTES);
+    memcpy(space->used + (size_t)group * CS_GROUP_WORDS, record.value, CS_GROUP_BYTES);
     return 0;
 }
 
-static uint32_t count_free(const struct cs_space *space)
+/* Blocks in use from a multiple of 64 on. */
+static uint32_t count_used(const struct cs_space *space, uint32_t from, uint32_t to)
 {
     uint32_t used = 0;
-    for (uint32_t word = 0; word < space->blocks / 64; word++)
+    for (uint32_t word = from / 64; word < to / 64; word++)
         used += (uint32_t)__builtin_popcountll(space->used[word]);
-    for (uint32_t block = space->blocks / 64 * 64; block < space->blocks; block++)
+    for (uint32_t block = to / 64 * 64; block < to; block++)
         used += bit(space->used, block);
-    return space->blocks - used;
+    return used;
 }
 
 int cs_space_open(struct cs_space *space, struct cs_pages *pages, uint32_t blocks)
@@ -115,7 +114,7 @@ int cs_space_open(struct cs_space *space, struct cs_pages *pages, uint32_t block
         first = first ? first : error;
         cs_pages_trim(pages);
     }
-    space->free = count_free(space);
+    space->free = space->blocks - count_used(space, 0, space->blocks);
     return first;
 }
 
@@ -133,10 +132,10 @@ void cs_space_close(struct cs_space *space)
 /* ---- giving out --------------------------------------------------------- */
 
 /* What the disk is to hold of a group after the next commit. */
-static void group_bits(const struct cs_space *space, uint32_t group, uint64_t bits[GROUP_WORDS])
+static void group_bits(const struct cs_space *space, uint32_t group, uint64_t bits[CS_GROUP_WORDS])
 {
-    const size_t from = (size_t)group * GROUP_WORDS;
-    for (unsigned i = 0; i < GROUP_WORDS; i++)
+    const size_t from = (size_t)group * CS_GROUP_WORDS;
+    for (unsigned i = 0; i < CS_GROUP_WORDS; i++)
         bits[i] = space->used[from + i] & ~space->freed[from + i];
 }
 
@@ -144,7 +143,7 @@ static void group_bits(const struct cs_space *space, uint32_t group, uint64_t bi
 static int touch_group(struct cs_space *space, uint32_t group)
 {
     const struct cs_key key = group_key(group);
-    uint64_t bits[GROUP_WORDS];
+    uint64_t bits[CS_GROUP_WORDS];
     if (space->dirty[group])
         return 0;
     group_bits(space, group, bits);
@@ -250,6 +249,24 @@ bool cs_space_is_used(const struct cs_space *space, uint32_t block)
     return block < space->blocks && bit(space->used, block) && !bit(space->freed, block);
 }
 
+int cs_space_group_set(struct cs_space *space, uint32_t group, const uint64_t bits[CS_GROUP_WORDS])
+{
+    const uint32_t from = group * CS_GROUP_BLOCKS;
+    const uint32_t to = space->blocks - from < CS_GROUP_BLOCKS ? space->blocks : from + CS_GROUP_BLOCKS;
+    const size_t word = (size_t)group * CS_GROUP_WORDS;
+    assert(group < space->groups && space->pending.count == 0 && space->releasing.count == 0);
+    int error = touch_group(space, group);
+    if (error)
+        return error;
+    space->free += count_used(space, from, to);
+    memcpy(space->used + word, bits, CS_GROUP_BYTES);
+    memset(space->freed + word, 0, CS_GROUP_BYTES);
+    memset(space->fresh + word, 0, CS_GROUP_BYTES);
+    space->free -= count_used(space, from, to);
+    space->no_strips = false;
+    return 0;
+}
+
 /* ---- a commit ----------------------------------------------------------- */
 
 int cs_space_seal(struct cs_space *space)
@@ -257,7 +274,7 @@ int cs_space_seal(struct cs_space *space)
     assert(space->releasing.count == 0);
     for (uint32_t group = 0; group < space->groups && space->dirty_groups > 0; group++) {
         const struct cs_key key = group_key(group);
-        uint64_t bits[GROUP_WORDS];
+        uint64_t bits[CS_GROUP_WORDS];
         if (!space->dirty[group])
             continue;
         group_bits(space, group, bits);
@@ -267,7 +284,7 @@ int cs_space_seal(struct cs_space *space)
         if (error || record.length != sizeof bits)
             return error ? error : err_set(-EBADMSG, "the record of group %" PRIu32 " has changed", group);
         memcpy((void *)record.value, bits, sizeof bits);
-        memset(space->fresh + (size_t)group * GROUP_WORDS, 0, CS_GROUP_BYTES);
+        memset(space->fresh + (size_t)group * CS_GROUP_WORDS, 0, CS_GROUP_BYTES);
         space->dirty[group] = 0;
         space->dirty_groups--;
     }

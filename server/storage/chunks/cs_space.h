@@ -15,6 +15,8 @@
 
 #include "cs_pages.h"
 
+enum { CS_GROUP_WORDS = CS_GROUP_BLOCKS / 64 };
+
 struct cs_space {
     struct cs_pages *pages;
     uint64_t *used;  /* not to be given out */
@@ -52,6 +54,10 @@ void cs_space_give(struct cs_space *space, uint32_t block);
 /* It is no part of any commit, so it may be written over. */
 bool cs_space_is_fresh(const struct cs_space *space, uint32_t block);
 bool cs_space_is_used(const struct cs_space *space, uint32_t block);
+
+/* For a repair, with nothing uncommitted but of its own: these blocks of the group are in use and no others,
+ * a bit for each. None that is behind the last block. Fails as cs_space_take(). */
+int cs_space_group_set(struct cs_space *space, uint32_t group, const uint64_t bits[CS_GROUP_WORDS]);
 
 /* Fills in the records, then begins anew: nothing is fresh. Before cs_pages_seal(). */
 int cs_space_seal(struct cs_space *space);

@@ -115,6 +115,8 @@ static int check_sizes(struct cs_store *store, struct cs_super *super)
     if (short_data || short_meta) {
         err_set(-EIO, "the file \"%s\" is shorter than it was", short_data ? "data" : "meta");
         cs_fail(store, -EIO, err_text());
+        store->data_wanted = super->data_blocks;
+        store->meta_wanted = super->meta_pages;
     }
     if (short_data)
         super->data_blocks = data / CS_BLOCK;
@@ -177,6 +179,15 @@ static void forget(struct cs_store *store)
     store->damaged = 0;
     store->supers_bad = 0;
     store->bytes_dirty = 0;
+    store->data_wanted = store->meta_wanted = 0;
+}
+
+int cs_remount(struct cs_store *store)
+{
+    assert(!store->sealed);
+    forget(store);
+    store->log.replayed = 0;
+    return mount_commit(store);
 }
 
 /* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew. */
@@ -185,11 +196,8 @@ static int mount_log(struct cs_store *store)
     bool found = false, good = true;
     int error = cs_log_replay(store, &found, &good);
     const uint64_t sequence = store->log.sequence;
-    if (!error && !good) {
-        forget(store);
-        store->log.replayed = 0;
-        error = mount_commit(store);
-    }
+    if (!error && !good)
+        error = cs_remount(store);
     if (error || !found)
         return error;
     store->log.sequence = sequence + CS_LOG_JUMP;

@@ -68,6 +68,8 @@ struct cs_store {
     uint64_t generation; /* of the last durable commit */
     uint64_t damaged;    /* reads of blocks or records that failed their check */
     unsigned supers_bad; /* slots that were unreadable at the mount */
+    /* Blocks and pages that the files should have, when one of them is too short. */
+    uint64_t data_wanted, meta_wanted;
 };
 
 struct cs_name {
@@ -90,6 +92,9 @@ int cs_format(const struct cs_config *config);
 int cs_open(const struct cs_config *config, struct cs_store **store);
 /* Without a commit. */
 void cs_close(struct cs_store *store);
+/* Forgets all that is not committed, and reads what the last commit left, without the log. A store that is
+ * failed then may open as it should. When it fails nothing but cs_close() is of use. */
+int cs_remount(struct cs_store *store);
 void cs_nowait(struct cs_store *store, bool nowait);
 /* Says where an object's byte is in its file, as far as the object's record can be read: "offset 17 of the
  * file (...)", with a second offset when its block has bytes of two chunks. -EAGAIN, or 0. */

@@ -2,6 +2,7 @@
 #include "cs_tree.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "err.h"
@@ -68,8 +69,9 @@ static int follow(struct cs_pages *pages, struct path *path, unsigned level)
     return cs_page_get(pages, entry->page, entry->crc, level - 1, &path->at[level - 1].page);
 }
 
-/* -ENOENT: the tree is empty. */
-static int descend(struct cs_pages *pages, const struct cs_key *key, struct path *path)
+/* The branches from the root down to those of level `bottom`, which is above 0, or to the leaf, whose index
+ * is not looked for. -ENOENT: the tree is empty. */
+static int descend_to(struct cs_pages *pages, const struct cs_key *key, unsigned bottom, struct path *path)
 {
     unsigned level = pages->root_level;
     if (!pages->root)
@@ -77,8 +79,17 @@ static int descend(struct cs_pages *pages, const struct cs_key *key, struct path
     int error = cs_page_get(pages, pages->root, pages->root_crc, level, &path->at[level].page);
     for (; !error && level > 0; level--) {
         path->at[level].index = branch_search(path->at[level].page, key);
+        if (level == bottom)
+            break;
         error = follow(pages, path, level);
     }
+    return error;
+}
+
+/* -ENOENT: the tree is empty. */
+static int descend(struct cs_pages *pages, const struct cs_key *key, struct path *path)
+{
+    int error = descend_to(pages, key, 0, path);
     if (error)
         return error;
     const struct cs_page *leaf = path->at[0].page;
@@ -234,10 +245,10 @@ static int want_pages(const struct cs_pages *pages)
     return pages->free < cs_tree_pages_wanted(pages) ? err_set(-ENOSPC, "no free page for metadata") : 0;
 }
 
-/* Lets every page of the path be changed, from the root down. */
-static int path_writable(struct cs_pages *pages, struct path *path)
+/* Lets every page of the path be changed, from the root down to level `bottom`. */
+static int path_writable(struct cs_pages *pages, struct path *path, unsigned bottom)
 {
-    for (unsigned level = pages->root_level + 1; level-- > 0;) {
+    for (unsigned level = pages->root_level + 1; level-- > bottom;) {
         int error = cs_page_writable(pages, &path->at[level].page);
         if (error)
             return error;
@@ -341,6 +352,19 @@ static int put_first(struct cs_pages *pages, const struct cs_key *key, const voi
     return 0;
 }
 
+/* Room for an entry in every branch of a path that can be changed. 1: something was split, and the way has to
+ * be looked for anew. */
+static int branch_room(struct cs_pages *pages, struct path *path)
+{
+    for (unsigned level = pages->root_level; level > 0; level--) {
+        if (path->at[level].page->header.count < CS_BRANCH_MAX)
+            continue;
+        int error = split(pages, path, level);
+        return error ? error : 1;
+    }
+    return 0;
+}
+
 /* 1: something was split, and the way has to be looked for anew. */
 static int try_put(struct cs_pages *pages, const struct cs_key *key, const void *value, uint32_t length)
 {
@@ -352,15 +376,11 @@ static int try_put(struct cs_pages *pages, const struct cs_key *key, const void 
     if (error == -ENOENT)
         return put_first(pages, key, value, length);
     if (!error)
-        error = path_writable(pages, &path);
+        error = path_writable(pages, &path, 0);
+    if (!error)
+        error = branch_room(pages, &path);
     if (error)
         return error;
-    for (unsigned level = pages->root_level; level > 0; level--) {
-        if (path.at[level].page->header.count < CS_BRANCH_MAX)
-            continue;
-        error = split(pages, &path, level);
-        return error ? error : 1;
-    }
     struct cs_page *leaf = path.at[0].page;
     const unsigned index = path.at[0].index;
     if (path.found && record_at(leaf, index)->length == length) {
@@ -400,10 +420,9 @@ static void branch_take_out(struct cs_page *page, unsigned index)
     memset(page->entries + page->header.count, 0, sizeof page->entries[0]);
 }
 
-/* Takes away the pages that are empty, from the leaf up, and a root with one page below. */
-static int prune(struct cs_pages *pages, struct path *path)
+/* Takes away the pages that are empty, from `level` up, and a root with one page below. */
+static int prune(struct cs_pages *pages, struct path *path, unsigned level)
 {
-    unsigned level = 0;
     for (; level <= pages->root_level && path->at[level].page->header.count == 0; level++) {
         int error = cs_page_drop(pages, path->at[level].page);
         if (error)
@@ -437,9 +456,79 @@ int cs_tree_remove(struct cs_pages *pages, const struct cs_key *key)
         return error;
     if (!path.found)
         return -ENOENT;
-    error = path_writable(pages, &path);
+    error = path_writable(pages, &path, 0);
     if (error)
         return error;
     leaf_take_out(path.at[0].page, path.at[0].index);
-    return prune(pages, &path);
+    return prune(pages, &path, 0);
+}
+
+/* ---- pages that can't be read ------------------------------------------- */
+
+/* The branch above the page of that level on the way to `key`, which must be that page. */
+static int descend_above(struct cs_pages *pages, const struct cs_key *key, unsigned level, uint32_t number,
+                         struct path *path)
+{
+    int error = want_pages(pages);
+    if (!error)
+        error = descend_to(pages, key, level + 1, path);
+    if (error)
+        return error;
+    const struct cs_page *above = path->at[level + 1].page;
+    if (above->entries[path->at[level + 1].index].page != number)
+        return err_set(-EBADMSG, "page %" PRIu32 " of the metadata is not where its keys lead", number);
+    return path_writable(pages, path, level + 1);
+}
+
+int cs_tree_cut(struct cs_pages *pages, const struct cs_key *key, unsigned level, uint32_t number)
+{
+    struct path path;
+    if (number == pages->root) {
+        int error = cs_numbers_add(&pages->freed, number);
+        if (!error)
+            pages->root = pages->root_crc = pages->root_level = 0;
+        return error;
+    }
+    if (level >= pages->root_level)
+        return err_set(-EBADMSG, "page %" PRIu32 " of the metadata is not below the root", number);
+    int error = descend_above(pages, key, level, number, &path);
+    if (!error)
+        error = cs_numbers_add(&pages->freed, number);
+    if (error)
+        return error;
+    branch_take_out(path.at[level + 1].page, path.at[level + 1].index);
+    return prune(pages, &path, level + 1);
+}
+
+/* 1: to be tried anew. */
+static int try_fence(struct cs_pages *pages, const struct cs_key *low, uint32_t number,
+                     const struct cs_key *fence, const struct cs_record *first)
+{
+    struct path path;
+    struct cs_page *leaf;
+    int error = descend_above(pages, low, 0, number, &path);
+    if (!error)
+        error = branch_room(pages, &path);
+    if (!error)
+        error = cs_page_new(pages, 0, &leaf);
+    if (error)
+        return error;
+    struct cs_page *branch = path.at[1].page;
+    const unsigned index = path.at[1].index;
+    const struct cs_key before = branch->entries[index].key;
+    leaf_insert(leaf, 0, &first->key, first->value, first->length);
+    branch_insert(branch, index, &before, leaf->number);
+    branch->entries[index + 1].key = *fence;
+    return 0;
+}
+
+int cs_tree_fence(struct cs_pages *pages, const struct cs_key *low, uint32_t number,
+                  const struct cs_key *fence, const struct cs_record *first)
+{
+    int result;
+    assert(pages->root_level > 0 && cs_key_compare(&first->key, fence) < 0);
+    do {
+        result = try_fence(pages, low, number, fence, first);
+    } while (result > 0);
+    return result;
 }

@@ -40,4 +40,15 @@ int cs_tree_put(struct cs_pages *pages, const struct cs_key *key, const void *va
 /* -ENOENT without a text. */
 int cs_tree_remove(struct cs_pages *pages, const struct cs_key *key);
 
+/* For a repair: what is to become of a page that can't be read. Neither looks at it; -EBADMSG when the way to
+ * the key does not lead to it. */
+
+/* The page `number` of that level is no part of the tree any more, nor is anything that it names, whose pages
+ * stay marked as they are. `key` is the lowest that it can have. */
+int cs_tree_cut(struct cs_pages *pages, const struct cs_key *key, unsigned level, uint32_t number);
+/* The leaf `number`, not the root, has only keys of `fence` and above from now on. What is below it goes to a
+ * new leaf, whose first record is given. `low` is the lowest key that the leaf could have before. */
+int cs_tree_fence(struct cs_pages *pages, const struct cs_key *low, uint32_t number,
+                  const struct cs_key *fence, const struct cs_record *first);
+
 #endif

@@ -18,7 +18,6 @@
  * takes `core` first.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -341,32 +339,6 @@ static void chunks_progress(struct store *base)
 
 /* ---- life --------------------------------------------------------------- */
 
-/* Opens the files of a shard; `create` makes what is missing. */
-static int open_files(const struct target *target, uint32_t shard, bool create, struct cs_io **io)
-{
-    char dir[32], name[256];
-    snprintf(dir, sizeof dir, "shard-%" PRIu32, shard);
-    snprintf(name, sizeof name, "target %" PRIu32 ": %s/%s", target->id, target->dir, dir);
-    if (create && mkdirat(target->dir_fd, dir, 0700) && errno != EEXIST)
-        return err_sys("%s: make the directory", name);
-    int fd = openat(target->dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_sys("%s: open", name);
-    int error = cs_io_files_open(fd, name, create, io);
-    close(fd);
-    return error;
-}
-
-/* What the core wants of a shard, with its files open; its name goes to `name`, which must outlive it. */
-static int configure(const struct target *target, uint32_t shard, bool create, char name[CHUNKS_NAME_BYTES],
-                     struct cs_config *config)
-{
-    snprintf(name, CHUNKS_NAME_BYTES, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
-    *config = (struct cs_config){.name = name, .shard = shard, .shard_count = target->shard_count};
-    memcpy(config->uuid, target->uuid, sizeof config->uuid);
-    return open_files(target, shard, create, &config->io);
-}
-
 /* Puts the disk into one that makes faults. It may be gone when that fails. */
 static int wrap(const struct store_config *config, const char *name, struct cs_io **io)
 {
@@ -377,40 +349,6 @@ static int wrap(const struct store_config *config, const char *name, struct cs_i
                                                .shard = config->shard,
                                                .made = config->faults.made};
     return config->faults.rules ? cs_io_faults_open(&faults, io) : 0;
-}
-
-static int chunks_format(const struct target *target)
-{
-    for (uint32_t shard = 0; shard < target->shard_count; shard++) {
-        struct cs_config config;
-        char name[CHUNKS_NAME_BYTES];
-        int error = configure(target, shard, true, name, &config);
-        if (error)
-            return error;
-        error = cs_format(&config);
-        config.io->type->close(config.io);
-        if (error)
-            return error;
-    }
-    return syncfs(target->dir_fd) ? err_sys("target %" PRIu32 ": flush %s", target->id, target->dir) : 0;
-}
-
-int store_chunks_check(const struct target *target, uint32_t shard, bool read_data,
-                       void (*report)(void *arg, const char *text), void *arg, struct cs_check_result *result)
-{
-    struct cs_store *cs;
-    struct cs_config config;
-    char name[CHUNKS_NAME_BYTES];
-    int error = configure(target, shard, false, name, &config);
-    if (!error)
-        error = cs_open(&config, &cs);
-    if (error)
-        return error;
-    error = cs_check(cs, read_data, report, arg, result);
-    if (!error)
-        error = cs_log_count(cs, &result->logged);
-    cs_close(cs);
-    return error;
 }
 
 static void stop_thread(struct chunks_store *store, pthread_t thread, bool *runs, bool *stop,
@@ -509,7 +447,7 @@ static int chunks_open(const struct store_config *config, struct store **result)
     struct chunks_store *store = new_store(config);
     if (!store)
         return err_set(-ENOMEM, "no memory for a store");
-    int error = configure(config->target, config->shard, false, store->name, &inner);
+    int error = store_chunks_configure(config->target, config->shard, false, store->name, &inner);
     inner.log = true;
     if (!error)
         error = wrap(config, store->name, &inner.io);
@@ -542,7 +480,7 @@ static int chunks_close(struct store *base)
 const struct store_type store_chunks = {
     .name = "chunks",
     .takes_crcs = true,
-    .format = chunks_format,
+    .format = store_chunks_format,
     .open = chunks_open,
     .close = chunks_close,
     .write = chunks_write,
