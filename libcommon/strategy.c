@@ -9,7 +9,7 @@
 #define TINY_READ                   3072
 /* Pieces of so many bytes are worth a store operation each: less than what is gathered when the user
  * asks for as few of them as can be. */
-#define GATHER_PIECE_AUTO           16384
+#define GATHER_PIECE_AUTO           4096
 #define GATHER_PIECE_MAX            65536
 /* Bounds of what gathering has to count: chunks of a call, and a rank's pieces in one chunk. */
 #define GATHER_CHUNKS_MAX           65536
