@@ -19,10 +19,21 @@ enum { INO = 9, PIECE = 16, CALLS_MAX = 8 };
 
 static struct peer peer;
 
+/* Longer than any of these takes, also on a busy machine: chunks are complete, or not waited for. */
+enum { PATIENT_MS = 20000 };
+
 static int setup(void **state)
 {
     (void)state;
-    peer_open(&peer, "memory_bytes = \"8M\"; credit_bytes = \"200M\"; gather_ms = 1500;");
+    peer_open(&peer, "memory_bytes = \"8M\"; credit_bytes = \"200M\"; gather_ms = 20000;");
+    peer_start(&peer);
+    return 0;
+}
+
+static int setup_impatient(void **state)
+{
+    (void)state;
+    peer_open(&peer, "memory_bytes = \"8M\"; credit_bytes = \"200M\"; gather_ms = 300;");
     peer_start(&peer);
     return 0;
 }
@@ -352,7 +363,7 @@ static void test_a_server_that_ends_lets_go(void **state)
     assert_int_equal(peer_read(&peer, INO, chunk_start(5), data, sizeof data), 0);
     uint64_t begun = rpc_now_ns();
     assert_int_equal(peer_signal(&peer, SIGTERM), 0);
-    assert_in_range(rpc_now_ns() - begun, 0, UINT64_C(3000000000));
+    assert_in_range(rpc_now_ns() - begun, 0, PATIENT_MS * UINT64_C(1000000));
     wait_for(1); /* the answer may be lost with the connection */
     peer_start(&peer);
     check_chunks(2, 2, 1);
@@ -389,18 +400,19 @@ static void test_a_client_that_goes_away(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define IMPATIENT(name) cmocka_unit_test_setup_teardown(name, setup_impatient, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_a_chunk_of_many_clients_is_one_write),
         TEST(test_parts_that_overlap),
         TEST(test_holes_are_left_alone),
-        TEST(test_who_waits_in_vain_is_written),
+        IMPATIENT(test_who_waits_in_vain_is_written),
         TEST(test_what_is_not_to_be_held_counts),
         TEST(test_other_writes_go_on_meanwhile),
-        TEST(test_short_of_buffers),
+        IMPATIENT(test_short_of_buffers),
         TEST(test_lists_that_lie_are_refused),
         TEST(test_a_server_that_ends_lets_go),
-        TEST(test_a_client_that_goes_away),
+        IMPATIENT(test_a_client_that_goes_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
