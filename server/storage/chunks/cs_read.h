@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cs_read.h: what a read of an object wants of the disk, apart from the reading. A plan is made with the store
- * at hand; its runs can then be read without the store, beside others, by whoever may wait, and
+ * cs_read.h: what a read of an object wants of the disk, apart from the reading. A plan is made with the
+ * store at hand; its runs can then be read without the store, beside others, by whoever may wait, and
  * are compared with the checksums that they had when the plan was made.
  *
  * A plan does not keep its blocks: when they are written over or given to somebody else in the meantime,
@@ -35,14 +35,14 @@ struct cs_plan {
 
 enum { CS_PLAN_RUNS = 256 };
 
-/* For whom it is, with the store as for cs_read(). -EAGAIN without a text: a page of the tree would have to be
- * waited for (with nowait), or there are more than CS_PLAN_RUNS runs. */
+/* For whom it is, with the store as for cs_read(). -EAGAIN without a text: a page of the tree would have to
+ * be waited for (with nowait), or there are more than CS_PLAN_RUNS runs. */
 int cs_plan_make(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
                  void *buffer, size_t length, struct cs_plan *plan);
 void cs_plan_free(struct cs_plan *plan);
 
-/* Where the run's blocks are to be read to, which lie at cs_run_offset() of `data`. Returns how many pieces; none
- * for a hole. */
+/* Where the run's blocks are to be read to, which lie at cs_run_offset() of `data`. Returns how many pieces;
+ * none for a hole. */
 enum { CS_RUN_PIECES = 3 };
 int cs_run_list(const struct cs_run *run, cs_edges edges, struct iovec iov[CS_RUN_PIECES]);
 static inline uint64_t cs_run_offset(const struct cs_run *run)
@@ -50,8 +50,8 @@ static inline uint64_t cs_run_offset(const struct cs_run *run)
     return (uint64_t)run->block * CS_BLOCK;
 }
 
-/* After the runs were read, in order: compares, and puts what is wanted in place. *crc, when not NULL, goes on
- * over the wanted bytes. -EBADMSG without a text. */
+/* After the runs were read: compares, in order, and puts what is wanted in place. *crc, when not NULL, goes
+ * on over the wanted bytes. -EBADMSG without a text. */
 int cs_plan_check(struct cs_plan *plan, uint32_t *crc);
 /* Reads all of them and checks; waits for the disk. */
 int cs_plan_read(struct cs_io *io, struct cs_plan *plan, uint32_t *crc);
