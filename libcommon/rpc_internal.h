@@ -210,9 +210,9 @@ bool rpc_header_is_whole(const void *header, size_t length);
 uint64_t rpc_header_token(const void *header, size_t length);
 uint32_t rpc_payload_crc(const struct iovec *payload, size_t count);
 struct rpc_sum rpc_sum_of(const struct wire_envelope *envelope);
-/* 0, or -EBADMSG, counted: then the connection is to be ended, so that all of it is sent again. `who`
- * sent it. */
+/* -EBADMSG, counted: the connection is to be ended, so that all of it is sent again. `who` sent it. */
 int rpc_payload_damaged(struct rpc *rpc, const char *who, size_t length);
+/* 0, or that. */
 int rpc_payload_check(struct rpc *rpc, const char *who, struct rpc_sum sum, const void *payload,
                       size_t length);
 

@@ -82,6 +82,16 @@ same_or_told()
     return 1
 }
 
+# count_told TIMES NAME: reads the file so often; $told is how often that was told to have failed.
+count_told()
+{
+    local times=$1 name=$2
+    told=0
+    for ((n = 0; n < times; n++)); do
+        same_or_told "$name" "$name" || told=$((told + 1))
+    done
+}
+
 echo "2. a disk that can't be read"
 rules 'on = "read"; file = "data"; fault = "eio"' 'on = "write"; fault = "eio"; shard = 5'
 same 1 "$(said 'rule 1: read of data: eio$')"
@@ -105,17 +115,11 @@ expect 0 weft verify weft:/
 
 echo "4. flipped bits are never given out"
 rules 'on = "read"; file = "data"; fault = "flip"; times = 3'
-told=0
-for ((n = 0; n < 10; n++)); do
-    same_or_told file file || told=$((told + 1))
-done
+count_told 10 file
 [ $told -gt 0 ] && [ $told -le 3 ] || fail "$told of 3 flipped bits were told of"
 before=$(faults_made)
 rules 'on = "read"; file = "data"; fault = "flip"; one_in = 3; seed = 5'
-told=0
-for ((n = 0; n < 30; n++)); do
-    same_or_told small small || told=$((told + 1))
-done
+count_told 30 small
 [ $told -gt 0 ] && [ $told -lt 30 ] || fail "$told of 30 reads failed, of which one in 3 was to"
 more_made_than "$before" || fail "faults are not counted"
 rules

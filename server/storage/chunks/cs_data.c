@@ -7,6 +7,7 @@
 
 #include "crc.h"
 #include "err.h"
+#include "storage/iov.h"
 
 enum {
     PIECES_MAX = 256, /* memory pieces of one call of the disk */
@@ -307,9 +308,7 @@ int cs_write(struct cs_store *store, struct cs_name name, const struct layout *l
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs)
 {
     struct writing writing; /* 13 KiB, which are not worth filling with zeros for each record */
-    uint64_t length = 0;
-    for (size_t i = 0; i < iov_count; i++)
-        length += iov[i].iov_len;
+    uint64_t length = iov_length(iov, iov_count);
     writing.store = store;
     writing.source = (struct source){.iov = iov, .left = iov_count};
     writing.crcs = crcs;

@@ -24,6 +24,8 @@ struct files_io {
     struct cs_io io; /* first */
     int fd[CS_FILES];
     struct cs_mapping mappings[CS_FILES];
+    /* Of a log: it may have space that was not asked for its mapping yet. */
+    atomic_bool may_be_longer[CS_FILES];
     bool in_memory;
     struct cs_ring *ring; /* NULL: none */
     /* The file system can't tell whether it would have to wait, as those in memory. */
@@ -78,9 +80,9 @@ static bool write_mapped(struct files_io *files, enum cs_file file, uint64_t off
 {
     struct cs_mapping *mapping = &files->mappings[file];
     if (file == CS_LOG || file == CS_LOG_OTHER) {
-        if (cs_mapping_write(mapping, offset, iov, iov_count))
-            return true;
-        cs_mapping_cover(mapping); /* it may have grown */
+        if (atomic_load_explicit(&files->may_be_longer[file], memory_order_relaxed) &&
+            atomic_exchange(&files->may_be_longer[file], false))
+            cs_mapping_cover(mapping);
         return cs_mapping_write(mapping, offset, iov, iov_count);
     }
     return files->in_memory && cs_mapping_is_written(mapping, offset, iov_length(iov, (size_t)iov_count)) &&
@@ -126,6 +128,7 @@ static int files_grow(struct cs_io *io, enum cs_file file, uint64_t size)
     } while (result && errno == EINTR);
     if (result && errno == EOPNOTSUPP)
         result = ftruncate(files->fd[file], (off_t)size);
+    atomic_store(&files->may_be_longer[file], true);
     if (!result && files->in_memory)
         cs_mapping_cover(&files->mappings[file]);
     return result ? failed(files, file, "allocate space") : 0;
@@ -200,6 +203,7 @@ int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **i
         if (files->fd[file] < 0)
             error = failed(files, (enum cs_file)file, "open");
         cs_mapping_open(&files->mappings[file], files->fd[file]);
+        atomic_init(&files->may_be_longer[file], true);
         if (!error && files->in_memory)
             cs_mapping_cover(&files->mappings[file]);
     }

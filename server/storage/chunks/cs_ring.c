@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "err.h"
+#include "storage/iov.h"
 
 /* Reads under way in one store: a disk of NVMe takes hundreds. */
 enum { ENTRIES = 512 };
@@ -69,9 +70,7 @@ int cs_ring_begin(struct cs_ring *ring, struct cs_batch *batch)
         struct cs_piece *piece = &batch->pieces[i];
         struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
         piece->batch = batch;
-        piece->length = 0;
-        for (int k = 0; k < piece->iov_count; k++)
-            piece->length += piece->iov[k].iov_len;
+        piece->length = iov_length(piece->iov, (size_t)piece->iov_count);
         io_uring_prep_readv(sqe, 0, piece->iov, (unsigned)piece->iov_count, piece->offset);
         io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
         io_uring_sqe_set_data(sqe, piece);

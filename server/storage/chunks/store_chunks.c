@@ -18,14 +18,11 @@
  * takes `core` first.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "store_chunks.h"
@@ -118,8 +115,7 @@ static int do_job(struct chunks_store *store, struct job *job)
     const struct layout *layout = &job->object.layout;
     switch (job->kind) {
     case JOB_WRITE:
-        return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count,
-                        job->op->crcs);
+        return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count, job->op->crcs);
     case JOB_READ:
         job->op->has_crc = true;
         return cs_read(store->cs, name, layout, job->offset, job->buffer, job->length, &job->count,
