@@ -41,7 +41,7 @@ memory_for()
 seconds_for()
 {
     case $1 in
-    t_cache_image | t_2Gio) echo 2400 ;;
+    t_cache_image | t_2Gio) echo 5400 ;;
     *) echo 1200 ;;
     esac
 }

@@ -17,9 +17,10 @@
  * they can be working folders.
  *
  * The descriptor is that of an empty memory file with the right size, so that
- * lseek() and fstat() need no help. A file of up to 256 MiB that is opened for reading and writing is copied
- * into it, and back with fsync() and close(): programs that make files without MPI do it alone, and some in
- * pieces of a few bytes.
+ * lseek() and fstat() need no help. A file of up to 256 MiB that is opened for reading and writing is
+ * copied into it, and what was written goes back with fsync() and close(): programs that make files without
+ * MPI do it alone, and some in pieces of a few bytes. The copy of the file that was closed last is used again
+ * when it is opened next and nobody has changed it: some open a file again and again, to change little.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -38,6 +39,7 @@
 
 #define DESCRIPTORS_MAX 4096
 #define COPY_MAX ((uint64_t)256 << 20)
+#define BLOCK 65536u /* what is copied back at least */
 
 /* The system's own function of that name. */
 #define SYSTEM(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -47,8 +49,15 @@ static weft_session_t *session;
 static struct seen_file {
     weft_file_t *file;
     bool is_copied;
-    off_t changed, changed_end; /* what the cluster has not seen of it */
+    char *path;    /* of a copied one; in the cluster */
+    bool *changed; /* of each block: whether the cluster has not seen what was written there */
+    size_t blocks; /* that `changed` tells of */
 } files[DESCRIPTORS_MAX];
+/* The copy of the file that was closed last, and what the file was then. */
+static struct kept_copy {
+    int fd;
+    struct weft_attr attr;
+} kept = {.fd = -1};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* The libraries below read files of theirs, perhaps by relative names, while they begin and while this
  * thread connects: those are none of the program's. */
@@ -121,14 +130,11 @@ static weft_file_t *file_of(int fd)
 static int copy_part(int fd, weft_file_t *file, off_t offset, size_t length, bool back)
 {
     int error = 0;
-    off_t first = offset & -4096;
-    size_t mapped = (size_t)(offset - first) + length;
     if (length == 0)
         return 0;
-    char *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, first);
-    if (memory == MAP_FAILED)
+    char *bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+    if (bytes == MAP_FAILED)
         return -errno;
-    char *bytes = memory + (offset - first);
     for (size_t done = 0; error == 0 && done < length;) {
         ssize_t part = back ? weft_file_write(file, bytes + done, length - done, (uint64_t)offset + done)
                             : weft_file_read(file, bytes + done, length - done, (uint64_t)offset + done);
@@ -137,24 +143,93 @@ static int copy_part(int fd, weft_file_t *file, off_t offset, size_t length, boo
         error = part < 0 ? (int)part : 0;
         done += part > 0 ? (size_t)part : 0;
     }
-    munmap(memory, mapped);
+    munmap(bytes, length);
     return error;
 }
 
+/* Runs of changed blocks are written with a call each, and no further than the file goes. */
 static int copy_back(int fd)
 {
     struct seen_file *seen = &files[fd];
-    int error =
-        copy_part(fd, seen->file, seen->changed, (size_t)(seen->changed_end - seen->changed), true);
-    seen->changed = seen->changed_end = 0;
-    return error;
+    struct stat now;
+    if (!seen->is_copied)
+        return 0;
+    if (fstat(fd, &now) != 0)
+        return -errno;
+    size_t blocks = ((size_t)now.st_size + BLOCK - 1) / BLOCK;
+    blocks = blocks < seen->blocks ? blocks : seen->blocks;
+    for (size_t first = 0, end; first < blocks; first = end + 1) {
+        for (end = first; end < blocks && seen->changed[end]; end++)
+            ;
+        size_t until = end * BLOCK < (size_t)now.st_size ? end * BLOCK : (size_t)now.st_size;
+        int error = copy_part(fd, seen->file, (off_t)(first * BLOCK), until - first * BLOCK, true);
+        if (error != 0)
+            return error;
+        memset(seen->changed + first, 0, end - first);
+    }
+    return 0;
 }
 
-static void has_changed(struct seen_file *seen, off_t offset, off_t end)
+/* 0 or a negative errno. */
+static int has_changed(struct seen_file *seen, off_t offset, off_t end)
 {
-    bool is_first = seen->changed == seen->changed_end;
-    seen->changed = is_first || offset < seen->changed ? offset : seen->changed;
-    seen->changed_end = is_first || end > seen->changed_end ? end : seen->changed_end;
+    size_t first = (size_t)offset / BLOCK, last = (size_t)(end - 1) / BLOCK;
+    if (last >= seen->blocks) {
+        bool *more = realloc(seen->changed, 2 * last + 1);
+        if (more == NULL)
+            return -ENOMEM;
+        memset(more + seen->blocks, 0, 2 * last + 1 - seen->blocks);
+        seen->changed = more;
+        seen->blocks = 2 * last + 1;
+    }
+    memset(seen->changed + first, true, last - first + 1);
+    return 0;
+}
+
+static bool is_unchanged(const struct weft_attr *a, const struct weft_attr *b)
+{
+    return a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns;
+}
+
+/* The descriptor of a memory file with the file's bytes, or a negative errno. */
+static int copy_open(weft_file_t *file, uint64_t size, bool has_bytes)
+{
+    struct weft_attr now;
+    if (has_bytes && kept.fd >= 0 && weft_file_stat(file, &now) == 0 && is_unchanged(&now, &kept.attr)) {
+        int fd = kept.fd;
+        kept.fd = -1;
+        return lseek(fd, 0, SEEK_SET) == 0 ? fd : -errno;
+    }
+    int fd = memfd_create("weft", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int error = SYSTEM(ftruncate)(fd, (off_t)size) != 0 ? -errno : 0;
+    if (error == 0 && has_bytes)
+        error = copy_part(fd, file, 0, (size_t)size, false);
+    if (error != 0)
+        SYSTEM(close)(fd);
+    return error != 0 ? error : fd;
+}
+
+static bool is_open(const char *path)
+{
+    for (size_t fd = 0; fd < DESCRIPTORS_MAX; fd++)
+        if (files[fd].path != NULL && strcmp(files[fd].path, path) == 0)
+            return true;
+    return false;
+}
+
+/* Keeps the copy instead of closing it; the cluster has all that was written. One that is open twice may
+ * have bytes by now which this copy lacks. */
+static int copy_close(int fd, const char *path)
+{
+    struct weft_attr attr;
+    if (is_open(path) || weft_stat(session, path, 0, &attr) != 0)
+        return SYSTEM(close)(fd);
+    if (kept.fd >= 0)
+        SYSTEM(close)(kept.fd);
+    kept = (struct kept_copy){.fd = fd, .attr = attr};
+    return 0;
 }
 
 static int open_seen(const char *path, int flags, mode_t mode)
@@ -172,19 +247,23 @@ static int open_seen(const char *path, int flags, mode_t mode)
     error = weft_file_size(file, &size);
     if (error != 0)
         goto close_file;
-    int fd = memfd_create("weft", MFD_CLOEXEC);
-    if (fd < 0 || fd >= DESCRIPTORS_MAX || ftruncate(fd, (off_t)size) != 0) {
-        error = fd < DESCRIPTORS_MAX ? -errno : -EMFILE;
+    bool is_copied = (flags & O_ACCMODE) == O_RDWR && size <= COPY_MAX;
+    char *kept_path = is_copied ? strdup(path) : NULL;
+    if (is_copied && kept_path == NULL) {
+        error = -ENOMEM;
+        goto close_file;
+    }
+    int fd = copy_open(file, size, is_copied);
+    if (fd < 0 || fd >= DESCRIPTORS_MAX) {
+        error = fd < 0 ? fd : -EMFILE;
         goto close_fd;
     }
-    bool is_copied = (flags & O_ACCMODE) == O_RDWR && size <= COPY_MAX;
-    if (is_copied && (error = copy_part(fd, file, 0, (size_t)size, false)) != 0)
-        goto close_fd;
-    files[fd] = (struct seen_file){.file = file, .is_copied = is_copied};
+    files[fd] = (struct seen_file){.file = file, .is_copied = is_copied, .path = kept_path};
     return fd;
 close_fd:
     if (fd >= 0)
         SYSTEM(close)(fd);
+    free(kept_path);
 close_file:
     weft_file_close(file);
     return result_of(error);
@@ -240,9 +319,8 @@ ssize_t read(int fd, void *buffer, size_t length)
             return SYSTEM(name)(fd, buffer, length, offset);                                                 \
         if (files[fd].is_copied) {                                                                           \
             ssize_t written = SYSTEM(name)(fd, buffer, length, offset);                                      \
-            if (written > 0)                                                                                 \
-                has_changed(&files[fd], offset, offset + written);                                           \
-            return written;                                                                                  \
+            int unseen = written > 0 ? has_changed(&files[fd], offset, offset + written) : 0;                \
+            return unseen != 0 ? result_of(unseen) : written;                                                \
         }                                                                                                    \
         ssize_t result = weft_file_write(file, buffer, length, (uint64_t)offset);                            \
         if (result < 0)                                                                                      \
@@ -289,15 +367,16 @@ int fsync(int fd)
 
 int close(int fd)
 {
-    weft_file_t *file = file_of(fd);
-    int error = 0, closed;
-    if (file != NULL) {
-        error = copy_back(fd);
-        files[fd].file = NULL;
-        closed = weft_file_close(file);
-        error = error != 0 ? error : closed;
-    }
-    closed = SYSTEM(close)(fd);
+    if (file_of(fd) == NULL)
+        return SYSTEM(close)(fd);
+    int error = copy_back(fd);
+    struct seen_file seen = files[fd];
+    files[fd] = (struct seen_file){0};
+    int closed = weft_file_close(seen.file);
+    error = error != 0 ? error : closed;
+    closed = seen.is_copied && error == 0 ? copy_close(fd, seen.path) : SYSTEM(close)(fd);
+    free(seen.path);
+    free(seen.changed);
     return error != 0 ? result_of(error) : closed;
 }
 
