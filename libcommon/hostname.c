@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "wire.h"
@@ -29,11 +30,11 @@ void hostname_get(char name[LIMITS_HOST_NAME_MAX + 1])
 bool hostname_placement_parse(const char *text, uint8_t *kind, const char **host)
 {
     *host = "";
-    if (strcmp(text, "spread") == 0) {
+    if (strcasecmp(text, "spread") == 0) {
         *kind = WIRE_PLACEMENT_SPREAD;
-    } else if (strcmp(text, "local") == 0) {
+    } else if (strcasecmp(text, "local") == 0) {
         *kind = WIRE_PLACEMENT_LOCAL;
-    } else if (strncmp(text, "host:", 5) == 0) {
+    } else if (strncasecmp(text, "host:", 5) == 0) {
         *kind = WIRE_PLACEMENT_HOST;
         *host = text + 5;
         return **host && strlen(*host) <= LIMITS_HOST_NAME_MAX && (*host)[strspn(*host, allowed)] == 0;

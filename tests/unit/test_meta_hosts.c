@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hosts in the cluster map, and files that are placed by them: where a server runs is kept with its groups,
- * also over restarts and moves; new files go to all groups, to those of the host of who makes them, or to those of
- * a named one; and only the servers there are ever asked about them.
+ * also over restarts and moves; new files go to all groups, to those of the host of who makes them, or to
+ * those of a named one; and only the servers there are ever asked about them.
  */
 #include "meta_service.h"
 
