@@ -35,9 +35,13 @@ static int open_here(struct vfd_file *file, unsigned flags)
     struct weft_layout layout = {.chunk_size = hint_set_chunk_size(&file->options.hints),
                                  .stripe_count = hint_set_stripe_count(&file->options.hints)};
     const struct hint_value *pool = &file->options.hints.values[HINT_weft_pool];
+    const struct hint_value *placement = &file->options.hints.values[HINT_weft_placement];
     uint64_t size = 0;
     if (pool->is_set)
         snprintf(layout.pool, sizeof layout.pool, "%.*s", (int)sizeof layout.pool - 1, pool->text);
+    if (placement->is_set)
+        snprintf(layout.placement, sizeof layout.placement, "%.*s", (int)sizeof layout.placement - 1,
+                 placement->text);
     int error = vfd_session(&session);
     if (!error)
         error = weft_file_open(session, file->path, open_flags(flags), file_mode(&file->options), &layout,

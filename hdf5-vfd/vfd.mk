@@ -14,7 +14,7 @@ preloaded = $(OUT)/libweft-hdf5-mpio.so
 
 driver_objects := $(patsubst $(DRIVER)/%.c,$(OUT)/vfd/%.o,$(filter-out %/mpio.c,$(wildcard $(DRIVER)/*.c)))
 # Of libcommon: what hints mean, the names of errors, and how ranks share work.
-objects = $(driver_objects) $(patsubst %,$(OUT)/vfd/common/%.o,hint_set err strategy)
+objects = $(driver_objects) $(patsubst %,$(OUT)/vfd/common/%.o,hint_set hostname err strategy)
 
 # Texts are cut to their buffers on purpose; not every compiler knows that warning.
 tolerated = -Wno-unknown-warning-option -Wno-format-truncation

@@ -9,24 +9,38 @@
 #include <time.h>
 
 #include "err.h"
+#include "hostname.h"
 
 /* ---- to and from the wire ------------------------------------------------------ */
 
-void attr_layout_from_wire(const struct wire_layout *wire, const char *pool, struct weft_layout *layout)
+void attr_placement_text(uint8_t placement, const char *host, char *text)
 {
-    *layout = (struct weft_layout){
-        .chunk_size = wire->chunk_size,
-        .stripe_count = wire->stripe_count,
-        .group_count = wire->group_count,
-        .seed = wire->seed,
-    };
-    snprintf(layout->pool, sizeof layout->pool, "%s", pool);
+    static const char *const names[] = {"", "spread", "local"};
+    if (placement == WIRE_PLACEMENT_HOST)
+        snprintf(text, WEFT_PLACEMENT_BYTES_MAX + 1, "host:%.*s", (int)WEFT_HOST_BYTES_MAX, host);
+    else
+        snprintf(text, WEFT_PLACEMENT_BYTES_MAX + 1, "%s", names[placement]);
 }
 
-int attr_layout_to_wire(const struct weft_layout *layout, struct wire_layout *wire, const char **pool)
+static int placement_to_wire(const struct weft_layout *layout, struct attr_layout *wire)
 {
-    *wire = (struct wire_layout){0};
-    *pool = "";
+    const char *host;
+    if (memchr(layout->placement, 0, sizeof layout->placement) == NULL)
+        return err_set(-EINVAL, "a placement has at most %u bytes", WEFT_PLACEMENT_BYTES_MAX);
+    if (!*layout->placement)
+        return 0;
+    if (!hostname_placement_parse(layout->placement, &wire->placement, &host))
+        return err_set(-EINVAL, "\"%s\" is no placement; there are spread, local and host:NAME",
+                       layout->placement);
+    if (wire->placement == WIRE_PLACEMENT_HOST)
+        memcpy(wire->host, host, strlen(host) + 1);
+    return 0;
+}
+
+int attr_layout_to_wire(const struct weft_layout *layout, struct attr_layout *wire)
+{
+    *wire = (struct attr_layout){.pool = ""};
+    hostname_get(wire->host);
     if (!layout)
         return 0;
     if (layout->chunk_size != 0 &&
@@ -35,11 +49,24 @@ int attr_layout_to_wire(const struct weft_layout *layout, struct wire_layout *wi
                        layout->chunk_size, WEFT_CHUNK_BYTES_MIN, WEFT_CHUNK_BYTES_MAX);
     if (memchr(layout->pool, 0, sizeof layout->pool) == NULL)
         return err_set(-EINVAL, "the name of a pool has at most %u bytes", WEFT_POOL_BYTES_MAX);
-    wire->chunk_size = layout->chunk_size;
+    wire->layout.chunk_size = layout->chunk_size;
     /* More than there are means all of them; the metadata server cuts it to size. */
-    wire->stripe_count = layout->stripe_count < LIMITS_GROUPS_MAX ? layout->stripe_count : LIMITS_GROUPS_MAX;
-    *pool = layout->pool;
-    return 0;
+    wire->layout.stripe_count =
+        layout->stripe_count < LIMITS_GROUPS_MAX ? layout->stripe_count : LIMITS_GROUPS_MAX;
+    wire->pool = layout->pool;
+    return placement_to_wire(layout, wire);
+}
+
+static void layout_from_wire(const struct wire_attr *wire, struct weft_layout *layout)
+{
+    *layout = (struct weft_layout){
+        .chunk_size = wire->layout.chunk_size,
+        .stripe_count = wire->layout.stripe_count,
+        .group_count = wire->layout.group_count,
+        .seed = wire->layout.seed,
+    };
+    snprintf(layout->pool, sizeof layout->pool, "%s", wire->pool);
+    attr_placement_text(wire->placement, wire->host, layout->placement);
 }
 
 void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr)
@@ -57,7 +84,7 @@ void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr)
         .ctime_ns = wire->ctime_ns,
         .rdev = wire->rdev,
     };
-    attr_layout_from_wire(&wire->layout, wire->pool, &attr->layout);
+    layout_from_wire(wire, &attr->layout);
 }
 
 /* ---- asking --------------------------------------------------------------------- */
@@ -71,8 +98,8 @@ int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned f
     struct closes_ride ride;
     closes_board(session, &ride);
     stat.closes = ride.list;
-    int result = closes_call(&call, session, &ride, WIRE_OP_stat, body,
-                             wire_encode_stat(body, sizeof body, &stat));
+    int result =
+        closes_call(&call, session, &ride, WIRE_OP_stat, body, wire_encode_stat(body, sizeof body, &stat));
     if (result == 0)
         result = wire_decode_stat_reply(call.reply, call.reply_length, &reply);
     if (result == 0)

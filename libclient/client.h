@@ -391,9 +391,17 @@ int size_complete(weft_session_t *session, struct wire_attr *attr, const struct 
 /* ---- attr.c --------------------------------------------------------------- */
 
 void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr);
-void attr_layout_from_wire(const struct wire_layout *wire, const char *pool, struct weft_layout *layout);
-/* -EINVAL when a field is out of range. `layout` NULL: all zero. */
-int attr_layout_to_wire(const struct weft_layout *layout, struct wire_layout *wire, const char **pool);
+/* How a layout is asked for. It points into the weft_layout, or holds the client's own host. */
+struct attr_layout {
+    struct wire_layout layout;
+    const char *pool;
+    uint8_t placement;
+    char host[LIMITS_HOST_NAME_MAX + 1];
+};
+/* -EINVAL when a field is out of range. `layout` NULL: nothing is asked for. */
+int attr_layout_to_wire(const struct weft_layout *layout, struct attr_layout *wire);
+/* The text of a WIRE_PLACEMENT_*, of at most WEFT_PLACEMENT_BYTES_MAX bytes. */
+void attr_placement_text(uint8_t placement, const char *host, char *text);
 /* Asks by path, or by inode when `path` is "", sizes included. */
 int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr);
 

@@ -254,7 +254,16 @@ static void tell_server(const struct map *map, uint32_t server, weft_server_fn *
         .shards = of->shard_count,
         .bytes_total = of->bytes_total,
         .bytes_free = of->bytes_free,
+        .host = "",
+        .chassis = "",
+        .rack = "",
     };
+    const struct map_host *host = map_host(map, of->host);
+    if (host) {
+        told.host = host->name;
+        told.chassis = host->chassis;
+        told.rack = host->rack;
+    }
     for (uint32_t target = 0; target < map->target_count; target++)
         told.targets += map->targets[target].server == server;
     each(arg, &told);
@@ -274,6 +283,9 @@ static int servers(weft_session_t *session, weft_server_fn *each, void *arg)
         .is_metadata = true,
         .is_up = result == 0,
         .shards = 1,
+        .host = "",
+        .chassis = "",
+        .rack = "",
     };
     each(arg, &metadata);
     session_lock(session);

@@ -139,6 +139,7 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     uint8_t body[WEFT_PATH_BYTES_MAX + 256 + CLOSES_BYTES_MAX];
     struct op_call call;
     struct closes_ride ride;
+    struct attr_layout wanted;
 
     if (!out)
         return err_set(-EINVAL, "there is no place for the file (NULL)");
@@ -146,13 +147,17 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     if (result == 0)
         result = flags_to_wire(flags, &open.flags);
     if (result == 0)
-        result = attr_layout_to_wire(layout, &open.layout, &open.pool);
+        result = attr_layout_to_wire(layout, &wanted);
     if (result < 0)
         return result;
+    open.layout = wanted.layout;
+    open.pool = wanted.pool;
+    open.placement = wanted.placement;
+    open.host = wanted.host;
     closes_board(session, &ride);
     open.closes = ride.list;
-    result = closes_call(&call, session, &ride, WIRE_OP_open, body,
-                         wire_encode_open(body, sizeof body, &open));
+    result =
+        closes_call(&call, session, &ride, WIRE_OP_open, body, wire_encode_open(body, sizeof body, &open));
     if (result == 0)
         result = file_of_reply(session, open.path, &call, open.flags, out);
     op_call_free(&call);
@@ -333,6 +338,16 @@ int weft_file_import(weft_session_t *session, const void *blob, size_t length, w
 
 /* ---- what is known of an open file ----------------------------------------------------- */
 
+/* The name of the host that has the file is in the map, which came with the open, or by the import. */
+static void tell_host(const weft_file_t *file, struct weft_layout *layout)
+{
+    weft_session_t *session = file->session;
+    session_lock(session);
+    const struct map_host *host = session->map ? map_host(session->map, file->layout.host) : NULL;
+    attr_placement_text(WIRE_PLACEMENT_HOST, host ? host->name : "?", layout->placement);
+    session_unlock(session);
+}
+
 void weft_file_layout(const weft_file_t *file, struct weft_layout *layout)
 {
     *layout = (struct weft_layout){
@@ -342,6 +357,10 @@ void weft_file_layout(const weft_file_t *file, struct weft_layout *layout)
         .seed = file->layout.seed,
     };
     memcpy(layout->pool, file->pool, sizeof layout->pool);
+    if (file->layout.host)
+        tell_host(file, layout);
+    else
+        attr_placement_text(WIRE_PLACEMENT_SPREAD, "", layout->placement);
 }
 
 uint64_t weft_file_ino(const weft_file_t *file)
@@ -381,7 +400,7 @@ static int locate_chunk(const struct map *map, const struct layout *layout, uint
         .offset = offset,
         .length = (chunk_end < end ? chunk_end : end) - offset,
         .chunk = location.place.chunk,
-        .group = location.place.group,
+        .group = location.group,
         .target = location.target_id,
         .shard = location.shard,
     };

@@ -233,15 +233,20 @@ int weft_statfs(weft_session_t *session, struct weft_statfs *out)
 static int set_layout(weft_session_t *session, const char *path, const struct weft_layout *layout)
 {
     struct wire_layout_set set;
+    struct attr_layout wanted;
     uint8_t body[BODY_PATH];
     int result = client_path(path, &set.path);
     if (result < 0)
         return result;
     if (!layout)
         return err_set(-EINVAL, "the layout is NULL");
-    result = attr_layout_to_wire(layout, &set.layout, &set.pool);
+    result = attr_layout_to_wire(layout, &wanted);
     if (result < 0)
         return client_about(result, set.path);
+    set.layout = wanted.layout;
+    set.pool = wanted.pool;
+    set.placement = wanted.placement;
+    set.host = wanted.host;
     return tell(session, WIRE_OP_layout_set, set.path, body, wire_encode_layout_set(body, sizeof body, &set));
 }
 

@@ -52,7 +52,8 @@ struct wire_capability capability_make(const uint8_t key[CONF_KEY_BYTES], uint64
         .layout = {.chunk_size = layout->chunk_size,
                    .seed = layout->seed,
                    .stripe_count = layout->stripe_count,
-                   .group_count = layout->group_count},
+                   .group_count = layout->group_count,
+                   .host = layout->host},
         .access = access,
     };
     capability_sign(key, &capability);

@@ -29,6 +29,7 @@ static inline struct layout capability_layout(const struct wire_capability *capa
         .seed = capability->layout.seed,
         .stripe_count = capability->layout.stripe_count,
         .group_count = capability->layout.group_count,
+        .host = capability->layout.host,
     };
 }
 

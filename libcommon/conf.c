@@ -61,6 +61,9 @@ void conf_free(struct conf *conf)
         }
         free(conf->storage[i].targets);
         free(conf->storage[i].faults);
+        free(conf->storage[i].host);
+        free(conf->storage[i].chassis);
+        free(conf->storage[i].rack);
         free(conf->storage[i].listen);
         free(conf->storage[i].name);
     }
@@ -160,11 +163,12 @@ static int check_address(const struct conf_source *source, const config_setting_
 }
 
 /* Names stand in logs, file names and on the wire. */
-static int check_name(const struct conf_source *source, const config_setting_t *group, const char *text)
+static int check_name(const struct conf_source *source, const config_setting_t *group, const char *setting,
+                      const char *text)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    if (text[strspn(text, allowed)])
-        return conf_refuse(source, member(group, "name"),
+    if (!*text || text[strspn(text, allowed)])
+        return conf_refuse(source, member(group, setting),
                            "\"%s\" is no name; use letters, digits, '.', '_' and '-' only", text);
     return 0;
 }
@@ -181,7 +185,7 @@ static int read_cluster(const struct conf_source *source, const config_setting_t
         error = conf_get_string(source, group, "name", CONF_REQUIRED, LIMITS_SERVER_NAME_MAX,
                                 &conf->cluster_name);
     if (!error)
-        error = check_name(source, group, conf->cluster_name);
+        error = check_name(source, group, "name", conf->cluster_name);
     if (!error)
         error = conf_get_path(source, group, "key_file", CONF_REQUIRED, &key_file);
     if (!error) {
@@ -258,16 +262,25 @@ static int open_list(const struct conf_source *source, const config_setting_t *g
     return 0;
 }
 
+/* A host, a chassis or a rack. */
+static int read_place(const struct conf_source *source, const config_setting_t *group, const char *setting,
+                      char **name)
+{
+    int error = conf_get_string(source, group, setting, CONF_OPTIONAL, LIMITS_HOST_NAME_MAX, name);
+    return error || !*name ? error : check_name(source, group, setting, *name);
+}
+
 static int read_server(const struct conf_source *source, const config_setting_t *group,
                        struct conf_storage *server)
 {
-    static const char *const known[] = {"name", "listen", "shards", "targets", "faults", NULL};
+    static const char *const known[] = {"name", "listen",  "shards", "targets", "faults",
+                                        "host", "chassis", "rack",   NULL};
     void *targets = NULL;
     int error = conf_group_check(source, group, known);
     if (!error)
         error = conf_get_string(source, group, "name", CONF_REQUIRED, LIMITS_SERVER_NAME_MAX, &server->name);
     if (!error)
-        error = check_name(source, group, server->name);
+        error = check_name(source, group, "name", server->name);
     server->shards = 1;
     if (!error)
         error = conf_get_u32(source, group, "shards", CONF_OPTIONAL, 1, LIMITS_SHARDS_MAX, &server->shards);
@@ -281,6 +294,12 @@ static int read_server(const struct conf_source *source, const config_setting_t 
     server->targets = targets;
     if (!error)
         error = conf_get_path(source, group, "faults", CONF_OPTIONAL, &server->faults);
+    if (!error)
+        error = read_place(source, group, "host", &server->host);
+    if (!error)
+        error = read_place(source, group, "chassis", &server->chassis);
+    if (!error)
+        error = read_place(source, group, "rack", &server->rack);
     for (uint32_t i = 0; !error && i < server->target_count; i++)
         error =
             read_target(source, config_setting_get_elem(member(group, "targets"), i), &server->targets[i]);
@@ -317,10 +336,9 @@ static int read_layout(const struct conf_source *source, const config_setting_t 
 
 static int read_limits(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
 {
-    static const char *const known[] = {"deadline_ms",     "heartbeat_ms",       "lease_ms",
-                                        "memory_bytes",    "credit_bytes",       "credit_requests",
-                                        "connections_max", "metadata_bytes_max", "gather_ms",
-                                        NULL};
+    static const char *const known[] = {
+        "deadline_ms",     "heartbeat_ms",    "lease_ms",           "memory_bytes", "credit_bytes",
+        "credit_requests", "connections_max", "metadata_bytes_max", "gather_ms",    NULL};
     enum { DAY_MS = 24 * 60 * 60 * 1000 };
     const struct {
         const char *name;

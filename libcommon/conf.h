@@ -40,6 +40,9 @@ struct conf_storage {
     uint32_t shards;
     struct conf_target *targets;
     uint32_t target_count;
+    char *host;    /* where the server runs; NULL: the name of the host that it is started on */
+    char *chassis; /* NULL: not said */
+    char *rack;    /* NULL: not said */
     char *faults; /* file with the rules of faults on purpose; NULL: none are made */
 };
 

@@ -90,12 +90,20 @@ out:
 
 int control_host_identity(uint8_t host[16])
 {
-    char text[64] = "";
+    /* What two processes must share to reach each other by shared memory: its names (ipc), the numbers that
+     * one reads the other's memory by (pid), and the sockets by which UCX wakes a sleeper, whose names belong
+     * to the network's namespace: without that, messages arrive and nobody looks. */
+    static const char *const namespaces[] = {"/proc/self/ns/ipc", "/proc/self/ns/pid", "/proc/self/ns/net"};
+    char text[256] = "";
     FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (!file)
         return err_sys("opening /proc/sys/kernel/random/boot_id");
-    size_t length = fread(text, 1, sizeof text - 1, file);
+    size_t length = fread(text, 1, 64, file);
     fclose(file);
+    for (size_t i = 0; i < sizeof namespaces / sizeof namespaces[0]; i++) {
+        ssize_t more = readlink(namespaces[i], text + length, 64);
+        length += more > 0 ? (size_t)more : 0; /* a kernel without such has one for all */
+    }
     crypto_generichash(host, 16, (const unsigned char *)text, length, NULL, 0);
     return 0;
 }
@@ -274,7 +282,8 @@ static int hello_check(struct control *control)
     if (hello->magic != WIRE_MAGIC)
         return err_set(-EPROTO, "the peer does not speak Weft's protocol");
     if (hello->version != LIMITS_PROTOCOL_VERSION || hello->fingerprint != limits_fingerprint())
-        return err_set(-EPROTO, "the peer speaks protocol %u (limits %016llx), this server %u (%016llx): "
+        return err_set(-EPROTO,
+                       "the peer speaks protocol %u (limits %016llx), this server %u (%016llx): "
                        "install the same version of Weft on both",
                        hello->version, (unsigned long long)hello->fingerprint, LIMITS_PROTOCOL_VERSION,
                        (unsigned long long)limits_fingerprint());

@@ -93,7 +93,8 @@ void control_close(struct control *control);
 /* A listening socket on "host:port"; its real address goes to `bound`. */
 int control_listen(const char *address, char bound[LIMITS_ADDRESS_MAX + 1]);
 
-/* The identity of the running host (its boot id). */
+/* The identity of the running host (its boot id), and of the namespaces without which processes on it can't
+ * use shared memory with each other: containers are hosts of their own. */
 int control_host_identity(uint8_t host[16]);
 
 #endif

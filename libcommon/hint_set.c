@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "hostname.h"
+
 const struct hint_row hint_rows[HINT_COUNT] = {
 #define HINT_ROW(name_, type_, low_, high_, choices_, preset_, when_, place_, text_) \
     [HINT_##name_] = {.name = #name_,                                                \
@@ -195,6 +197,8 @@ static bool in_range(const struct hint_row *row, uint64_t number)
 /* parse(): the value's number; false when the hint can't have this value. */
 static bool parse(const struct hint_row *row, const char *value, uint64_t *number)
 {
+    uint8_t kind;
+    const char *host;
     *number = 0;
     switch (row->type) {
     case HINT_INTEGER:
@@ -208,6 +212,8 @@ static bool parse(const struct hint_row *row, const char *value, uint64_t *numbe
         return choice_find(choices_of(row), value, number);
     case HINT_TEXT:
         return value[0] != '\0' && strlen(value) <= row->high;
+    case HINT_PLACEMENT:
+        return strlen(value) <= row->high && hostname_placement_parse(value, &kind, &host);
     case HINT_TOLD:
         break;
     }
@@ -257,6 +263,9 @@ void hint_accepted(enum hint_id id, char *text, size_t size)
     case HINT_TEXT:
         snprintf(text, size, "a text of 1 to %" PRIu64 " bytes", row->high);
         break;
+    case HINT_PLACEMENT:
+        snprintf(text, size, "spread, local or host:NAME");
+        break;
     case HINT_TOLD:
         snprintf(text, size, "none, it is only told");
         break;
@@ -266,8 +275,12 @@ void hint_accepted(enum hint_id id, char *text, size_t size)
 const char *hint_form(enum hint_id id)
 {
     static const char *const forms[] = {
-        [HINT_INTEGER] = "N", [HINT_BYTES] = "SIZE", [HINT_OCTAL] = "MODE",
-        [HINT_TEXT] = "TEXT", [HINT_TOLD] = "",
+        [HINT_INTEGER] = "N",
+        [HINT_BYTES] = "SIZE",
+        [HINT_OCTAL] = "MODE",
+        [HINT_TEXT] = "TEXT",
+        [HINT_PLACEMENT] = "spread|local|host:NAME",
+        [HINT_TOLD] = "",
     };
     enum hint_type type = hint_rows[id].type;
     return type == HINT_BOOLEAN || type == HINT_CHOICE ? choices_of(&hint_rows[id]) : forms[type];
@@ -387,7 +400,7 @@ enum hint_verdict hint_set_put(struct hint_set *set, enum hint_source source, co
     }
     if (set == NULL || set->values[id].source > source)
         return HINT_TAKEN;
-    if (row->type == HINT_TEXT)
+    if (row->type == HINT_TEXT || row->type == HINT_PLACEMENT)
         hint_set_text(set, id, source, value);
     else
         hint_set_number(set, id, source, number);

@@ -12,6 +12,7 @@
  *            BOOLEAN  true or false
  *            CHOICE   one of `choices`; its number is its place there
  *            TEXT     up to HINT_TEXT_BYTES_MAX bytes
+ *            PLACEMENT  spread, local or host:NAME
  *            TOLD     what the user gives is passed over; MPI_File_get_info tells it
  *   preset   its value where no source has one; "": none, `text` says what holds then
  *   low      for a layout hint 0 is a value too: the directory's default
@@ -47,9 +48,14 @@
     X(weft_pool, TEXT, 0, WEFT_POOL_BYTES_MAX, "", "", CREATION, LAYOUT,                                  \
       "The pool that a new file's groups come from. Without it, the default of the directory. A pool "    \
       "that does not exist is reported, and the default taken.")                                          \
-    X(weft_placement, CHOICE, 0, 0, "spread", "spread", CREATION, TEXT,                                   \
-      "Which groups of the pool a new file takes. Pools offer spread today: groups that follow each "     \
-      "other in an order that the file's seed chooses, so that files load all targets alike.")            \
+    X(weft_placement, PLACEMENT, 0, WEFT_PLACEMENT_BYTES_MAX, "", "", CREATION, LAYOUT,                   \
+      "Which groups of the pool a new file takes. With spread all of them, in an order that the file's "  \
+      "seed chooses, so that files load all targets alike. With local only those on the host of the "     \
+      "process that makes the file (rank 0 of a collective open): what a file for each rank wants on "    \
+      "compute nodes with storage of their own. Where that host has none, local is spread. With "         \
+      "host:NAME those of that host; one without storage is reported, and the default taken. Without "    \
+      "this hint, the default of the directory. Of a file that exists already, and after the open, the "  \
+      "value is the file's own.")                                                                         \
     X(weft_redundancy, CHOICE, 0, 0, "none", "none", CREATION, TEXT,                                      \
       "How a new file survives the loss of a target. Pools offer none today: one copy of every byte.")    \
     X(weft_durability, CHOICE, 0, 1, "sync|close", "sync", VIEW, TEXT,                                    \

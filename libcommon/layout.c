@@ -23,7 +23,7 @@ bool layout_valid(const struct layout *layout)
 {
     return chunk_size_valid(layout->chunk_size) && layout->group_count >= 1 &&
            layout->group_count <= LIMITS_GROUPS_MAX && layout->stripe_count >= 1 &&
-           layout->stripe_count <= layout->group_count;
+           layout->stripe_count <= layout->group_count && layout->host <= LIMITS_HOSTS_MAX;
 }
 
 int layout_complete(struct layout *layout)

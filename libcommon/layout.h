@@ -6,7 +6,8 @@
  *
  *   chunk    c = offset / chunk_size
  *   position s = c mod stripe_count          (which of the file's groups)
- *   group    g = (a + b * s) mod group_count (a, b from the seed; gcd(b, group_count) = 1)
+ *   group    g = (a + b * s) mod group_count (a, b from the seed; gcd(b, group_count) = 1),
+ *            counted among those of one host when the file is on one (map.h)
  *   row      r = c / stripe_count            (the chunk's place in that group)
  *   shard    k = r mod shard_count           (of the target that holds the group)
  */
@@ -20,7 +21,8 @@ struct layout {
     uint64_t chunk_size;   /* bytes */
     uint64_t seed;
     uint32_t stripe_count; /* 1 to group_count */
-    uint32_t group_count;  /* groups of the pool at creation; groups are only ever appended */
+    uint32_t group_count;  /* groups of the pool, or of the host, at creation; they are only ever appended */
+    uint32_t host;         /* number of the host that has the file (map.h); 0: it is spread over all */
 };
 
 /* Where one byte lies. */
@@ -28,7 +30,7 @@ struct layout_place {
     uint64_t chunk;
     uint64_t row;
     uint32_t position;
-    uint32_t group;
+    uint32_t group; /* of a file on one host: counted among the host's; map_group_of() tells which that is */
 };
 
 /* The fields make sense together (chunk size in bounds, counts not 0, ...). */

@@ -15,6 +15,9 @@ struct map_object {
     struct map map; /* first: a map's address is its object's */
     atomic_uint references;
     char (*addresses)[LIMITS_ADDRESS_MAX + 1]; /* of all servers */
+    /* Those of host number h are home_groups[home_first[h - 1]] to home_groups[home_first[h] - 1], rising. */
+    uint32_t *home_first;
+    uint32_t *home_groups;
 };
 
 static void *zeroed(size_t count, size_t size)
@@ -24,15 +27,18 @@ static void *zeroed(size_t count, size_t size)
 
 static void object_free(struct map_object *object)
 {
+    free(object->home_groups);
+    free(object->home_first);
     free(object->addresses);
+    free(object->map.hosts);
     free(object->map.groups);
     free(object->map.targets);
     free(object->map.servers);
     free(object);
 }
 
-struct map *map_new(uint32_t server_count, const uint32_t *shard_counts, uint32_t target_count,
-                    uint32_t group_count)
+struct map *map_new(uint32_t host_count, uint32_t server_count, const uint32_t *shard_counts,
+                    uint32_t target_count, uint32_t group_count)
 {
     size_t address_count = 0;
     for (uint32_t i = 0; i < server_count; i++)
@@ -43,14 +49,19 @@ struct map *map_new(uint32_t server_count, const uint32_t *shard_counts, uint32_
         return NULL;
     struct map *map = &object->map;
     atomic_init(&object->references, 1);
+    map->host_count = host_count;
     map->server_count = server_count;
     map->target_count = target_count;
     map->group_count = group_count;
+    map->hosts = zeroed(host_count, sizeof *map->hosts);
     map->servers = zeroed(server_count, sizeof *map->servers);
     map->targets = zeroed(target_count, sizeof *map->targets);
     map->groups = zeroed(group_count, sizeof *map->groups);
     object->addresses = zeroed(address_count, sizeof *object->addresses);
-    if (!map->servers || !map->targets || !map->groups || !object->addresses) {
+    object->home_first = zeroed(host_count + 1u, sizeof *object->home_first);
+    object->home_groups = zeroed(group_count, sizeof *object->home_groups);
+    if (!map->hosts || !map->servers || !map->targets || !map->groups || !object->addresses ||
+        !object->home_first || !object->home_groups) {
         object_free(object);
         return NULL;
     }
@@ -61,6 +72,28 @@ struct map *map_new(uint32_t server_count, const uint32_t *shard_counts, uint32_
         at += shard_counts[i];
     }
     return map;
+}
+
+/* A counting sort of the groups by their homes. */
+void map_index(struct map *map)
+{
+    struct map_object *object = (struct map_object *)map;
+    uint32_t *first = object->home_first;
+    memset(first, 0, (map->host_count + 1u) * sizeof *first);
+    for (uint32_t g = 0; g < map->group_count; g++)
+        if (map->groups[g].home)
+            first[map->groups[g].home - 1]++;
+    for (uint32_t h = 0, before = 0; h <= map->host_count; h++) {
+        uint32_t groups = first[h];
+        first[h] = before;
+        before += groups;
+    }
+    for (uint32_t g = 0; g < map->group_count; g++)
+        if (map->groups[g].home)
+            object->home_groups[first[map->groups[g].home - 1]++] = g;
+    /* Each beginning has become the next one's. */
+    memmove(first + 1, first, map->host_count * sizeof *first);
+    first[0] = 0;
 }
 
 struct map *map_ref(struct map *map)
@@ -88,7 +121,7 @@ static size_t string_size(const char *text)
 
 static size_t server_size(const struct map_server *server)
 {
-    size_t size = 4 + 1 + string_size(server->name) + 8 + 8 + LIST_HEAD_BYTES;
+    size_t size = 4 + 1 + string_size(server->name) + 8 + 8 + 4 + LIST_HEAD_BYTES;
     for (uint32_t k = 0; k < server->shard_count; k++)
         size += string_size(server->addresses[k]);
     return size;
@@ -96,12 +129,15 @@ static size_t server_size(const struct map_server *server)
 
 size_t map_encoded_size(const struct map *map)
 {
-    size_t size = 8 + sizeof map->cluster + string_size(map->metadata_address) + 3 * LIST_HEAD_BYTES;
+    size_t size = 8 + sizeof map->cluster + string_size(map->metadata_address) + 4 * LIST_HEAD_BYTES;
+    for (uint32_t h = 0; h < map->host_count; h++)
+        size += string_size(map->hosts[h].name) + string_size(map->hosts[h].chassis) +
+                string_size(map->hosts[h].rack);
     for (uint32_t i = 0; i < map->server_count; i++)
         size += server_size(&map->servers[i]);
     size += (size_t)map->target_count * (4 + 4 + 1);
     for (uint32_t g = 0; g < map->group_count; g++)
-        size += LIST_HEAD_BYTES + (size_t)map->groups[g].member_count * 4;
+        size += 4 + LIST_HEAD_BYTES + (size_t)map->groups[g].member_count * 4;
     return size;
 }
 
@@ -134,6 +170,7 @@ static void put_server(struct wire_writer *writer, struct wire_writer *scratch,
         .name = server->name,
         .bytes_total = server->bytes_total,
         .bytes_free = server->bytes_free,
+        .host = server->host,
         .addresses = piece_end(scratch, &piece, server->shard_count),
     };
     wire_put_map_server(writer, &wire);
@@ -144,8 +181,10 @@ static void put_group(struct wire_writer *writer, struct wire_writer *scratch, c
     struct wire_writer piece = piece_begin(scratch);
     for (uint32_t m = 0; m < group->member_count; m++)
         wire_put_number(&piece, &(struct wire_number){.value = group->members[m]});
-    wire_put_map_group(writer,
-                       &(struct wire_map_group){.members = piece_end(scratch, &piece, group->member_count)});
+    wire_put_map_group(writer, &(struct wire_map_group){
+                                   .home = group->home,
+                                   .members = piece_end(scratch, &piece, group->member_count),
+                               });
 }
 
 /* The inner lists go to `inner`, the outer ones to `outer`, the whole to `writer`. */
@@ -156,6 +195,15 @@ static void put_map(struct wire_writer *writer, struct wire_writer *outer, struc
     memcpy(wire.cluster.bytes, map->cluster, sizeof wire.cluster.bytes);
 
     struct wire_writer piece = piece_begin(outer);
+    for (uint32_t h = 0; h < map->host_count; h++)
+        wire_put_map_host(&piece, &(struct wire_map_host){
+                                      .name = map->hosts[h].name,
+                                      .chassis = map->hosts[h].chassis,
+                                      .rack = map->hosts[h].rack,
+                                  });
+    wire.hosts = piece_end(outer, &piece, map->host_count);
+
+    piece = piece_begin(outer);
     for (uint32_t i = 0; i < map->server_count; i++)
         put_server(&piece, inner, &map->servers[i]);
     wire.servers = piece_end(outer, &piece, map->server_count);
@@ -236,21 +284,51 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int check_names(const struct map *map)
+/* Sorts the names, and refuses one that is empty or comes twice. */
+static int check_names(const char **names, uint32_t count, const char *refusal)
 {
-    const char **names = zeroed(map->server_count, sizeof *names);
+    qsort(names, count, sizeof *names, compare_names);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!names[i][0] || (i > 0 && strcmp(names[i - 1], names[i]) == 0))
+            return refuse(refusal);
+    }
+    return 0;
+}
+
+static int check_all_names(const struct map *map)
+{
+    uint32_t count = map->server_count > map->host_count ? map->server_count : map->host_count;
+    const char **names = zeroed(count, sizeof *names);
     if (!names)
         return err_set(-ENOMEM, "out of memory for a cluster map");
     for (uint32_t i = 0; i < map->server_count; i++)
         names[i] = map->servers[i].name;
-    qsort(names, map->server_count, sizeof *names, compare_names);
-    int error = 0;
-    for (uint32_t i = 0; !error && i < map->server_count; i++) {
-        if (!names[i][0] || (i > 0 && strcmp(names[i - 1], names[i]) == 0))
-            error = refuse("a server has no name, or another's");
-    }
+    int error = check_names(names, map->server_count, "a server has no name, or another's");
+    for (uint32_t h = 0; h < map->host_count; h++)
+        names[h] = map->hosts[h].name;
+    if (!error)
+        error = check_names(names, map->host_count, "a host has no name, or another's");
     free(names);
     return error;
+}
+
+static int get_hosts(const struct wire_list *list, struct map *map)
+{
+    struct wire_reader reader = wire_list_reader(list);
+    for (uint32_t h = 0; h < map->host_count; h++) {
+        struct wire_map_host wire;
+        struct map_host *host = &map->hosts[h];
+        wire_get_map_host(&reader, &wire);
+        memcpy(host->name, wire.name, strlen(wire.name) + 1);
+        memcpy(host->chassis, wire.chassis, strlen(wire.chassis) + 1);
+        memcpy(host->rack, wire.rack, strlen(wire.rack) + 1);
+    }
+    return wire_read_all(&reader, "map_host list");
+}
+
+static bool is_host(const struct map *map, uint32_t host)
+{
+    return host <= map->host_count;
 }
 
 static int get_servers(const struct wire_list *list, struct map *map)
@@ -264,12 +342,15 @@ static int get_servers(const struct wire_list *list, struct map *map)
         server->state = (enum map_state)wire.state;
         server->bytes_total = wire.bytes_total;
         server->bytes_free = wire.bytes_free;
+        server->host = wire.host;
+        if (!is_host(map, wire.host))
+            return refuse("a server is on a host that does not exist");
         memcpy(server->name, wire.name, strlen(wire.name) + 1);
         int error = get_addresses(&wire.addresses, server);
         if (error)
             return error;
     }
-    return check_names(map);
+    return check_all_names(map);
 }
 
 static int get_targets(const struct wire_list *list, struct map *map)
@@ -320,6 +401,9 @@ static int get_groups(const struct wire_list *list, struct map *map)
         wire_get_map_group(&reader, &wire);
         if (reader.bad)
             break;
+        if (!is_host(map, wire.home))
+            return refuse("a group's home is a host that does not exist");
+        map->groups[g].home = wire.home;
         int error = get_members(&wire.members, map, &map->groups[g]);
         if (error)
             return error;
@@ -342,7 +426,8 @@ int map_decode(const void *data, size_t length, struct map **map)
     error = get_shard_counts(&wire.servers, shard_counts);
     if (error)
         goto free_counts;
-    result = map_new(wire.servers.count, shard_counts, wire.targets.count, wire.groups.count);
+    result =
+        map_new(wire.hosts.count, wire.servers.count, shard_counts, wire.targets.count, wire.groups.count);
     if (!result) {
         error = err_set(-ENOMEM, "out of memory for a cluster map");
         goto free_counts;
@@ -350,15 +435,19 @@ int map_decode(const void *data, size_t length, struct map **map)
     result->version = wire.version;
     memcpy(result->cluster, wire.cluster.bytes, sizeof result->cluster);
     memcpy(result->metadata_address, wire.metadata_address, strlen(wire.metadata_address) + 1);
-    error = get_servers(&wire.servers, result);
+    error = get_hosts(&wire.hosts, result);
+    if (!error)
+        error = get_servers(&wire.servers, result);
     if (!error)
         error = get_targets(&wire.targets, result);
     if (!error)
         error = get_groups(&wire.groups, result);
-    if (error)
+    if (error) {
         map_unref(result);
-    else
+    } else {
+        map_index(result);
         *map = result;
+    }
 free_counts:
     free(shard_counts);
     return error;
@@ -388,20 +477,58 @@ const struct map_server *map_server_by_name(const struct map *map, const char *n
     return NULL;
 }
 
-int map_locate(const struct map *map, const struct layout *layout, uint64_t offset,
-               struct map_location *location)
+const struct map_host *map_host(const struct map *map, uint32_t number)
+{
+    return number && number <= map->host_count ? &map->hosts[number - 1] : NULL;
+}
+
+uint32_t map_host_by_name(const struct map *map, const char *name)
+{
+    for (uint32_t h = 0; h < map->host_count; h++) {
+        if (strcmp(map->hosts[h].name, name) == 0)
+            return h + 1;
+    }
+    return 0;
+}
+
+uint32_t map_host_groups(const struct map *map, uint32_t host)
+{
+    const uint32_t *first = ((const struct map_object *)map)->home_first;
+    return map_host(map, host) ? first[host] - first[host - 1] : 0;
+}
+
+int map_layout_check(const struct map *map, const struct layout *layout)
 {
     if (!layout_valid(layout))
         return err_set(-EINVAL, "a layout makes no sense");
-    if (layout->group_count > map->group_count)
+    uint32_t group_count = layout->host ? map_host_groups(map, layout->host) : map->group_count;
+    if (layout->group_count > group_count)
         return err_set(-EINVAL,
-                       "a layout is over %" PRIu32 " groups, but version %" PRIu64
+                       "a layout is over %" PRIu32 " groups%s, but version %" PRIu64
                        " of the cluster map has %" PRIu32,
-                       layout->group_count, map->version, map->group_count);
+                       layout->group_count, layout->host ? " of one host" : "", map->version, group_count);
+    return 0;
+}
+
+uint32_t map_group_of(const struct map *map, const struct layout *layout, uint32_t position)
+{
+    const struct map_object *object = (const struct map_object *)map;
+    uint32_t group = layout_group_of(layout, position);
+    return layout->host ? object->home_groups[object->home_first[layout->host - 1] + group] : group;
+}
+
+int map_locate(const struct map *map, const struct layout *layout, uint64_t offset,
+               struct map_location *location)
+{
+    int error = map_layout_check(map, layout);
+    if (error)
+        return error;
     struct layout_place place = layout_place_of(layout, offset);
-    const struct map_target *target = &map->targets[map->groups[place.group].members[0]];
+    uint32_t group = map_group_of(map, layout, place.position);
+    const struct map_target *target = &map->targets[map->groups[group].members[0]];
     *location = (struct map_location){
         .place = place,
+        .group = group,
         .target_id = target->id,
         .server = target->server,
         .shard = layout_shard_of(place.row, map->servers[target->server].shard_count),

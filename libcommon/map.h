@@ -19,6 +19,14 @@
 
 enum map_state { MAP_STATE_DOWN, MAP_STATE_UP };
 
+/* A machine that storage servers run on, and what fails together with it. Hosts are only ever appended, and
+ * their numbers begin with 1: 0 is no host. */
+struct map_host {
+    char name[LIMITS_HOST_NAME_MAX + 1];
+    char chassis[LIMITS_HOST_NAME_MAX + 1]; /* "": not said */
+    char rack[LIMITS_HOST_NAME_MAX + 1];
+};
+
 struct map_server {
     uint32_t id;
     enum map_state state;
@@ -27,6 +35,7 @@ struct map_server {
     char (*addresses)[LIMITS_ADDRESS_MAX + 1]; /* "host:port" of each shard */
     uint64_t bytes_total;
     uint64_t bytes_free;
+    uint32_t host; /* number of the one where it runs; 0: not known */
 };
 
 struct map_target {
@@ -38,12 +47,17 @@ struct map_target {
 struct map_group {
     uint32_t member_count;
     uint32_t members[LIMITS_GROUP_MEMBERS_MAX]; /* indices into targets */
+    /* Number of the host where its first member was when the group was made, whatever becomes of that. Files
+     * on one host are looked for by it. 0 in clusters that were made before hosts were known, until the
+     * server registers. */
+    uint32_t home;
 };
 
 struct map {
     uint64_t version;
     uint8_t cluster[16]; /* the cluster's identity, made once */
-    uint32_t server_count, target_count, group_count;
+    uint32_t host_count, server_count, target_count, group_count;
+    struct map_host *hosts; /* hosts[0] has number 1 */
     struct map_server *servers;
     struct map_target *targets; /* sorted by id */
     struct map_group *groups;   /* groups[g] is group g of the pool "main" */
@@ -52,8 +66,10 @@ struct map {
 
 /* A new map of the given sizes, all zero, with one reference; NULL when memory
  * is out. `shard_counts` gives each server's number of shards. */
-struct map *map_new(uint32_t server_count, const uint32_t *shard_counts, uint32_t target_count,
-                    uint32_t group_count);
+struct map *map_new(uint32_t host_count, uint32_t server_count, const uint32_t *shard_counts,
+                    uint32_t target_count, uint32_t group_count);
+/* Finds each host's groups. To be called by whoever fills a new map in, before others read it. */
+void map_index(struct map *map);
 struct map *map_ref(struct map *map);
 void map_unref(struct map *map); /* NULL is allowed */
 
@@ -67,11 +83,23 @@ int map_decode(const void *data, size_t length, struct map **map);
 /* NULL when there is none. */
 const struct map_target *map_target_by_id(const struct map *map, uint32_t id);
 const struct map_server *map_server_by_name(const struct map *map, const char *name);
+/* The host of that number; NULL when there is none. */
+const struct map_host *map_host(const struct map *map, uint32_t number);
+/* Its number; 0 when there is none. */
+uint32_t map_host_by_name(const struct map *map, const char *name);
+/* How many groups have their home there. */
+uint32_t map_host_groups(const struct map *map, uint32_t host);
+
+/* Does the map have what the layout is over? -EINVAL with a text. */
+int map_layout_check(const struct map *map, const struct layout *layout);
+/* The group of one of the layout's positions. The layout must be checked. */
+uint32_t map_group_of(const struct map *map, const struct layout *layout, uint32_t position);
 
 /* The target, server and shard that a file's byte lives on. -EINVAL when the
  * layout names groups that the map does not have. */
 struct map_location {
     struct layout_place place;
+    uint32_t group;
     uint32_t target_id;
     uint32_t server; /* index */
     uint32_t shard;

@@ -13,11 +13,12 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 6u
+#define LIMITS_PROTOCOL_VERSION 7u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
 #define LIMITS_ADDRESS_MAX 255u /* "host:port" */
+#define LIMITS_HOST_NAME_MAX WEFT_HOST_BYTES_MAX /* also of a chassis and a rack */
 #define LIMITS_SYMLINK_MAX WEFT_PATH_BYTES_MAX
 #define LIMITS_SYMLINK_DEPTH_MAX 40u /* as Linux */
 
@@ -41,6 +42,7 @@
 #define LIMITS_SERVERS_MAX 65536u
 #define LIMITS_TARGETS_MAX 65536u
 #define LIMITS_GROUPS_MAX 65536u
+#define LIMITS_HOSTS_MAX LIMITS_SERVERS_MAX
 #define LIMITS_SHARDS_MAX 256u /* of one server */
 #define LIMITS_GROUP_MEMBERS_MAX 32u
 

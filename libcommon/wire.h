@@ -27,6 +27,9 @@
 
 enum { WIRE_REQUEST = 1, WIRE_REPLY = 2 };
 enum { WIRE_BODY_IN_PAYLOAD = 1, WIRE_PAYLOAD_CRC = 2 };
+/* Where a new file is: as its directory says, on all groups, on the host of who makes it, on a named host. */
+enum { WIRE_PLACEMENT_DEFAULT = 0, WIRE_PLACEMENT_SPREAD = 1, WIRE_PLACEMENT_LOCAL = 2,
+       WIRE_PLACEMENT_HOST = 3 };
 enum { WIRE_ROLE_CLIENT = 0, WIRE_ROLE_STORAGE = 1, WIRE_ROLE_METADATA = 2 };
 enum { WIRE_ACCESS_READ = 1, WIRE_ACCESS_WRITE = 2 };
 enum { WIRE_OPEN_READ = 1, WIRE_OPEN_WRITE = 2, WIRE_OPEN_CREATE = 4, WIRE_OPEN_EXCLUSIVE = 8,
@@ -76,6 +79,7 @@ const char *wire_operation_name(unsigned operation);
 #define WIRE_TYPE_layout struct wire_layout
 #define WIRE_TYPE_capability struct wire_capability
 #define WIRE_TYPE_attr struct wire_attr
+#define WIRE_TYPE_map_host struct wire_map_host
 
 #define WIRE_FIELD(kind, name, max) WIRE_TYPE_##kind name;
 #define WIRE_STRUCT(message)                                                                           \

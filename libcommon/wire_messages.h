@@ -125,7 +125,8 @@
     X(u64, chunk_size, WEFT_CHUNK_BYTES_MAX)                                                           \
     X(u64, seed, U64)                                                                                  \
     X(u32, stripe_count, LIMITS_GROUPS_MAX)                                                            \
-    X(u32, group_count, LIMITS_GROUPS_MAX)
+    X(u32, group_count, LIMITS_GROUPS_MAX)                                                             \
+    X(u32, host, LIMITS_HOSTS_MAX) /* number of the host that has the file; 0: spread over all */
 
 /* What a client may do with one file, signed by the metadata server. */
 #define WIRE_FIELDS_capability(X)                                                                      \
@@ -149,6 +150,8 @@
     X(i64, ctime_ns, 0)                                                                                \
     X(u64, rdev, U64)          /* of a device: its number, as st_rdev */                               \
     X(layout, layout, 0)                                                                               \
+    X(u8, placement, 3)        /* WIRE_PLACEMENT_*: of a directory, what it wants for new files */     \
+    X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST: its name */                        \
     X(str, pool, WEFT_POOL_BYTES_MAX)
 
 #define WIRE_FIELDS_extent(X)                                                                          \
@@ -184,6 +187,8 @@
     X(u32, flags, U32)         /* WIRE_OPEN_* */                                                       \
     X(u32, mode, 07777)                                                                                \
     X(layout, layout, 0)       /* zero fields: the directory's default */                              \
+    X(u8, placement, 3)        /* WIRE_PLACEMENT_* */                                                  \
+    X(str, host, LIMITS_HOST_NAME_MAX) /* the client's; with WIRE_PLACEMENT_HOST the one that is meant */  \
     X(str, pool, WEFT_POOL_BYTES_MAX)                                                                  \
     X(list, closes, LIMITS_CLOSES_MAX)
 #define WIRE_FIELDS_open_reply(X)                                                                      \
@@ -266,6 +271,8 @@
 #define WIRE_FIELDS_layout_set(X)                                                                      \
     X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
     X(layout, layout, 0)                                                                               \
+    X(u8, placement, 3)        /* WIRE_PLACEMENT_*; _DEFAULT: as it was */                             \
+    X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST */                                  \
     X(str, pool, WEFT_POOL_BYTES_MAX)
 
 #define WIRE_FIELDS_hints_set(X)                                                                       \
@@ -286,20 +293,28 @@
 
 /* ---- cluster operations ------------------------------------------------- */
 
+#define WIRE_FIELDS_map_host(X)                                                                        \
+    X(str, name, LIMITS_HOST_NAME_MAX)                                                                 \
+    X(str, chassis, LIMITS_HOST_NAME_MAX)                                                              \
+    X(str, rack, LIMITS_HOST_NAME_MAX)
 #define WIRE_FIELDS_map_server(X)                                                                      \
     X(u32, id, U32)                                                                                    \
     X(u8, state, 1)                                                                                    \
     X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
     X(u64, bytes_total, U64)                                                                           \
     X(u64, bytes_free, U64)                                                                            \
+    X(u32, host, U32)          /* its number, from 1 on; 0: not known */                               \
     X(list, addresses, LIMITS_SHARDS_MAX) /* address, one for each shard */
 #define WIRE_FIELDS_address(X) X(str, text, LIMITS_ADDRESS_MAX)
 #define WIRE_FIELDS_map_target(X) X(u32, id, U32) X(u32, server, LIMITS_SERVERS_MAX) X(u8, state, 1)
-#define WIRE_FIELDS_map_group(X) X(list, members, LIMITS_GROUP_MEMBERS_MAX) /* number */
+#define WIRE_FIELDS_map_group(X)                                                                       \
+    X(u32, home, U32)          /* its number, from 1 on; 0: not known */                               \
+    X(list, members, LIMITS_GROUP_MEMBERS_MAX) /* number */
 #define WIRE_FIELDS_map(X)                                                                             \
     X(u64, version, U64)                                                                               \
     X(mac, cluster, 0)                                                                                 \
     X(str, metadata_address, LIMITS_ADDRESS_MAX)                                                       \
+    X(list, hosts, LIMITS_LIST_MAX)                                                                    \
     X(list, servers, LIMITS_LIST_MAX)                                                                  \
     X(list, targets, LIMITS_LIST_MAX)                                                                  \
     X(list, groups, LIMITS_LIST_MAX)
@@ -308,6 +323,7 @@
 
 #define WIRE_FIELDS_server_register(X)                                                                 \
     X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
+    X(map_host, host, 0)       /* where it runs */                                                     \
     X(list, addresses, LIMITS_SHARDS_MAX) /* address */                                                \
     X(list, targets, LIMITS_LIST_MAX)  /* number: their ids */                                         \
     X(u64, bytes_total, U64)                                                                           \
@@ -489,6 +505,7 @@
     M(pointer)                                                                                         \
     M(pointer_reply)                                                                                   \
     M(address)                                                                                         \
+    M(map_host)                                                                                        \
     M(map_server)                                                                                      \
     M(map_target)                                                                                      \
     M(map_group)                                                                                       \

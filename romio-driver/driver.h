@@ -134,8 +134,8 @@ mode_t hints_file_mode(ADIO_File fd);
 /* hints_publish(): on every rank once the file is open, and when hints have
  * changed: tells ROMIO and MPI_File_get_info what is in effect. */
 void hints_publish(ADIO_File fd);
-/* hints_refuse_pool(): nobody offers the pool that was asked for. */
-void hints_refuse_pool(ADIO_File fd, const char *why);
+/* hints_refuse(): nobody offers the pool, or has the host, that was asked for by this hint. */
+void hints_refuse(ADIO_File fd, enum hint_id id, const char *why);
 /* hints_report(): one line to standard error, of rank 0 of the file, once in the
  * life of the process. */
 void hints_report(ADIO_File fd, const char *complaint);

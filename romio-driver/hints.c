@@ -250,6 +250,7 @@ static void tell_layout(struct driver_file *file)
     hint_set_number(told, HINT_weft_stripe_count, HINT_FROM_FILE, layout.stripe_count);
     hint_set_number(told, HINT_striping_factor, HINT_FROM_FILE, layout.stripe_count);
     hint_set_text(told, HINT_weft_pool, HINT_FROM_FILE, layout.pool);
+    hint_set_text(told, HINT_weft_placement, HINT_FROM_FILE, layout.placement);
 }
 
 /* All names of a strategy tell the same, and from where it is. */
@@ -354,18 +355,19 @@ void hints_layout(ADIO_File fd, struct weft_layout *layout)
     *layout = (struct weft_layout){0};
     layout->chunk_size = hint_set_chunk_size(asked);
     layout->stripe_count = hint_set_stripe_count(asked);
-    /* The parser lets no longer name pass. */
+    /* The parser lets no longer texts pass. */
     memcpy(layout->pool, asked->values[HINT_weft_pool].text, WEFT_POOL_BYTES_MAX);
+    memcpy(layout->placement, asked->values[HINT_weft_placement].text, WEFT_PLACEMENT_BYTES_MAX);
 }
 
-void hints_refuse_pool(ADIO_File fd, const char *why)
+void hints_refuse(ADIO_File fd, enum hint_id id, const char *why)
 {
-    struct hint_value *pool = &driver_file(fd)->hints.asked.values[HINT_weft_pool];
+    struct hint_value *value = &driver_file(fd)->hints.asked.values[id];
     char complaint[HINT_COMPLAINT_BYTES];
-    snprintf(complaint, sizeof complaint, "hint weft_pool=%.31s (%s) has no effect; %s", pool->text,
-             hint_source_name(pool->source), why);
+    snprintf(complaint, sizeof complaint, "hint %s=%.68s (%s) has no effect; %s", hint_rows[id].name,
+             value->text, hint_source_name(value->source), why);
     hints_report(fd, complaint);
-    *pool = (struct hint_value){0};
+    *value = (struct hint_value){0};
 }
 
 /* The process's mask, without the moment of another mask that umask(2) takes. */

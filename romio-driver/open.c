@@ -20,16 +20,21 @@ struct answer {
     int64_t blob_length;
 };
 
-/* A hint never makes an open fail: when the pool that it names is refused, the
+/* A hint never makes an open fail: when the pool or the host that it names is refused, the
  * directory's is taken. */
-static int open_in_pool(ADIO_File fd, weft_session_t *session, const char *path, int flags, mode_t mode,
-                        weft_file_t **file)
+static int open_placed(ADIO_File fd, weft_session_t *session, const char *path, int flags, mode_t mode,
+                       weft_file_t **file)
 {
     struct weft_layout layout;
     hints_layout(fd, &layout);
     int error = weft_file_open(session, path, flags, mode, &layout, file);
+    if (error == -EADDRNOTAVAIL && layout.placement[0] != '\0') {
+        hints_refuse(fd, HINT_weft_placement, weft_error());
+        hints_layout(fd, &layout);
+        error = weft_file_open(session, path, flags, mode, &layout, file);
+    }
     if (error == -EINVAL && layout.pool[0] != '\0') {
-        hints_refuse_pool(fd, weft_error());
+        hints_refuse(fd, HINT_weft_pool, weft_error());
         hints_layout(fd, &layout);
         error = weft_file_open(session, path, flags, mode, &layout, file);
     }
@@ -53,11 +58,11 @@ static int open_file(ADIO_File fd, int access_mode, struct driver_file *file)
 
     file->can_read = true;
     if (access_mode & ADIO_RDONLY)
-        return open_in_pool(fd, session, path, flags | O_RDONLY, mode, &file->file);
-    error = open_in_pool(fd, session, path, flags | O_RDWR, mode, &file->file);
+        return open_placed(fd, session, path, flags | O_RDONLY, mode, &file->file);
+    error = open_placed(fd, session, path, flags | O_RDWR, mode, &file->file);
     if (error == -EACCES && (access_mode & ADIO_WRONLY)) {
         file->can_read = false;
-        error = open_in_pool(fd, session, path, flags | O_WRONLY, mode, &file->file);
+        error = open_placed(fd, session, path, flags | O_WRONLY, mode, &file->file);
     }
     return error;
 }

@@ -46,7 +46,7 @@ driver_sources := $(notdir $(wildcard $(DRIVER)/*.c)) $(patsubst $(DRIVER)/%,%,$
 driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
 # What hints mean and which method is best is known to libcommon, and needs nothing else of it.
 COMMON = $(DRIVER)/../libcommon
-common_objects = $(OUT)/common/hint_set.o $(OUT)/common/strategy.o
+common_objects = $(OUT)/common/hint_set.o $(OUT)/common/hostname.o $(OUT)/common/strategy.o
 # ROMIO's own little library, where it has one.
 mpl_objects := $(patsubst %.c,$(OUT)/mpl/%.o,$(filter %.c,$(mpl_sources)))
 objects = $(romio_objects) $(mpl_objects) $(common_objects) $(driver_objects)

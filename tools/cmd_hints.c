@@ -119,6 +119,8 @@ static void show_text(struct kept *kept)
         printf("%s=%u\n", hint_rows[HINT_weft_stripe_count].name, layout->stripe_count);
     if (*layout->pool)
         printf("%s=%s\n", hint_rows[HINT_weft_pool].name, layout->pool);
+    if (*layout->placement)
+        printf("%s=%s\n", hint_rows[HINT_weft_placement].name, layout->placement);
 }
 
 static int show(struct kept *kept, bool as_json)
@@ -177,7 +179,8 @@ static int take_value(struct kept *kept, enum hint_id id, const char *value)
     if (*value && hint_set_put(&kept->wanted, HINT_FROM_DIRECTORY, row->name, value, complaint) != HINT_TAKEN)
         return tool_usage_error(kept->tool, "%s", complaint);
     /* A file may ask for the directory's; the directory has one of its own. */
-    if (is_layout && (!wanted->is_set || (row->type != HINT_TEXT && wanted->number == 0)))
+    if (is_layout &&
+        (!wanted->is_set || (row->type != HINT_TEXT && row->type != HINT_PLACEMENT && wanted->number == 0)))
         return tool_usage_error(
             kept->tool, "%s is part of the directory's layout: it can be changed, not removed", row->name);
     return 0;
@@ -241,7 +244,8 @@ static int set_layout(struct kept *kept)
         .stripe_count = hint_set_stripe_count(&kept->wanted),
     };
     memcpy(layout.pool, kept->wanted.values[HINT_weft_pool].text, WEFT_POOL_BYTES_MAX);
-    if (!layout.chunk_size && !layout.stripe_count && !*layout.pool)
+    memcpy(layout.placement, kept->wanted.values[HINT_weft_placement].text, WEFT_PLACEMENT_BYTES_MAX);
+    if (!layout.chunk_size && !layout.stripe_count && !*layout.pool && !*layout.placement)
         return 0;
     return weft_layout_set(kept->tool->session, kept->path, &layout);
 }

@@ -275,7 +275,7 @@ int cmd_layout(struct tool *tool, int argc, char **argv)
 {
     struct view view = {.tool = tool, .length = UINT64_MAX};
     struct weft_layout layout = {0};
-    const char *pool = NULL;
+    const char *pool = NULL, *placement = NULL;
     bool setting = false;
     const struct option_spec options[] = {
         {"all", 'a', OPTION_FLAG, NULL, &view.all, "show every chunk, not only the first 16"},
@@ -288,6 +288,8 @@ int cmd_layout(struct tool *tool, int argc, char **argv)
         {"stripe-count", 0, OPTION_COUNT, "N", &layout.stripe_count,
          "with --set: spread each file over N groups"},
         {"pool", 0, OPTION_TEXT, "NAME", &pool, "with --set: the pool"},
+        {"placement", 0, OPTION_TEXT, "WHERE", &placement,
+         "with --set: spread, local (on the host of who makes a file) or host:NAME"},
         OPTION_CONF(tool),
         {0},
     };
@@ -306,10 +308,15 @@ int cmd_layout(struct tool *tool, int argc, char **argv)
         return tool_usage_error(tool, "--pool: a pool's name has at most %u bytes", WEFT_POOL_BYTES_MAX);
     if (pool)
         memcpy(layout.pool, pool, strlen(pool) + 1);
-    bool chosen = layout.chunk_size || layout.stripe_count || pool;
+    if (placement && strlen(placement) > WEFT_PLACEMENT_BYTES_MAX)
+        return tool_usage_error(tool, "--placement: spread, local or host:NAME");
+    if (placement)
+        memcpy(layout.placement, placement, strlen(placement) + 1);
+    bool chosen = layout.chunk_size || layout.stripe_count || pool || placement;
     if (setting != chosen)
-        return tool_usage_error(tool, setting ? "--set needs --chunk-size, --stripe-count or --pool"
-                                              : "--chunk-size, --stripe-count and --pool need --set");
+        return tool_usage_error(tool,
+                                setting ? "--set needs --chunk-size, --stripe-count, --pool or --placement"
+                                        : "--chunk-size, --stripe-count, --pool and --placement need --set");
     json_t *json = view.as_json && !setting ? json_array() : NULL;
     for (int i = first; i < argc; i++) {
         const char *path = place_cluster_path(tool, argv[i]);

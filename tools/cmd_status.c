@@ -13,7 +13,7 @@
 struct status {
     struct tool *tool;
     struct cluster *cluster; /* of --dir; NULL without */
-    bool counters, as_json;
+    bool counters, hosts, as_json;
     struct table *table;
     json_t *servers, *counts;
     struct weft_server *items; /* as they come, then sorted */
@@ -77,6 +77,9 @@ static void take_server(void *arg, const struct weft_server *server)
     items[status->count] = *server;
     items[status->count].name = strdup(server->name);
     items[status->count].address = strdup(server->address);
+    items[status->count].host = strdup(server->host);
+    items[status->count].chassis = strdup(server->chassis);
+    items[status->count].rack = strdup(server->rack);
     items[status->count].is_up = server->is_up && !is_gone(status, server);
     status->down += !items[status->count].is_up;
     status->count++;
@@ -101,6 +104,9 @@ static void add_json(struct status *status, const struct weft_server *server)
     if (!server->is_metadata) {
         json_object_set_new(json, "bytes_total", json_integer((json_int_t)server->bytes_total));
         json_object_set_new(json, "bytes_free", json_integer((json_int_t)server->bytes_free));
+        json_object_set_new(json, "host", format_json_text(server->host));
+        json_object_set_new(json, "chassis", format_json_text(server->chassis));
+        json_object_set_new(json, "rack", format_json_text(server->rack));
     }
     if (process)
         json_object_set_new(json, "pid", json_integer(process));
@@ -118,6 +124,21 @@ static void add_row(struct status *status, const struct weft_server *server)
               number_text(shards, server->shards > 0, server->shards), used_text(used, server),
               storage && server->is_up ? format_bytes(total, server->bytes_total) : "-",
               number_text(pid, process > 0, (uint64_t)process), NULL);
+}
+
+static const char *name_or_dash(const char *name)
+{
+    return name && *name ? name : "-";
+}
+
+static void add_host_row(struct status *status, const struct weft_server *server)
+{
+    char targets[FORMAT_BYTES], total[FORMAT_BYTES];
+    if (!server->is_metadata)
+        table_row(status->table, server->name, server->is_up ? "up" : "DOWN", name_or_dash(server->host),
+                  name_or_dash(server->chassis), name_or_dash(server->rack),
+                  number_text(targets, true, server->targets),
+                  server->is_up ? format_bytes(total, server->bytes_total) : "-", NULL);
 }
 
 static void take_counter(void *arg, const char *server, const char *name, uint64_t value)
@@ -171,10 +192,15 @@ static int show_servers(struct status *status)
         struct weft_server *server = &status->items[i];
         if (status->as_json)
             add_json(status, server);
+        else if (status->hosts)
+            add_host_row(status, server);
         else
             add_row(status, server);
         free((char *)server->name);
         free((char *)server->address);
+        free((char *)server->host);
+        free((char *)server->chassis);
+        free((char *)server->rack);
     }
     free(status->items);
     return error;
@@ -247,6 +273,9 @@ static void run(struct status *status)
         if (status->cluster)
             json_object_set_new(json, "dir", format_json_text(status->cluster->dir));
         json_object_set_new(json, "servers", status->servers);
+    } else if (status->hosts) {
+        status->table = table_new("lllllrr");
+        table_row(status->table, "SERVER", "STATE", "HOST", "CHASSIS", "RACK", "TARGETS", "SIZE", NULL);
     } else {
         status->table = table_new("llllrrrrr");
         table_row(status->table, "SERVER", "ROLE", "STATE", "ADDRESS", "TARGETS", "SHARDS", "USED", "SIZE",
@@ -275,6 +304,8 @@ int cmd_status(struct tool *tool, int argc, char **argv)
     const char *dir = NULL;
     const struct option_spec options[] = {
         {"counters", 'c', OPTION_FLAG, NULL, &status.counters, "show the counters of each server too"},
+        {"hosts", 0, OPTION_FLAG, NULL, &status.hosts,
+         "show the host, the chassis and the rack of each storage server"},
         {"json", 0, OPTION_FLAG, NULL, &status.as_json, "as a JSON object"},
         {"dir", 0, OPTION_TEXT, "DIR", &dir, "the cluster of this directory"},
         OPTION_CONF(tool),

@@ -132,6 +132,10 @@ void format_layout_print(const struct weft_layout *layout)
         printf("over %u of %u groups", layout->stripe_count, layout->group_count);
     else
         printf("over %u group%s", layout->stripe_count, layout->stripe_count == 1 ? "" : "s");
+    if (strcmp(layout->placement, "local") == 0)
+        printf(" of the host of who makes them");
+    else if (strncmp(layout->placement, "host:", 5) == 0)
+        printf(" of host %s", layout->placement + 5);
     printf("%s%s\n", layout->pool[0] ? ", pool " : "", layout->pool);
 }
 
@@ -178,10 +182,11 @@ json_t *format_json_text(const char *text)
 
 json_t *format_layout_json(const struct weft_layout *layout)
 {
-    return json_pack(
-        "{s:I, s:I, s:I, s:o, s:o}", "chunk_size", (json_int_t)layout->chunk_size, "stripe_count",
-        (json_int_t)layout->stripe_count, "group_count", (json_int_t)layout->group_count, "seed",
-        json_sprintf("0x%016llx", (unsigned long long)layout->seed), "pool", format_json_text(layout->pool));
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o}", "chunk_size", (json_int_t)layout->chunk_size,
+                     "stripe_count", (json_int_t)layout->stripe_count, "group_count",
+                     (json_int_t)layout->group_count, "seed",
+                     json_sprintf("0x%016llx", (unsigned long long)layout->seed), "pool",
+                     format_json_text(layout->pool), "placement", format_json_text(layout->placement));
 }
 
 void format_json_print(json_t *json)

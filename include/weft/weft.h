@@ -54,6 +54,8 @@ extern "C" {
 #define WEFT_NAME_BYTES_MAX 255u    /* one path component */
 #define WEFT_PATH_BYTES_MAX 4095u   /* a whole path, without the final NUL */
 #define WEFT_POOL_BYTES_MAX 31u     /* a pool's name */
+#define WEFT_HOST_BYTES_MAX 63u     /* a host's name */
+#define WEFT_PLACEMENT_BYTES_MAX (5u + WEFT_HOST_BYTES_MAX)
 #define WEFT_HINTS_BYTES_MAX 1023u  /* a directory's hints */
 #define WEFT_CHUNK_BYTES_MIN 4096u
 #define WEFT_CHUNK_BYTES_MAX (1u << 30)
@@ -77,9 +79,13 @@ struct weft_extent {
 struct weft_layout {
     uint64_t chunk_size;   /* bytes, WEFT_CHUNK_BYTES_MIN to _MAX, any number */
     uint32_t stripe_count; /* groups that the file is spread over */
-    uint32_t group_count;  /* groups of the pool when the file was made (result only) */
+    uint32_t group_count;  /* groups of the pool, or of the host, when the file was made (result only) */
     uint64_t seed;         /* chooses the order of the groups (result only) */
     char pool[WEFT_POOL_BYTES_MAX + 1];
+    /* "spread": over all groups. "local": over the groups of the host whose process makes the file (of a
+     * directory: each file in it); where that host has none, as "spread". "host:NAME": over those of that
+     * host. As a result for a file, "spread" or "host:NAME". */
+    char placement[WEFT_PLACEMENT_BYTES_MAX + 1];
 };
 
 /* What weft_stat() and its kin tell of a file. */
@@ -522,6 +528,9 @@ struct weft_server {
     uint32_t shards;
     uint64_t bytes_total;
     uint64_t bytes_free;
+    const char *host; /* where it runs; "" when that is not known, as of the metadata server */
+    const char *chassis;
+    const char *rack;
 };
 typedef void weft_server_fn(void *arg, const struct weft_server *server);
 int weft_servers(weft_session_t *session, weft_server_fn *each, void *arg);

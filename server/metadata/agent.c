@@ -209,14 +209,22 @@ static int ask(struct agent *agent, struct agent_work *work, const struct map_se
     return error;
 }
 
+static int check_layout(const struct map *map, uint64_t ino, const struct layout *layout)
+{
+    if (map_layout_check(map, layout) == 0)
+        return 0;
+    return err_set(-EUCLEAN, "inode %llu has a layout over %u groups, and there are not so many",
+                   (unsigned long long)ino, layout->group_count);
+}
+
 /* Sets wanted[i] for each server that holds a target of the stripe. */
 static int find_servers(const struct agent_work *work, const struct map *map, uint8_t *wanted)
 {
-    if (work->layout.group_count > map->group_count)
-        return err_set(-EUCLEAN, "inode %llu has a layout over %u groups, and there are only %u",
-                       (unsigned long long)work->ino, work->layout.group_count, map->group_count);
+    int error = check_layout(map, work->ino, &work->layout);
+    if (error)
+        return error;
     for (uint32_t s = 0; s < work->layout.stripe_count; s++) {
-        const struct map_group *group = &map->groups[layout_group_of(&work->layout, s)];
+        const struct map_group *group = &map->groups[map_group_of(map, &work->layout, s)];
         for (uint32_t m = 0; m < group->member_count; m++)
             wanted[map->targets[group->members[m]].server] = 1;
     }
@@ -304,19 +312,18 @@ static int add_file(struct places *places, const struct agent_work *work, uint32
 {
     const struct agent_file *file = &work->files[index];
     const struct layout *layout = &file->layout;
-    int error = 0;
-    if (layout->group_count > map->group_count)
-        return err_set(-EUCLEAN, "inode %llu has a layout over %u groups, and there are only %u",
-                       (unsigned long long)file->ino, layout->group_count, map->group_count);
+    int error = check_layout(map, file->ino, layout);
+    if (error)
+        return error;
     if (file->end <= CHUNKS_FEW * layout->chunk_size) {
         for (uint64_t offset = 0; offset < file->end && !error; offset += layout->chunk_size) {
             struct layout_place place = layout_place_of(layout, offset);
-            error = add_group(places, map, index, place.group, place.row);
+            error = add_group(places, map, index, map_group_of(map, layout, place.position), place.row);
         }
         return error;
     }
     for (uint32_t position = 0; position < layout->stripe_count && !error; position++)
-        error = add_group(places, map, index, layout_group_of(layout, position), UINT64_MAX);
+        error = add_group(places, map, index, map_group_of(map, layout, position), UINT64_MAX);
     return error;
 }
 

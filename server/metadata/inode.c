@@ -10,29 +10,37 @@
 /* The record as it lies in the store: little-endian, as this machine is
  * (configure refuses others). Checked by a CRC32C over all in front of it. */
 struct inode_record {
-    uint16_t version;          /*   0 */
-    uint16_t flags;            /*   2 */
-    uint32_t mode;             /*   4 */
-    uint64_t ino;              /*   8 */
-    uint32_t nlink;            /*  16 */
-    uint32_t uid;              /*  20 */
-    uint32_t gid;              /*  24 */
-    uint32_t stripe_count;     /*  28 */
-    uint64_t size;             /*  32 */
-    uint64_t bytes;            /*  40 */
-    int64_t atime_ns;          /*  48 */
-    int64_t mtime_ns;          /*  56 */
-    int64_t ctime_ns;          /*  64 */
-    int64_t mtime_base_ns;     /*  72 */
-    uint64_t parent;           /*  80 */
-    uint64_t chunk_size;       /*  88 */
-    uint64_t seed;             /*  96 */
-    uint32_t group_count;      /* 104 */
-    char pool[32];             /* 108 */
-    uint8_t rdev[8];           /* 140: not aligned; version 1 has zeros here */
-    uint32_t crc;              /* 148 */
+    uint16_t version;      /*   0 */
+    uint16_t flags;        /*   2 */
+    uint32_t mode;         /*   4 */
+    uint64_t ino;          /*   8 */
+    uint32_t nlink;        /*  16 */
+    uint32_t uid;          /*  20 */
+    uint32_t gid;          /*  24 */
+    uint32_t stripe_count; /*  28 */
+    uint64_t size;         /*  32 */
+    uint64_t bytes;        /*  40 */
+    int64_t atime_ns;      /*  48 */
+    int64_t mtime_ns;      /*  56 */
+    int64_t ctime_ns;      /*  64 */
+    int64_t mtime_base_ns; /*  72 */
+    uint64_t parent;       /*  80 */
+    uint64_t chunk_size;   /*  88 */
+    uint64_t seed;         /*  96 */
+    uint32_t group_count;  /* 104 */
+    char pool[32];         /* 108 */
+    uint8_t rdev[8];       /* 140: not aligned; of a file or directory struct placement_record (version
+                                       3) or zeros */
+    uint32_t crc;          /* 148 */
 };
 
+struct placement_record {
+    uint32_t host; /* layout.host */
+    uint8_t placement;
+    uint8_t zero[3];
+};
+
+static_assert(sizeof(struct placement_record) == sizeof(((struct inode_record *)0)->rdev), "format");
 static_assert(sizeof(struct inode_record) == INODE_RECORD_BYTES, "the record's size is its format");
 static_assert(offsetof(struct inode_record, ino) == 8, "format");
 static_assert(offsetof(struct inode_record, size) == 32, "format");
@@ -42,10 +50,17 @@ static_assert(offsetof(struct inode_record, rdev) == 140, "format");
 static_assert(offsetof(struct inode_record, crc) == 148, "format");
 static_assert(WEFT_POOL_BYTES_MAX + 1 == 32, "a pool's name fits its place in the record");
 
+/* The oldest that can say it. */
+static uint16_t version_of(const struct inode *inode)
+{
+    return inode->layout.host || inode->placement ? 3 : inode_is_special(inode) ? 2 : 1;
+}
+
 void inode_encode(const struct inode *inode, uint8_t record[INODE_RECORD_BYTES])
 {
+    const struct placement_record placement = {.host = inode->layout.host, .placement = inode->placement};
     struct inode_record raw = {
-        .version = inode_is_special(inode) ? 2 : 1,
+        .version = version_of(inode),
         .flags = (uint16_t)inode->flags,
         .mode = inode->mode,
         .ino = inode->ino,
@@ -65,7 +80,10 @@ void inode_encode(const struct inode *inode, uint8_t record[INODE_RECORD_BYTES])
         .group_count = inode->layout.group_count,
     };
     memcpy(raw.pool, inode->pool, strnlen(inode->pool, WEFT_POOL_BYTES_MAX));
-    memcpy(raw.rdev, &inode->rdev, sizeof raw.rdev);
+    if (inode_is_device(inode))
+        memcpy(raw.rdev, &inode->rdev, sizeof raw.rdev);
+    else
+        memcpy(raw.rdev, &placement, sizeof raw.rdev);
     raw.crc = crc_of(0, &raw, offsetof(struct inode_record, crc));
     memcpy(record, &raw, sizeof raw);
 }
@@ -79,7 +97,15 @@ static bool default_layout_valid(const struct layout *layout)
 {
     return (layout->chunk_size == 0 ||
             (layout->chunk_size >= WEFT_CHUNK_BYTES_MIN && layout->chunk_size <= WEFT_CHUNK_BYTES_MAX)) &&
-           layout->stripe_count <= LIMITS_GROUPS_MAX;
+           layout->stripe_count <= LIMITS_GROUPS_MAX && layout->host <= LIMITS_HOSTS_MAX;
+}
+
+static bool placement_valid(const struct inode *inode)
+{
+    if (inode_is_dir(inode))
+        return inode->placement <= WIRE_PLACEMENT_HOST &&
+               (inode->placement == WIRE_PLACEMENT_HOST) == (inode->layout.host != 0);
+    return inode->placement == 0 && (inode_is_file(inode) || inode->layout.host == 0);
 }
 
 /* A damaged record whose checksum is right was written by a program of ours
@@ -104,7 +130,21 @@ static const char *fields_wrong(unsigned version, const struct inode *inode)
         return "its layout makes no sense";
     if (inode_is_dir(inode) && !default_layout_valid(&inode->layout))
         return "its default layout makes no sense";
+    if (!placement_valid(inode))
+        return "it is placed in a way that makes no sense";
     return NULL;
+}
+
+static const char *take_placement(const uint8_t bytes[8], struct inode *inode)
+{
+    struct placement_record placement;
+    if (inode_is_device(inode))
+        return "a device has no placement";
+    memcpy(&placement, bytes, sizeof placement);
+    inode->layout.host = placement.host;
+    inode->placement = placement.placement;
+    return placement.zero[0] || placement.zero[1] || placement.zero[2] ? "bits are set that mean nothing"
+                                                                       : NULL;
 }
 
 int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *inode)
@@ -146,8 +186,11 @@ int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *in
                    .group_count = raw.group_count},
     };
     memcpy(inode->pool, raw.pool, sizeof inode->pool);
-    memcpy(&inode->rdev, raw.rdev, sizeof inode->rdev);
-    const char *wrong = fields_wrong(raw.version, inode);
+    if (raw.version < 3 || inode_is_device(inode))
+        memcpy(&inode->rdev, raw.rdev, sizeof inode->rdev);
+    const char *wrong = raw.version >= 3 ? take_placement(raw.rdev, inode) : NULL;
+    if (!wrong)
+        wrong = fields_wrong(raw.version, inode);
     return wrong ? corrupt(ino, wrong) : 0;
 }
 
@@ -170,7 +213,10 @@ void inode_attr(const struct inode *inode, struct wire_attr *attr)
         .layout = {.chunk_size = inode->layout.chunk_size,
                    .seed = inode->layout.seed,
                    .stripe_count = inode->layout.stripe_count,
-                   .group_count = inode->layout.group_count},
+                   .group_count = inode->layout.group_count,
+                   .host = inode->layout.host},
+        .placement = inode->placement,
+        .host = "",
         .pool = inode->pool,
     };
 }

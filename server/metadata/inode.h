@@ -8,6 +8,7 @@
  * that can say what is to be said, so that an older server still reads a store in which there is nothing new.
  *   1  files, directories, symbolic links
  *   2  also special files, and the number of a device
+ *   3  files on one host, and directories that say where new files are to be
  *
  * Threads: pure functions.
  */
@@ -24,7 +25,7 @@
 #include "wire.h"
 
 #define INODE_ROOT UINT64_C(1)
-#define INODE_RECORD_VERSION 2u /* the newest */
+#define INODE_RECORD_VERSION 3u /* the newest */
 #define INODE_RECORD_BYTES 152u
 #define INODE_NLINK_MAX UINT32_C(0x7fffffff)
 
@@ -57,6 +58,9 @@ struct inode {
     /* Of a file: where its bytes are. Of a directory: the default for new files in it, a
      * zero field meaning the configuration's; seed and group_count are not used then. */
     struct layout layout;
+    /* Of a directory: WIRE_PLACEMENT_*, where new files in it are; layout.host is the host that is meant
+     * with WIRE_PLACEMENT_HOST. */
+    uint8_t placement;
     char pool[WEFT_POOL_BYTES_MAX + 1];
 };
 

@@ -56,19 +56,23 @@ static int sort_targets(struct map *map)
     return 0;
 }
 
-/* A copy with room for `servers` more servers of `shards` shards and `targets` more targets, each with a
- * group of its own. The version is one more. */
-static struct map *copy(const struct map *old, uint32_t servers, uint32_t shards, uint32_t targets)
+/* What a copy has more than the old map: each target has a group of its own. */
+struct growth {
+    uint32_t hosts, servers, shards /* of each server */, targets;
+};
+
+/* A copy with room for more. The version is one more. */
+static struct map *copy(const struct map *old, const struct growth *more)
 {
-    uint32_t *shard_counts = calloc(old->server_count + servers + 1u, sizeof *shard_counts);
+    uint32_t *shard_counts = calloc(old->server_count + more->servers + 1u, sizeof *shard_counts);
     if (!shard_counts)
         return NULL;
     for (uint32_t i = 0; i < old->server_count; i++)
         shard_counts[i] = old->servers[i].shard_count;
-    for (uint32_t i = 0; i < servers; i++)
-        shard_counts[old->server_count + i] = shards;
-    struct map *map = map_new(old->server_count + servers, shard_counts, old->target_count + targets,
-                              old->group_count + targets);
+    for (uint32_t i = 0; i < more->servers; i++)
+        shard_counts[old->server_count + i] = more->shards;
+    struct map *map = map_new(old->host_count + more->hosts, old->server_count + more->servers, shard_counts,
+                              old->target_count + more->targets, old->group_count + more->targets);
     free(shard_counts);
     if (!map)
         return NULL;
@@ -82,6 +86,8 @@ static struct map *copy(const struct map *old, uint32_t servers, uint32_t shards
         server->addresses = addresses;
         memcpy(addresses, old->servers[i].addresses, server->shard_count * sizeof *addresses);
     }
+    if (old->host_count)
+        memcpy(map->hosts, old->hosts, old->host_count * sizeof *map->hosts);
     if (old->target_count)
         memcpy(map->targets, old->targets, old->target_count * sizeof *map->targets);
     if (old->group_count)
@@ -139,6 +145,7 @@ struct claim {
     const char *addresses[LIMITS_SHARDS_MAX];
     uint32_t target_count;
     uint32_t *targets; /* sorted */
+    struct map_host host;
 };
 
 static int compare_u32(const void *a, const void *b)
@@ -147,12 +154,30 @@ static int compare_u32(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+static bool is_name(const char *text)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return *text && text[strspn(text, allowed)] == '\0';
+}
+
 static int check_name(const char *name)
 {
-    size_t length = strlen(name);
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    if (length == 0 || strspn(name, allowed) != length)
+    if (!is_name(name))
         return err_set(-EINVAL, "a storage server's name has letters, digits, \".\", \"_\" and \"-\" only");
+    return 0;
+}
+
+static int read_host(const struct wire_map_host *wire, struct claim *claim)
+{
+    if (!is_name(wire->name) || (*wire->chassis && !is_name(wire->chassis)) ||
+        (*wire->rack && !is_name(wire->rack)))
+        return err_set(-EINVAL,
+                       "the names of storage server %s's host, chassis and rack have letters, digits, \".\", "
+                       "\"_\" and \"-\" only; set host, chassis and rack for it",
+                       claim->name);
+    snprintf(claim->host.name, sizeof claim->host.name, "%s", wire->name);
+    snprintf(claim->host.chassis, sizeof claim->host.chassis, "%s", wire->chassis);
+    snprintf(claim->host.rack, sizeof claim->host.rack, "%s", wire->rack);
     return 0;
 }
 
@@ -236,9 +261,17 @@ static uint32_t count_new_targets(const struct map *map, const struct claim *cla
     return count;
 }
 
+static bool is_same_host(const struct map_host *a, const struct map_host *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->chassis, b->chassis) == 0 &&
+           strcmp(a->rack, b->rack) == 0;
+}
+
 static bool changes_nothing(const struct map *map, const struct claim *claim, const struct map_server *known)
 {
     if (!known || known->state != MAP_STATE_UP || count_new_targets(map, claim))
+        return false;
+    if (!known->host || !is_same_host(map_host(map, known->host), &claim->host))
         return false;
     for (uint32_t k = 0; k < known->shard_count; k++) {
         if (strcmp(known->addresses[k], claim->addresses[k]) != 0)
@@ -263,9 +296,23 @@ static void append_targets(const struct map *old, const struct claim *claim, uin
         if (map_target_by_id(old, claim->targets[i]))
             continue;
         map->targets[target] = (struct map_target){.id = claim->targets[i], .server = server};
-        map->groups[group] = (struct map_group){.member_count = 1, .members = {target}};
+        map->groups[group] =
+            (struct map_group){.member_count = 1, .members = {target}, .home = map->servers[server].host};
         target++;
         group++;
+    }
+}
+
+/* The server is there now. Groups that were made before hosts were known get their home by it; what has a
+ * home keeps it, also when the server has moved. */
+static void place_server(struct map *map, uint32_t server, uint32_t host, const struct map_host *claimed)
+{
+    map->hosts[host - 1] = *claimed;
+    map->servers[server].host = host;
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        struct map_group *group = &map->groups[g];
+        if (group->member_count && group->home == 0 && map->targets[group->members[0]].server == server)
+            group->home = host;
     }
 }
 
@@ -275,9 +322,15 @@ static int build(const struct members *members, const struct claim *claim, const
     const struct map *old = members->map;
     uint32_t new_targets = count_new_targets(old, claim);
     uint32_t index = known ? (uint32_t)(known - old->servers) : old->server_count;
-    if (old->group_count + new_targets > LIMITS_GROUPS_MAX || index >= LIMITS_SERVERS_MAX)
+    uint32_t host = map_host_by_name(old, claim->host.name);
+    struct growth more = {
+        .hosts = host == 0, .servers = known ? 0 : 1, .shards = claim->shard_count, .targets = new_targets};
+    if (host == 0)
+        host = old->host_count + 1;
+    if (old->group_count + new_targets > LIMITS_GROUPS_MAX || index >= LIMITS_SERVERS_MAX ||
+        host > LIMITS_HOSTS_MAX)
         return err_set(-ENOSPC, "the cluster has as many servers or targets as it can have");
-    struct map *map = copy(old, known ? 0 : 1, claim->shard_count, new_targets);
+    struct map *map = copy(old, &more);
     if (!map)
         return no_memory();
     struct map_server *server = &map->servers[index];
@@ -286,12 +339,14 @@ static int build(const struct members *members, const struct claim *claim, const
     snprintf(server->name, sizeof server->name, "%s", claim->name);
     for (uint32_t k = 0; k < claim->shard_count; k++)
         snprintf(server->addresses[k], sizeof server->addresses[k], "%s", claim->addresses[k]);
+    place_server(map, index, host, &claim->host);
     append_targets(old, claim, index, map);
     for (uint32_t i = 0; i < map->target_count; i++) {
         if (map->targets[i].server == index)
             map->targets[i].state = claims_target(claim, map->targets[i].id) ? MAP_STATE_UP : MAP_STATE_DOWN;
     }
     int error = sort_targets(map);
+    map_index(map);
     if (!error && map_encoded_size(map) > LIMITS_BODY_MAX / 2)
         error = err_set(-ENOSPC, "the cluster map has become too large for one message");
     if (error) {
@@ -302,9 +357,9 @@ static int build(const struct members *members, const struct claim *claim, const
     return 0;
 }
 
-static int save(struct store_txn *txn, const struct map *map, uint32_t server, uint32_t group_first)
+static int save(struct store_txn *txn, const struct map *map, uint32_t server, const struct map *old)
 {
-    int error = members_rows_save(txn, map, server, group_first);
+    int error = members_rows_save(txn, map, server, old);
     return error ? error : records_setting_put(txn, SETTING_MAP_VERSION, map->version);
 }
 
@@ -323,7 +378,7 @@ static int register_claim(struct members *members, struct store_txn *txn, const 
     if (error)
         return error;
     uint32_t index = known ? (uint32_t)(known - members->map->servers) : members->map->server_count;
-    error = save(txn, map, index, members->map->group_count);
+    error = save(txn, map, index, members->map);
     if (error) {
         members_forget(*change);
         *change = NULL;
@@ -341,6 +396,8 @@ int members_register(struct members *members, struct store_txn *txn,
         error = read_addresses(request, &claim);
     if (!error)
         error = read_targets(request, &claim);
+    if (!error)
+        error = read_host(&request->host, &claim);
     if (!error)
         error = register_claim(members, txn, &claim, change);
     free(claim.targets);
@@ -393,9 +450,10 @@ int members_expire(struct members *members, struct store_txn *txn, uint64_t sile
     *change = NULL;
     if (!members_any_silent(members, silent_since_ns))
         return 0;
-    struct map *map = copy(members->map, 0, 0, 0);
+    struct map *map = copy(members->map, &(struct growth){0});
     if (!map)
         return no_memory();
+    map_index(map);
     for (uint32_t i = 0; i < map->target_count; i++) {
         if (is_silent(members, map->targets[i].server, silent_since_ns))
             map->targets[i].state = MAP_STATE_DOWN;
@@ -405,7 +463,7 @@ int members_expire(struct members *members, struct store_txn *txn, uint64_t sile
         if (!is_silent(members, i, silent_since_ns))
             continue;
         map->servers[i].state = MAP_STATE_DOWN;
-        error = save(txn, map, i, map->group_count);
+        error = save(txn, map, i, members->map);
     }
     if (error) {
         map_unref(map);

@@ -63,7 +63,8 @@ void members_pardon(struct members *members, uint64_t deaf_ns, uint64_t now_ns);
 /* ---- members_records.c: the rows of the table ----------------------------- */
 
 int members_rows_load(struct store_txn *txn, struct map **map);
-/* Writes server `server`, all its targets, and the groups from `group_first` on. */
-int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t server, uint32_t group_first);
+/* Writes server `server`, its host, all its targets, and the groups that `old` has not, or with another
+ * home. */
+int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t server, const struct map *old);
 
 #endif

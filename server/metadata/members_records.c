@@ -2,10 +2,14 @@
 /*
  * The rows of the members table. Keys are a letter and a number (big-endian u32):
  *
+ *   'h' host number   version u16, then name, chassis and rack: length u8, text
  *   's' server id     version u16, shard count u16, state u8, length of the name u8, the name,
- *                     then for each shard: length u16, address
+ *                     then for each shard: length u16, address; then from version 2 on: host number u32
  *   't' target id     version u16, state u16, server id u32
- *   'g' group number  version u16, member count u16, target ids u32 ...
+ *   'g' group number  version u16, member count u16, target ids u32 ...; then from version 2 on: home (a
+ *                     host's number) u32
+ *
+ * Where the host is not known, version 1 is written.
  */
 #include "members.h"
 
@@ -16,7 +20,8 @@
 
 #include "err.h"
 
-#define ROW_VERSION 1u
+#define ROW_VERSION      1u
+#define ROW_VERSION_HOST 2u
 enum { SERVER_HEAD_BYTES = 6, TARGET_BYTES = 8, GROUP_HEAD_BYTES = 4 };
 
 struct row_key {
@@ -57,15 +62,38 @@ static uint32_t get_u32(const uint8_t *at)
 
 /* ---- writing ------------------------------------------------------------ */
 
+static uint8_t *put_text(uint8_t *at, const char *text)
+{
+    size_t length = strlen(text);
+    *at = (uint8_t)length;
+    memcpy(at + 1, text, length);
+    return at + 1 + length;
+}
+
+static int save_host(struct store_txn *txn, const struct map *map, uint32_t number)
+{
+    const struct map_host *host = &map->hosts[number - 1];
+    struct row_key key;
+    uint8_t row[2 + 3 * (1 + LIMITS_HOST_NAME_MAX)], *at = row + 2;
+    put_u16(row, ROW_VERSION);
+    at = put_text(at, host->name);
+    at = put_text(at, host->chassis);
+    at = put_text(at, host->rack);
+    return store_put(txn, STORE_MEMBERS, key_of(&key, 'h', number),
+                     (struct store_bytes){row, (size_t)(at - row)});
+}
+
 static int save_server(struct store_txn *txn, const struct map_server *server)
 {
     struct row_key key;
     size_t name_length = strlen(server->name);
-    size_t size = SERVER_HEAD_BYTES + name_length + (size_t)server->shard_count * (2 + LIMITS_ADDRESS_MAX);
+    size_t size =
+        SERVER_HEAD_BYTES + name_length + (size_t)server->shard_count * (2 + LIMITS_ADDRESS_MAX) + 4;
     uint8_t *row = malloc(size), *at = row;
     if (!row)
         return err_set(-ENOMEM, "no memory for the record of a storage server");
-    put_u16(at, ROW_VERSION);
+    bool has_host = server->host != 0;
+    put_u16(at, has_host ? ROW_VERSION_HOST : ROW_VERSION);
     put_u16(at + 2, server->shard_count);
     at[4] = (uint8_t)server->state;
     at[5] = (uint8_t)name_length;
@@ -77,6 +105,10 @@ static int save_server(struct store_txn *txn, const struct map_server *server)
         put_u16(at, (uint32_t)length);
         memcpy(at + 2, server->addresses[k], length);
         at += 2 + length;
+    }
+    if (has_host) {
+        put_u32(at, server->host);
+        at += 4;
     }
     int error = store_put(txn, STORE_MEMBERS, key_of(&key, 's', server->id),
                           (struct store_bytes){row, (size_t)(at - row)});
@@ -99,24 +131,33 @@ static int save_group(struct store_txn *txn, const struct map *map, uint32_t num
 {
     struct row_key key;
     const struct map_group *group = &map->groups[number];
-    uint8_t row[GROUP_HEAD_BYTES + 4 * LIMITS_GROUP_MEMBERS_MAX];
-    put_u16(row, ROW_VERSION);
+    uint8_t row[GROUP_HEAD_BYTES + 4 * LIMITS_GROUP_MEMBERS_MAX + 4];
+    size_t length = GROUP_HEAD_BYTES + 4 * (size_t)group->member_count;
+    put_u16(row, group->home != 0 ? ROW_VERSION_HOST : ROW_VERSION);
     put_u16(row + 2, group->member_count);
     for (uint32_t i = 0; i < group->member_count; i++)
         put_u32(row + GROUP_HEAD_BYTES + 4 * i, map->targets[group->members[i]].id);
-    return store_put(txn, STORE_MEMBERS, key_of(&key, 'g', number),
-                     (struct store_bytes){row, GROUP_HEAD_BYTES + 4 * group->member_count});
+    if (group->home != 0) {
+        put_u32(row + length, group->home);
+        length += 4;
+    }
+    return store_put(txn, STORE_MEMBERS, key_of(&key, 'g', number), (struct store_bytes){row, length});
 }
 
-int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t server, uint32_t group_first)
+int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t server, const struct map *old)
 {
-    int error = save_server(txn, &map->servers[server]);
+    uint32_t host = map->servers[server].host;
+    int error = host ? save_host(txn, map, host) : 0;
+    if (!error)
+        error = save_server(txn, &map->servers[server]);
     for (uint32_t i = 0; i < map->target_count && !error; i++) {
         if (map->targets[i].server == server)
             error = save_target(txn, map, &map->targets[i]);
     }
-    for (uint32_t g = group_first; g < map->group_count && !error; g++)
-        error = save_group(txn, map, g);
+    for (uint32_t g = 0; g < map->group_count && !error; g++) {
+        if (g >= old->group_count || old->groups[g].home != map->groups[g].home)
+            error = save_group(txn, map, g);
+    }
     return error;
 }
 
@@ -124,14 +165,14 @@ int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t ser
 
 /* First the rows are counted, then a map of that size is filled. */
 struct loading {
-    uint32_t counts[3]; /* groups, servers, targets: in the order of their keys */
+    uint32_t counts[4]; /* groups, hosts, servers, targets: in the order of their keys */
     uint32_t *shard_counts;
     uint32_t shard_counts_size;
     struct map *map; /* NULL while counting */
-    uint32_t at[3];
+    uint32_t at[4];
 };
 
-enum { GROUPS, SERVERS, TARGETS };
+enum { GROUPS, HOSTS, SERVERS, TARGETS };
 
 static int damaged(const char *what)
 {
@@ -153,11 +194,45 @@ static int count_server(struct loading *loading, uint32_t shard_count)
     return 0;
 }
 
+/* NULL when there is no text of at most LIMITS_HOST_NAME_MAX bytes. */
+static const uint8_t *get_text(const uint8_t *at, const uint8_t *end, char text[LIMITS_HOST_NAME_MAX + 1])
+{
+    if (!at || at == end || *at > LIMITS_HOST_NAME_MAX || end - at < 1 + *at || memchr(at + 1, 0, *at))
+        return NULL;
+    memcpy(text, at + 1, *at);
+    text[*at] = 0;
+    return at + 1 + *at;
+}
+
+static int load_host(struct loading *loading, uint32_t number, struct store_bytes row)
+{
+    const uint8_t *at = row.data, *end = at + row.length;
+    struct map_host host;
+    if (row.length < 2 || get_u16(at) != ROW_VERSION || number != loading->at[HOSTS] + 1)
+        return damaged("a host's record is of another version or too short");
+    at = get_text(at + 2, end, host.name);
+    at = get_text(at, end, host.chassis);
+    at = get_text(at, end, host.rack);
+    if (at != end || !*host.name)
+        return damaged("a host's record makes no sense");
+    if (loading->map)
+        loading->map->hosts[number - 1] = host;
+    return 0;
+}
+
+static bool is_host(const struct loading *loading, uint32_t host)
+{
+    return host && host <= loading->counts[HOSTS];
+}
+
 static int load_server(struct loading *loading, uint32_t id, struct store_bytes row)
 {
     const uint8_t *at = row.data, *end = at + row.length;
-    if (row.length < SERVER_HEAD_BYTES || get_u16(at) != ROW_VERSION)
+    bool has_host = row.length >= SERVER_HEAD_BYTES && get_u16(at) == ROW_VERSION_HOST;
+    if (row.length < SERVER_HEAD_BYTES + (has_host ? 4 : 0) || (!has_host && get_u16(at) != ROW_VERSION))
         return damaged("a server's record is of another version or too short");
+    if (has_host)
+        end -= 4;
     uint32_t shard_count = get_u16(at + 2);
     size_t name_length = at[5];
     if (id != loading->at[SERVERS] || shard_count == 0 || shard_count > LIMITS_SHARDS_MAX ||
@@ -169,6 +244,9 @@ static int load_server(struct loading *loading, uint32_t id, struct store_bytes 
 
     struct map_server *server = &loading->map->servers[id];
     server->id = id;
+    server->host = has_host ? get_u32(end) : 0;
+    if (has_host && !is_host(loading, server->host))
+        return damaged("a server is on a host that does not exist");
     server->state = at[4] == MAP_STATE_UP ? MAP_STATE_UP : MAP_STATE_DOWN;
     memcpy(server->name, at + SERVER_HEAD_BYTES, name_length);
     at += SERVER_HEAD_BYTES + name_length;
@@ -202,12 +280,17 @@ static int load_group(struct loading *loading, uint32_t number, struct store_byt
 {
     const uint8_t *at = row.data;
     uint32_t count = row.length >= GROUP_HEAD_BYTES ? get_u16(at + 2) : 0;
-    if (count == 0 || count > LIMITS_GROUP_MEMBERS_MAX || get_u16(at) != ROW_VERSION ||
-        row.length != GROUP_HEAD_BYTES + 4 * (size_t)count || number != loading->at[GROUPS])
+    bool has_home = count && get_u16(at) == ROW_VERSION_HOST;
+    size_t members_end = GROUP_HEAD_BYTES + 4 * (size_t)count;
+    if (count == 0 || count > LIMITS_GROUP_MEMBERS_MAX || (!has_home && get_u16(at) != ROW_VERSION) ||
+        row.length != members_end + (has_home ? 4 : 0) || number != loading->at[GROUPS])
         return damaged("a group's record makes no sense");
     if (loading->map) {
         struct map_group *group = &loading->map->groups[number];
         group->member_count = count;
+        group->home = has_home ? get_u32(at + members_end) : 0;
+        if (has_home && !is_host(loading, group->home))
+            return damaged("a group's home is a host that does not exist");
         for (uint32_t i = 0; i < count; i++)
             group->members[i] = get_u32(at + GROUP_HEAD_BYTES + 4 * i);
     }
@@ -221,10 +304,15 @@ static int load_row(void *arg, struct store_bytes key, struct store_bytes row)
     if (key.length != 5)
         return damaged("a key makes no sense");
     uint32_t number = number_of(bytes);
-    int kind = *bytes == 'g' ? GROUPS : *bytes == 's' ? SERVERS : *bytes == 't' ? TARGETS : -1;
+    int kind = *bytes == 'g'   ? GROUPS
+               : *bytes == 'h' ? HOSTS
+               : *bytes == 's' ? SERVERS
+               : *bytes == 't' ? TARGETS
+                               : -1;
     if (kind < 0)
         return damaged("a key makes no sense");
     int error = kind == GROUPS    ? load_group(loading, number, row)
+                : kind == HOSTS   ? load_host(loading, number, row)
                 : kind == SERVERS ? load_server(loading, number, row)
                                   : load_target(loading, number, row);
     if (error)
@@ -255,8 +343,8 @@ int members_rows_load(struct store_txn *txn, struct map **out)
     int error = store_each(txn, STORE_MEMBERS, (struct store_bytes){"", 0}, load_row, &loading);
     if (error)
         goto free_counts;
-    loading.map = map_new(loading.counts[SERVERS], loading.shard_counts, loading.counts[TARGETS],
-                          loading.counts[GROUPS]);
+    loading.map = map_new(loading.counts[HOSTS], loading.counts[SERVERS], loading.shard_counts,
+                          loading.counts[TARGETS], loading.counts[GROUPS]);
     if (!loading.map) {
         error = err_set(-ENOMEM, "no memory for the cluster map");
         goto free_counts;
@@ -265,10 +353,12 @@ int members_rows_load(struct store_txn *txn, struct map **out)
     error = store_each(txn, STORE_MEMBERS, (struct store_bytes){"", 0}, load_row, &loading);
     if (!error)
         error = members_by_index(loading.map);
-    if (error)
+    if (error) {
         map_unref(loading.map);
-    else
+    } else {
+        map_index(loading.map);
         *out = loading.map;
+    }
 free_counts:
     free(loading.shard_counts);
     return error;

@@ -21,6 +21,7 @@
 #define METADATA_NAMESPACE_H
 
 #include "inode.h"
+#include "map.h"
 #include "opens.h"
 #include "store.h"
 #include "wire.h"
@@ -31,11 +32,12 @@ struct ns {
     struct opens *opens;
     struct ino_range *inos; /* numbers for new inodes; NULL: each is asked for from the store */
     uint32_t uid, gid;      /* of the caller */
-    int64_t now_ns;    /* CLOCK_REALTIME */
+    int64_t now_ns;         /* CLOCK_REALTIME */
     /* the configuration's default layout, and the groups that there are */
     uint64_t chunk_size;
     uint32_t stripe_count;
     uint32_t group_count;
+    const struct map *map; /* the hosts; NULL: none is known */
     /* what the calls tell back */
     uint32_t removals; /* added to the queue of objects to be removed */
 };
@@ -123,20 +125,31 @@ int ns_symlink(struct ns *ns, const char *target, const char *path);
 int ns_mknod(struct ns *ns, const char *path, uint32_t mode, uint64_t rdev);
 int ns_link(struct ns *ns, const char *from, const char *to);
 
+/* Where files are to be. */
+struct ns_placement {
+    uint8_t kind; /* WIRE_PLACEMENT_* */
+    const char
+        *host; /* with WIRE_PLACEMENT_HOST the one that is meant, else the caller's; NULL, "": unknown */
+};
+
 struct ns_open {
     const char *path;
     uint32_t flags; /* WIRE_OPEN_* */
     uint32_t mode;
     struct layout layout; /* zero fields: the directory's default */
     const char *pool;     /* "": the directory's default */
-    bool size_open;       /* a file that is made is as after ns_size_open() */
-    uint64_t dir;         /* ns_open() tells: the directory that holds the file */
+    struct ns_placement placement;
+    bool size_open; /* a file that is made is as after ns_size_open() */
+    uint64_t dir;   /* ns_open() tells: the directory that holds the file */
 };
 /* Finds the file, or makes it, and checks the caller's permissions. Opening for writing and
  * truncating are left to the caller. */
 int ns_open(struct ns *ns, struct ns_open *open, struct inode *inode, bool *created);
 /* What a new file in this directory gets; fills in and checks `layout`. */
-int ns_layout_choose(const struct ns *ns, const struct inode *dir, struct layout *layout, const char **pool);
+int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct ns_placement *placement,
+                     struct layout *layout, const char **pool);
+/* The host of that name, as layouts name it: -EADDRNOTAVAIL when it is not known or has no groups. */
+int ns_host_find(const struct ns *ns, const char *name, uint32_t *host);
 
 /* ---- ns_remove.c -------------------------------------------------------- */
 
@@ -157,7 +170,8 @@ int ns_rename(struct ns *ns, const char *from, const char *to);
 /* ---- ns_attr.c ---------------------------------------------------------- */
 
 int ns_setattr(struct ns *ns, const struct wire_setattr *request);
-int ns_layout_set(struct ns *ns, const char *path, const struct layout *layout, const char *pool);
+int ns_layout_set(struct ns *ns, const char *path, const struct layout *layout,
+                  const struct ns_placement *placement, const char *pool);
 /* `hints` "" takes them away. Reading them needs what stat needs; `hints` has room for
  * WEFT_HINTS_BYTES_MAX + 1 bytes. */
 int ns_hints_set(struct ns *ns, const char *path, const char *hints);

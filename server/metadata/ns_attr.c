@@ -83,9 +83,11 @@ int ns_setattr(struct ns *ns, const struct wire_setattr *request)
     return records_inode_put(ns->txn, inode);
 }
 
-int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout, const char *pool)
+int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout,
+                  const struct ns_placement *placement, const char *pool)
 {
     struct path path;
+    uint32_t host = 0;
     struct inode *dir = &path.inode;
     int error = path_resolve_existing(ns, text, PATH_FOLLOW, &path);
     if (error)
@@ -96,6 +98,11 @@ int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout, 
         return not_the_owner(text, "default layout");
     if (*pool && strcmp(pool, "main") != 0)
         return err_set(-EINVAL, "there is no pool named \"%s\"; there is only \"main\" so far", pool);
+    if (placement->kind == WIRE_PLACEMENT_HOST) {
+        error = ns_host_find(ns, placement->host, &host);
+        if (error)
+            return error;
+    }
     if (layout->chunk_size) {
         struct layout probe = {.chunk_size = layout->chunk_size, .group_count = 1};
         error = layout_complete(&probe);
@@ -105,6 +112,10 @@ int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout, 
     }
     if (layout->stripe_count)
         dir->layout.stripe_count = layout->stripe_count;
+    if (placement->kind != WIRE_PLACEMENT_DEFAULT) {
+        dir->placement = placement->kind;
+        dir->layout.host = host;
+    }
     if (*pool)
         memcpy(dir->pool, pool, strlen(pool) + 1);
     dir->ctime_ns = ns->now_ns;
@@ -158,11 +169,14 @@ int ns_hints_get(struct ns *ns, const char *text, char *hints)
 void ns_layout_effective(const struct ns *ns, const struct inode *dir, struct layout *layout)
 {
     uint32_t stripe_count = dir->layout.stripe_count ? dir->layout.stripe_count : ns->stripe_count;
-    if (stripe_count == 0 || stripe_count > ns->group_count)
-        stripe_count = ns->group_count;
+    uint32_t group_count =
+        dir->layout.host && ns->map ? map_host_groups(ns->map, dir->layout.host) : ns->group_count;
+    if (stripe_count == 0 || stripe_count > group_count)
+        stripe_count = group_count;
     *layout = (struct layout){
         .chunk_size = dir->layout.chunk_size ? dir->layout.chunk_size : ns->chunk_size,
         .stripe_count = stripe_count,
-        .group_count = ns->group_count,
+        .group_count = group_count,
+        .host = dir->layout.host,
     };
 }

@@ -81,6 +81,7 @@ int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
     inode.nlink = 2;
     inode.parent = path.parent.ino;
     inode.layout = path.parent.layout;
+    inode.placement = path.parent.placement;
     memcpy(inode.pool, path.parent.pool, sizeof inode.pool);
     error = records_ino_next(ns->txn, ns->inos, &inode.ino);
     if (!error)
@@ -154,7 +155,43 @@ int ns_link(struct ns *ns, const char *from, const char *to)
 
 /* ---- open --------------------------------------------------------------- */
 
-int ns_layout_choose(const struct ns *ns, const struct inode *dir, struct layout *layout, const char **pool)
+int ns_host_find(const struct ns *ns, const char *name, uint32_t *host)
+{
+    uint32_t found = ns->map ? map_host_by_name(ns->map, name) : 0;
+    if (!found || map_host_groups(ns->map, found) == 0)
+        return err_set(-EADDRNOTAVAIL,
+                       "there is no host \"%s\" that has storage; weft status --hosts lists those that have",
+                       name);
+    *host = found;
+    return 0;
+}
+
+/* Sets the layout's host, and how many groups there are to choose from. */
+static int choose_host(const struct ns *ns, const struct inode *dir, const struct ns_placement *wanted,
+                       struct layout *layout)
+{
+    uint8_t kind = wanted->kind == WIRE_PLACEMENT_DEFAULT ? dir->placement : wanted->kind;
+    layout->host = 0;
+    layout->group_count = ns->group_count;
+    if (kind == WIRE_PLACEMENT_HOST && wanted->kind == WIRE_PLACEMENT_DEFAULT) {
+        layout->host = dir->layout.host;
+    } else if (kind == WIRE_PLACEMENT_HOST) {
+        int error = ns_host_find(ns, wanted->host ? wanted->host : "", &layout->host);
+        if (error)
+            return error;
+    } else if (kind == WIRE_PLACEMENT_LOCAL && wanted->host && ns->map) {
+        uint32_t host = map_host_by_name(ns->map, wanted->host);
+        /* A host without storage is no mistake: its files go where others' go. */
+        if (map_host_groups(ns->map, host) > 0)
+            layout->host = host;
+    }
+    if (layout->host)
+        layout->group_count = ns->map ? map_host_groups(ns->map, layout->host) : 0;
+    return 0;
+}
+
+int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct ns_placement *placement,
+                     struct layout *layout, const char **pool)
 {
     if (**pool == 0)
         *pool = *dir->pool ? dir->pool : "main";
@@ -169,8 +206,8 @@ int ns_layout_choose(const struct ns *ns, const struct inode *dir, struct layout
         layout->chunk_size = dir->layout.chunk_size ? dir->layout.chunk_size : ns->chunk_size;
     if (layout->stripe_count == 0)
         layout->stripe_count = dir->layout.stripe_count ? dir->layout.stripe_count : ns->stripe_count;
-    layout->group_count = ns->group_count;
-    return layout_complete(layout);
+    int error = choose_host(ns, dir, placement, layout);
+    return error ? error : layout_complete(layout);
 }
 
 static int create(struct ns *ns, const struct ns_open *open, struct path *path, struct inode *inode)
@@ -179,7 +216,7 @@ static int create(struct ns *ns, const struct ns_open *open, struct path *path, 
     const char *pool = open->pool;
     int error = may_create(ns, path, open->path);
     if (!error)
-        error = ns_layout_choose(ns, &path->parent, &layout, &pool);
+        error = ns_layout_choose(ns, &path->parent, &open->placement, &layout, &pool);
     if (error)
         return error;
     init(ns, path, S_IFREG | (open->mode & 07777), inode);

@@ -292,8 +292,10 @@ struct removal_record {
     uint32_t stripe_count; /* 16 */
     uint32_t group_count;  /* 20 */
     uint64_t end;          /* 24 */
+    uint32_t host;         /* 32 */
+    uint32_t zero;         /* 36 */
 };
-static_assert(sizeof(struct removal_record) == 32, "format");
+static_assert(sizeof(struct removal_record) == 40, "format");
 
 int records_removal_put(struct store_txn *txn, const struct removal *removal)
 {
@@ -304,9 +306,12 @@ int records_removal_put(struct store_txn *txn, const struct removal *removal)
         .stripe_count = removal->layout.stripe_count,
         .group_count = removal->layout.group_count,
         .end = removal->end,
+        .host = removal->layout.host,
     };
+    /* As older servers write it, where it says all: they could read it. */
+    size_t length = record.host ? sizeof record : offsetof(struct removal_record, host);
     return store_put(txn, STORE_REMOVALS, key_of(&key, removal->ino),
-                     (struct store_bytes){&record, sizeof record});
+                     (struct store_bytes){&record, length});
 }
 
 int records_removal_delete(struct store_txn *txn, uint64_t ino)
@@ -320,9 +325,10 @@ static int gather_removal(void *arg, struct store_bytes key, struct store_bytes 
     struct removal_record record = {.end = REMOVAL_END_UNKNOWN};
     if (gathering->count == gathering->count_max)
         return 1;
-    /* Earlier servers wrote no end. */
+    /* Earlier servers wrote no end, and no host. */
     if (key.length != 8 ||
-        (value.length != sizeof record && value.length != offsetof(struct removal_record, end)))
+        (value.length != sizeof record && value.length != offsetof(struct removal_record, host) &&
+         value.length != offsetof(struct removal_record, end)))
         return damaged("removals", key.length == 8 ? records_key_u64_of(key.data) : 0);
     memcpy(&record, value.data, value.length);
     ((struct removal *)gathering->items)[gathering->count++] = (struct removal){
@@ -330,7 +336,8 @@ static int gather_removal(void *arg, struct store_bytes key, struct store_bytes 
         .layout = {.chunk_size = record.chunk_size,
                    .seed = record.seed,
                    .stripe_count = record.stripe_count,
-                   .group_count = record.group_count},
+                   .group_count = record.group_count,
+                   .host = record.host},
         .end = record.end,
     };
     return 0;

@@ -43,13 +43,21 @@ int request_keep(struct request *request, struct ns *ns)
 void request_attr(const struct ns *ns, const struct inode *inode, struct wire_attr *attr)
 {
     inode_attr(inode, attr);
-    if (!inode_is_dir(inode))
+    const struct map_host *host = ns->map ? map_host(ns->map, attr->layout.host) : NULL;
+    if (host)
+        attr->host = host->name;
+    if (!inode_is_dir(inode)) {
+        attr->placement = attr->layout.host ? WIRE_PLACEMENT_HOST : WIRE_PLACEMENT_SPREAD;
         return;
+    }
+    if (attr->placement == WIRE_PLACEMENT_DEFAULT)
+        attr->placement = WIRE_PLACEMENT_SPREAD;
     struct layout layout;
     ns_layout_effective(ns, inode, &layout);
     attr->layout = (struct wire_layout){.chunk_size = layout.chunk_size,
                                         .stripe_count = layout.stripe_count,
-                                        .group_count = layout.group_count};
+                                        .group_count = layout.group_count,
+                                        .host = layout.host};
     if (!*attr->pool)
         attr->pool = "main";
 }

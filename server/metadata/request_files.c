@@ -112,6 +112,7 @@ int request_open(struct request *request, struct ns *ns)
         .mode = body->mode,
         .layout = {.chunk_size = body->layout.chunk_size, .stripe_count = body->layout.stripe_count},
         .pool = body->pool,
+        .placement = {.kind = body->placement, .host = body->host},
         .size_open = body->flags & WIRE_OPEN_WRITE, /* its record is then put once, not twice */
     };
     struct inode inode;

@@ -160,5 +160,6 @@ int request_layout_set(struct request *request, struct ns *ns)
 {
     const struct wire_layout_set *set = &request->body.layout_set;
     struct layout layout = {.chunk_size = set->layout.chunk_size, .stripe_count = set->layout.stripe_count};
-    return ns_layout_set(ns, set->path, &layout, set->pool);
+    const struct ns_placement placement = {.kind = set->placement, .host = set->host};
+    return ns_layout_set(ns, set->path, &layout, &placement, set->pool);
 }

@@ -26,7 +26,8 @@ static void prepare(void *arg, struct ns *ns)
     ns->now_ns = service->config.realtime_ns(service->config.clock_arg);
     ns->chunk_size = service->conf->chunk_size;
     ns->stripe_count = service->conf->stripe_count;
-    ns->group_count = members_map(service->members)->group_count;
+    ns->map = members_map(service->members);
+    ns->group_count = ns->map->group_count;
 }
 
 /* ---- opening ------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 
 #include "err.h"
+#include "hostname.h"
 #include "log.h"
 
 enum member_state {
@@ -262,8 +263,14 @@ static ssize_t put_register(struct member *member)
     for (uint32_t i = 0; i < server->target_count; i++)
         wire_put_number(&target_writer, &(struct wire_number){.value = server->targets[i].id});
     struct space space = space_of(server);
+    const struct conf_storage *storage = server->storage;
+    char here[LIMITS_HOST_NAME_MAX + 1];
+    hostname_get(here);
     struct wire_server_register request = {
-        .name = server->storage->name,
+        .name = storage->name,
+        .host = {.name = storage->host ? storage->host : here,
+                 .chassis = storage->chassis ? storage->chassis : "",
+                 .rack = storage->rack ? storage->rack : ""},
         .addresses = wire_list_of(&address_writer, server->shard_count),
         .targets = wire_list_of(&target_writer, server->target_count),
         .bytes_total = space.total,

@@ -14,7 +14,7 @@ static bool is_same(const struct wire_capability *a, const struct wire_capabilit
 {
     return a->ino == b->ino && a->access == b->access && a->layout.chunk_size == b->layout.chunk_size &&
            a->layout.seed == b->layout.seed && a->layout.stripe_count == b->layout.stripe_count &&
-           a->layout.group_count == b->layout.group_count &&
+           a->layout.group_count == b->layout.group_count && a->layout.host == b->layout.host &&
            memcmp(a->mac.bytes, b->mac.bytes, sizeof a->mac.bytes) == 0;
 }
 
@@ -47,10 +47,9 @@ static int mismatch(const struct shard_io *io, int error)
 int shard_check_map(struct shard_io *io)
 {
     const struct shard *shard = io->shard;
-    if (io->layout.group_count > shard->map->group_count)
-        return mismatch(io,
-                        err_set(-EINVAL, "the file's layout has %" PRIu32 " groups, the cluster map %" PRIu32,
-                                io->layout.group_count, shard->map->group_count));
+    int error = map_layout_check(shard->map, &io->layout);
+    if (error)
+        return mismatch(io, error);
     if (io->map_version < shard->map_changed)
         return mismatch(io, -ESTALE);
     return 0;
@@ -96,11 +95,12 @@ static int check_extent(struct shard_io *io, const struct wire_extent *extent, s
     int target = target_index(shard->server, extent->target);
     if (target < 0)
         return mismatch(io, err_set(-EINVAL, "target %" PRIu32 " is not served here", extent->target));
-    if (!group_has(shard->map, place.group, extent->target))
+    uint32_t group = map_group_of(shard->map, layout, place.position);
+    if (!group_has(shard->map, group, extent->target))
         return mismatch(io, err_set(-EINVAL,
                                     "the extent at %" PRIu64 " belongs to group %" PRIu32
                                     ", which target %" PRIu32 " is not in",
-                                    extent->offset, place.group, extent->target));
+                                    extent->offset, group, extent->target));
     uint32_t shard_of = layout_shard_of(place.row, shard->server->shard_count);
     if (shard_of != shard->index)
         return err_set(-EINVAL,
@@ -199,7 +199,7 @@ static void visit_objects(struct shard_io *io, uint32_t room)
     const struct map *map = shard->map;
     io->run_count = 0;
     for (uint32_t position = 0; position < io->layout.stripe_count; position++) {
-        const struct map_group *group = &map->groups[layout_group_of(&io->layout, position)];
+        const struct map_group *group = &map->groups[map_group_of(map, &io->layout, position)];
         for (uint32_t m = 0; m < group->member_count; m++) {
             int target = target_index(shard->server, map->targets[group->members[m]].id);
             if (target < 0)

@@ -115,7 +115,7 @@ static struct wire_bytes greeting(void *arg)
 {
     static uint8_t encoded[4096];
     struct peer *peer = arg;
-    struct map *empty = map_new(0, NULL, 0, 0);
+    struct map *empty = map_new(0, 0, NULL, 0, 0);
     assert_non_null(empty);
     memcpy(empty->cluster, peer->map->cluster, sizeof empty->cluster);
     ssize_t length = map_encode(peer->registrations ? peer->map : empty, encoded, sizeof encoded);
@@ -128,7 +128,7 @@ static struct map *make_map(uint64_t version)
 {
     const uint32_t shard_counts[] = {PEER_SHARDS, PEER_SHARDS};
     const uint32_t ids[] = {0, 1, 7};
-    struct map *map = map_new(2, shard_counts, 3, PEER_GROUPS);
+    struct map *map = map_new(0, 2, shard_counts, 3, PEER_GROUPS);
     assert_non_null(map);
     map->version = version;
     memset(map->cluster, 0xc1, sizeof map->cluster);

@@ -15,7 +15,7 @@ eval "$(weft env --dir "$dir")"
 # The hints of a directory without those of its layout, in one line.
 kept()
 {
-    weft hints "$1" | grep -vE '^weft_(chunk_size|stripe_count|pool)=' | paste -sd' '
+    weft hints "$1" | grep -vE '^weft_(chunk_size|stripe_count|pool|placement)=' | paste -sd' '
 }
 
 echo "1. setting, changing, removing"
@@ -55,7 +55,15 @@ expect 0 weft layout weft:/d/file
 says "chunks of 470080 bytes" "over 2 of 3 groups"
 expect 0 weft hints --clear weft:/d striping_unit=8K weft_chunk_size=12K
 expect 0 weft hints weft:/d
-says "weft_chunk_size=12288" "weft_stripe_count=2" "weft_pool=main"
+says "weft_chunk_size=12288" "weft_stripe_count=2" "weft_pool=main" "weft_placement=spread"
+expect 0 weft hints weft:/d weft_placement=local
+expect 0 weft hints weft:/d
+says "weft_placement=local"
+expect 0 weft layout weft:/d
+says "of the host of who makes them"
+expect 1 weft hints weft:/d weft_placement=host:nowhere
+says 'no host "nowhere"'
+expect 0 weft hints weft:/d weft_placement=spread
 # What it prints, it takes.
 # shellcheck disable=SC2046
 expect 0 weft hints weft:/d/e $(weft hints weft:/d)

@@ -379,6 +379,38 @@ static void complaints(struct test *test)
     EXPECT_EQUAL(8, count_of(text, "\n"));
 }
 
+/* A file is where it was asked to be, or where its directory's files are; told is where that is. */
+static void placement(struct test *test)
+{
+    static const char *const local[][2] = {{"weft_placement", "LOCAL"}};
+    static const char *const nowhere[][2] = {{"weft_placement", "host:no-such-host"}};
+    static const char *const nonsense[][2] = {{"weft_placement", "remote"}};
+    MPI_File file;
+    if (!test->is_weft)
+        SKIP("placement is Weft's");
+    MPI(open_with(test, "local", &file, local, 1));
+    EXPECT(strncmp(test_hint(file, "weft_placement"), "host:", 5) == 0, "it is on \"%s\"",
+           test_hint(file, "weft_placement"));
+    EXPECT(interleave(test, file));
+    MPI(MPI_File_close(&file));
+    test_capture();
+    int code = open_with(test, "nowhere", &file, nowhere, 1);
+    if (code == MPI_SUCCESS) {
+        EXPECT_HINT(file, "weft_placement", "spread");
+        MPI_File_close(&file);
+    }
+    int second = open_with(test, "nonsense", &file, nonsense, 1);
+    const char *text = test_capture_end();
+    MPI(code);
+    MPI(second);
+    EXPECT_HINT(file, "weft_placement", "spread");
+    MPI(MPI_File_close(&file));
+    if (test->rank == 0) {
+        EXPECT_ONCE(text, "hint weft_placement=host:no-such-host (info) has no effect");
+        EXPECT_ONCE(text, "hint weft_placement=remote (info) has no effect");
+    }
+}
+
 /* A list of a directory's that leaves nobody never makes an open fail either. */
 static void directory_list_of_nobody(struct test *test)
 {
@@ -440,6 +472,7 @@ static const struct test_case cases[] = {
     {"precedence", precedence},
     {"precedence-of-names", precedence_of_names},
     {"complaints", complaints},
+    {"placement", placement},
     {"ranks-differ", ranks_differ},
 };
 

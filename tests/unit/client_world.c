@@ -83,7 +83,7 @@ struct map *world_map(uint8_t cluster, uint64_t version, unsigned server_count, 
 {
     uint32_t shards[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     assert_true(server_count <= 8);
-    struct map *map = map_new(server_count, shards, target_count, target_count);
+    struct map *map = map_new(0, server_count, shards, target_count, target_count);
     assert_non_null(map);
     map->version = version;
     memset(map->cluster, cluster, sizeof map->cluster);

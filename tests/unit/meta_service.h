@@ -367,8 +367,9 @@ static inline int lab_close_file(struct lab_client *client, const struct lab_fil
     return lab_close(client, &(struct wire_closing){.handle = file->handle, .wrote = wrote});
 }
 
-static inline int lab_register(struct lab_client *client, const char *name, uint32_t shards,
-                               const uint32_t *targets, uint32_t target_count, uint16_t port)
+static inline int lab_register_on(const struct wire_map_host *host, struct lab_client *client,
+                                  const char *name, uint32_t shards, const uint32_t *targets,
+                                  uint32_t target_count, uint16_t port)
 {
     uint8_t address_bytes[4096], target_bytes[4096];
     struct wire_writer addresses = wire_writer_on(address_bytes, sizeof address_bytes);
@@ -380,8 +381,16 @@ static inline int lab_register(struct lab_client *client, const char *name, uint
     }
     for (uint32_t i = 0; i < target_count; i++)
         wire_put_number(&numbers, &(struct wire_number){.value = targets[i]});
-    return ask(client, server_register, .name = name, .addresses = wire_list_of(&addresses, shards),
-               .targets = wire_list_of(&numbers, target_count), .bytes_total = 1000000, .bytes_free = 600000);
+    return ask(client, server_register, .name = name, .host = *host,
+               .addresses = wire_list_of(&addresses, shards), .targets = wire_list_of(&numbers, target_count),
+               .bytes_total = 1000000, .bytes_free = 600000);
+}
+
+static inline int lab_register(struct lab_client *client, const char *name, uint32_t shards,
+                               const uint32_t *targets, uint32_t target_count, uint16_t port)
+{
+    static const struct wire_map_host host = {.name = "h", .chassis = "", .rack = ""};
+    return lab_register_on(&host, client, name, shards, targets, target_count, port);
 }
 
 /* ---- opening and closing ---------------------------------------------------- */

@@ -28,7 +28,8 @@ static struct wire_capability make(void)
         .layout = {.chunk_size = 1 << 20,
                    .seed = UINT64_C(0xdeadbeefcafef00d),
                    .stripe_count = 3,
-                   .group_count = 4},
+                   .group_count = 4,
+                   .host = 5},
         .access = WIRE_ACCESS_READ | WIRE_ACCESS_WRITE,
     };
     capability_sign(key, &capability);
@@ -40,8 +41,8 @@ static struct wire_capability make(void)
 static void the_signature_is_golden(void **state)
 {
     (void)state;
-    static const uint8_t expected[WIRE_MAC_BYTES] = {0x45, 0x3b, 0x71, 0x4d, 0xcc, 0x5a, 0x3e, 0xc4,
-                                                     0x58, 0xf3, 0xbc, 0xb2, 0x54, 0x2c, 0x1e, 0xce};
+    static const uint8_t expected[WIRE_MAC_BYTES] = {0x83, 0xd3, 0xef, 0x7e, 0xdd, 0x31, 0xf5, 0x01,
+                                                     0xd1, 0x60, 0xe9, 0x90, 0x0e, 0xca, 0x01, 0x36};
     struct wire_capability capability = make();
     assert_memory_equal(capability.mac.bytes, expected, sizeof expected);
 }
@@ -90,6 +91,9 @@ static void every_field_is_signed(void **state)
         expect_forged(&capability);
         capability = good;
         capability.access ^= UINT32_C(1) << bit;
+        expect_forged(&capability);
+        capability = good;
+        capability.layout.host ^= UINT32_C(1) << bit;
         expect_forged(&capability);
     }
     for (unsigned bit = 0; bit < 8 * WIRE_MAC_BYTES; bit++, capability = good) {
@@ -158,6 +162,7 @@ static void the_layout_is_handed_out(void **state)
     assert_int_equal(layout.seed, UINT64_C(0xdeadbeefcafef00d));
     assert_int_equal(layout.stripe_count, 3);
     assert_int_equal(layout.group_count, 4);
+    assert_int_equal(layout.host, 5);
 }
 
 int main(void)

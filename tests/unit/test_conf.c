@@ -116,7 +116,8 @@ static void the_documented_example_is_read(void **state)
         "# a comment\n" CLUSTER METADATA
         "storage = ( { name = \"s0\"; listen = \"127.0.0.1:7471\"; shards = 2;\n"
         "              targets = ( { id = 0; dir = \"s0/t0\"; store = \"files\"; },\n"
-        "                          { id = 7; dir = \"/data/t7\"; } ); faults = \"bad/disk.conf\"; },\n"
+        "                          { id = 7; dir = \"/data/t7\"; } ); faults = \"bad/disk.conf\";\n"
+        "                 host = \"n-1.a\"; chassis = \"c_1\"; rack = \"r1\"; },\n"
         "            { name = \"s1\"; listen = \"[::1]:0\";\n"
         "              targets = ( { id = 4294967295; dir = \"s0/t0\"; } ); } );\n"
         "layout = { chunk_size = \"64K\"; stripe_count = 3; };\n"
@@ -148,6 +149,11 @@ static void the_documented_example_is_read(void **state)
     snprintf(expected, sizeof expected, "%s/bad/disk.conf", dir);
     assert_string_equal(conf->storage[0].faults, expected);
     assert_null(conf->storage[1].faults);
+    assert_string_equal(conf->storage[0].host, "n-1.a");
+    assert_string_equal(conf->storage[0].chassis, "c_1");
+    assert_string_equal(conf->storage[0].rack, "r1");
+    assert_null(conf->storage[1].host);
+    assert_null(conf->storage[1].rack);
     assert_string_equal(conf->storage[1].listen, "[::1]:0");
     assert_int_equal(conf->storage[1].shards, 1);
     assert_int_equal(conf->storage[1].targets[0].id, UINT32_MAX);
@@ -375,6 +381,12 @@ static void wrong_types_are_refused(void **state)
     (void)state;
     expect_refused(CLUSTER METADATA "limits = 7;\n", 3, "limits: must be a group");
     expect_refused(CLUSTER METADATA "storage = { };\n", 3, "storage: must be a list of groups");
+    expect_refused(CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\"; rack = \"a b\";\n"
+                                    "  targets = ( { id = 0; dir = \"a\"; } ); } );\n",
+                   3, "\"a b\" is no name");
+    expect_refused(CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\"; host = \"\";\n"
+                                    "  targets = ( { id = 0; dir = \"a\"; } ); } );\n",
+                   3, "storage[0].host");
     expect_refused(CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\"; faults = 5;\n"
                                     "targets = ( { id = 1; dir = \"d\"; } ); } );\n",
                    3, "storage[0].faults: must be a string");

@@ -210,6 +210,25 @@ static void texts(void **state)
     takes("weft_pool", longest, longest);
 }
 
+static void placements(void **state)
+{
+    (void)state;
+    char longest[5 + WEFT_HOST_BYTES_MAX + 2];
+    static const char *const wrong[] = {
+        "", "here", "host", "host:", "host:a b", "host:a/b", "spread ", "local:x"};
+    takes("weft_placement", "spread", "spread");
+    takes("weft_placement", "Local", "Local"); /* libweft knows what is meant */
+    takes("weft_placement", "host:node-7.cluster_1", "host:node-7.cluster_1");
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        refuses("weft_placement", wrong[i], "spread, local or host:NAME");
+    memset(longest, 'a', sizeof longest);
+    memcpy(longest, "host:", 5);
+    longest[5 + WEFT_HOST_BYTES_MAX + 1] = 0;
+    refuses("weft_placement", longest, "spread, local or host:NAME");
+    longest[5 + WEFT_HOST_BYTES_MAX] = 0;
+    takes("weft_placement", longest, longest);
+}
+
 static void told_only(void **state)
 {
     (void)state;
@@ -529,9 +548,25 @@ static void garbage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(rows_make_sense), T(presets),    T(bounds), T(integers),  T(bytes),         T(octal),
-        T(booleans),        T(choices),    T(texts),  T(told_only), T(nearest_names), T(unknown_names),
-        T(sources),         T(collective), T(layout), T(parts),     T(parsing),       T(complaints_are_plain),
+        T(rows_make_sense),
+        T(presets),
+        T(bounds),
+        T(integers),
+        T(bytes),
+        T(octal),
+        T(booleans),
+        T(choices),
+        T(texts),
+        T(placements),
+        T(told_only),
+        T(nearest_names),
+        T(unknown_names),
+        T(sources),
+        T(collective),
+        T(layout),
+        T(parts),
+        T(parsing),
+        T(complaints_are_plain),
         T(garbage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,11 +15,11 @@
 #include "map.h"
 #include "wire.h"
 
-/* Three servers with 2, 1 and 3 shards, five targets, five groups of one and one of three. */
+/* Three servers with 2, 1 and 3 shards on two hosts, five targets, five groups of one and one of three. */
 static struct map *make(void)
 {
     static const uint32_t shards[] = {2, 1, 3}, target_servers[] = {0, 0, 1, 2, 2};
-    struct map *map = map_new(3, shards, 5, 6);
+    struct map *map = map_new(2, 3, shards, 5, 6);
     assert_non_null(map);
     map->version = UINT64_C(0x123456789a);
     memset(map->cluster, 0xc5, sizeof map->cluster);
@@ -40,6 +40,14 @@ static struct map *make(void)
     for (uint32_t g = 0; g < 5; g++)
         map->groups[g] = (struct map_group){.member_count = 1, .members = {4 - g}};
     map->groups[5] = (struct map_group){.member_count = 3, .members = {1, 2, 3}};
+    map->hosts[0] = (struct map_host){.name = "n0", .rack = "r0"};
+    map->hosts[1] = (struct map_host){.name = "n1", .chassis = "c1", .rack = "r0"};
+    map->servers[0].host = map->servers[1].host = 1;
+    map->servers[2].host = 2;
+    /* Server 2's targets first; where group 5 is at home is not known. */
+    for (uint32_t g = 0; g < 5; g++)
+        map->groups[g].home = g < 2 ? 2 : 1;
+    map_index(map);
     return map;
 }
 
@@ -60,6 +68,12 @@ static void expect_equal(const struct map *a, const struct map *b)
     assert_int_equal(a->server_count, b->server_count);
     assert_int_equal(a->target_count, b->target_count);
     assert_int_equal(a->group_count, b->group_count);
+    assert_int_equal(a->host_count, b->host_count);
+    for (uint32_t h = 0; h < a->host_count; h++) {
+        assert_string_equal(a->hosts[h].name, b->hosts[h].name);
+        assert_string_equal(a->hosts[h].chassis, b->hosts[h].chassis);
+        assert_string_equal(a->hosts[h].rack, b->hosts[h].rack);
+    }
     for (uint32_t i = 0; i < a->server_count; i++) {
         const struct map_server *x = &a->servers[i], *y = &b->servers[i];
         assert_int_equal(x->id, y->id);
@@ -67,6 +81,7 @@ static void expect_equal(const struct map *a, const struct map *b)
         assert_string_equal(x->name, y->name);
         assert_int_equal(x->bytes_total, y->bytes_total);
         assert_int_equal(x->bytes_free, y->bytes_free);
+        assert_int_equal(x->host, y->host);
         assert_int_equal(x->shard_count, y->shard_count);
         for (uint32_t k = 0; k < x->shard_count; k++)
             assert_string_equal(x->addresses[k], y->addresses[k]);
@@ -78,6 +93,7 @@ static void expect_equal(const struct map *a, const struct map *b)
     }
     for (uint32_t g = 0; g < a->group_count; g++) {
         assert_int_equal(a->groups[g].member_count, b->groups[g].member_count);
+        assert_int_equal(a->groups[g].home, b->groups[g].home);
         for (uint32_t m = 0; m < a->groups[g].member_count; m++)
             assert_int_equal(a->groups[g].members[m], b->groups[g].members[m]);
     }
@@ -102,7 +118,7 @@ static void an_empty_map_makes_the_trip(void **state)
 {
     (void)state;
     size_t length;
-    struct map *map = map_new(0, NULL, 0, 0), *copy = NULL;
+    struct map *map = map_new(0, 0, NULL, 0, 0), *copy = NULL;
     void *data = encode(map, &length);
     assert_int_equal(map_decode(data, length, &copy), 0);
     expect_equal(map, copy);
@@ -120,7 +136,7 @@ static void a_large_map_makes_the_trip(void **state)
     uint32_t shards[SERVERS];
     for (uint32_t i = 0; i < SERVERS; i++)
         shards[i] = 1 + i % 16;
-    struct map *map = map_new(SERVERS, shards, TARGETS, TARGETS), *copy = NULL;
+    struct map *map = map_new(0, SERVERS, shards, TARGETS, TARGETS), *copy = NULL;
     for (uint32_t i = 0; i < SERVERS; i++)
         snprintf(map->servers[i].name, sizeof map->servers[i].name, "server-%u", i * 7919 % SERVERS);
     for (uint32_t i = 0; i < TARGETS; i++) {
@@ -184,10 +200,62 @@ static void expect_refused(struct map *map, const char *why)
     map_unref(map);
 }
 
+/* A file on one host has its chunks in that host's groups alone, each in turn. */
+static void a_file_can_be_on_one_host(void **state)
+{
+    (void)state;
+    size_t length;
+    struct map *map = make(), *copy = NULL;
+    void *data = encode(map, &length);
+    assert_int_equal(map_decode(data, length, &copy), 0);
+    struct layout layout = {.chunk_size = 4096, .seed = 7, .host = 1, .group_count = 3, .stripe_count = 3};
+    unsigned seen = 0;
+    for (uint32_t chunk = 0; chunk < 3; chunk++) {
+        struct map_location location, there;
+        assert_int_equal(map_locate(copy, &layout, 4096 * chunk + 5, &location), 0);
+        assert_int_equal(map_locate(map, &layout, 4096 * chunk + 5, &there), 0);
+        assert_int_equal(location.group, there.group);
+        assert_int_equal(location.target_id, there.target_id);
+        assert_int_equal(copy->groups[location.group].home, 1);
+        assert_in_range(location.group, 2, 4);
+        seen |= 1u << location.group;
+    }
+    assert_int_equal(seen, 1u << 2 | 1u << 3 | 1u << 4);
+    assert_int_equal(map_host_groups(copy, 1), 3);
+    assert_int_equal(map_host_groups(copy, 2), 2);
+    assert_int_equal(map_host_groups(copy, 3), 0);
+    assert_int_equal(map_host_groups(copy, 0), 0);
+    assert_int_equal(map_host_by_name(copy, "n1"), 2);
+    assert_int_equal(map_host_by_name(copy, "n2"), 0);
+    assert_null(map_host(copy, 0));
+    assert_null(map_host(copy, 3));
+    /* More groups than the host has, and a host that there is not. */
+    layout.group_count = 4;
+    assert_int_equal(map_layout_check(copy, &layout), -EINVAL);
+    layout.host = 3;
+    layout.group_count = layout.stripe_count = 1;
+    assert_int_equal(map_layout_check(copy, &layout), -EINVAL);
+    free(data);
+    map_unref(copy);
+    map_unref(map);
+}
+
 static void maps_without_sense_are_refused(void **state)
 {
     (void)state;
     struct map *map = make();
+    map->servers[1].host = 3;
+    expect_refused(map, "on a host that does not exist");
+    map = make();
+    map->groups[1].home = 3;
+    expect_refused(map, "home is a host that does not exist");
+    map = make();
+    map->hosts[0].name[1] = '1';
+    expect_refused(map, "a host has no name, or another's");
+    map = make();
+    map->hosts[1].name[0] = 0;
+    expect_refused(map, "a host has no name, or another's");
+    map = make();
     map->targets[2].server = 3;
     expect_refused(map, "server that does not exist");
     map = make();
@@ -345,6 +413,7 @@ int main(void)
         cmocka_unit_test(a_large_map_makes_the_trip),
         cmocka_unit_test(a_small_buffer_is_told),
         cmocka_unit_test(cut_maps_are_refused),
+        cmocka_unit_test(a_file_can_be_on_one_host),
         cmocka_unit_test(maps_without_sense_are_refused),
         cmocka_unit_test(lying_counts_are_refused),
         cmocka_unit_test(flipped_bits_are_refused_or_harmless),

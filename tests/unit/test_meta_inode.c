@@ -36,6 +36,15 @@ static const struct inode specials[] = {
     {.ino = 11, .mode = S_IFBLK | 0660, .nlink = 1, .rdev = 0x801},
 };
 enum { SPECIALS = sizeof specials / sizeof specials[0] };
+/* Of every kind that has come with version 3. */
+static const struct inode placed[] = {
+    {.ino = 12, .mode = S_IFREG | 0644, .nlink = 1,
+     .layout = {.chunk_size = 65536, .seed = 1, .stripe_count = 1, .group_count = 2, .host = 0x1234}},
+    {.ino = 13, .mode = S_IFDIR | 0755, .nlink = 2, .parent = 1, .placement = WIRE_PLACEMENT_LOCAL},
+    {.ino = 14, .mode = S_IFDIR | 0755, .nlink = 2, .parent = 1, .placement = WIRE_PLACEMENT_HOST,
+     .layout = {.host = 3}},
+};
+enum { PLACED = sizeof placed / sizeof placed[0] };
 static const struct inode dir = {.ino = 7, .mode = S_IFDIR | 0755, .nlink = 2, .parent = 1};
 
 static void assert_same(const struct inode *a, const struct inode *b)
@@ -58,6 +67,8 @@ static void assert_same(const struct inode *a, const struct inode *b)
     assert_int_equal(a->layout.seed, b->layout.seed);
     assert_int_equal(a->layout.stripe_count, b->layout.stripe_count);
     assert_int_equal(a->layout.group_count, b->layout.group_count);
+    assert_int_equal(a->layout.host, b->layout.host);
+    assert_int_equal(a->placement, b->placement);
     assert_string_equal(a->pool, b->pool);
 }
 
@@ -76,6 +87,11 @@ static void a_record_keeps_every_field(void **state)
         inode_encode(&specials[i], record);
         assert_int_equal(inode_decode(specials[i].ino, record, sizeof record, &again), 0);
         assert_same(&specials[i], &again);
+    }
+    for (size_t i = 0; i < PLACED; i++) {
+        inode_encode(&placed[i], record);
+        assert_int_equal(inode_decode(placed[i].ino, record, sizeof record, &again), 0);
+        assert_same(&placed[i], &again);
     }
 }
 
@@ -104,7 +120,13 @@ static void the_format_is_pinned(void **state)
                      0x48674bc7); /* CRC32C's residue, whatever the content */
 }
 
-/* An older server reads all records of a store without special files, and names the version of the others. */
+static void seal(uint8_t record[INODE_RECORD_BYTES])
+{
+    uint32_t crc = crc_of(0, record, 148);
+    memcpy(record + 148, &crc, 4);
+}
+
+/* An older server reads all records of a store without what is newer, and names the version of the others. */
 static void a_record_has_the_oldest_version_that_can_say_it(void **state)
 {
     uint8_t record[INODE_RECORD_BYTES];
@@ -123,12 +145,22 @@ static void a_record_has_the_oldest_version_that_can_say_it(void **state)
         assert_int_equal(record[0], 2);
         /* The same bytes under version 1 are nothing that ever was. */
         record[0] = 1;
-        uint32_t crc = crc_of(0, record, 148);
-        memcpy(record + 148, &crc, 4);
+        seal(record);
         assert_int_equal(inode_decode(specials[i].ino, record, sizeof record, &again), -EUCLEAN);
     }
     inode_encode(&specials[2], record);
     assert_memory_equal(record + 140, rdev, sizeof rdev);
+    for (size_t i = 0; i < PLACED; i++) {
+        inode_encode(&placed[i], record);
+        assert_int_equal(record[0], 3);
+        record[0] = 2;
+        seal(record);
+        assert_int_equal(inode_decode(placed[i].ino, record, sizeof record, &again), -EUCLEAN);
+    }
+    inode_encode(&placed[0], record);
+    assert_memory_equal(record + 140, ((uint8_t[]){0x34, 0x12, 0, 0, 0, 0, 0, 0}), 8);
+    inode_encode(&placed[2], record);
+    assert_memory_equal(record + 140, ((uint8_t[]){3, 0, 0, 0, WIRE_PLACEMENT_HOST, 0, 0, 0}), 8);
 }
 
 static void every_flipped_bit_is_found(void **state)
@@ -169,14 +201,15 @@ static void another_inodes_record_is_refused(void **state)
 static void fields_out_of_range_are_refused(void **state)
 {
     uint8_t record[INODE_RECORD_BYTES];
-    struct inode wrong[14], again;
+    struct inode wrong[20], again;
     size_t count = 0;
     (void)state;
-    for (size_t i = 0; i < 14; i++)
+    for (size_t i = 0; i < 20; i++)
         wrong[i] = file;
     wrong[count++].mode = 0644;
     wrong[count++].mode = 0xf000 | 0644;
-    wrong[count++].rdev = 1;
+    wrong[count++].placement = WIRE_PLACEMENT_LOCAL;
+    wrong[count++].layout.host = LIMITS_HOSTS_MAX + 1;
     wrong[count++].mode = 0x10000 | S_IFREG;
     wrong[count++].flags = 8;
     wrong[count++].nlink = INODE_NLINK_MAX + 1;
@@ -190,10 +223,28 @@ static void fields_out_of_range_are_refused(void **state)
     wrong[count++].parent = 0;
     wrong[count] = dir;
     wrong[count++].nlink = 1;
+    wrong[count] = dir;
+    wrong[count++].placement = WIRE_PLACEMENT_HOST + 1;
+    wrong[count] = dir; /* which host? */
+    wrong[count++].placement = WIRE_PLACEMENT_HOST;
+    wrong[count] = dir;
+    wrong[count++].layout.host = 1;
+    wrong[count] = dir;
+    wrong[count].mode = S_IFLNK | 0777;
+    wrong[count++].layout.host = 1;
     for (size_t i = 0; i < count; i++) {
         inode_encode(&wrong[i], record);
         assert_int_equal(inode_decode(wrong[i].ino, record, sizeof record, &again), -EUCLEAN);
     }
+    /* A device's number, of what is none; and what nobody has a meaning for. */
+    inode_encode(&file, record);
+    record[140] = 1;
+    seal(record);
+    assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
+    inode_encode(&placed[1], record);
+    record[147] = 1;
+    seal(record);
+    assert_int_equal(inode_decode(placed[1].ino, record, sizeof record, &again), -EUCLEAN);
 }
 
 static void a_newer_version_is_named(void **state)
@@ -202,9 +253,9 @@ static void a_newer_version_is_named(void **state)
     struct inode again;
     (void)state;
     inode_encode(&file, record);
-    record[0] = 3;
+    record[0] = 4;
     assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
-    assert_non_null(strstr(err_text(), "version 3"));
+    assert_non_null(strstr(err_text(), "version 4"));
     record[0] = 0;
     assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
 }

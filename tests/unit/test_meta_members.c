@@ -117,9 +117,11 @@ static void refused_registrations_leave_no_trace(void **state)
     wire_put_number(&number, &(struct wire_number){.value = 4});
     struct wire_list target = wire_list_of(&number, 1), targets = target;
     targets.count = 3;
-    assert_result(ask(&storage[1], server_register, .name = "s1", .addresses = two, .targets = target),
+    assert_result(ask(&storage[1], server_register, .name = "s1",
+                      .host = {.name = "h", .chassis = "", .rack = ""}, .addresses = two, .targets = target),
                   -EBADMSG);
-    assert_result(ask(&storage[1], server_register, .name = "s1", .addresses = one, .targets = targets),
+    assert_result(ask(&storage[1], server_register, .name = "s1",
+                      .host = {.name = "h", .chassis = "", .rack = ""}, .addresses = one, .targets = targets),
                   -EBADMSG);
     assert_int_equal(map()->version, version);
     assert_same_dump(before, world_dump(lab.world.store));
@@ -331,8 +333,7 @@ static void every_shard_of_a_server_is_asked_once(void **state)
     assert_ok(lab_close_file(&ann, &file, true));
     lab_wait(50);
     uint32_t asked = 0;
-    list_each(&lab.calls, link, after)
-        asked |= 1u << list_item(link, struct fake_call, link)->shard;
+    list_each(&lab.calls, link, after) asked |= 1u << list_item(link, struct fake_call, link)->shard;
     assert_int_equal(lab.calls_made, 3);
     assert_int_equal(asked, 7);
     lab.answers = true;
@@ -347,8 +348,11 @@ static void damaged_rows_are_refused(void **state)
     (void)state;
     lab_register_all();
     lab_service_close();
-    struct service_config config = {.conf = &lab.conf, .store = lab.world.store, .address = "x:1",
-                                    .monotonic_ns = lab_monotonic, .realtime_ns = lab_realtime};
+    struct service_config config = {.conf = &lab.conf,
+                                    .store = lab.world.store,
+                                    .address = "x:1",
+                                    .monotonic_ns = lab_monotonic,
+                                    .realtime_ns = lab_realtime};
     assert_ok(store_begin(lab.world.store, true, &txn));
     assert_ok(store_put(txn, STORE_MEMBERS, (struct store_bytes){key, 5},
                         (struct store_bytes){"\x01\0\xff\xff", 4}));

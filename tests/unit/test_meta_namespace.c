@@ -379,15 +379,17 @@ static void open_needs_a_place_for_the_file(void **state)
     world_commit(&world);
 }
 
+static const struct ns_placement anywhere = {.kind = WIRE_PLACEMENT_DEFAULT};
+
 static void default_layouts_are_inherited(void **state)
 {
     (void)state;
     does(ns_mkdir(ns, "/d", 0755));
-    does(ns_layout_set(ns, "/d", &(struct layout){.chunk_size = 65536}, ""));
-    does(ns_layout_set(ns, "/d", &(struct layout){.stripe_count = 2}, ""));
+    does(ns_layout_set(ns, "/d", &(struct layout){.chunk_size = 65536}, &anywhere, ""));
+    does(ns_layout_set(ns, "/d", &(struct layout){.stripe_count = 2}, &anywhere, ""));
     does(ns_mkdir(ns, "/d/e", 0755));
     does(touch("/d/e/f", 0644));
-    does(ns_layout_set(ns, "/d", &(struct layout){.stripe_count = 3}, "main"));
+    does(ns_layout_set(ns, "/d", &(struct layout){.stripe_count = 3}, &anywhere, "main"));
     does(touch("/d/e/g", 0644));
     does(touch("/d/h", 0644));
     assert_int_equal(look("/d/e/f").layout.chunk_size, 65536);
@@ -395,11 +397,11 @@ static void default_layouts_are_inherited(void **state)
     assert_int_equal(look("/d/e/g").layout.stripe_count, 2);
     assert_int_equal(look("/d/h").layout.stripe_count, 3);
     does(touch("/x", 0644));
-    refuses(ns_layout_set(ns, "/x", &(struct layout){.stripe_count = 3}, ""), -ENOTDIR);
-    refuses(ns_layout_set(ns, "/d", &(struct layout){.chunk_size = 4095}, ""), -EINVAL);
-    refuses(ns_layout_set(ns, "/d", &(struct layout){0}, "fast"), -EINVAL);
+    refuses(ns_layout_set(ns, "/x", &(struct layout){.stripe_count = 3}, &anywhere, ""), -ENOTDIR);
+    refuses(ns_layout_set(ns, "/d", &(struct layout){.chunk_size = 4095}, &anywhere, ""), -EINVAL);
+    refuses(ns_layout_set(ns, "/d", &(struct layout){0}, &anywhere, "fast"), -EINVAL);
     become(ANN, STAFF);
-    refuses(ns_layout_set(ns, "/d", &(struct layout){.stripe_count = 3}, ""), -EPERM);
+    refuses(ns_layout_set(ns, "/d", &(struct layout){.stripe_count = 3}, &anywhere, ""), -EPERM);
 }
 
 /* The directory's hints, whoever asks. */

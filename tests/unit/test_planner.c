@@ -45,7 +45,7 @@ static struct map *map_make(uint32_t servers)
         target_counts[i] = 1 + (uint32_t)below(3);
         targets += target_counts[i];
     }
-    struct map *map = map_new(servers, shard_counts, targets, targets);
+    struct map *map = map_new(0, servers, shard_counts, targets, targets);
     assert_non_null(map);
     map->version = 1 + below(100);
     uint32_t target = 0;
@@ -506,7 +506,7 @@ static void test_table_changes(void **state)
     random_state = 11;
     struct map *old = map_make(3), *new = NULL;
     uint32_t counts[3] = {3, 3, 3};
-    new = map_new(3, counts, old->target_count, old->group_count);
+    new = map_new(0, 3, counts, old->target_count, old->group_count);
     memcpy(new->targets, old->targets, old->target_count * sizeof *old->targets);
     memcpy(new->groups, old->groups, old->group_count * sizeof *old->groups);
     struct planner_table *before = table_make(old, 8192, old->group_count), *after;
