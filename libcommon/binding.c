@@ -14,6 +14,7 @@
 struct slot {
     hwloc_bitmap_t cpus;
     hwloc_obj_t node;
+    unsigned turn; /* which of its core's hyperthreads; 0: the first, or the whole core */
     int speed;
     bool is_taken;
 };
@@ -35,11 +36,11 @@ static int no_memory(void)
 
 /* ---- slots ------------------------------------------------------------------ */
 
-static int add_slot(struct making *making, hwloc_const_bitmap_t cpus)
+static int add_slot(struct making *making, hwloc_const_bitmap_t cpus, unsigned turn)
 {
     const struct topology *topology = making->binding->topology;
     struct slot *slot = &making->slots[making->slot_count];
-    *slot = (struct slot){.cpus = hwloc_bitmap_dup(cpus)};
+    *slot = (struct slot){.cpus = hwloc_bitmap_dup(cpus), .turn = turn};
     if (!slot->cpus)
         return no_memory();
     making->slot_count++;
@@ -84,7 +85,7 @@ static int add_hyperthreads(struct making *making, hwloc_bitmap_t cpus, hwloc_bi
                 continue;
             goes_on = true;
             hwloc_bitmap_only(one, (unsigned)cpu);
-            error = add_slot(making, one);
+            error = add_slot(making, one, turn);
         }
     }
     return error;
@@ -114,7 +115,7 @@ static int make_slots(struct making *making)
     else
         for (unsigned core = 0; !error && core_cpus(topology, core, cpus); core++)
             if (!hwloc_bitmap_iszero(cpus))
-                error = add_slot(making, cpus);
+                error = add_slot(making, cpus, 0);
 free_sets:
     hwloc_bitmap_free(cpus);
     hwloc_bitmap_free(one);
@@ -142,24 +143,33 @@ static unsigned disks_distance(const struct binding *binding, const struct conf_
     return sum;
 }
 
-/* From the device to where the shard can be: its CPUs, else the nearest free slot of the fastest kind. */
+/* Whole cores before hyperthreads, fast ones before slow ones. */
+static int compare_kinds(const struct slot *a, const struct slot *b)
+{
+    if (a->turn != b->turn)
+        return a->turn < b->turn ? -1 : 1;
+    return b->speed - a->speed;
+}
+
+/* From the device to where the shard can be: its CPUs, else the nearest of the best free slots. */
 static unsigned nic_distance(const struct making *making, const struct binding_shard *shard,
                              const struct topology_device *nic)
 {
     const struct topology *topology = making->binding->topology;
+    const struct slot *best = NULL;
     unsigned least = UINT32_MAX;
-    int speed = 0;
     if (shard->cpus)
         return topology_distance(topology, nic, shard->cpus);
     for (uint32_t i = 0; i < making->slot_count; i++) {
         const struct slot *slot = &making->slots[i];
-        if (slot->is_taken || slot->speed < speed ||
+        int order = best ? compare_kinds(slot, best) : -1;
+        if (slot->is_taken || order > 0 ||
             (shard->node && !hwloc_bitmap_intersects(shard->node->cpuset, slot->cpus)))
             continue;
         unsigned distance = topology_distance(topology, nic, slot->cpus);
-        if (slot->speed > speed || distance < least)
+        if (order < 0 || distance < least)
             least = distance;
-        speed = slot->speed;
+        best = slot;
     }
     return least;
 }
@@ -193,7 +203,7 @@ static void choose_nic(struct making *making, struct binding_shard *shard)
 /* The free slot with the least cost; the first of several. NULL: all are taken. */
 static struct slot *choose_slot(const struct making *making, const struct binding_shard *shard)
 {
-    enum { LEVELS = 5 };
+    enum { LEVELS = 6 };
     const struct binding *binding = making->binding;
     struct slot *chosen = NULL;
     long best[LEVELS] = {0};
@@ -203,6 +213,7 @@ static struct slot *choose_slot(const struct making *making, const struct bindin
             continue;
         const long cost[LEVELS] = {
             shard->node && !hwloc_bitmap_intersects(shard->node->cpuset, slot->cpus),
+            (long)slot->turn,
             -slot->speed,
             shard->nic ? (long)topology_distance(binding->topology, shard->nic, slot->cpus) : 0,
             (long)disks_distance(binding, shard->storage, slot->cpus),
@@ -337,6 +348,25 @@ static int choose_all(struct making *making)
 
 /* ---- helper threads ---------------------------------------------------------- */
 
+/* Of the free CPUs those of the NUMA node, else those of the package, else all; where none is free, all that
+ * there are. */
+static void near_ones(const struct topology *topology, const struct binding_shard *shard,
+                      hwloc_const_bitmap_t free_cpus, hwloc_bitmap_t chosen)
+{
+    hwloc_obj_t covering = hwloc_get_obj_covering_cpuset(topology->hwloc, shard->cpus);
+    hwloc_obj_t node = topology_memory(topology, shard->cpus);
+    hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(topology->hwloc, HWLOC_OBJ_PACKAGE, covering);
+    hwloc_bitmap_zero(chosen);
+    if (node)
+        hwloc_bitmap_and(chosen, free_cpus, node->cpuset);
+    if (hwloc_bitmap_iszero(chosen) && package)
+        hwloc_bitmap_and(chosen, free_cpus, package->cpuset);
+    if (hwloc_bitmap_iszero(chosen))
+        hwloc_bitmap_copy(chosen, free_cpus);
+    if (hwloc_bitmap_iszero(chosen))
+        hwloc_bitmap_copy(chosen, topology->usable);
+}
+
 static int choose_around(const struct binding *binding)
 {
     const struct topology *topology = binding->topology;
@@ -351,19 +381,11 @@ static int choose_around(const struct binding *binding)
         struct binding_shard *shard = &binding->shards[i];
         if (!shard->cpus)
             continue;
-        hwloc_obj_t node = topology_memory(topology, shard->cpus);
-        shard->around = hwloc_bitmap_dup(free_cpus);
-        if (!shard->around) {
+        shard->around = hwloc_bitmap_alloc();
+        if (shard->around)
+            near_ones(topology, shard, free_cpus, shard->around);
+        else
             error = no_memory();
-            break;
-        }
-        if (node)
-            hwloc_bitmap_and(shard->around, free_cpus, node->cpuset);
-        /* None is free near it: all that are near, and next all that there are. */
-        if (hwloc_bitmap_iszero(shard->around) && node)
-            hwloc_bitmap_and(shard->around, topology->usable, node->cpuset);
-        if (hwloc_bitmap_iszero(shard->around))
-            hwloc_bitmap_copy(shard->around, topology->usable);
     }
     hwloc_bitmap_free(free_cpus);
     return error;

@@ -118,13 +118,15 @@ static int hint_speeds(struct binding *binding)
     }
     int error = 0;
     if (has_slower) {
-        uint32_t slow = 0;
+        char shards[LIST_BYTES];
+        hwloc_bitmap_zero(cpus);
         for (uint32_t i = 0; i < binding->shard_count; i++)
-            slow += binding->shards[i].cpus && topology_speed(topology, binding->shards[i].cpus) < fastest;
-        error = slow ? add(binding,
-                           "The cores are of different kinds; %" PRIu32 " of the shards are on slower ones.",
-                           slow)
-                     : add(binding, "The cores are of different kinds; all shards are on the fastest one.");
+            if (binding->shards[i].cpus && topology_speed(topology, binding->shards[i].cpus) < fastest)
+                hwloc_bitmap_or(cpus, cpus, binding->shards[i].cpus);
+        list_shards(binding, cpus, shards);
+        error =
+            add(binding, "The cores are of different kinds; %s%s.",
+                shards[0] ? "on slower ones are the shards " : "all shards are on the fastest one", shards);
     }
     hwloc_bitmap_free(cpus);
     return error;
@@ -138,10 +140,13 @@ static int hint_memory(struct binding *binding)
     int error = 0;
     for (hwloc_obj_t node = NULL;
          !error && (node = hwloc_get_next_obj_by_type(topology->hwloc, HWLOC_OBJ_NUMANODE, node)) != NULL;) {
-        bool is_used = false;
-        for (uint32_t i = 0; i < binding->shard_count; i++)
-            is_used = is_used || binding->shards[i].node == node;
-        if (topology_is_special(node) && !is_used)
+        bool is_used = false, is_near = false;
+        for (uint32_t i = 0; i < binding->shard_count; i++) {
+            const struct binding_shard *shard = &binding->shards[i];
+            is_used = is_used || shard->node == node;
+            is_near = is_near || (shard->cpus && hwloc_bitmap_intersects(shard->cpus, node->cpuset));
+        }
+        if (topology_is_special(node) && is_near && !is_used)
             error = add(binding, "NUMA node %u is %s, and not used for buffers unless numa names it.",
                         node->os_index, node->subtype);
     }

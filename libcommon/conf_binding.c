@@ -112,7 +112,7 @@ static int read_cores(const struct conf_source *source, const config_setting_t *
         return 0;
     if (!is_sequence(setting))
         return conf_refuse(source, setting,
-                           "must have one entry for each shard: [ 0, 2 ] or [ \"0-1\", \"2\" ]");
+                           "must have one entry for each shard: [ 0, 2 ] or ( \"0-1\", 2 )");
     int error = check_count(source, setting, server->shards);
     if (!error)
         error = each_open(source, setting, server->shards, &server->binding.cores);
