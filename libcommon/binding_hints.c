@@ -168,7 +168,7 @@ static int hint_interrupts(struct binding *binding)
         hwloc_bitmap_list_snprintf(cpus, sizeof cpus, device->interrupts);
         if (shards[0])
             error = add(binding,
-                        "Interrupts of %s come to CPU %s, where the shards %s run; "
+                        "Interrupts of %s come to CPU %s, among them CPUs of %s; "
                         "/proc/irq/*/smp_affinity_list sends them elsewhere.",
                         device->name, cpus, shards);
     }

@@ -10,9 +10,9 @@
 /* The next name of "mlx5_0:1,eth0", without its port, into `name`; NULL behind the last. */
 const char *binding_device_next(const char *list, char *name, size_t size);
 
-/* The network devices that a server's shard may choose from: those that the configuration names, else the one
- * with its address, else all of the best kind that have a link. `chosen` has room for all devices of the
- * topology. */
+/* The network devices that a server's shard may choose from: those that the configuration names, else the
+ * one with its address, else all of the best kind that have a link; none for a server on the loopback.
+ * `chosen` has room for all devices of the topology. */
 uint32_t binding_candidates(const struct binding *binding, const struct conf_storage *storage, uint32_t shard,
                             const struct binding_lookup *lookup, const struct topology_device **chosen);
 

@@ -50,6 +50,8 @@ uint32_t binding_candidates(const struct binding *binding, const struct conf_sto
     const struct topology *topology = binding->topology;
     if (storage->binding.devices.items)
         return named_candidates(topology, storage->binding.devices.items[shard], chosen);
+    if (binding_is_loopback(storage->listen))
+        return 0;
     uint32_t count = candidates_of(topology, TOPOLOGY_FABRIC, chosen);
     if (count)
         return count;

@@ -318,6 +318,14 @@ static int close_all(struct shard *shard)
     return error;
 }
 
+/* For top, hwloc-ps and the like. Threads inherit it, so those that the shard began come first. */
+static void set_name(const struct shard *shard)
+{
+    char name[16];
+    snprintf(name, sizeof name, "shard-%" PRIu32, shard->index);
+    pthread_setname_np(pthread_self(), name);
+}
+
 static void run_loop(struct shard *shard)
 {
     while (!atomic_load(&shard->stop)) {
@@ -341,6 +349,8 @@ static void *run(void *arg)
         snprintf(start->text, sizeof start->text, "%s", err_text());
         close_all(shard);
     }
+    else
+        set_name(shard);
     sem_post(&start->done); /* `start` is gone after this */
     if (error)
         return NULL;
