@@ -12,8 +12,8 @@
  *    network device in turns, and of the free cores the fastest kind, then the one nearest to that device,
  *    to the server's disks, on the NUMA node with the fewest shards, and the first.
  *  - Memory comes from the core's own NUMA node, of several the ordinary one, not HBM.
- *  - UCX is kept to the chosen device where the host has others that reach the same peers: ports with the
- *    same InfiniBand subnet prefix. All devices of other kinds stay.
+ *  - UCX is kept to the chosen device where the host has others that reach the same peers, ports with the
+ *    same InfiniBand subnet prefix, and each of these is some shard's. All devices of other kinds stay.
  *  - The configuration overrides each of these; what it names and the host lacks is refused by
  *    binding_check(), and passed over here.
  *

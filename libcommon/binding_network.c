@@ -107,13 +107,34 @@ static bool is_twin(const struct topology_device *device, const struct topology_
            strcmp(device->network, chosen->network) == 0;
 }
 
-/* Without the twins of the chosen device, which are further away and reach nobody else. */
-static int narrow_to_nearest(const struct topology *topology, struct binding_shard *shard)
+static bool is_used(const struct binding *binding, const struct topology_device *device)
+{
+    for (uint32_t i = 0; i < binding->shard_count; i++)
+        if (binding->shards[i].cpus && binding->shards[i].nic == device)
+            return true;
+    return false;
+}
+
+/* There are twins, and other shards are near them: a port that nobody used would be bandwidth lost. */
+static bool can_spare_twins(const struct binding *binding, const struct topology_device *chosen)
 {
     bool has_twins = false;
-    for (uint32_t i = 0; i < topology->device_count; i++)
-        has_twins = has_twins || is_twin(&topology->devices[i], shard->nic);
-    if (!has_twins)
+    for (uint32_t i = 0; i < binding->topology->device_count; i++) {
+        const struct topology_device *device = &binding->topology->devices[i];
+        if (!is_twin(device, chosen))
+            continue;
+        if (!is_used(binding, device))
+            return false;
+        has_twins = true;
+    }
+    return has_twins;
+}
+
+/* Without the twins of the chosen device, which are further away and reach nobody else. */
+static int narrow_to_nearest(const struct binding *binding, struct binding_shard *shard)
+{
+    const struct topology *topology = binding->topology;
+    if (!can_spare_twins(binding, shard->nic))
         return 0;
     int error = append(&shard->devices, shard->nic->name, port_of(shard->nic));
     for (uint32_t i = 0; !error && i < topology->device_count; i++) {
@@ -143,7 +164,7 @@ int binding_narrow(const struct binding *binding, struct binding_shard *shard,
         return narrow_as_told(binding->topology, shard);
     if (!shard->nic || !shard->cpus || binding_is_loopback(shard->storage->listen))
         return 0;
-    int error = narrow_to_nearest(binding->topology, shard);
+    int error = narrow_to_nearest(binding, shard);
     if (error || !shard->devices)
         return error;
     char names[1024] = "";

@@ -39,12 +39,22 @@ static int describe(struct topology *topology, const char *description)
     return 0;
 }
 
+/* hwloc's plug-ins would start the libraries of graphics cards, which take seconds at times and tell nothing
+ * that is asked here. One that is not installed is no error. */
+static void leave_out_graphics(hwloc_topology_t topology)
+{
+    static const char *const names[] = {"opencl", "cuda", "nvml", "rsmi", "levelzero", "gl"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        hwloc_topology_set_components(topology, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, names[i]);
+}
+
 static int load(struct topology *topology, const char *description)
 {
     if (hwloc_topology_init(&topology->hwloc))
         return err_set(-ENOMEM, "no memory for the machine's topology");
     hwloc_topology_set_type_filter(topology->hwloc, HWLOC_OBJ_PCI_DEVICE, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
     hwloc_topology_set_type_filter(topology->hwloc, HWLOC_OBJ_OS_DEVICE, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
+    leave_out_graphics(topology->hwloc);
     if (!description || !*description)
         description = getenv("WEFT_TOPOLOGY");
     const char *given[] = {getenv("HWLOC_XMLFILE"), getenv("HWLOC_SYNTHETIC")};
