@@ -92,7 +92,7 @@ static int serve(struct daemon *daemon, struct server *server)
     if (!error)
         error = faults_open(server);
     if (!error)
-        error = pins_open(server->conf, server->storage, &pins);
+        error = pin_open(server->conf, server->storage, &pins);
     server->pins = pins;
     if (!error)
         error = shards_start(server);
@@ -111,7 +111,7 @@ static int serve(struct daemon *daemon, struct server *server)
     int stop_error = shards_stop(server);
     if (member)
         member_close(member);
-    pins_close(pins);
+    pin_close(pins);
     server->pins = NULL;
     return error ? error : stop_error;
 }

@@ -25,7 +25,7 @@ static bool is_needed(const struct conf_storage *storage)
     return told->mode == CONF_BINDING_AUTO && !binding_is_loopback(storage->listen);
 }
 
-int pins_open(const struct conf *conf, const struct conf_storage *storage, struct pins **out)
+int pin_open(const struct conf *conf, const struct conf_storage *storage, struct pins **out)
 {
     *out = NULL;
     if (!is_needed(storage))
@@ -41,7 +41,7 @@ int pins_open(const struct conf *conf, const struct conf_storage *storage, struc
         error = binding_make(pins->topology, conf, storage,
                              pins->topology->is_here ? &binding_lookup_here : NULL, &pins->binding);
     if (error) {
-        pins_close(pins);
+        pin_close(pins);
         return error;
     }
     if (!pins->topology->is_here)
@@ -53,7 +53,7 @@ int pins_open(const struct conf *conf, const struct conf_storage *storage, struc
     return 0;
 }
 
-void pins_close(struct pins *pins)
+void pin_close(struct pins *pins)
 {
     if (!pins)
         return;

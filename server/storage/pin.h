@@ -8,9 +8,9 @@
  * to the core itself after that; what those threads do stays near.
  *
  * What can't be bound is logged: the shard works all the same. `pins` may be NULL in all functions but
- * pins_open(): nothing is bound then.
+ * pin_open(): nothing is bound then.
  *
- * Threads: pins_open() and pins_close() belong to the main thread, the others to the shard's.
+ * Threads: pin_open() and pin_close() belong to the main thread, the others to the shard's.
  */
 #ifndef STORAGE_PIN_H
 #define STORAGE_PIN_H
@@ -24,8 +24,8 @@ struct pins;
 
 /* Reads the host's topology, unless nothing is to be bound whatever it is: *pins is NULL then. -EINVAL: the
  * configuration names what the host does not have. */
-int pins_open(const struct conf *conf, const struct conf_storage *storage, struct pins **pins);
-void pins_close(struct pins *pins);
+int pin_open(const struct conf *conf, const struct conf_storage *storage, struct pins **pins);
+void pin_close(struct pins *pins);
 
 /* The calling thread is that shard, and is about to open what it needs. */
 void pin_begin(const struct pins *pins, uint32_t shard);
