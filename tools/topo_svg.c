@@ -15,7 +15,7 @@
 enum {
     GAP = 10,
     LINE = 15,
-    CELL_WIDTH = 112,
+    CELL_WIDTH = 120,
     CELL_HEIGHT = 3 * LINE + 8,
     CELLS_A_ROW = 4,
     NODE_WIDTH = CELLS_A_ROW * (CELL_WIDTH + GAP) + GAP,
@@ -63,6 +63,12 @@ static void escape(FILE *out, const char *text)
     }
 }
 
+/* About, in the fonts of the styles. */
+static unsigned letter_width(const char *style)
+{
+    return strcmp(style, "small") == 0 ? 6 : strcmp(style, "title") == 0 ? 9 : 7;
+}
+
 /* A line of text, cut where it does not fit; the whole of it is shown by the pointer then. */
 __attribute__((format(printf, 6, 7))) static void line(struct drawing *drawing, int x, int y, int width,
                                                        const char *style, const char *format, ...)
@@ -72,7 +78,7 @@ __attribute__((format(printf, 6, 7))) static void line(struct drawing *drawing, 
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
-    size_t room = (size_t)(width > 0 ? width : 1) / (strcmp(style, "small") == 0 ? 6 : 7); /* letters */
+    size_t room = (size_t)(width > 0 ? width : 1) / letter_width(style);
     snprintf(shown, sizeof shown, "%s", text);
     bool is_cut = strlen(text) > room && room > 2 && room < sizeof shown;
     if (is_cut)
@@ -303,13 +309,23 @@ static int draw_column(struct drawing *drawing, hwloc_obj_t column, bool is_only
     return y + GAP;
 }
 
+/* Virtual machines often have a package for each core, and one NUMA node for all: then one column is better. */
+static bool packages_hold_nodes(hwloc_topology_t hwloc)
+{
+    hwloc_obj_t node = NULL;
+    while ((node = hwloc_get_next_obj_by_type(hwloc, HWLOC_OBJ_NUMANODE, node)) != NULL)
+        if (hwloc_get_nbobjs_inside_cpuset_by_type(hwloc, node->cpuset, HWLOC_OBJ_PACKAGE) > 1)
+            return false;
+    return hwloc_get_nbobjs_by_type(hwloc, HWLOC_OBJ_PACKAGE) > 0;
+}
+
 static int draw_host(struct drawing *drawing, int y)
 {
     const struct topo *topo = drawing->topo;
     hwloc_topology_t hwloc = topo->topology->hwloc;
     char host[LIMITS_ADDRESS_MAX + 1];
     int columns = hwloc_get_nbobjs_by_type(hwloc, HWLOC_OBJ_PACKAGE), bottom = y + 2 * LINE;
-    bool has_packages = columns > 0;
+    bool has_packages = packages_hold_nodes(hwloc);
     columns = has_packages ? columns : 1;
     int width = columns * (COLUMN_WIDTH + GAP) + GAP, lowest = bottom;
     line(drawing, 2 * GAP, y + LINE, width, "title", "%s%s%s",
