@@ -205,6 +205,12 @@ void bufpool_close(struct bufpool *pool)
     free(pool);
 }
 
+void bufpool_memory(const struct bufpool *pool, void **start, size_t *bytes)
+{
+    *start = pool->start;
+    *bytes = pool->bytes;
+}
+
 /* ---- the line ------------------------------------------------------------- */
 
 /* First come, first served, whatever the sizes: a large wish is not passed by

@@ -27,6 +27,8 @@ struct bufpool_waiter {
  * Registered with `rpc` when that is not NULL. */
 int bufpool_open(struct rpc *rpc, size_t bytes_max, size_t buffer_max, struct bufpool **pool);
 void bufpool_close(struct bufpool *pool); /* every buffer must be back */
+/* All of its memory, for whoever says where its pages are to lie. */
+void bufpool_memory(const struct bufpool *pool, void **start, size_t *bytes);
 
 /* Calls `ready` at once when a buffer of `length` is free, else later from
  * bufpool_put(). -EMSGSIZE when length is over buffer_max. */

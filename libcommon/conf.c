@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf_binding.h"
 #include "conf_read.h"
 #include "err.h"
 
@@ -58,7 +59,10 @@ void conf_free(struct conf *conf)
         for (uint32_t k = 0; k < conf->storage[i].target_count; k++) {
             free(conf->storage[i].targets[k].dir);
             free(conf->storage[i].targets[k].store);
+            free(conf->storage[i].targets[k].device);
+            free(conf->storage[i].targets[k].device_where);
         }
+        conf_binding_free(&conf->storage[i]);
         free(conf->storage[i].targets);
         free(conf->storage[i].faults);
         free(conf->storage[i].host);
@@ -229,7 +233,7 @@ static int read_store(const struct conf_source *source, const config_setting_t *
 static int read_target(const struct conf_source *source, const config_setting_t *group,
                        struct conf_target *target)
 {
-    static const char *const known[] = {"id", "dir", "store", NULL};
+    static const char *const known[] = {"id", "dir", "store", "device", NULL};
     int error = conf_group_check(source, group, known);
     if (!error)
         error = conf_get_u32(source, group, "id", CONF_REQUIRED, 0, UINT32_MAX, &target->id);
@@ -237,6 +241,12 @@ static int read_target(const struct conf_source *source, const config_setting_t 
         error = conf_get_path(source, group, "dir", CONF_REQUIRED, &target->dir);
     if (!error)
         error = read_store(source, group, &target->store);
+    if (!error)
+        error = conf_get_string(source, group, "device", CONF_OPTIONAL, 31, &target->device);
+    if (!error && target->device) {
+        target->device_where = conf_where(source, member(group, "device"));
+        error = target->device_where ? 0 : err_set(-ENOMEM, "%s: out of memory", source->file);
+    }
     return error;
 }
 
@@ -273,8 +283,8 @@ static int read_place(const struct conf_source *source, const config_setting_t *
 static int read_server(const struct conf_source *source, const config_setting_t *group,
                        struct conf_storage *server)
 {
-    static const char *const known[] = {"name", "listen",  "shards", "targets", "faults",
-                                        "host", "chassis", "rack",   NULL};
+    static const char *const known[] = {"name", "listen",  "shards", "targets", "faults",  "host", "chassis",
+                                        "rack", "binding", "cores",  "numa",    "devices", NULL};
     void *targets = NULL;
     int error = conf_group_check(source, group, known);
     if (!error)
@@ -300,6 +310,8 @@ static int read_server(const struct conf_source *source, const config_setting_t 
         error = read_place(source, group, "chassis", &server->chassis);
     if (!error)
         error = read_place(source, group, "rack", &server->rack);
+    if (!error)
+        error = conf_binding_read(source, group, server);
     for (uint32_t i = 0; !error && i < server->target_count; i++)
         error =
             read_target(source, config_setting_get_elem(member(group, "targets"), i), &server->targets[i]);

@@ -31,7 +31,23 @@
 struct conf_target {
     uint32_t id;
     char *dir;
-    char *store; /* how a new target is to keep its bytes; NULL: as conf->store says */
+    char *store;  /* how a new target is to keep its bytes; NULL: as conf->store says */
+    char *device; /* the disk that it is on, for choosing cores near it; NULL: to be found out */
+    char *device_where; /* as in conf_each; NULL: `device` is not set */
+};
+
+/* A setting with a text for each shard; whoever uses it knows whether the text makes sense. */
+struct conf_each {
+    char *where;  /* "FILE:LINE: SETTING", for errors; NULL: not set, and then there are no items */
+    char **items; /* one for each shard */
+};
+
+/* What the file says about where a server's shards run; see binding.h. */
+struct conf_binding {
+    enum { CONF_BINDING_AUTO, CONF_BINDING_ALWAYS, CONF_BINDING_NONE } mode;
+    struct conf_each cores;   /* CPUs by the kernel's numbers: "0-3,8" */
+    struct conf_each numa;    /* NUMA nodes by the kernel's numbers: "1" */
+    struct conf_each devices; /* network devices, with commas between: "mlx5_0,eth0" */
 };
 
 struct conf_storage {
@@ -44,6 +60,7 @@ struct conf_storage {
     char *chassis; /* NULL: not said */
     char *rack;    /* NULL: not said */
     char *faults; /* file with the rules of faults on purpose; NULL: none are made */
+    struct conf_binding binding;
 };
 
 struct conf {

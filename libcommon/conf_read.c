@@ -259,6 +259,14 @@ static void setting_path(const config_setting_t *setting, char *text, size_t siz
         snprintf(text, size, "%s[%d]", above, config_setting_index(setting));
 }
 
+char *conf_where(const struct conf_source *source, const config_setting_t *setting)
+{
+    char path[256], *where;
+    unsigned line = config_setting_source_line(setting);
+    setting_path(setting, path, sizeof path);
+    return asprintf(&where, "%s:%u: %s", source->file, line ? line : 1, path) < 0 ? NULL : where;
+}
+
 static int refuse(const struct conf_source *source, const config_setting_t *setting, int error,
                   const char *text)
 {

@@ -32,6 +32,9 @@ int conf_refuse(const struct conf_source *source, const config_setting_t *settin
 /* Puts "FILE:LINE: SETTING: " in front of the recorded text and returns `error`. */
 int conf_refuse_as(const struct conf_source *source, const config_setting_t *setting, int error);
 
+/* "FILE:LINE: SETTING", for what can be refused only later. The caller frees; NULL: no memory. */
+char *conf_where(const struct conf_source *source, const config_setting_t *setting);
+
 /* Refuses what is no group, and a group with a name that is not among `known`
  * (ended by NULL), telling the nearest known one. */
 int conf_group_check(const struct conf_source *source, const config_setting_t *group,

@@ -470,7 +470,7 @@ int rpc_open(const struct rpc_config *config, struct rpc **out)
     if (!error && config->service)
         error = bufpool_open(NULL, 8 * (size_t)LIMITS_PAYLOAD_MAX, LIMITS_PAYLOAD_MAX, &rpc->bodies);
     if (!error)
-        error = rpc->transport->open(&transport_events, rpc, &rpc->worker);
+        error = rpc->transport->open(&transport_events, rpc, config->devices, &rpc->worker);
     if (error)
         goto err_rpc;
     error = self_make(rpc);

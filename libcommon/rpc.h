@@ -70,6 +70,7 @@ struct rpc_config {
     uint32_t role;                     /* WIRE_ROLE_* that this process claims as a client */
     const struct rpc_service *service; /* NULL: a client only */
     void *arg;                         /* of the service's callbacks */
+    const char *devices;               /* the transport's, see there; NULL: all */
     /* A welcome of a server carried a greeting; NULL to ignore. */
     void (*greeting)(void *arg, struct rpc_connection *connection, const void *data, size_t length);
 };

@@ -56,7 +56,10 @@ struct transport_events {
 struct transport {
     const char *name;
 
-    int (*open)(const struct transport_events *events, void *arg, struct transport_worker **worker);
+    /* `devices`: the network devices to use, with commas between; NULL: all that there are. What the user
+     * has told the implementation itself counts more. Ways inside this host are not affected. */
+    int (*open)(const struct transport_events *events, void *arg, const char *devices,
+                struct transport_worker **worker);
     /* All peers must be disconnected. Receives that a peer's death left unfinished end
      * without their callback. */
     void (*close)(struct transport_worker *worker);

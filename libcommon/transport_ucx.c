@@ -26,6 +26,7 @@
 #include "transport.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucp/api/ucp.h>
@@ -33,6 +34,7 @@
 #include "err.h"
 #include "weft_limits.h"
 #include "list.h"
+#include "log.h"
 #include "transport_ucx_inbox.h"
 
 #define AM_ID 1u
@@ -410,7 +412,38 @@ static void ucx_disconnect(struct transport_peer *peer)
 
 /* ---- the worker ------------------------------------------------------------------- */
 
-static int ucx_open(const struct transport_events *events, void *arg, struct transport_worker **out)
+/* Somebody has set NET_DEVICES, by the environment or by UCX's own file. */
+static bool devices_are_set(const ucp_config_t *config)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *stream = open_memstream(&text, &length);
+    if (!stream)
+        return true;
+    ucp_config_print(config, stream, NULL, UCS_CONFIG_PRINT_CONFIG);
+    fclose(stream);
+    bool is_default = text && strstr(text, "NET_DEVICES=all\n");
+    free(text);
+    return !is_default;
+}
+
+/* Only network devices: shared memory, and what a process sends to itself, have settings of their own. */
+static int narrow(ucp_config_t *config, const char *devices)
+{
+    if (devices_are_set(config)) {
+        log_info("the network devices %s are not chosen, since UCX_NET_DEVICES is set", devices);
+        return 0;
+    }
+    ucs_status_t status = ucp_config_modify(config, "NET_DEVICES", devices);
+    if (status != UCS_OK)
+        return ucx_fail(status, "choosing network devices");
+    /* An interface without an address is in the list too, and is no reason for a warning. */
+    ucp_config_modify(config, "WARN_INVALID_CONFIG", "n");
+    return 0;
+}
+
+static int ucx_open(const struct transport_events *events, void *arg, const char *devices,
+                    struct transport_worker **out)
 {
     sigset_t signals;
     struct transport_worker *worker = calloc(1, sizeof *worker);
@@ -432,6 +465,11 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
     ucs_status_t status = ucp_config_read("WEFT", NULL, &config);
     if (status != UCS_OK) {
         error = ucx_fail(status, "reading the UCX_* settings of the environment");
+        goto err_worker;
+    }
+    error = devices ? narrow(config, devices) : 0;
+    if (error) {
+        ucp_config_release(config);
         goto err_worker;
     }
     ucp_params_t params = {

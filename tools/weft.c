@@ -10,6 +10,7 @@ static const struct tool_command commands[] = {
     {"down", cmd_down, "--dir DIR [OPTION...]", "stop a cluster that weft up started", false},
     {"env", cmd_env, "--dir DIR [OPTION...]", "print the shell settings that choose a cluster", false},
     {"status", cmd_status, "[OPTION...]", "show the servers, their states and counters", false},
+    {"topo", cmd_topo, "[OPTION...]", "show where on this host the servers' shards run, and why", false},
     {"df", cmd_df, "[OPTION...]", "show the space of the cluster", false},
     {"run", cmd_run, "[OPTION...] [--] PROGRAM [ARGUMENT...]", "run a program with its HDF5 files on Weft",
      false},

@@ -42,6 +42,11 @@ _weft()
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    --svg | --topology | --conf)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        compopt -o filenames
+        return
+        ;;
     --transport) mapfile -t COMPREPLY < <(compgen -W ucx -- "$word"); return ;;
     esac
     if [[ $word == -* ]]; then
@@ -63,7 +68,7 @@ _weft()
         return
     fi
     case $command in
-    up | down | env | status | df) ;;
+    up | down | env | status | topo | df) ;;
     mount | umount) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     *)
         if [[ $word == weft:* ]]; then

@@ -9,6 +9,7 @@
 #include "err.h"
 #include "log.h"
 #include "member.h"
+#include "pin.h"
 #include "shard.h"
 
 static const struct daemon_program program = {
@@ -86,9 +87,13 @@ static int shards_stop(struct server *server)
 static int serve(struct daemon *daemon, struct server *server)
 {
     struct member *member = NULL;
+    struct pins *pins = NULL;
     int error = targets_open(server);
     if (!error)
         error = faults_open(server);
+    if (!error)
+        error = pin_open(server->conf, server->storage, &pins);
+    server->pins = pins;
     if (!error)
         error = shards_start(server);
     if (!error)
@@ -106,6 +111,8 @@ static int serve(struct daemon *daemon, struct server *server)
     int stop_error = shards_stop(server);
     if (member)
         member_close(member);
+    pin_close(pins);
+    server->pins = NULL;
     return error ? error : stop_error;
 }
 

@@ -11,9 +11,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "binding.h"
 #include "err.h"
 #include "log.h"
+#include "pin.h"
 
 /* What is under way gets so long to end after a stop was asked for. */
 enum { SHARD_STOP_MS = 5000 };
@@ -267,9 +267,10 @@ static int open_all(struct shard *shard)
                                 .name = shard->server->who,
                                 .role = WIRE_ROLE_STORAGE,
                                 .service = &service,
-                                .arg = shard};
+                                .arg = shard,
+                                .devices = pin_devices(shard->server->pins, shard->index)};
     char address[LIMITS_ADDRESS_MAX + 1];
-    binding_apply(conf, shard->server->storage, shard->index);
+    pin_begin(shard->server->pins, shard->index);
     int error = stores_open(shard);
     if (!error)
         error = shard_locks_open(shard);
@@ -280,11 +281,16 @@ static int open_all(struct shard *shard)
     if (!error)
         error = bufpool_open(shard->rpc, conf->memory_bytes, LIMITS_IO_BYTES_MAX, &shard->pool);
     if (!error)
+        pin_memory(shard->server->pins, shard->index, shard->pool);
+    if (!error)
         error = rpc_watch(shard->rpc, shard->stores_fd, stores_progress, shard);
     if (!error)
         error = shard_gathers_open(shard);
     if (!error)
         error = rpc_listen(shard->rpc, address, shard->bound);
+    /* What has begun threads of its own has done so by now. */
+    if (!error)
+        pin_end(shard->server->pins, shard->index);
     return error;
 }
 
@@ -312,6 +318,14 @@ static int close_all(struct shard *shard)
     return error;
 }
 
+/* For top, hwloc-ps and the like. Threads inherit it, so those that the shard began come first. */
+static void set_name(const struct shard *shard)
+{
+    char name[16];
+    snprintf(name, sizeof name, "shard-%" PRIu32, shard->index);
+    pthread_setname_np(pthread_self(), name);
+}
+
 static void run_loop(struct shard *shard)
 {
     while (!atomic_load(&shard->stop)) {
@@ -335,6 +349,8 @@ static void *run(void *arg)
         snprintf(start->text, sizeof start->text, "%s", err_text());
         close_all(shard);
     }
+    else
+        set_name(shard);
     sem_post(&start->done); /* `start` is gone after this */
     if (error)
         return NULL;

@@ -42,6 +42,7 @@ struct server {
     struct target *targets;
     uint32_t target_count;
     struct cs_faults *faults; /* on purpose; NULL: none */
+    const struct pins *pins;  /* where shards run; NULL: anywhere */
     struct shard *shards;
     uint32_t shard_count;
     /* A shard wants a newer map. Called from shards' threads. */

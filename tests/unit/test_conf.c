@@ -439,6 +439,76 @@ static void addresses_and_names_are_checked(void **state)
                    "cluster.name: \"a b\" is no name");
 }
 
+/* What says where shards run, on line 4 of a server with two of them. */
+#define TWO_SHARDS(setting)                                                                \
+    CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\"; shards = 2;\n" setting \
+                     " targets = ( { id = 1; dir = \"d\"; device = \"nvme0n1\"; } ); } );\n"
+
+static void where_shards_run_is_read(void **state)
+{
+    (void)state;
+    struct conf *conf = NULL;
+    char expected[640];
+    assert_int_equal(load(TWO_SHARDS(""), &conf), 0);
+    assert_int_equal(conf->storage[0].binding.mode, CONF_BINDING_AUTO);
+    assert_null(conf->storage[0].binding.cores.items);
+    assert_null(conf->storage[0].binding.numa.items);
+    assert_null(conf->storage[0].binding.devices.items);
+    assert_string_equal(conf->storage[0].targets[0].device, "nvme0n1");
+    conf_free(conf);
+    assert_int_equal(load(TWO_SHARDS("binding = \"always\"; cores = (3, \"0-1,8\"); numa = 1;\n"
+                                     "devices = [\"mlx5_0\", \"eth0\"];\n"),
+                          &conf),
+                     0);
+    const struct conf_binding *told = &conf->storage[0].binding;
+    assert_int_equal(told->mode, CONF_BINDING_ALWAYS);
+    assert_string_equal(told->cores.items[0], "3");
+    assert_string_equal(told->cores.items[1], "0-1,8");
+    snprintf(expected, sizeof expected, "%s/weft.conf:4: storage[0].cores", dir);
+    assert_string_equal(told->cores.where, expected);
+    assert_string_equal(told->numa.items[0], "1");
+    assert_string_equal(told->numa.items[1], "1");
+    assert_string_equal(told->devices.items[0], "mlx5_0,eth0");
+    assert_string_equal(told->devices.items[1], "mlx5_0,eth0");
+    conf_free(conf);
+    assert_int_equal(load(TWO_SHARDS("binding = \"none\"; numa = [0, 1];\n"
+                                     "devices = ([\"mlx5_0:1\"], [\"mlx5_1\", \"lo\"]);\n"),
+                          &conf),
+                     0);
+    assert_int_equal(conf->storage[0].binding.mode, CONF_BINDING_NONE);
+    assert_string_equal(conf->storage[0].binding.numa.items[1], "1");
+    assert_string_equal(conf->storage[0].binding.devices.items[0], "mlx5_0:1");
+    assert_string_equal(conf->storage[0].binding.devices.items[1], "mlx5_1,lo");
+    conf_free(conf);
+}
+
+static void where_shards_run_is_checked(void **state)
+{
+    (void)state;
+    expect_refused(TWO_SHARDS("binding = \"tight\";\n"), 4,
+                   "storage[0].binding: \"tight\" is no way to bind");
+    expect_refused(TWO_SHARDS("cores = 3;\n"), 4, "storage[0].cores: must have one entry for each shard");
+    expect_refused(TWO_SHARDS("cores = [3];\n"), 4, "storage[0].cores: has 1 entries for 2 shards");
+    expect_refused(TWO_SHARDS("cores = [3, -1];\n"), 4, "storage[0].cores[1]: -1 is not from 0 to 65535");
+    static const char *const bad[] = {"", "a", "1,", ",1", "3-1", "1-", "0-65536", "1 2"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, TWO_SHARDS("cores = [\"0\", \"%s\"];\n"), bad[i]);
+        expect_refused(text, 4, "storage[0].cores[1]: must be the number of a CPU, or CPUs as \"0-3,8\"");
+    }
+    expect_refused(TWO_SHARDS("binding = \"none\";\ncores = [0, 1];\n"), 5,
+                   "storage[0].cores: says where shards run, but binding is \"none\"");
+    expect_refused(TWO_SHARDS("numa = \"0\";\n"), 4, "storage[0].numa: must be the number of a NUMA node");
+    expect_refused(TWO_SHARDS("numa = [0, 1, 2];\n"), 4, "storage[0].numa: has 3 entries for 2 shards");
+    expect_refused(TWO_SHARDS("numa = [0.5, 1.5];\n"), 4, "storage[0].numa[0]: must be the number");
+    expect_refused(TWO_SHARDS("devices = \"eth0\";\n"), 4, "storage[0].devices: must be names");
+    expect_refused(TWO_SHARDS("devices = [];\n"), 4, "storage[0].devices: must be names");
+    expect_refused(TWO_SHARDS("devices = [\"eth0,eth1\"];\n"), 4, "storage[0].devices[0]: must be the name");
+    expect_refused(TWO_SHARDS("devices = ([\"eth0\"]);\n"), 4,
+                   "storage[0].devices: has 1 entries for 2 shards");
+    expect_refused(TWO_SHARDS("devices = ([\"eth0\"], 5);\n"), 4, "storage[0].devices[1]: must be names");
+}
+
 static void what_must_differ_is_checked(void **state)
 {
     (void)state;
@@ -565,6 +635,8 @@ int main(void)
         IN_A_DIR(wrong_types_are_refused),
         IN_A_DIR(values_out_of_bounds_are_refused),
         IN_A_DIR(addresses_and_names_are_checked),
+        IN_A_DIR(where_shards_run_is_read),
+        IN_A_DIR(where_shards_run_is_checked),
         IN_A_DIR(what_must_differ_is_checked),
         IN_A_DIR(a_key_that_others_may_read_is_refused),
         IN_A_DIR(what_is_no_key_is_refused),
