@@ -42,6 +42,19 @@ _weft()
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    --topology | -t)
+        if [[ $command == plan ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            compopt -o filenames
+            return
+        fi
+        ;;
+    --level | -l)
+        if [[ $command == plan ]]; then
+            mapfile -t COMPREPLY < <(compgen -W $'target\nhost\nchassis\nrack' -- "$word")
+            return
+        fi
+        ;;
     --transport) mapfile -t COMPREPLY < <(compgen -W ucx -- "$word"); return ;;
     esac
     if [[ $word == -* ]]; then
@@ -63,7 +76,7 @@ _weft()
         return
     fi
     case $command in
-    up | down | env | status | df) ;;
+    up | down | env | status | df | plan) ;;
     mount | umount) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     *)
         if [[ $word == weft:* ]]; then
