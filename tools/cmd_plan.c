@@ -21,9 +21,20 @@ struct request {
 };
 
 struct steps {
+    struct tool *tool;
     struct progress *bar;
     uint64_t shown;
+    bool quiet;
 };
+
+/* The bar goes before anything is printed; the next computation gets another one. */
+static void next_bar(const struct plan *plan)
+{
+    struct steps *steps = plan->wanted.progress_arg;
+    progress_free(steps->bar);
+    steps->bar = progress_new_steps(steps->tool, PROGRESS_STEPS, steps->quiet);
+    steps->shown = 0;
+}
 
 static bool take_progress(void *arg, uint64_t done, uint64_t total)
 {
@@ -159,6 +170,7 @@ static int show_loss(const struct plan *plan, const char *what, json_t *json)
     if (!what)
         what = plan_target_name(plan, plan->figures.spread_worst, name);
     error = plan_loss_compute(plan, &loss);
+    next_bar(plan);
     if (!error && json)
         json_object_set_new(json, "loss", plan_json_loss(what, &loss));
     else if (!error)
@@ -180,6 +192,7 @@ static int show_growth(struct plan *plan, uint32_t added, json_t *json)
 {
     struct plan_growth growth;
     int error = plan_growth(plan, added, &growth);
+    next_bar(plan);
     if (error)
         complain(plan->tool);
     else if (json)
@@ -195,7 +208,7 @@ static void run(struct plan *plan, const struct request *request)
     struct plan_rates rates;
     if (get_topology(plan, request) || compute(plan))
         return;
-    progress_hide(plan->tool->progress);
+    next_bar(plan);
     plan_rates(plan, &rates);
     json_t *json = plan->as_json ? plan_json(plan, &rates) : NULL;
     if (!json)
@@ -255,9 +268,10 @@ int cmd_plan(struct tool *tool, int argc, char **argv)
     status = take_request(&plan, &request);
     if (status)
         return status;
-    struct steps steps = {.bar = progress_new_steps(tool, PROGRESS_STEPS, request.quiet)};
+    struct steps steps = {.tool = tool, .quiet = request.quiet};
     plan.wanted.progress = take_progress;
     plan.wanted.progress_arg = &steps;
+    next_bar(&plan);
     tool_catch_interrupts();
     run(&plan, &request);
     progress_free(steps.bar);

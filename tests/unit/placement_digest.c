@@ -7,7 +7,7 @@
 
 #include "placement_world.h"
 
-enum { WORLDS = 60 };
+enum { WORLDS = 40 };
 
 static int add_world(uint64_t seed, uint32_t count_max, uint64_t *digest)
 {
