@@ -64,7 +64,8 @@ int placement_make(const struct placement_target *targets, uint32_t count,
 /* What placement_change() may do with members that are there. */
 enum placement_change {
     PLACEMENT_REBALANCE, /* as few as possible move so that every target carries its share */
-    PLACEMENT_KEEP,      /* those on targets that are there stay; new groups make up for it */
+    PLACEMENT_KEEP,      /* those on targets that are there stay; new groups make up for it. Should a lost
+                            member fit nowhere else, others move after all */
 };
 
 struct placement_change_wanted {
@@ -126,9 +127,5 @@ struct placement_figures {
 int placement_measure(const struct placement_target *targets, uint32_t count,
                       const struct placement_wanted *wanted, const struct placement_table *table,
                       struct placement_figures *figures);
-
-/* Groups that each target shares with target `id`; counts[i] belongs to targets[i]. */
-void placement_shared(const struct placement_target *targets, uint32_t count,
-                      const struct placement_table *table, uint32_t id, uint32_t *counts);
 
 #endif

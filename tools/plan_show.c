@@ -24,11 +24,12 @@ static void show_size(const struct plan *plan)
     char all[FORMAT_BYTES], usable[FORMAT_BYTES], lost[FORMAT_BYTES];
     const struct topology *topology = &plan->topology;
     const struct placement_figures *f = &plan->figures;
-    printf("%u targets on %u hosts", plan->target_count, topology->host_count);
+    printf("%u targets on %u host%s", plan->target_count, topology->host_count,
+           topology->host_count == 1 ? "" : "s");
     if (topology->knows_chassis)
         printf(", %u chassis", topology->chassis.count);
     if (topology->knows_racks)
-        printf(", %u racks", topology->racks.count);
+        printf(", %u rack%s", topology->racks.count, topology->racks.count == 1 ? "" : "s");
     printf("; %s, of which %s for files\n", format_bytes(all, f->capacity),
            format_bytes(usable, plan_usable(plan)));
     printf("%u groups of %u, on different %s; any %u of a group may be lost\n", plan->table.group_count,

@@ -140,7 +140,7 @@ will_stop "$scratch/cluster"
 expect 0 weft up --dir "$scratch/cluster" --servers 4 --targets 2
 export WEFT_CONF=$scratch/cluster/weft.conf
 expect 0 weft plan --level target
-says '8 targets on 1 hosts'
+says '8 targets on 1 host;'
 expect 1 weft plan
 says "3 members on different hosts, but the pool's 8 targets are in 1 host"
 expect 1 weft plan --level rack
