@@ -9,8 +9,9 @@
 #include <unistd.h>
 
 enum { BAR_COLUMNS = 24, LABEL_COLUMNS_MAX = 30, LINE_COLUMNS_MAX = 240 };
-#define DRAW_EVERY_S 0.1
-#define RATE_OVER_S  2.0 /* the shown rate forgets what is older than about this */
+#define DRAW_EVERY_S  0.1
+#define STEPS_AFTER_S 1.0
+#define RATE_OVER_S   2.0 /* the shown rate forgets what is older than about this */
 
 struct progress {
     struct tool *tool;
@@ -23,6 +24,7 @@ struct progress {
     bool on_terminal;
     bool visible;
     bool shown_once;
+    bool steps; /* not bytes */
     char label[256];
 };
 
@@ -45,6 +47,14 @@ struct progress *progress_new(struct tool *tool, uint64_t total, bool quiet)
     progress->on_terminal = true;
     progress->start_s = progress->drawn_s = now_s();
     tool->progress = progress;
+    return progress;
+}
+
+struct progress *progress_new_steps(struct tool *tool, uint64_t total, bool quiet)
+{
+    struct progress *progress = progress_new(tool, total, quiet);
+    if (progress)
+        progress->steps = true;
     return progress;
 }
 
@@ -98,10 +108,13 @@ static void put_known(const struct progress *progress, char *line, size_t size)
     memset(bar + full, '-', (size_t)(BAR_COLUMNS - full));
     bar[BAR_COLUMNS] = 0;
     uint64_t left = progress->total > progress->done ? progress->total - progress->done : 0;
-    snprintf(line, size, "[%s] %3d%%  %s of %s  %s/s  ETA %s", bar, (int)(part * 100),
-             format_bytes(done, progress->done), format_bytes(total, progress->total),
-             format_bytes(rate, (uint64_t)progress->rate),
-             format_duration(eta, progress->rate > 0 ? (double)left / progress->rate : 1e9));
+    if (progress->steps)
+        snprintf(line, size, "[%s] %3d%%", bar, (int)(part * 100));
+    else
+        snprintf(line, size, "[%s] %3d%%  %s of %s  %s/s  ETA %s", bar, (int)(part * 100),
+                 format_bytes(done, progress->done), format_bytes(total, progress->total),
+                 format_bytes(rate, (uint64_t)progress->rate),
+                 format_duration(eta, progress->rate > 0 ? (double)left / progress->rate : 1e9));
 }
 
 static void draw(struct progress *progress)
@@ -136,7 +149,8 @@ void progress_add(struct progress *progress, uint64_t bytes)
     flockfile(stderr);
     progress->done += bytes;
     double now = now_s();
-    if (now - progress->drawn_s >= DRAW_EVERY_S) {
+    bool due = !progress->steps || now - progress->start_s >= STEPS_AFTER_S;
+    if (due && now - progress->drawn_s >= DRAW_EVERY_S) {
         update_rate(progress, now);
         draw(progress);
     }
@@ -161,7 +175,7 @@ void progress_free(struct progress *progress)
     if (!progress)
         return;
     progress_hide(progress);
-    if (progress->shown_once) {
+    if (progress->shown_once && !progress->steps) {
         char done[FORMAT_BYTES], rate[FORMAT_BYTES];
         double span = now_s() - progress->start_s;
         fprintf(stderr, "%s in %.1f s, %s/s", format_bytes(done, progress->done), span,

@@ -50,7 +50,7 @@ struct tool_command {
 
 tool_command_fn cmd_up, cmd_down, cmd_env, cmd_status, cmd_topo, cmd_df, cmd_run, cmd_mount, cmd_umount;
 tool_command_fn cmd_ls, cmd_stat, cmd_mkdir, cmd_rm, cmd_mv, cmd_ln, cmd_touch, cmd_truncate;
-tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout, cmd_hints, cmd_verify;
+tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout, cmd_hints, cmd_verify, cmd_plan;
 
 /* ---- report.c: complaints, and the session ------------------------------- */
 
@@ -192,6 +192,8 @@ const char *place_cluster_path(struct tool *tool, const char *argument);
  * in bytes; UINT64_MAX when nobody knows. NULL when memory is out, which all
  * the others accept. */
 struct progress *progress_new(struct tool *tool, uint64_t total, bool quiet);
+/* For work that is counted in steps, not bytes: it shows after a second, and leaves no line. */
+struct progress *progress_new_steps(struct tool *tool, uint64_t total, bool quiet);
 void progress_label(struct progress *progress, const char *label);
 void progress_add(struct progress *progress, uint64_t bytes);
 void progress_hide(struct progress *progress); /* until the next progress_add() */

@@ -47,6 +47,19 @@ _weft()
         compopt -o filenames
         return
         ;;
+    -t)
+        if [[ $command == plan ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            compopt -o filenames
+            return
+        fi
+        ;;
+    --level | -l)
+        if [[ $command == plan ]]; then
+            mapfile -t COMPREPLY < <(compgen -W $'target\nhost\nchassis\nrack' -- "$word")
+            return
+        fi
+        ;;
     --transport) mapfile -t COMPREPLY < <(compgen -W ucx -- "$word"); return ;;
     esac
     if [[ $word == -* ]]; then
@@ -68,7 +81,7 @@ _weft()
         return
     fi
     case $command in
-    up | down | env | status | topo | df) ;;
+    up | down | env | status | topo | df | plan) ;;
     mount | umount) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     *)
         if [[ $word == weft:* ]]; then

@@ -148,6 +148,8 @@ expect 0 on r1h1 weft status --hosts
 for host in "${hosts[@]}"; do
     grep -Eq "^s-$host +up +$host +- +${host:0:2} +1 " <<<"$output" || fail "s-$host is not shown with $host: $output"
 done
+expect 0 on r2h2 weft plan --members 2 --level rack
+says "6 targets on 6 hosts, 2 racks"
 
 echo "2. spread: all of them"
 before=$(all_writes)
