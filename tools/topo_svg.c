@@ -309,7 +309,7 @@ static int draw_column(struct drawing *drawing, hwloc_obj_t column, bool is_only
     return y + GAP;
 }
 
-/* Virtual machines often have a package for each core, and one NUMA node for all: then one column is better. */
+/* Virtual machines often have a package for each core, and one NUMA node: then one column is better. */
 static bool packages_hold_nodes(hwloc_topology_t hwloc)
 {
     hwloc_obj_t node = NULL;
