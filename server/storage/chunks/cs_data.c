@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "copy.h"
 #include "crc.h"
 #include "err.h"
 #include "storage/iov.h"
@@ -42,7 +43,7 @@ static void copy_out(struct source *source, uint8_t *to, size_t length)
 {
     while (length > 0) {
         struct iovec piece = next_piece(source, length);
-        memcpy(to, piece.iov_base, piece.iov_len);
+        copy_bytes(to, piece.iov_base, piece.iov_len);
         to += piece.iov_len;
         length -= piece.iov_len;
     }
