@@ -30,6 +30,15 @@ static const char *fault_of(const struct cs_strip_head *head, uint32_t length)
     return NULL;
 }
 
+/* Runs are short where many small writes were, and not worth a call for each. */
+static void set_run(struct cs_strip *strip, const struct cs_strip_run *run, const uint8_t *crcs)
+{
+    for (unsigned k = 0; k < run->count; k++) {
+        strip->block[run->first + k] = run->block + k;
+        memcpy(&strip->crc[run->first + k], crcs + k * sizeof(uint32_t), sizeof(uint32_t));
+    }
+}
+
 int cs_strip_decode(const void *value, uint32_t length, uint32_t blocks, struct cs_strip *strip)
 {
     const uint8_t *at = value;
@@ -51,9 +60,7 @@ int cs_strip_decode(const void *value, uint32_t length, uint32_t blocks, struct 
         if (run.count == 0 || run.first < end || run.count > CS_STRIP_BLOCKS - run.first ||
             run.count > head.blocks - count || run.block >= blocks || run.count > blocks - run.block)
             goto damaged;
-        for (unsigned k = 0; k < run.count; k++)
-            strip->block[run.first + k] = run.block + k;
-        memcpy(&strip->crc[run.first], crcs + count * sizeof(uint32_t), run.count * sizeof(uint32_t));
+        set_run(strip, &run, crcs + count * sizeof(uint32_t));
         count += run.count;
         end = run.first + run.count;
     }
@@ -67,30 +74,26 @@ damaged:
 uint32_t cs_strip_encode(const struct cs_strip *strip, uint8_t value[CS_VALUE_MAX])
 {
     struct cs_strip_head head = {0};
-    struct cs_strip_run run = {0};
+    struct cs_strip_run runs[CS_STRIP_BLOCKS];
     uint32_t crcs[CS_STRIP_BLOCKS];
-    uint8_t *at = value + sizeof head;
-    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
+    unsigned end;
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i = end) {
         const uint32_t block = strip->block[i];
+        end = i + 1;
         if (block == CS_HOLE)
             continue;
         crcs[head.blocks++] = strip->crc[i];
-        if (run.count && run.first + run.count == (int)i && run.block + run.count == block) {
-            run.count++;
-            continue;
-        }
-        if (run.count) {
-            memcpy(at, &run, sizeof run);
-            at += sizeof run;
-        }
-        run = (struct cs_strip_run){.first = (uint8_t)i, .count = 1, .block = block};
-        head.runs++;
+        for (; end < CS_STRIP_BLOCKS && strip->block[end] == block + (end - i); end++)
+            crcs[head.blocks++] = strip->crc[end];
+        runs[head.runs++] =
+            (struct cs_strip_run){.first = (uint8_t)i, .count = (uint8_t)(end - i), .block = block};
     }
     if (head.runs == 0)
         return 0;
-    memcpy(at, &run, sizeof run);
-    at += sizeof run;
-    memcpy(at, crcs, head.blocks * sizeof crcs[0]);
+    const uint32_t run_bytes = head.runs * (uint32_t)sizeof runs[0];
+    const uint32_t crc_bytes = head.blocks * (uint32_t)sizeof crcs[0];
     memcpy(value, &head, sizeof head);
-    return (uint32_t)(at - value) + head.blocks * (uint32_t)sizeof crcs[0];
+    memcpy(value + sizeof head, runs, run_bytes);
+    memcpy(value + sizeof head + run_bytes, crcs, crc_bytes);
+    return (uint32_t)sizeof head + run_bytes + crc_bytes;
 }
