@@ -211,10 +211,10 @@ static int mount_log(struct cs_store *store)
 
 static int make_edges(struct cs_store *store)
 {
-    store->edges = malloc(CS_EDGES * sizeof *store->edges);
+    store->edges = malloc((CS_EDGES + 1) * sizeof *store->edges);
     if (!store->edges)
         return err_set(-ENOMEM, "no memory for a store");
-    for (unsigned i = 0; i < CS_EDGES; i++)
+    for (unsigned i = 0; i <= CS_EDGES; i++)
         store->edges[i].block = CS_HOLE;
     return 0;
 }

@@ -44,10 +44,12 @@ struct cs_config {
 };
 
 /* Blocks of which a part was written lately: records that follow each other meet in one, and each has
- * to know all of it. One is good if it has the checksum that is wanted. */
+ * to know all of it. One is good if it is of the block and has the checksum that is wanted. */
 enum { CS_EDGES = 64 };
 struct cs_edge {
-    uint32_t block; /* CS_HOLE: none */
+    uint32_t block;                   /* CS_HOLE: none */
+    uint32_t crc;                     /* of the bytes */
+    uint32_t begin_length, begin_crc; /* of the bytes in front of the end of what was written last */
     uint8_t bytes[CS_BLOCK];
 };
 
@@ -57,7 +59,7 @@ struct cs_store {
     struct cs_pages pages;
     struct cs_space space;
     struct cs_log log;
-    struct cs_edge *edges; /* CS_EDGES, at block % CS_EDGES */
+    struct cs_edge *edges; /* CS_EDGES, at block % CS_EDGES, and one more that is of no block */
     uint64_t objects;
     bool changed;         /* since the last seal */
     bool sealed;          /* a commit is under way */
