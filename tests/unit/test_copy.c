@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies of all lengths and alignments that are treated apart: every byte is there, and none beside it changed. */
+/* Copies of all lengths and alignments that are treated apart: every byte is there, and none beside it
+ * changed. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -37,7 +37,7 @@ static int read_super(const struct cs_config *config, uint32_t slot, union super
         *fault = "it is none";
     else if (cs_super_crc(page->bytes) != crc)
         *fault = "its checksum is wrong";
-    else if (page->super.version != CS_VERSION)
+    else if (page->super.version < CS_VERSION_READ || page->super.version > CS_VERSION)
         return err_set(-EINVAL, "%s was made by another version of Weft (format %" PRIu32 ", this is %d)",
                        config->name, page->super.version, CS_VERSION);
     else if (memcmp(page->super.uuid, config->uuid, sizeof config->uuid) != 0 ||

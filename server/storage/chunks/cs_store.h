@@ -183,13 +183,12 @@ static inline struct cs_name cs_key_name(const struct cs_key *key)
 }
 int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, struct cs_strip *strip);
 /* Does what may fail of cs_strip_put(), or may have to wait: before anything is written over. */
-int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip);
-/* Puts `strip` in the place of `before`, and the object's record with it, or changes nothing: blocks
- * taken for it are given back when it fails. */
-int cs_strip_put(struct cs_store *store, struct cs_object *object, uint64_t index,
-                 const struct cs_strip *before, const struct cs_strip *strip);
-/* Gives back what `strip` has and `before` has not. */
-void cs_strip_undo(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip);
+int cs_strip_prepare(struct cs_store *store, const struct cs_change *change);
+/* Makes the change, and puts the object's record with it, or changes nothing: blocks taken for it are given
+ * back when it fails. */
+int cs_strip_put(struct cs_store *store, struct cs_object *object, const struct cs_change *change);
+/* Gives back what the strip has and had not before. */
+void cs_strip_undo(struct cs_store *store, const struct cs_change *change);
 /* Room for a change that takes up to `blocks`; `frees`: one that makes room, and may use the reserve. */
 int cs_room(struct cs_store *store, uint32_t blocks, bool frees);
 /* Of one block that is there, whole and checked. */

@@ -6,6 +6,8 @@
 
 #include "err.h"
 
+enum { CACHE_LINE = 64 };
+
 void cs_strip_clear(struct cs_strip *strip)
 {
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
@@ -13,12 +15,14 @@ void cs_strip_clear(struct cs_strip *strip)
     memset(strip->crc, 0, sizeof strip->crc);
 }
 
-unsigned cs_strip_count(const struct cs_strip *strip)
+static_assert(CS_STRIP_BLOCKS == 64, "a strip's blocks are the bits of one word");
+
+bool cs_strip_is_hole(const struct cs_strip *strip)
 {
-    unsigned count = 0;
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
-        count += strip->block[i] != CS_HOLE;
-    return count;
+        if (strip->block[i] != CS_HOLE)
+            return false;
+    return true;
 }
 
 static const char *fault_of(const struct cs_strip_head *head, uint32_t length)
@@ -45,6 +49,9 @@ int cs_strip_decode(const void *value, uint32_t length, uint32_t blocks, struct 
     struct cs_strip_head head;
     const char *fault = "its length";
     unsigned end = 0, count = 0;
+    /* The loop below is too long for the processor to ask for all of it at once. */
+    for (uint32_t i = 0; i < length; i += CACHE_LINE)
+        __builtin_prefetch(at + i);
     cs_strip_clear(strip);
     if (length < sizeof head)
         goto damaged;
@@ -71,22 +78,25 @@ damaged:
     return err_set(-EBADMSG, "the record of a strip is damaged: %s is impossible", fault);
 }
 
-uint32_t cs_strip_encode(const struct cs_strip *strip, uint8_t value[CS_VALUE_MAX])
+uint32_t cs_strip_encode(const struct cs_strip *strip, uint64_t blocks, uint8_t value[CS_VALUE_MAX])
 {
     struct cs_strip_head head = {0};
     struct cs_strip_run runs[CS_STRIP_BLOCKS];
     uint32_t crcs[CS_STRIP_BLOCKS];
-    unsigned end;
-    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i = end) {
-        const uint32_t block = strip->block[i];
-        end = i + 1;
+    while (blocks) {
+        const unsigned first = cs_strip_next(&blocks);
+        const uint32_t block = strip->block[first];
+        unsigned end = first + 1;
         if (block == CS_HOLE)
             continue;
-        crcs[head.blocks++] = strip->crc[i];
-        for (; end < CS_STRIP_BLOCKS && strip->block[end] == block + (end - i); end++)
+        crcs[head.blocks++] = strip->crc[first];
+        for (; end < CS_STRIP_BLOCKS && strip->block[end] == block + (end - first) && blocks >> end & 1;
+             end++) {
             crcs[head.blocks++] = strip->crc[end];
+            blocks &= blocks - 1;
+        }
         runs[head.runs++] =
-            (struct cs_strip_run){.first = (uint8_t)i, .count = (uint8_t)(end - i), .block = block};
+            (struct cs_strip_run){.first = (uint8_t)first, .count = (uint8_t)(end - first), .block = block};
     }
     if (head.runs == 0)
         return 0;

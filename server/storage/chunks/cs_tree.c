@@ -109,7 +109,8 @@ static int give(const struct cs_page *leaf, unsigned index, struct cs_record *re
 /* ---- hints -------------------------------------------------------------- */
 
 /* A write asks for an object's record and a strip's, and puts both, and the next one is often of the same
- * ones. A leaf that is dirty is part of the tree, and a key is in one place of it: so what has the key is it. */
+ * ones. A leaf that is dirty is part of the tree, and a key is in one place of it: so what has the key is
+ * it. */
 
 static struct cs_hint *hint_of(const struct cs_pages *pages, const struct cs_key *key)
 {
