@@ -129,8 +129,8 @@ static bool has_twice(const struct cs_strip *strip, uint32_t block)
     return count > 1;
 }
 
-/* Blocks that may be in the strip twice, a bit for each remainder by 64; none in most strips, whose blocks lie
- * in a row. */
+/* Blocks that may be in the strip twice, a bit for each remainder by 64; none in most strips, whose blocks
+ * lie in a row. */
 static uint64_t suspects(const struct cs_strip *strip)
 {
     uint64_t once = 0, twice = 0;
