@@ -106,8 +106,8 @@ static void test_bit_flips(void **state)
     check_store();
 }
 
-/* Records that meet within a block: the second one's sum goes on from the first one's and does not look at the
- * block, so what happened to it in between must fail afterwards. */
+/* Records that meet within a block: the second one's sum goes on from the first one's and does not look at
+ * the block, so what happened to it in between must fail afterwards. */
 static void test_a_flip_before_a_record_goes_on(void **state)
 {
     (void)state;

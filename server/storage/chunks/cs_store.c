@@ -165,6 +165,7 @@ static int mount_commit(struct cs_store *store)
     int error = find_super(store, &super);
     if (!error)
         error = check_sizes(store, &super);
+    store->version = super.version;
     return error ? error : read_metadata(store, &super);
 }
 
@@ -190,7 +191,8 @@ int cs_remount(struct cs_store *store)
     return mount_commit(store);
 }
 
-/* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew. */
+/* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew, and so that
+ * a build of before, which can't read it, does not take the commit for all there is. */
 static int mount_log(struct cs_store *store)
 {
     bool found = false, good = true;
@@ -198,7 +200,7 @@ static int mount_log(struct cs_store *store)
     const uint64_t sequence = store->log.sequence;
     if (!error && !good)
         error = cs_remount(store);
-    if (error || !found)
+    if (error || (!found && store->version == CS_VERSION))
         return error;
     store->log.sequence = sequence + CS_LOG_JUMP;
     store->changed = true;

@@ -70,6 +70,7 @@ struct cs_store {
     uint64_t generation; /* of the last durable commit */
     uint64_t damaged;    /* reads of blocks or records that failed their check */
     unsigned supers_bad; /* slots that were unreadable at the mount */
+    uint32_t version;    /* of the superblock that was mounted */
     /* Blocks and pages that the files should have, when one of them is too short. */
     uint64_t data_wanted, meta_wanted;
 };
