@@ -191,8 +191,8 @@ int cs_remount(struct cs_store *store)
     return mount_commit(store);
 }
 
-/* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew, and so that
- * a build of before, which can't read it, does not take the commit for all there is. */
+/* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew, and so
+ * that a build of before, which can't read it, does not take the commit for all there is. */
 static int mount_log(struct cs_store *store)
 {
     bool found = false, good = true;
