@@ -106,6 +106,27 @@ static void test_bit_flips(void **state)
     check_store();
 }
 
+/* Records that meet within a block: the second one's sum goes on from the first one's and does not look at
+ * the block, so what happened to it in between must fail afterwards. */
+static void test_a_flip_before_a_record_goes_on(void **state)
+{
+    (void)state;
+    struct cs_strip strip;
+    fill(expected, sizeof expected);
+    put(1, 0, expected, 3000);
+    assert_int_equal(cs_strip_get(store, name_of(1), 0, &strip), 0);
+    const size_t at = (size_t)strip.block[0] * CS_BLOCK + disk_random(&seed) % 3000;
+    disk.bytes[CS_DATA][at] ^= 4;
+    put(1, 3000, expected + 3000, 50000);
+    assert_int_equal(read_error(1, 0, 53000), -EIO);
+    assert_int_equal(get(1, CS_BLOCK, buffer, 53000 - CS_BLOCK), 53000 - CS_BLOCK);
+    assert_memory_equal(buffer, expected + CS_BLOCK, 53000 - CS_BLOCK);
+    disk.bytes[CS_DATA][at] ^= 4;
+    assert_int_equal(get(1, 0, buffer, 53000), 53000);
+    assert_memory_equal(buffer, expected, 53000);
+    check_store();
+}
+
 static void count_fault(void *arg, const char *text)
 {
     (void)text;
@@ -310,6 +331,7 @@ int main(void)
         TEST(test_a_damaged_block_is_named),
         TEST(test_a_damaged_block_of_two_chunks),
         TEST(test_bit_flips),
+        TEST(test_a_flip_before_a_record_goes_on),
         TEST(test_scrubbing_behind_a_damaged_page),
         TEST(test_swapped_blocks_and_short_files),
         TEST(test_errors_of_the_disk),

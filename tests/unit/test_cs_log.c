@@ -275,6 +275,86 @@ static void test_a_block_that_is_lost(void **state)
     check_store();
 }
 
+/* A change of one block is short in the log, into however many runs the strip is broken. */
+static void test_a_small_change_is_short(void **state)
+{
+    (void)state;
+    put(0, data, CS_STRIP);
+    ok(cs_commit(store));
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i += 2)
+        put((uint64_t)i * CS_BLOCK, data + i, CS_BLOCK);
+    ok(cs_commit(store));
+    const uint64_t begin = store->log.end;
+    put(6 * CS_BLOCK, data + 1, CS_BLOCK);
+    assert_in_range(store->log.end - begin, sizeof(struct cs_log_entry), 200);
+    memcpy(expected, data, CS_STRIP);
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i += 2)
+        memcpy(expected + i * CS_BLOCK, data + i, CS_BLOCK);
+    memcpy(expected + 6 * CS_BLOCK, data + 1, CS_BLOCK);
+    reopen();
+    assert_int_equal(store->log.replayed, 1);
+    assert_is(expected, CS_STRIP);
+    check_store();
+}
+
+static void set_version(uint32_t version)
+{
+    for (uint32_t slot = 0; slot < CS_SUPER_SLOTS; slot++) {
+        struct cs_super *super = (struct cs_super *)(disk.bytes[CS_META] + (size_t)slot * CS_BLOCK);
+        super->version = version;
+        super->crc = cs_super_crc(super);
+    }
+    for (enum cs_file file = CS_LOG; file <= CS_LOG_OTHER; file++) {
+        struct cs_log_header *header = (struct cs_log_header *)disk.bytes[file];
+        header->version = version;
+        header->crc = cs_log_header_crc(header);
+    }
+}
+
+/* Of the last commit. */
+static uint32_t version_now(void)
+{
+    struct cs_super super;
+    memcpy(&super, disk.bytes[CS_META] + (size_t)(2 * (store->generation % 2)) * CS_BLOCK, sizeof super);
+    return super.version;
+}
+
+/* What version 2 wrote, with what it noted in the log, is read, and version 3 from then on. */
+static void test_version_2(void **state)
+{
+    (void)state;
+    put(0, data, 50000);
+    ok(cs_commit(store));
+    put(5 * CS_STRIP / 4, data, 10);
+    ok(cs_commit(store));
+    ok(cs_truncate(store, name, &layout, 30001));
+    ok(cs_punch(store, name, &layout, 0, CS_BLOCK));
+    cs_close(store);
+    set_version(2);
+    ok(cs_open(&config, &store));
+    assert_true(store->log.replayed > 0);
+    assert_int_equal(version_now(), CS_VERSION);
+    memcpy(expected, data, 30001);
+    memset(expected, 0, CS_BLOCK);
+    assert_is(expected, 30001);
+    check_store();
+    /* Before anything is noted in the new way, also when there was nothing to do again. */
+    cs_close(store);
+    set_version(2);
+    ok(cs_open(&config, &store));
+    assert_int_equal(store->log.replayed, 0);
+    assert_int_equal(version_now(), CS_VERSION);
+    put(0, data + 1, 10);
+    reopen();
+    assert_int_equal(store->log.replayed, 1);
+    for (uint32_t version = 1; version <= CS_VERSION + 1; version += CS_VERSION) {
+        struct cs_store *none;
+        set_version(version);
+        assert_int_equal(cs_open(&config, &none), -EINVAL);
+        assert_non_null(strstr(err_text(), "another version"));
+    }
+}
+
 static void test_no_room_for_the_log(void **state)
 {
     (void)state;
@@ -341,6 +421,8 @@ int main(void)
         TEST(test_changes_without_a_log),
         TEST(test_flips_in_the_log),
         TEST(test_a_block_that_is_lost),
+        TEST(test_a_small_change_is_short),
+        TEST(test_version_2),
         TEST(test_no_room_for_the_log),
         TEST(test_a_log_that_cannot_be_written),
         TEST(test_nowait),

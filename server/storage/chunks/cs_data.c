@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "copy.h"
 #include "crc.h"
 #include "err.h"
 #include "storage/iov.h"
@@ -42,7 +43,7 @@ static void copy_out(struct source *source, uint8_t *to, size_t length)
 {
     while (length > 0) {
         struct iovec piece = next_piece(source, length);
-        memcpy(to, piece.iov_base, piece.iov_len);
+        copy_bytes(to, piece.iov_base, piece.iov_len);
         to += piece.iov_len;
         length -= piece.iov_len;
     }
@@ -112,12 +113,21 @@ struct writing {
     struct cs_object object;
     struct source source;
     const uint32_t *crcs; /* of the whole blocks that are left; NULL: not known */
-    uint64_t index;       /* of the strip */
     uint32_t from, to;    /* in the strip */
-    struct cs_strip before, strip;
-    uint8_t edges[2][CS_BLOCK]; /* the first and last block, where a part of it is written */
+    struct cs_change change;
+    struct cs_edge *edges[2]; /* the first and last block, where a part of it is written */
     struct transfer transfer;
 };
+
+static uint32_t first_block(const struct writing *writing)
+{
+    return writing->from / CS_BLOCK;
+}
+
+static uint32_t last_block(const struct writing *writing)
+{
+    return (writing->to - 1) / CS_BLOCK;
+}
 
 /* Where block i would lie behind or before its neighbours. */
 static uint32_t place_of(const struct cs_strip *strip, unsigned i)
@@ -136,10 +146,10 @@ static uint32_t place_of(const struct cs_strip *strip, unsigned i)
 static int take_blocks(struct writing *writing)
 {
     struct cs_space *space = &writing->store->space;
-    struct cs_strip *strip = &writing->strip;
-    const unsigned first = writing->from / CS_BLOCK, last = (writing->to - 1) / CS_BLOCK;
+    struct cs_strip *strip = &writing->change.strip;
+    const unsigned first = first_block(writing), last = last_block(writing);
     const unsigned whole = (writing->from + CS_BLOCK - 1) / CS_BLOCK, whole_end = writing->to / CS_BLOCK;
-    const bool wide = writing->index > 0 || last - first + 1 >= WIDE_BLOCKS;
+    const bool wide = writing->change.index > 0 || last - first + 1 >= WIDE_BLOCKS;
     uint32_t wish = CS_HOLE;
     for (unsigned i = first; i <= last; i++) {
         const uint32_t old = strip->block[i];
@@ -157,7 +167,7 @@ static int take_blocks(struct writing *writing)
         if (error)
             return error;
         /* A strip that is new begins where it leaves room for what may come in front. */
-        if (wide && wish == CS_HOLE && i > 0 && cs_strip_count(strip) == 0 && block % CS_STRIP_BLOCKS == 0) {
+        if (wide && wish == CS_HOLE && i > 0 && cs_strip_is_hole(strip) && block % CS_STRIP_BLOCKS == 0) {
             uint32_t better;
             if (block + i < space->blocks && cs_space_take(space, block + i, false, &better) == 0) {
                 cs_space_give(space, block);
@@ -170,28 +180,59 @@ static int take_blocks(struct writing *writing)
     return 0;
 }
 
+/* ---- blocks of which a part is written ---------------------------------- */
+
+static struct cs_edge *edge_of(const struct writing *writing, unsigned i)
+{
+    return writing->edges[i != first_block(writing)];
+}
+
+static bool edge_is_good(const struct cs_edge *edge, const struct cs_strip *strip, unsigned i)
+{
+    return strip->block[i] != CS_HOLE && edge->block == strip->block[i] && edge->crc == strip->crc[i];
+}
+
+/* A record that begins where the one before ended, and goes to the block's end or beyond it: the checksum
+ * goes on from there, and no byte of the block is needed. */
+static bool goes_on(const struct writing *writing, const struct cs_edge *edge, unsigned i)
+{
+    return edge_is_good(edge, &writing->change.before, i) &&
+           writing->change.strip.block[i] == writing->change.before.block[i] && i == first_block(writing) &&
+           edge->begin_length == writing->from % CS_BLOCK && writing->to >= (i + 1) * CS_BLOCK;
+}
+
 /* What the block held, with the new bytes put over it later. All of these are
  * loaded before anything is written: an error leaves what was there. */
-static int load_edge(struct writing *writing, unsigned i, uint8_t *bytes)
+static int load_edge(struct writing *writing, unsigned i, struct cs_edge *edge)
 {
-    const uint32_t old = writing->before.block[i];
-    const struct cs_edge *kept = &writing->store->edges[old % CS_EDGES];
-    if (old != CS_HOLE && kept->block == old && crc_of(0, kept->bytes, CS_BLOCK) == writing->before.crc[i]) {
-        memcpy(bytes, kept->bytes, CS_BLOCK);
+    struct cs_store *store = writing->store;
+    const uint32_t old = writing->change.before.block[i], crc = writing->change.before.crc[i];
+    const struct cs_edge *kept = &store->edges[old % CS_EDGES];
+    if (goes_on(writing, edge, i))
         return 0;
-    }
-    if (old != CS_HOLE)
-        return cs_block_load(writing->store, writing->object.name,
-                             writing->index * CS_STRIP + (uint64_t)i * CS_BLOCK, old, writing->before.crc[i],
-                             bytes);
-    memset(bytes, 0, CS_BLOCK);
+    const bool good =
+        edge_is_good(kept, &writing->change.before, i) && crc_of(0, kept->bytes, CS_BLOCK) == crc;
+    edge->block = CS_HOLE;
+    if (good && kept != edge)
+        memcpy(edge->bytes, kept->bytes, CS_BLOCK);
+    else if (old == CS_HOLE)
+        memset(edge->bytes, 0, CS_BLOCK);
+    else if (!good)
+        return cs_block_load(store, writing->object.name,
+                             writing->change.index * CS_STRIP + (uint64_t)i * CS_BLOCK, old, crc,
+                             edge->bytes);
     return 0;
 }
 
 static int load_edges(struct writing *writing)
 {
-    const unsigned first = writing->from / CS_BLOCK, last = (writing->to - 1) / CS_BLOCK;
+    struct cs_edge *edges = writing->store->edges;
+    const unsigned first = first_block(writing), last = last_block(writing);
     int error = 0;
+    writing->edges[0] = &edges[writing->change.strip.block[first] % CS_EDGES];
+    writing->edges[1] = &edges[writing->change.strip.block[last] % CS_EDGES];
+    if (writing->edges[1] == writing->edges[0])
+        writing->edges[1] = &edges[CS_EDGES];
     if (writing->from % CS_BLOCK || (first == last && writing->to % CS_BLOCK))
         error = load_edge(writing, first, writing->edges[0]);
     if (!error && first != last && writing->to % CS_BLOCK)
@@ -199,21 +240,22 @@ static int load_edges(struct writing *writing)
     return error;
 }
 
-static void keep_edge(struct writing *writing, unsigned i, const uint8_t *bytes)
+/* The new bytes [from, to) are in place. Returns the block's checksum. */
+static uint32_t sum_edge(const struct writing *writing, struct cs_edge *edge, unsigned i, uint32_t to)
 {
-    const uint32_t block = writing->strip.block[i];
-    struct cs_edge *kept = &writing->store->edges[block % CS_EDGES];
-    kept->block = block;
-    memcpy(kept->bytes, bytes, CS_BLOCK);
+    edge->begin_length = to;
+    edge->begin_crc = crc_of(0, edge->bytes, to);
+    edge->crc = crc_of(edge->begin_crc, edge->bytes + to, CS_BLOCK - to);
+    edge->block = edge == &writing->store->edges[CS_EDGES] ? CS_HOLE : writing->change.strip.block[i];
+    return edge->crc;
 }
 
 static int write_edge(struct writing *writing, unsigned i, uint32_t from, uint32_t to)
 {
-    uint8_t *bytes = writing->edges[i != writing->from / CS_BLOCK];
-    copy_out(&writing->source, bytes + from, to - from);
-    writing->strip.crc[i] = crc_of(0, bytes, CS_BLOCK);
-    keep_edge(writing, i, bytes);
-    return transfer_add(&writing->transfer, (struct iovec){bytes, CS_BLOCK});
+    struct cs_edge *edge = edge_of(writing, i);
+    copy_out(&writing->source, edge->bytes + from, to - from);
+    writing->change.strip.crc[i] = sum_edge(writing, edge, i, to);
+    return transfer_add(&writing->transfer, (struct iovec){edge->bytes, CS_BLOCK});
 }
 
 static int write_whole(struct writing *writing, unsigned i)
@@ -229,42 +271,45 @@ static int write_whole(struct writing *writing, unsigned i)
             return error;
         done += piece.iov_len;
     }
-    writing->strip.crc[i] = crc;
+    writing->change.strip.crc[i] = crc;
     return 0;
 }
 
 /* A block that is written over: that happens when it is in the log. */
 static void patch_block(struct writing *writing, unsigned i, uint32_t from, uint32_t to)
 {
-    uint8_t *edge = writing->edges[i != writing->from / CS_BLOCK];
-    uint8_t *bytes = cs_log_patch(writing->store, writing->strip.block[i], from, to - from);
+    struct cs_edge *edge = edge_of(writing, i);
+    uint8_t *bytes = cs_log_patch(writing->store, writing->change.strip.block[i], from, to - from);
+    uint32_t *crc = &writing->change.strip.crc[i];
     copy_out(&writing->source, bytes, to - from);
-    if (to - from < CS_BLOCK) {
-        memcpy(edge + from, bytes, to - from);
-        bytes = edge;
-        keep_edge(writing, i, edge);
+    if (to - from == CS_BLOCK) {
+        *crc = writing->crcs ? *writing->crcs++ : crc_of(0, bytes, CS_BLOCK);
+    } else if (goes_on(writing, edge, i)) {
+        *crc = crc_of(edge->begin_crc, bytes, to - from);
+        edge->block = CS_HOLE;
+    } else {
+        memcpy(edge->bytes + from, bytes, to - from);
+        *crc = sum_edge(writing, edge, i, to);
     }
-    const bool known = writing->crcs && to - from == CS_BLOCK;
-    writing->strip.crc[i] = known ? *writing->crcs++ : crc_of(0, bytes, CS_BLOCK);
 }
 
 static int write_blocks(struct writing *writing)
 {
-    const unsigned first = writing->from / CS_BLOCK, last = (writing->to - 1) / CS_BLOCK;
+    const unsigned first = first_block(writing), last = last_block(writing);
     int error = 0;
     for (unsigned i = first; i <= last && !error; i++) {
         const uint32_t at = i * CS_BLOCK;
         const uint32_t from = i == first ? writing->from - at : 0;
         const uint32_t to = i == last ? writing->to - at : CS_BLOCK;
-        if (writing->strip.block[i] == writing->before.block[i]) {
+        if (writing->change.strip.block[i] == writing->change.before.block[i]) {
             patch_block(writing, i, from, to);
             continue;
         }
-        error = transfer_at(&writing->transfer, (uint64_t)writing->strip.block[i] * CS_BLOCK);
+        error = transfer_at(&writing->transfer, (uint64_t)writing->change.strip.block[i] * CS_BLOCK);
         if (!error)
             error = to - from == CS_BLOCK ? write_whole(writing, i) : write_edge(writing, i, from, to);
     }
-    /* The edges' memory is used again for the next strip. */
+    /* The edges are used again for the next strip. */
     return error ? error : transfer_write(&writing->transfer);
 }
 
@@ -272,28 +317,31 @@ static int write_strip(struct writing *writing)
 {
     struct cs_store *store = writing->store;
     struct cs_object *object = &writing->object;
-    const uint64_t end = writing->index * CS_STRIP + writing->to;
-    int error = cs_strip_get(store, object->name, writing->index, &writing->before);
+    struct cs_change *change = &writing->change;
+    const uint64_t end = change->index * CS_STRIP + writing->to;
+    int error = cs_strip_get(store, object->name, change->index, &change->before);
     if (error)
         return error;
-    writing->strip = writing->before;
-    error = cs_room(store, (writing->to - 1) / CS_BLOCK - writing->from / CS_BLOCK + 1, false);
+    change->strip = change->before;
+    change->touched =
+        CS_ALL_BLOCKS << first_block(writing) & CS_ALL_BLOCKS >> (CS_STRIP_BLOCKS - 1 - last_block(writing));
+    error = cs_room(store, last_block(writing) - first_block(writing) + 1, false);
     if (!error)
         error = take_blocks(writing);
     if (!error)
         error = load_edges(writing);
     if (!error)
-        error = cs_strip_prepare(store, &writing->before, &writing->strip);
+        error = cs_strip_prepare(store, change);
     if (!error)
         error = write_blocks(writing);
     if (error) {
         cs_log_forget(store);
-        cs_strip_undo(store, &writing->before, &writing->strip);
-        return cs_damage(store, object->name, writing->index * CS_STRIP, error);
+        cs_strip_undo(store, change);
+        return cs_damage(store, object->name, change->index * CS_STRIP, error);
     }
     if (end > object->record.length)
         object->record.length = end;
-    return cs_strip_put(store, object, writing->index, &writing->before, &writing->strip);
+    return cs_strip_put(store, object, change);
 }
 
 int cs_check_range(const struct cs_store *store, uint64_t offset, uint64_t length)
@@ -307,7 +355,7 @@ int cs_check_range(const struct cs_store *store, uint64_t offset, uint64_t lengt
 int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs)
 {
-    struct writing writing; /* 13 KiB, which are not worth filling with zeros for each record */
+    struct writing writing; /* 5 KiB, which are not worth filling with zeros for each record */
     uint64_t length = iov_length(iov, iov_count);
     writing.store = store;
     writing.source = (struct source){.iov = iov, .left = iov_count};
@@ -325,7 +373,7 @@ int cs_write(struct cs_store *store, struct cs_name name, const struct layout *l
     writing.object.record.mtime_ns = cs_clock_ns();
     while (length > 0 && !error) {
         const uint64_t room = CS_STRIP - offset % CS_STRIP, part = length < room ? length : room;
-        writing.index = offset / CS_STRIP;
+        writing.change.index = offset / CS_STRIP;
         writing.from = (uint32_t)(offset % CS_STRIP);
         writing.to = writing.from + (uint32_t)part;
         error = write_strip(&writing);

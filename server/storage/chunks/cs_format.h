@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 enum {
-    CS_VERSION = 2,
+    CS_VERSION = 3,
+    CS_VERSION_READ = 2, /* the oldest that can be read: it has no CS_LOG_BLOCKS */
     CS_BLOCK = 4096,
     CS_STRIP_BLOCKS = 64,
     CS_STRIP = CS_STRIP_BLOCKS * CS_BLOCK, /* bytes of an object that one record maps */
@@ -158,6 +159,7 @@ enum cs_log_kind {
     CS_LOG_STRIP = 1,  /* a strip's record is `value`, or gone; its object's is `object` */
     CS_LOG_OBJECT = 2, /* the object's record */
     CS_LOG_REMOVE = 3, /* an object without strips is gone */
+    CS_LOG_BLOCKS = 4, /* those blocks of a strip that `value` has, as a record; its object's is `object` */
 };
 
 /* Then come its entries, each of which is this, the value, and patches; both filled up with zeros

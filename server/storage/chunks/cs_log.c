@@ -175,11 +175,23 @@ static void note(struct cs_store *store, struct cs_log_entry entry, const void *
 }
 
 int cs_log_strip(struct cs_store *store, const struct cs_key *key, const struct cs_object_record *object,
-                 const void *value, uint32_t length)
+                 const struct cs_change *change)
 {
-    note(store,
-         (struct cs_log_entry){.kind = CS_LOG_STRIP, .value_length = length, .key = *key, .object = *object},
-         value);
+    struct cs_log_entry entry = {.kind = CS_LOG_BLOCKS, .key = *key, .object = *object};
+    const struct cs_strip *before = &change->before, *strip = &change->strip;
+    uint8_t value[CS_VALUE_MAX];
+    uint64_t blocks = 0;
+    for (uint64_t touched = change->touched; touched;) {
+        const unsigned i = cs_strip_next(&touched);
+        if (strip->block[i] != before->block[i] || strip->crc[i] != before->crc[i])
+            blocks |= UINT64_C(1) << i;
+        if (strip->block[i] == CS_HOLE && before->block[i] != CS_HOLE)
+            entry.kind = CS_LOG_STRIP; /* what became a hole only the whole record can tell */
+    }
+    if (entry.kind == CS_LOG_STRIP)
+        blocks = CS_ALL_BLOCKS;
+    entry.value_length = cs_strip_encode(strip, blocks, value);
+    note(store, entry, value);
     return make_patches(store);
 }
 

@@ -25,6 +25,7 @@
 
 #include "cs_format.h"
 #include "cs_io.h"
+#include "cs_strip.h"
 
 struct cs_store;
 
@@ -61,7 +62,7 @@ void cs_log_forget(struct cs_store *store);
 
 /* A change has been made in memory. Only making the patches can fail. */
 int cs_log_strip(struct cs_store *store, const struct cs_key *key, const struct cs_object_record *object,
-                 const void *value, uint32_t length);
+                 const struct cs_change *change);
 void cs_log_object(struct cs_store *store, const struct cs_key *key, const struct cs_object_record *object);
 void cs_log_remove(struct cs_store *store, const struct cs_key *key);
 

@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "copy.h"
 #include "storage/iov.h"
 
 enum { PAGE_BYTES = 4096 };
@@ -104,7 +104,7 @@ static void copy(struct cs_mapping *mapping, uint64_t offset, const struct iovec
             const size_t left = iov[i].iov_len - done, length = left < room ? left : (size_t)room;
             uint8_t *there = segment_of(mapping, offset)->bytes + offset % SEGMENT_BYTES;
             uint8_t *here = (uint8_t *)iov[i].iov_base + done;
-            memcpy(in ? there : here, in ? here : there, length);
+            copy_bytes(in ? there : here, in ? here : there, length);
             done += length;
             offset += length;
         }

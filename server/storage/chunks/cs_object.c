@@ -111,31 +111,49 @@ int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, st
     return cs_unreadable(store, name, index * CS_STRIP, error);
 }
 
-void cs_strip_undo(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip)
+void cs_strip_undo(struct cs_store *store, const struct cs_change *change)
 {
-    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
-        if (strip->block[i] != CS_HOLE && strip->block[i] != before->block[i])
-            cs_space_give(&store->space, strip->block[i]);
+    for (uint64_t touched = change->touched; touched;) {
+        const unsigned i = cs_strip_next(&touched);
+        const uint32_t block = change->strip.block[i];
+        if (block != CS_HOLE && block != change->before.block[i])
+            cs_space_give(&store->space, block);
+    }
 }
 
-static unsigned count_of(const struct cs_strip *strip, uint32_t block)
+static bool has_twice(const struct cs_strip *strip, uint32_t block)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
         count += strip->block[i] == block;
-    return count;
+    return count > 1;
 }
 
-int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip)
+/* Blocks that may be in the strip twice, a bit for each remainder by 64; none in most strips, whose blocks
+ * lie in a row. */
+static uint64_t suspects(const struct cs_strip *strip)
 {
+    uint64_t once = 0, twice = 0;
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
-        const uint32_t block = before->block[i];
-        if (block == CS_HOLE || block == strip->block[i])
+        const uint64_t bit = UINT64_C(1) << strip->block[i] % 64;
+        twice |= once & bit;
+        once |= bit;
+    }
+    return twice;
+}
+
+int cs_strip_prepare(struct cs_store *store, const struct cs_change *change)
+{
+    const uint64_t twice = suspects(&change->before);
+    for (uint64_t touched = change->touched; touched;) {
+        const unsigned i = cs_strip_next(&touched);
+        const uint32_t block = change->before.block[i];
+        if (block == CS_HOLE || block == change->strip.block[i])
             continue;
         /* Two records that hold one block, or one that has it twice: only damage makes that. */
         if (!cs_space_is_used(&store->space, block))
             return err_set(-EBADMSG, "block %" PRIu32 " is not marked as used", block);
-        if (count_of(before, block) != 1)
+        if (twice >> block % 64 & 1 && has_twice(&change->before, block))
             return err_set(-EBADMSG, "a strip has block %" PRIu32 " twice", block);
         int error = cs_space_may_give(&store->space, block);
         if (error)
@@ -158,31 +176,50 @@ static int put_records(struct cs_store *store, struct cs_object *object, const s
     return error;
 }
 
-int cs_strip_put(struct cs_store *store, struct cs_object *object, uint64_t index,
-                 const struct cs_strip *before, const struct cs_strip *strip)
+/* By how many blocks the strip has more, modulo 2^64. */
+static uint64_t blocks_more(const struct cs_change *change)
 {
-    const struct cs_key key = cs_strip_key(object->name, index);
+    uint64_t more = 0;
+    for (uint64_t touched = change->touched; touched;) {
+        const unsigned i = cs_strip_next(&touched);
+        more += change->strip.block[i] != CS_HOLE;
+        more -= change->before.block[i] != CS_HOLE;
+    }
+    return more;
+}
+
+static void give_old(struct cs_store *store, const struct cs_change *change)
+{
+    for (uint64_t touched = change->touched; touched;) {
+        const unsigned i = cs_strip_next(&touched);
+        const uint32_t block = change->before.block[i];
+        if (block != CS_HOLE && block != change->strip.block[i])
+            cs_space_give(&store->space, block);
+    }
+}
+
+int cs_strip_put(struct cs_store *store, struct cs_object *object, const struct cs_change *change)
+{
+    const struct cs_key key = cs_strip_key(object->name, change->index);
     const struct cs_object_record record = object->record;
     const bool existed = object->exists;
-    const unsigned had = cs_strip_count(before), has = cs_strip_count(strip);
     uint8_t value[CS_VALUE_MAX];
-    const uint32_t length = cs_strip_encode(strip, value);
-    object->record.blocks = record.blocks + has - had;
-    int error = put_records(store, object, &key, value, length, had > 0);
+    const uint32_t length = cs_strip_encode(&change->strip, CS_ALL_BLOCKS, value);
+    object->record.blocks += blocks_more(change);
+    int error =
+        put_records(store, object, &key, value, length, length == 0 && !cs_strip_is_hole(&change->before));
     if (error)
         goto undo;
-    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
-        if (before->block[i] != CS_HOLE && before->block[i] != strip->block[i])
-            cs_space_give(&store->space, before->block[i]);
-    return cs_log_strip(store, &key, &object->record, value, length);
+    give_old(store, change);
+    return cs_log_strip(store, &key, &object->record, change);
 undo:
     cs_log_forget(store);
     object->record = record;
     /* Its leaf was in memory a moment ago, and the number of blocks is what must be right. */
     if (existed && object->exists)
         cs_object_put(store, object);
-    cs_strip_undo(store, before, strip);
-    return cs_damage(store, object->name, index * CS_STRIP, error);
+    cs_strip_undo(store, change);
+    return cs_damage(store, object->name, change->index * CS_STRIP, error);
 }
 
 /* ---- cutting ------------------------------------------------------------ */
@@ -212,28 +249,29 @@ static int zero_part(struct cs_store *store, const struct cs_object *object, uin
 static int zero_strip(struct cs_store *store, struct cs_object *object, uint64_t index, uint32_t from,
                       uint32_t to)
 {
-    struct cs_strip before, strip;
-    int error = cs_strip_get(store, object->name, index, &before);
+    struct cs_change change = {.index = index, .touched = CS_ALL_BLOCKS};
+    struct cs_strip *strip = &change.strip;
+    int error = cs_strip_get(store, object->name, index, &change.before);
     if (error)
         return error;
-    strip = before;
+    *strip = change.before;
     for (unsigned i = from / CS_BLOCK; i < CS_STRIP_BLOCKS && i * CS_BLOCK < to && !error; i++) {
         const uint32_t at = i * CS_BLOCK;
         const uint32_t first = from > at ? from - at : 0, last = to - at < CS_BLOCK ? to - at : CS_BLOCK;
-        if (strip.block[i] == CS_HOLE)
+        if (strip->block[i] == CS_HOLE)
             continue;
         if (first == 0 && last == CS_BLOCK)
-            strip.block[i] = CS_HOLE;
+            strip->block[i] = CS_HOLE;
         else
-            error = zero_part(store, object, index, &strip, i, first, last);
+            error = zero_part(store, object, index, strip, i, first, last);
     }
     if (!error)
-        error = cs_strip_prepare(store, &before, &strip);
+        error = cs_strip_prepare(store, &change);
     if (error) {
-        cs_strip_undo(store, &before, &strip);
+        cs_strip_undo(store, &change);
         return cs_damage(store, object->name, index * CS_STRIP, error);
     }
-    return cs_strip_put(store, object, index, &before, &strip);
+    return cs_strip_put(store, object, &change);
 }
 
 /* The object's last strip; -ENOENT. */

@@ -8,7 +8,6 @@
 
 #include "crc.h"
 #include "err.h"
-#include "layout.h"
 #include "cs_tree.h"
 
 /* ---- numbers ------------------------------------------------------------ */
@@ -118,7 +117,8 @@ int cs_pages_open(struct cs_pages *pages, struct cs_io *io, uint32_t total, uint
     while (pages->bucket_count < cache_max && pages->bucket_count < 1u << 24)
         pages->bucket_count *= 2;
     pages->buckets = calloc(pages->bucket_count, sizeof(struct cs_page *));
-    if (!pages->buckets)
+    pages->hints = calloc(CS_HINTS, sizeof *pages->hints);
+    if (!pages->buckets || !pages->hints)
         return err_set(-ENOMEM, "no memory for the cache of pages");
     int error = cs_pages_total_set(pages, total);
     for (uint32_t slot = 0; !error && slot < CS_SUPER_SLOTS && slot < total; slot++)
@@ -137,15 +137,17 @@ void cs_pages_close(struct cs_pages *pages)
         }
     }
     free(pages->buckets);
+    free(pages->hints);
     free(pages->used);
     cs_numbers_free(&pages->freed);
     cs_numbers_free(&pages->releasing);
     *pages = (struct cs_pages){0};
 }
 
+/* Numbers follow each other, so that they need no hash to be spread. */
 static struct cs_page **bucket_of(const struct cs_pages *pages, uint32_t number)
 {
-    return &pages->buckets[layout_hash(number) & (pages->bucket_count - 1)];
+    return &pages->buckets[number & (pages->bucket_count - 1)];
 }
 
 static struct cs_page *find(const struct cs_pages *pages, uint32_t number)
@@ -333,6 +335,12 @@ int cs_page_get(struct cs_pages *pages, uint32_t number, uint32_t crc, uint32_t 
     make_clean(pages, page);
     *result = page;
     return 0;
+}
+
+struct cs_page *cs_page_dirty(const struct cs_pages *pages, uint32_t number)
+{
+    struct cs_page *page = find(pages, number);
+    return page && page->state == CS_PAGE_DIRTY ? page : NULL;
 }
 
 /* ---- changing ----------------------------------------------------------- */

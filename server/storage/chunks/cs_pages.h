@@ -51,6 +51,13 @@ struct cs_page {
     };
 };
 
+/* Where the tree found a record in a leaf that may be changed: looked at before the way from the root, and
+ * worth nothing when another record is there. */
+enum { CS_HINTS = 4096 };
+struct cs_hint {
+    uint32_t page, index;
+};
+
 /* Numbers that come back later. */
 struct cs_numbers {
     uint32_t *list;
@@ -75,6 +82,7 @@ struct cs_pages {
     struct cs_numbers freed;     /* by what is not sealed yet */
     struct cs_numbers releasing; /* by the commit under way */
     uint64_t reads;              /* pages that came from the disk */
+    struct cs_hint *hints;       /* CS_HINTS, the tree's */
 };
 
 /* Pages that writes leave, so that removals and commits can always go on. */
@@ -95,6 +103,8 @@ int cs_pages_mark(struct cs_pages *pages, uint32_t number);
 void cs_pages_mark_all(struct cs_pages *pages);
 
 int cs_page_get(struct cs_pages *pages, uint32_t number, uint32_t crc, uint32_t level, struct cs_page **page);
+/* Likewise, if it is dirty, and so in the tree; else NULL. */
+struct cs_page *cs_page_dirty(const struct cs_pages *pages, uint32_t number);
 /* Dirty and empty; there must be free pages. -ENOMEM. */
 int cs_page_new(struct cs_pages *pages, uint32_t level, struct cs_page **page);
 /* Gives one that may be changed: the same, or one with another number. */

@@ -38,7 +38,8 @@ static bool read_header(struct cs_store *store, enum cs_file file, struct cs_log
     return store->log.size[file - CS_LOG] >= sizeof *header &&
            read_bytes(store, file, 0, header, sizeof *header) == 0 &&
            memcmp(header->magic, CS_LOG_MAGIC, sizeof header->magic) == 0 &&
-           cs_log_header_crc(header) == header->crc && header->version == CS_VERSION &&
+           cs_log_header_crc(header) == header->crc && header->version >= CS_VERSION_READ &&
+           header->version <= CS_VERSION &&
            memcmp(header->uuid, store->config.uuid, sizeof header->uuid) == 0 &&
            header->shard == store->config.shard;
 }
@@ -193,27 +194,42 @@ static int keep_patches(struct replay *replay, const struct reading *reading,
     return 0;
 }
 
+/* What the entry makes of the strip as it is before. */
+static int strip_of(struct cs_store *store, const uint8_t *bytes, const struct cs_log_entry *entry,
+                    struct cs_change *change)
+{
+    struct cs_strip value;
+    int error = 0;
+    cs_strip_clear(&value);
+    if (entry->value_length)
+        error = cs_strip_decode(bytes + sizeof *entry, entry->value_length, store->space.blocks, &value);
+    change->strip = entry->kind == CS_LOG_BLOCKS ? change->before : value;
+    for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++)
+        if (value.block[i] != CS_HOLE) {
+            change->strip.block[i] = value.block[i];
+            change->strip.crc[i] = value.crc[i];
+        }
+    return error;
+}
+
 static int redo_strip(struct replay *replay, const struct reading *reading, const struct cs_log_entry *entry,
                       uint64_t offset)
 {
     struct cs_store *store = replay->store;
     const struct cs_name name = cs_key_name(&entry->key);
-    const uint64_t index = entry->key.index - 1;
-    struct cs_strip before, strip;
+    struct cs_change change = {.index = entry->key.index - 1, .touched = CS_ALL_BLOCKS};
     struct cs_object object;
-    cs_strip_clear(&strip);
     int error = entry->key.index ? 0 : err_set(-EBADMSG, "a strip has an object's key");
-    if (!error && entry->value_length)
-        error =
-            cs_strip_decode(reading->bytes + sizeof *entry, entry->value_length, store->space.blocks, &strip);
     if (!error)
         error = cs_object_get(store, name, NULL, &object);
     if (!error)
-        error = cs_strip_get(store, name, index, &before);
+        error = cs_strip_get(store, name, change.index, &change.before);
     if (!error)
-        error = claim_blocks(replay, entry, &before, &strip);
+        error = strip_of(store, reading->bytes, entry, &change);
     if (!error)
-        error = cs_strip_prepare(store, &before, &strip);
+        error = claim_blocks(replay, entry, &change.before, &change.strip);
+    if (!error)
+        error = cs_strip_prepare(store, &change);
     if (!error)
         error = more_room((void **)&replay->strips, &replay->strip_room, replay->strip_count,
                           sizeof *replay->strips);
@@ -223,10 +239,10 @@ static int redo_strip(struct replay *replay, const struct reading *reading, cons
     const uint64_t blocks = object.record.blocks;
     object.record = entry->object;
     object.record.blocks = blocks;
-    error = cs_strip_put(store, &object, index, &before, &strip);
+    error = cs_strip_put(store, &object, &change);
     if (!error && object.record.blocks != entry->object.blocks)
         error = err_set(-EBADMSG, "an object has another number of blocks");
-    return error ? error : keep_patches(replay, reading, entry, offset, &strip);
+    return error ? error : keep_patches(replay, reading, entry, offset, &change.strip);
 }
 
 static int redo_object(struct cs_store *store, const struct cs_log_entry *entry)
@@ -252,6 +268,7 @@ static int redo(void *arg, const struct reading *reading, const struct cs_log_en
         return error;
     switch (entry->kind) {
     case CS_LOG_STRIP:
+    case CS_LOG_BLOCKS:
         return redo_strip(replay, reading, entry, offset);
     case CS_LOG_OBJECT:
         return redo_object(store, entry);

@@ -37,7 +37,7 @@ static int read_super(const struct cs_config *config, uint32_t slot, union super
         *fault = "it is none";
     else if (cs_super_crc(page->bytes) != crc)
         *fault = "its checksum is wrong";
-    else if (page->super.version != CS_VERSION)
+    else if (page->super.version < CS_VERSION_READ || page->super.version > CS_VERSION)
         return err_set(-EINVAL, "%s was made by another version of Weft (format %" PRIu32 ", this is %d)",
                        config->name, page->super.version, CS_VERSION);
     else if (memcmp(page->super.uuid, config->uuid, sizeof config->uuid) != 0 ||
@@ -165,6 +165,7 @@ static int mount_commit(struct cs_store *store)
     int error = find_super(store, &super);
     if (!error)
         error = check_sizes(store, &super);
+    store->version = super.version;
     return error ? error : read_metadata(store, &super);
 }
 
@@ -190,7 +191,8 @@ int cs_remount(struct cs_store *store)
     return mount_commit(store);
 }
 
-/* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew. */
+/* What the log has on top of the commit, all or nothing; committed, so that the log can begin anew, and so
+ * that a build of before, which can't read it, does not take the commit for all there is. */
 static int mount_log(struct cs_store *store)
 {
     bool found = false, good = true;
@@ -198,7 +200,7 @@ static int mount_log(struct cs_store *store)
     const uint64_t sequence = store->log.sequence;
     if (!error && !good)
         error = cs_remount(store);
-    if (error || !found)
+    if (error || (!found && store->version == CS_VERSION))
         return error;
     store->log.sequence = sequence + CS_LOG_JUMP;
     store->changed = true;
@@ -211,10 +213,10 @@ static int mount_log(struct cs_store *store)
 
 static int make_edges(struct cs_store *store)
 {
-    store->edges = malloc(CS_EDGES * sizeof *store->edges);
+    store->edges = malloc((CS_EDGES + 1) * sizeof *store->edges);
     if (!store->edges)
         return err_set(-ENOMEM, "no memory for a store");
-    for (unsigned i = 0; i < CS_EDGES; i++)
+    for (unsigned i = 0; i <= CS_EDGES; i++)
         store->edges[i].block = CS_HOLE;
     return 0;
 }

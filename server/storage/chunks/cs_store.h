@@ -44,10 +44,12 @@ struct cs_config {
 };
 
 /* Blocks of which a part was written lately: records that follow each other meet in one, and each has
- * to know all of it. One is good if it has the checksum that is wanted. */
+ * to know all of it. One is good if it is of the block and has the checksum that is wanted. */
 enum { CS_EDGES = 64 };
 struct cs_edge {
-    uint32_t block; /* CS_HOLE: none */
+    uint32_t block;                   /* CS_HOLE: none */
+    uint32_t crc;                     /* of the bytes */
+    uint32_t begin_length, begin_crc; /* of the bytes in front of the end of what was written last */
     uint8_t bytes[CS_BLOCK];
 };
 
@@ -57,7 +59,7 @@ struct cs_store {
     struct cs_pages pages;
     struct cs_space space;
     struct cs_log log;
-    struct cs_edge *edges; /* CS_EDGES, at block % CS_EDGES */
+    struct cs_edge *edges; /* CS_EDGES, at block % CS_EDGES, and one more that is of no block */
     uint64_t objects;
     bool changed;         /* since the last seal */
     bool sealed;          /* a commit is under way */
@@ -68,6 +70,7 @@ struct cs_store {
     uint64_t generation; /* of the last durable commit */
     uint64_t damaged;    /* reads of blocks or records that failed their check */
     unsigned supers_bad; /* slots that were unreadable at the mount */
+    uint32_t version;    /* of the superblock that was mounted */
     /* Blocks and pages that the files should have, when one of them is too short. */
     uint64_t data_wanted, meta_wanted;
 };
@@ -181,13 +184,12 @@ static inline struct cs_name cs_key_name(const struct cs_key *key)
 }
 int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, struct cs_strip *strip);
 /* Does what may fail of cs_strip_put(), or may have to wait: before anything is written over. */
-int cs_strip_prepare(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip);
-/* Puts `strip` in the place of `before`, and the object's record with it, or changes nothing: blocks
- * taken for it are given back when it fails. */
-int cs_strip_put(struct cs_store *store, struct cs_object *object, uint64_t index,
-                 const struct cs_strip *before, const struct cs_strip *strip);
-/* Gives back what `strip` has and `before` has not. */
-void cs_strip_undo(struct cs_store *store, const struct cs_strip *before, const struct cs_strip *strip);
+int cs_strip_prepare(struct cs_store *store, const struct cs_change *change);
+/* Makes the change, and puts the object's record with it, or changes nothing: blocks taken for it are given
+ * back when it fails. */
+int cs_strip_put(struct cs_store *store, struct cs_object *object, const struct cs_change *change);
+/* Gives back what the strip has and had not before. */
+void cs_strip_undo(struct cs_store *store, const struct cs_change *change);
 /* Room for a change that takes up to `blocks`; `frees`: one that makes room, and may use the reserve. */
 int cs_room(struct cs_store *store, uint32_t blocks, bool frees);
 /* Of one block that is there, whole and checked. */

@@ -99,20 +99,59 @@ static int descend(struct cs_pages *pages, const struct cs_key *key, struct path
     return 0;
 }
 
-static int give(const struct path *path, struct cs_record *record)
+static int give(const struct cs_page *leaf, unsigned index, struct cs_record *record)
 {
-    const struct cs_leaf_record *found = record_at(path->at[0].page, path->at[0].index);
+    const struct cs_leaf_record *found = record_at(leaf, index);
     *record = (struct cs_record){.key = found->key, .value = found + 1, .length = found->length};
     return 0;
 }
 
+/* ---- hints -------------------------------------------------------------- */
+
+/* A write asks for an object's record and a strip's, and puts both, and the next one is often of the same
+ * ones. A leaf that is dirty is part of the tree, and a key is in one place of it: so what has the key is
+ * it. */
+
+static struct cs_hint *hint_of(const struct cs_pages *pages, const struct cs_key *key)
+{
+    const uint64_t mixed = key->ino * UINT64_C(0x9e3779b97f4a7c15) + key->index + key->position * 977u;
+    return &pages->hints[(mixed ^ mixed >> 32) % CS_HINTS];
+}
+
+/* The leaf and *index of the record; NULL: it has to be looked for. */
+static struct cs_page *hinted(const struct cs_pages *pages, const struct cs_key *key, unsigned *index)
+{
+    const struct cs_hint *hint = hint_of(pages, key);
+    struct cs_page *page = cs_page_dirty(pages, hint->page);
+    *index = hint->index;
+    return page && page->header.level == 0 && *index < page->header.count &&
+                   cs_key_compare(&record_at(page, *index)->key, key) == 0
+               ? page
+               : NULL;
+}
+
+static void hint_set(const struct cs_pages *pages, const struct cs_key *key, const struct cs_page *leaf,
+                     unsigned index)
+{
+    *hint_of(pages, key) = (struct cs_hint){.page = leaf->number, .index = index};
+}
+
+/* ------------------------------------------------------------------------- */
+
 int cs_tree_get(struct cs_pages *pages, const struct cs_key *key, struct cs_record *record)
 {
     struct path path;
+    unsigned index;
+    const struct cs_page *leaf = hinted(pages, key, &index);
+    if (leaf)
+        return give(leaf, index, record);
     int error = descend(pages, key, &path);
     if (error)
         return error;
-    return path.found ? give(&path, record) : -ENOENT;
+    if (!path.found)
+        return -ENOENT;
+    hint_set(pages, key, path.at[0].page, path.at[0].index);
+    return give(path.at[0].page, path.at[0].index, record);
 }
 
 /* To the first record of the next leaf, or the last one of the leaf before. */
@@ -142,7 +181,7 @@ int cs_tree_at_least(struct cs_pages *pages, const struct cs_key *key, struct cs
     int error = descend(pages, key, &path);
     if (!error && path.at[0].index == path.at[0].page->header.count)
         error = step(pages, &path, true);
-    return error ? error : give(&path, record);
+    return error ? error : give(path.at[0].page, path.at[0].index, record);
 }
 
 int cs_tree_at_most(struct cs_pages *pages, const struct cs_key *key, struct cs_record *record)
@@ -155,7 +194,7 @@ int cs_tree_at_most(struct cs_pages *pages, const struct cs_key *key, struct cs_
         path.at[0].index--;
     else if (!path.found)
         error = step(pages, &path, false);
-    return error ? error : give(&path, record);
+    return error ? error : give(path.at[0].page, path.at[0].index, record);
 }
 
 int cs_tree_behind(struct cs_pages *pages, const struct cs_key *key, struct cs_key *behind)
@@ -220,6 +259,22 @@ static void leaf_take_out(struct cs_page *page, unsigned index)
     for (unsigned i = 0; i < page->header.count; i++)
         if (page->places[i] < place)
             page->places[i] = (uint16_t)(page->places[i] + size);
+}
+
+/* False when there is no room for it, and nothing is changed. */
+static bool leaf_replace(struct cs_page *page, unsigned index, const void *value, uint32_t length)
+{
+    struct cs_leaf_record *record = record_at(page, index);
+    const struct cs_key key = record->key;
+    if (record->length == length) {
+        memcpy(record + 1, value, length);
+        return true;
+    }
+    if (leaf_room(page) + size_of(record->length) < size_of(length))
+        return false;
+    leaf_take_out(page, index);
+    leaf_insert(page, index, &key, value, length);
+    return true;
 }
 
 /* Moves the records from `index` on to an empty leaf. */
@@ -383,29 +438,26 @@ static int try_put(struct cs_pages *pages, const struct cs_key *key, const void 
         return error;
     struct cs_page *leaf = path.at[0].page;
     const unsigned index = path.at[0].index;
-    if (path.found && record_at(leaf, index)->length == length) {
-        memcpy(record_at(leaf, index) + 1, value, length);
-        return 0;
-    }
-    unsigned room = leaf_room(leaf);
-    if (path.found)
-        room += size_of(record_at(leaf, index)->length) + 2;
-    if (room < size_of(length) + 2) {
-        if (!path.found && index == leaf->header.count)
-            return append_leaf(pages, &path, key, value, length);
+    if (!path.found && leaf_room(leaf) >= size_of(length) + 2)
+        leaf_insert(leaf, index, key, value, length);
+    else if (!path.found && index == leaf->header.count)
+        return append_leaf(pages, &path, key, value, length);
+    else if (!path.found || !leaf_replace(leaf, index, value, length)) {
         error = split(pages, &path, 0);
         return error ? error : 1;
     }
-    if (path.found)
-        leaf_take_out(leaf, index);
-    leaf_insert(leaf, index, key, value, length);
+    hint_set(pages, key, leaf, index);
     return 0;
 }
 
 int cs_tree_put(struct cs_pages *pages, const struct cs_key *key, const void *value, uint32_t length)
 {
     int result;
+    unsigned index;
     assert(length <= CS_VALUE_MAX);
+    struct cs_page *leaf = hinted(pages, key, &index);
+    if (leaf && leaf_replace(leaf, index, value, length))
+        return 0;
     do {
         result = try_put(pages, key, value, length);
     } while (result > 0);
