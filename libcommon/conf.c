@@ -19,7 +19,7 @@
 #endif
 
 #define KEY_DIGITS          (2 * CONF_KEY_BYTES)
-#define TRANSPORT_BYTES_MAX 15u /* as in the handshake */
+#define TRANSPORT_BYTES_MAX 127u
 
 /* ---- defaults ------------------------------------------------------------- */
 

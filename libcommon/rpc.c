@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -125,9 +126,16 @@ static void transport_peer_failed(void *arg, struct transport_peer *peer, int er
     rpc_link_fail(link, error);
 }
 
+static void transport_failed(void *arg, int error)
+{
+    (void)error;
+    rpc_renewal_want(arg);
+}
+
 static const struct transport_events transport_events = {
     .message = message_came,
     .peer_failed = transport_peer_failed,
+    .worker_failed = transport_failed,
 };
 
 size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, const void *body,
@@ -415,6 +423,20 @@ static int self_make(struct rpc *rpc)
     return error;
 }
 
+/* "NAME[:OPTIONS]" of the configuration. */
+static int transport_open(struct rpc *rpc, const char *text)
+{
+    char name[16];
+    const char *colon = strchr(text, ':');
+    size_t length = colon ? (size_t)(colon - text) : strlen(text);
+    snprintf(name, sizeof name, "%.*s", length < sizeof name ? (int)length : 0, text);
+    rpc->transport = transport_by_name(name);
+    if (!rpc->transport)
+        return err_set(-EINVAL, "this build has no transport '%.*s'; it has: %s", (int)length, text,
+                       transport_names());
+    return rpc->transport->open(colon ? colon + 1 : NULL, &transport_events, rpc, &rpc->worker);
+}
+
 static int descriptors_make(struct rpc *rpc)
 {
     rpc->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -460,17 +482,11 @@ int rpc_open(const struct rpc_config *config, struct rpc **out)
     for (uint32_t i = 0; i < WATCHES_MAX; i++)
         rpc->watches[i].fd = -1;
 
-    int error;
-    rpc->transport = transport_by_name(config->conf->transport);
-    if (!rpc->transport) {
-        error = err_set(-EINVAL, "this build has no transport '%s'; it has: ucx", config->conf->transport);
-        goto err_rpc;
-    }
-    error = rpc_counters_make(rpc);
+    int error = rpc_counters_make(rpc);
     if (!error && config->service)
         error = bufpool_open(NULL, 8 * (size_t)LIMITS_PAYLOAD_MAX, LIMITS_PAYLOAD_MAX, &rpc->bodies);
     if (!error)
-        error = rpc->transport->open(&transport_events, rpc, &rpc->worker);
+        error = transport_open(rpc, config->conf->transport);
     if (error)
         goto err_rpc;
     error = self_make(rpc);

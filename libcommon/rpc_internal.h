@@ -100,6 +100,7 @@ struct rpc {
     uint64_t arm_failing_ns; /* since when arm() says busy with nothing to do */
     uint64_t suspect_ns;     /* since when the transport may be jammed; 0: it is not */
     uint64_t probed_ns;      /* since when that is being checked; 0: it is not */
+    bool renewal_due;        /* the transport failed as a whole */
     bool transport_muted;    /* its descriptor is readable all the time, and wakes nobody */
     bool sleeping;
     bool sockets_due;
@@ -222,6 +223,8 @@ void rpc_suspect(struct rpc *rpc);
 /* The transport said that nothing waits to be received. */
 void rpc_trust(struct rpc *rpc);
 void rpc_suspicion_tick(struct rpc *rpc, uint64_t now_ns);
+/* The transport must be made anew, whatever a check says. */
+void rpc_renewal_want(struct rpc *rpc);
 
 /* rpc_count.c */
 int rpc_counters_make(struct rpc *rpc);

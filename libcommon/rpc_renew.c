@@ -51,8 +51,6 @@ static int transport_renew(struct rpc *rpc)
 
 static void renew(struct rpc *rpc)
 {
-    log_warn("messages from this host don't arrive any more; probably a process was killed in the middle of "
-             "sending one; connecting with everyone anew");
     rpc_count(rpc, COUNT_RENEWALS, 1);
     for (uint32_t i = 0; i < rpc->link_count; i++)
         if (rpc->links[i]) {
@@ -62,12 +60,25 @@ static void renew(struct rpc *rpc)
     int error = transport_renew(rpc);
     if (error) {
         log_error("the transport could not be made anew: %s", err_text());
-        rpc_suspect(rpc); /* and tried again */
+        rpc->renewal_due = true; /* and tried again */
+        rpc_due(rpc, rpc_now_ns() + SUSPECT_NS);
     }
+}
+
+void rpc_renewal_want(struct rpc *rpc)
+{
+    rpc->renewal_due = true;
+    rpc_due(rpc, rpc_now_ns());
 }
 
 void rpc_suspicion_tick(struct rpc *rpc, uint64_t now)
 {
+    if (rpc->renewal_due) {
+        rpc->renewal_due = false;
+        rpc->suspect_ns = rpc->probed_ns = 0;
+        renew(rpc);
+        return;
+    }
     if (!rpc->suspect_ns)
         return;
     if (!rpc->probed_ns && now < rpc->suspect_ns + SUSPECT_NS) {
@@ -87,8 +98,11 @@ void rpc_suspicion_tick(struct rpc *rpc, uint64_t now)
     else
         rpc_due(rpc, rpc->suspect_ns + SUSPECT_NS);
     rpc->probed_ns = 0;
-    if (error == -EAGAIN)
+    if (error == -EAGAIN) {
+        log_warn(
+            "messages from this host don't arrive any more; probably a process was killed in the middle of "
+            "sending one; connecting with everyone anew");
         renew(rpc);
-    else if (error)
+    } else if (error)
         log_warn("the transport could not be checked: %s", err_text());
 }

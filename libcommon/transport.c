@@ -3,7 +3,12 @@
 
 #include <string.h>
 
-static const struct transport *const transports[] = {&transport_ucx};
+static const struct transport *const transports[] = {
+    &transport_ucx,
+#ifdef WEFT_LIBFABRIC
+    &transport_ofi,
+#endif
+};
 
 const struct transport *transport_by_name(const char *name)
 {
@@ -11,4 +16,13 @@ const struct transport *transport_by_name(const char *name)
         if (strcmp(transports[i]->name, name) == 0)
             return transports[i];
     return NULL;
+}
+
+const char *transport_names(void)
+{
+#ifdef WEFT_LIBFABRIC
+    return "ucx, ofi";
+#else
+    return "ucx (it was built without libfabric)";
+#endif
 }

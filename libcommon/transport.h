@@ -8,7 +8,8 @@
  * control socket (control.h), so an implementation needs no listener.
  *
  * Contracts
- *  - One thread owns a worker and all that came from it; only that thread calls.
+ *  - One thread owns a worker and all that came from it; only that thread calls. Callbacks run
+ *    inside progress(), and may send, receive, release and register; nothing else.
  *  - A submit function that returns 0 runs its callback exactly once, never
  *    from inside the submit; one that returns a negative errno never does.
  *  - Every message arrives whole or not at all. Messages of one peer may
@@ -16,6 +17,8 @@
  *  - A payload is either "here" (message->data set, valid until released) or
  *    still with the sender; transport->receive() places it, or takes it over,
  *    in both cases. Until then it takes no memory of the receiver's choosing.
+ *  - A payload that is still with the sender can be placed only by who is connected with him: both sides
+ *    connect before the first message.
  *  - The death of a peer may go unseen by the transport. Whoever knows of it
  *    calls disconnect(), which ends all that was under way with the peer.
  */
@@ -51,12 +54,16 @@ struct transport_events {
     void (*message)(void *arg, const struct transport_message *message);
     /* The transport itself saw the peer fail. The peer stays to be disconnected. */
     void (*peer_failed)(void *arg, struct transport_peer *peer, int error);
+    /* The worker reaches nobody any more. All peers are to be disconnected, and renew() called. */
+    void (*worker_failed)(void *arg, int error);
 };
 
 struct transport {
     const char *name;
 
-    int (*open)(const struct transport_events *events, void *arg, struct transport_worker **worker);
+    /* `options` is the user's, of this implementation's own kind; NULL or "": none. */
+    int (*open)(const char *options, const struct transport_events *events, void *arg,
+                struct transport_worker **worker);
     /* All peers must be disconnected. Receives that a peer's death left unfinished end
      * without their callback. */
     void (*close)(struct transport_worker *worker);
@@ -106,8 +113,11 @@ struct transport {
 };
 
 extern const struct transport transport_ucx;
+extern const struct transport transport_ofi; /* in builds with libfabric */
 
 /* The implementation of that name; NULL when this build has none. */
 const struct transport *transport_by_name(const char *name);
+/* Those of this build, for messages: "ucx, ofi". */
+const char *transport_names(void);
 
 #endif

@@ -358,9 +358,9 @@ static int ucx_connect(struct transport_worker *worker, const void *address, siz
         .err_handler = {.cb = peer_failed, .arg = peer},
     };
     sigset_t signals;
-    inbox_signals_hold(&signals);
+    signals_hold(&signals);
     ucs_status_t status = ucp_ep_create(worker->inbox->worker, &params, &peer->ep);
-    inbox_signals_release(&signals);
+    signals_release(&signals);
     if (status != UCS_OK) {
         free(peer);
         return ucx_fail(status, "connecting an endpoint");
@@ -410,7 +410,8 @@ static void ucx_disconnect(struct transport_peer *peer)
 
 /* ---- the worker ------------------------------------------------------------------- */
 
-static int ucx_open(const struct transport_events *events, void *arg, struct transport_worker **out)
+static int ucx_open(const char *options, const struct transport_events *events, void *arg,
+                    struct transport_worker **out)
 {
     sigset_t signals;
     struct transport_worker *worker = calloc(1, sizeof *worker);
@@ -439,9 +440,12 @@ static int ucx_open(const struct transport_events *events, void *arg, struct tra
         .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
         .name = "weft",
     };
-    inbox_signals_hold(&signals);
-    status = ucp_init(&params, config, &worker->context);
-    inbox_signals_release(&signals);
+    signals_hold(&signals);
+    if (options && *options)
+        status = ucp_config_modify(config, "TLS", options);
+    if (status == UCS_OK)
+        status = ucp_init(&params, config, &worker->context);
+    signals_release(&signals);
     ucp_config_release(config);
     if (status != UCS_OK) {
         error = ucx_fail(status, "starting");

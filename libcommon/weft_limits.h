@@ -26,6 +26,7 @@
 #define LIMITS_BODY_INLINE_MAX (2048u - 64u)     /* longer bodies travel in front of the payload */
 #define LIMITS_BODY_MAX (1u << 20)
 #define LIMITS_PAYLOAD_MAX (8u << 20)            /* one message; includes a body that travels in it */
+#define LIMITS_OFI_PIECES_MAX 48u                /* that one message over libfabric names */
 #define LIMITS_ERROR_TEXT_MAX 511u
 #define LIMITS_CONTROL_FRAME_MAX (1u << 20)      /* handshake frames on the control socket */
 #define LIMITS_EXTENTS_MAX 8192u                 /* of one read or write request */

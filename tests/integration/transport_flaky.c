@@ -153,14 +153,15 @@ static int flaky_send(struct transport_peer *peer, const void *header, size_t he
 
 /* ---- all else as it is ------------------------------------------------------ */
 
-static int flaky_open(const struct transport_events *events, void *arg, struct transport_worker **out)
+static int flaky_open(const char *options, const struct transport_events *events, void *arg,
+                      struct transport_worker **out)
 {
     static const struct transport_events own = {.message = on_message, .peer_failed = on_peer_failed};
     struct transport_worker *worker = malloc(sizeof *worker);
     if (!worker)
         abort();
     *worker = (struct transport_worker){.events = events, .arg = arg};
-    int error = transport_ucx.open(&own, worker, &worker->inner);
+    int error = transport_ucx.open(options, &own, worker, &worker->inner);
     if (error)
         free(worker);
     else
