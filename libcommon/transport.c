@@ -2,6 +2,9 @@
 #include "transport.h"
 
 #include <string.h>
+#ifdef WEFT_LIBFABRIC
+#include "transport_ofi_choice.h"
+#endif
 
 static const struct transport *const transports[] = {
     &transport_ucx,
@@ -16,6 +19,15 @@ const struct transport *transport_by_name(const char *name)
         if (strcmp(transports[i]->name, name) == 0)
             return transports[i];
     return NULL;
+}
+
+const char *transport_preferred(void)
+{
+#ifdef WEFT_LIBFABRIC
+    return ofi_is_preferred() ? "ofi+ucx" : "ucx+ofi";
+#else
+    return "ucx";
+#endif
 }
 
 const char *transport_names(void)

@@ -112,6 +112,10 @@ struct transport {
     int (*renew)(struct transport_worker *worker);
 };
 
+#define TRANSPORTS_MAX     2u
+#define TRANSPORT_NAME_MAX 15u
+#define TRANSPORT_TEXT_MAX 127u
+
 extern const struct transport transport_ucx;
 extern const struct transport transport_ofi; /* in builds with libfabric */
 
@@ -119,5 +123,15 @@ extern const struct transport transport_ofi; /* in builds with libfabric */
 const struct transport *transport_by_name(const char *name);
 /* Those of this build, for messages: "ucx, ofi". */
 const char *transport_names(void);
+/* What `transport = "auto"` stands for: all of this build, joined by '+', the best for this host first. */
+const char *transport_preferred(void);
+
+/* What the user says: "auto", or NAME[:OPTIONS], several joined by '+', the preferred first. Returns how many
+ * these are, or -EINVAL with a text. */
+struct transport_wish {
+    const struct transport *transport;
+    char options[TRANSPORT_TEXT_MAX + 1];
+};
+int transport_text_read(const char *text, struct transport_wish wishes[TRANSPORTS_MAX]);
 
 #endif

@@ -3,15 +3,15 @@
  * transport_ofi.c: the transport over libfabric's reliable datagrams (FI_EP_RDM).
  *
  * What providers differ in, and what is done about it
- *  - Connections are made on demand (ofi_rxm): the first messages find no room (EAGAIN), stand in line, and go
- *    when progress has made the connection.
+ *  - Connections are made on demand (ofi_rxm): the first messages find no room (EAGAIN), stand in line,
+ *    and go when progress has made the connection.
  *  - Some sleep on a descriptor of the completion queue, after fi_trywait(). Shared memory has none: see
  *    transport_ofi_doorbell.c. With others arm() refuses, and rpc.c sleeps by the clock.
- *  - Over IP devices a dead peer's connection breaks, and what was under way fails. For all of them the control
- *    socket tells.
+ *  - Over IP devices a dead peer's connection breaks, and what was under way fails. For all of them the
+ *    control socket tells.
  *  - The shared-memory provider of libfabric 1.17 takes a spin lock in the memory of the peer that it
- *    sends to. A process that is killed or stopped there makes all others spin in libfabric, where nothing can
- *    help them. So it is used only when it is named; two processes of one host have tcp for their
+ *    sends to. A process that is killed or stopped there makes all others spin in libfabric, where nothing
+ *    can help them. So it is used only when it is named; two processes of one host have tcp for their
  *    messages, and the kernel's process_vm_readv() for payloads.
  */
 #include "transport_ofi.h"

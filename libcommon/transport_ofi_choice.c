@@ -6,11 +6,14 @@
 #include "transport_ofi_choice.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_errno.h>
@@ -59,6 +62,37 @@ bool ofi_is_local(const struct fi_info *info)
 {
     const struct provider *provider = provider_of(info);
     return provider && provider->is_local;
+}
+
+/* Whether a device of the class has one of these drivers. */
+static bool has_driver(const char *folder, const char *const drivers[])
+{
+    struct dirent *entry;
+    bool found = false;
+    DIR *class = opendir(folder);
+    while (class && !found && (entry = readdir(class))) {
+        char path[PATH_MAX], target[PATH_MAX];
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s/device/driver", folder, entry->d_name);
+        ssize_t length = readlink(path, target, sizeof target - 1);
+        if (length < 0)
+            continue;
+        target[length] = '\0';
+        const char *slash = strrchr(target, '/');
+        for (size_t i = 0; drivers[i] && !found; i++)
+            found = slash && !strcmp(slash + 1, drivers[i]);
+    }
+    if (class)
+        closedir(class);
+    return found;
+}
+
+bool ofi_is_preferred(void)
+{
+    static const char *const slingshot[] = {"cxi_ss1", "cxi_core", NULL};
+    static const char *const others[] = {"hfi1", "efa", NULL};
+    return has_driver("/sys/class/cxi", slingshot) || has_driver("/sys/class/infiniband", others);
 }
 
 /* What must be there, and what we can live with. */

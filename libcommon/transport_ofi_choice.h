@@ -37,6 +37,9 @@ void ofi_devices_free(struct ofi_device *devices, unsigned count);
 /* `options` is NULL, "", or "PROVIDER[,PROVIDER][@DOMAIN]". -ENODEV with a text when there is none. */
 int ofi_choose(const char *options, struct ofi_choice *choice);
 void ofi_choice_free(struct ofi_choice *choice);
+/* Whether this host has a network that libfabric drives and UCX doesn't. Asks the kernel only, which is
+ * quick; libfabric takes most of a second for its first answer. */
+bool ofi_is_preferred(void);
 bool ofi_is_local(const struct fi_info *info);
 
 #endif

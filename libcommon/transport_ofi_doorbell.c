@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libfabric's shared-memory provider has no descriptor to sleep on. So a worker that uses it has a word in its
- * memory that says whether it sleeps, and a socket that wakes it. Whoever has sent to it reads the word,
- * by process_vm_readv(), and writes to the socket if need be.
+ * libfabric's shared-memory provider has no descriptor to sleep on. So a worker that uses it has a word in
+ * its memory that says whether it sleeps, and a socket that wakes it. Whoever has sent to it reads the
+ * word, by process_vm_readv(), and writes to the socket if need be.
  *
- * Order: the sleeper sets the word, then looks for messages once more; the sender sends, then reads the word. So
- * one of them sees what the other did.
+ * Order: the sleeper sets the word, then looks for messages once more; the sender sends, then reads the
+ * word. So one of them sees what the other did.
  */
 #include "transport_ofi.h"
 

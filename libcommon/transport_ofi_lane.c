@@ -182,9 +182,18 @@ unsigned ofi_lane_drain(struct ofi_lane *lane, bool deliver)
 
 /* ---- what it had no room for --------------------------------------------------------- */
 
+/* The other has something to do now: a message, or, where there was no room, to make some or to connect. */
+static ssize_t submit(struct ofi_remote *remote, struct ofi_stall *stall)
+{
+    ssize_t status = stall->submit(stall);
+    if (remote->bell && (status == 0 || status == -FI_EAGAIN))
+        ofi_bell_ring(remote->bell);
+    return status;
+}
+
 int ofi_submit(struct ofi_remote *remote, struct ofi_stall *stall)
 {
-    ssize_t status = list_empty(&remote->stalled) ? stall->submit(stall) : -FI_EAGAIN;
+    ssize_t status = list_empty(&remote->stalled) ? submit(remote, stall) : -FI_EAGAIN;
     if (status == 0)
         return 0;
     if (status != -FI_EAGAIN)
@@ -202,7 +211,7 @@ static unsigned remote_push(struct ofi_remote *remote)
     struct list_link *link;
     while ((link = list_pop(&remote->stalled))) {
         struct ofi_stall *stall = list_item(link, struct ofi_stall, link);
-        ssize_t status = stall->submit(stall);
+        ssize_t status = submit(remote, stall);
         if (status == -FI_EAGAIN) {
             list_push_front(&remote->stalled, link);
             return count;

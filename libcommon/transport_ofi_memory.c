@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Registered memory. What its owner registered for good (the buffer pools) is found by its address, and costs a
- * transfer nothing. Any other memory is registered for one transfer: a longer life would have to end when
- * the program gives the memory back, of which Weft is not told; a card that still knew the old pages
- * would move the wrong bytes. Providers where registering is dear watch the program's memory, and keep
- * registrations themselves (fi_mr(3), FI_MR_CACHE_MONITOR).
+ * Registered memory. What its owner registered for good (the buffer pools) is found by its address, and
+ * costs a transfer nothing. Any other memory is registered for one transfer: a longer life would have to
+ * end when the program gives the memory back, of which Weft is not told; a card that still knew the old
+ * pages would move the wrong bytes. Providers where registering is dear watch the program's memory, and
+ * keep registrations themselves (fi_mr(3), FI_MR_CACHE_MONITOR).
  */
 #include "transport_ofi.h"
 

@@ -68,8 +68,6 @@ static ssize_t send_submit(struct ofi_stall *stall)
         return status;
     send->op.submitted = true;
     lane->sends_under_way++;
-    if (send->remote->bell)
-        ofi_bell_ring(send->remote->bell);
     return 0;
 }
 

@@ -85,32 +85,35 @@
 
 /* ---- handshake on the control socket ------------------------------------ */
 
-#define WIRE_FIELDS_hello(X)                                                                           \
-    X(u32, magic, U32)                                                                                 \
-    X(u32, version, U32)                                                                               \
-    X(u64, fingerprint, U64)   /* limits_fingerprint() */                                              \
-    X(mac, client, 0)          /* identity of the client; stays over reconnects */                     \
-    X(mac, nonce, 0)                                                                                   \
-    X(u64, token, U64)         /* for messages to the client */                                        \
-    X(u32, role, 2)            /* WIRE_ROLE_* */                                                       \
-    X(u32, uid, U32)                                                                                   \
-    X(u32, gid, U32)                                                                                   \
-    X(mac, host, 0)            /* identity of the running host */                                      \
-    X(str, name, LIMITS_SERVER_NAME_MAX) /* for logs: program and process id */                        \
-    X(str, transport, 15)                                                                              \
-    X(bytes, address, 8192)    /* of the client's transport worker */
+#define WIRE_FIELDS_hello(X)                                                     \
+    X(u32, magic, U32)                                                           \
+    X(u32, version, U32)                                                         \
+    X(u64, fingerprint, U64) /* limits_fingerprint() */                          \
+    X(mac, client, 0)        /* identity of the client; stays over reconnects */ \
+    X(mac, nonce, 0)                                                             \
+    X(u64, token, U64) /* for messages to the client */                          \
+    X(u32, role, 2)    /* WIRE_ROLE_* */                                         \
+    X(u32, uid, U32)                                                             \
+    X(u32, gid, U32)                                                             \
+    X(mac, host, 0)                      /* identity of the running host */      \
+    X(str, name, LIMITS_SERVER_NAME_MAX) /* for logs: program and process id */  \
+    X(str, transports, 15)               /* that the client has: "ucx,ofi" */    \
+    X(bytes, unused, 8192)               /* empty; older servers want it, to find that the versions differ */
 
-#define WIRE_FIELDS_challenge(X) X(mac, nonce, 0)
+#define WIRE_FIELDS_challenge(X) X(mac, nonce, 0) X(str, transports, 15) /* that the server has */
 
-#define WIRE_FIELDS_proof(X) X(mac, proof, 0)
+#define WIRE_FIELDS_proof(X)                                 \
+    X(mac, proof, 0)                                         \
+    X(str, transport, 15)   /* the one that is to be used */ \
+    X(bytes, address, 8192) /* of the client's worker of that transport */
 
-#define WIRE_FIELDS_welcome(X)                                                                         \
-    X(mac, proof, 0)                                                                                   \
-    X(u64, token, U64)         /* for messages to the server */                                        \
-    X(mac, host, 0)                                                                                    \
-    X(u32, credit_requests, U32)                                                                       \
-    X(u64, credit_bytes, U64)                                                                          \
-    X(bytes, address, 8192)                                                                            \
+#define WIRE_FIELDS_welcome(X)                                                                  \
+    X(mac, proof, 0)                                                                            \
+    X(u64, token, U64) /* for messages to the server */                                         \
+    X(mac, host, 0)                                                                             \
+    X(u32, credit_requests, U32)                                                                \
+    X(u64, credit_bytes, U64)                                                                   \
+    X(bytes, address, 8192) /* of the server's worker of the transport that the client chose */ \
     X(bytes, greeting, LIMITS_CONTROL_FRAME_MAX / 2) /* metadata server: the cluster map */
 
 #define WIRE_FIELDS_refusal(X)                                                                         \

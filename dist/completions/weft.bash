@@ -42,7 +42,7 @@ _weft()
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    --transport) mapfile -t COMPREPLY < <(compgen -W ucx -- "$word"); return ;;
+    --transport) mapfile -t COMPREPLY < <(compgen -W "auto ucx ofi ucx+ofi" -- "$word"); return ;;
     esac
     if [[ $word == -* ]]; then
         local options

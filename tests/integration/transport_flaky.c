@@ -217,6 +217,16 @@ static int flaky_renew(struct transport_worker *worker)
     return transport_ucx.renew(worker->inner);
 }
 
+const char *transport_names(void)
+{
+    return transport_ucx.name;
+}
+
+const char *transport_preferred(void)
+{
+    return transport_ucx.name;
+}
+
 /* In the place of the one in libcommon. */
 const struct transport *transport_by_name(const char *name)
 {

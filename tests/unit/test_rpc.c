@@ -614,7 +614,7 @@ static void server_killed_while_it_answers_deafens_no_client(void **state)
     assert_int_equal(rpc_connect(world.rpc, other.address, &connection), 0);
     assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
     assert_int_equal(call(world.rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
-    jam(world.rpc, world.rpc->self.address, world.rpc->self.address_length);
+    jam(world.rpc, world.rpc->roads[0].address, world.rpc->roads[0].address_length);
     /* What UCX still holds when it is made anew is told of once, and freed. */
     assert_int_equal(call_start(world.connection, &long_payload, WIRE_OP_write, NULL, 0, &payload), 0);
     rpc_wait(world.rpc, 100);

@@ -437,7 +437,7 @@ static void one_that_is_gone_is_no_obstacle(void **state)
     (void)state;
     static struct transfer sent[MESSAGES];
     if (same_host && strstr(options, "shm"))
-        skip(); /* libfabric 1.17 gives two endpoints of one process the same memory, which ends with one of them */
+        skip(); /* two endpoints of one process share what ends with one of them (libfabric 1.17) */
     uint8_t *bytes = pattern(100000, 4);
     /* Some of it can't go any more, and some waits to be fetched. */
     for (unsigned i = 0; i < MESSAGES; i++) {
