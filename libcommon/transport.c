@@ -30,6 +30,16 @@ const char *transport_preferred(void)
 #endif
 }
 
+const char *transport_preferred_why(void)
+{
+#ifdef WEFT_LIBFABRIC
+    return ofi_is_preferred() ? ", since this host has a network that libfabric drives best"
+                              : "; libfabric comes first only where there is Slingshot, Omni-Path or EFA";
+#else
+    return "; this build has no libfabric";
+#endif
+}
+
 const char *transport_names(void)
 {
 #ifdef WEFT_LIBFABRIC

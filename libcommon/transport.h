@@ -58,8 +58,22 @@ struct transport_events {
     void (*worker_failed)(void *arg, int error);
 };
 
+/* Something of this host that a transport can use. */
+struct transport_device {
+    char text[128];       /* what names it in the configuration: "ofi:tcp;ofi_rxm@eth0" */
+    char name[64];        /* the device: "eth0" */
+    bool is_local;        /* reaches this host only */
+    bool is_by_name_only; /* never chosen by itself */
+    bool is_aid;          /* helps others, and carries no messages itself */
+    char why[256];        /* its place in the order, or what it is */
+};
+
 struct transport {
     const char *name;
+    bool chooses_itself; /* among its devices, for each peer */
+
+    /* What can be used on this host, the best first; *devices is malloc'ed. */
+    int (*devices)(struct transport_device **devices, unsigned *count);
 
     /* `options` is the user's, of this implementation's own kind; NULL or "": none. */
     int (*open)(const char *options, const struct transport_events *events, void *arg,
@@ -125,6 +139,8 @@ const struct transport *transport_by_name(const char *name);
 const char *transport_names(void);
 /* What `transport = "auto"` stands for: all of this build, joined by '+', the best for this host first. */
 const char *transport_preferred(void);
+/* Why, as the end of a sentence. */
+const char *transport_preferred_why(void);
 
 /* What the user says: "auto", or NAME[:OPTIONS], several joined by '+', the preferred first. Returns how many
  * these are, or -EINVAL with a text. */

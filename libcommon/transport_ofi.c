@@ -294,6 +294,7 @@ static int worker_arm(struct transport_worker *worker)
 
 const struct transport transport_ofi = {
     .name = "ofi",
+    .devices = ofi_transport_devices,
     .open = worker_open,
     .close = worker_close,
     .address = worker_address,

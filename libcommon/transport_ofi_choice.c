@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,7 +163,7 @@ static int compare(const void *left, const void *right)
     const struct ofi_device *a = left, *b = right;
     if ((a->rank < 0) != (b->rank < 0))
         return a->rank < 0 ? 1 : -1;
-    return a->rank < b->rank ? -1 : a->rank > b->rank;
+    return abs(a->rank) - abs(b->rank);
 }
 
 static int device_add(struct ofi_device *devices, unsigned *count, const struct fi_info *info)
@@ -189,6 +190,22 @@ static int device_add(struct ofi_device *devices, unsigned *count, const struct 
     return 0;
 }
 
+/* Providers that are there take over these signals when libfabric is first used, chosen or not (psm3 does).
+ * They are the program's. */
+static const int signals_taken[] = {SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGINT, SIGTERM};
+enum { SIGNALS_TAKEN = sizeof signals_taken / sizeof signals_taken[0] };
+
+static int ask(const struct fi_info *hints, struct fi_info **infos)
+{
+    struct sigaction before[SIGNALS_TAKEN];
+    for (int i = 0; i < SIGNALS_TAKEN; i++)
+        sigaction(signals_taken[i], NULL, &before[i]);
+    int status = fi_getinfo(FI_VERSION(1, 15), NULL, NULL, 0, hints, infos);
+    for (int i = 0; i < SIGNALS_TAKEN; i++)
+        sigaction(signals_taken[i], &before[i], NULL);
+    return status;
+}
+
 int ofi_devices(struct ofi_device **out, unsigned *count)
 {
     struct fi_info *infos = NULL, *hints = hints_make();
@@ -197,7 +214,7 @@ int ofi_devices(struct ofi_device **out, unsigned *count)
     /* Removing an address is to end what is under way with it, and the connection behind it. libfabric
      * reads this once, when it is first used in the process. */
     setenv("FI_AV_REMOVE_CLEANUP", "1", 0);
-    int status = fi_getinfo(FI_VERSION(1, 15), NULL, NULL, 0, hints, &infos);
+    int status = ask(hints, &infos);
     fi_freeinfo(hints);
     if (status && status != -FI_ENODATA)
         return ofi_fail(status, "looking for devices");
@@ -225,6 +242,40 @@ void ofi_devices_free(struct ofi_device *devices, unsigned count)
     for (unsigned i = 0; devices && i < count; i++)
         fi_freeinfo(devices[i].info);
     free(devices);
+}
+
+static bool is_listed(const struct transport_device *list, unsigned count, const char *text)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!strcmp(list[i].text, text))
+            return true;
+    return false;
+}
+
+int ofi_transport_devices(struct transport_device **out, unsigned *count)
+{
+    struct ofi_device *devices;
+    unsigned device_count, listed = 0;
+    int error = ofi_devices(&devices, &device_count);
+    if (error)
+        return error;
+    struct transport_device *list = calloc(device_count + 1, sizeof *list);
+    for (unsigned i = 0; list && i < device_count; i++) {
+        const struct ofi_device *device = &devices[i];
+        struct transport_device *row = &list[listed];
+        snprintf(row->text, sizeof row->text, "ofi:%s%s%s", device->provider, device->is_local ? "" : "@",
+                 device->is_local ? "" : device->domain);
+        snprintf(row->name, sizeof row->name, "%s", device->domain);
+        snprintf(row->why, sizeof row->why, "%s", device->why);
+        row->is_local = device->is_local || abs(device->rank) >= RANK_LOOPBACK;
+        row->is_by_name_only = device->rank < 0;
+        if (!is_listed(list, listed, row->text))
+            listed++;
+    }
+    ofi_devices_free(devices, device_count);
+    *out = list;
+    *count = listed;
+    return list ? 0 : err_set(-ENOMEM, "out of memory for libfabric's devices");
 }
 
 /* ---- the choice ------------------------------------------------------------------------ */

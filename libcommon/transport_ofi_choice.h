@@ -34,6 +34,10 @@ struct ofi_device {
 int ofi_devices(struct ofi_device **devices, unsigned *count);
 void ofi_devices_free(struct ofi_device *devices, unsigned count);
 
+/* The same for transport.h, one for each provider and device. */
+struct transport_device;
+int ofi_transport_devices(struct transport_device **devices, unsigned *count);
+
 /* `options` is NULL, "", or "PROVIDER[,PROVIDER][@DOMAIN]". -ENODEV with a text when there is none. */
 int ofi_choose(const char *options, struct ofi_choice *choice);
 void ofi_choice_free(struct ofi_choice *choice);

@@ -612,6 +612,8 @@ static int ucx_arm(struct transport_worker *worker)
 
 const struct transport transport_ucx = {
     .name = "ucx",
+    .chooses_itself = true,
+    .devices = ucx_devices,
     .open = ucx_open,
     .close = ucx_close,
     .address = ucx_address,

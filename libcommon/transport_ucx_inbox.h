@@ -33,6 +33,10 @@ struct ucx_inbox {
     uint64_t holds;
 };
 
+/* transport_ucx_devices.c; see transport.h */
+struct transport_device;
+int ucx_devices(struct transport_device **devices, unsigned *count);
+
 /* The error of a UCX status, with a text. */
 int ucx_error_of(ucs_status_t status);
 int ucx_fail(ucs_status_t status, const char *what);

@@ -48,7 +48,7 @@ struct tool_command {
     bool on_files;         /* listed under files, not under clusters */
 };
 
-tool_command_fn cmd_up, cmd_down, cmd_env, cmd_status, cmd_df, cmd_run, cmd_mount, cmd_umount;
+tool_command_fn cmd_up, cmd_down, cmd_env, cmd_status, cmd_df, cmd_run, cmd_mount, cmd_umount, cmd_net;
 tool_command_fn cmd_ls, cmd_stat, cmd_mkdir, cmd_rm, cmd_mv, cmd_ln, cmd_touch, cmd_truncate;
 tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout, cmd_hints, cmd_verify;
 

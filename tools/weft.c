@@ -11,6 +11,7 @@ static const struct tool_command commands[] = {
     {"env", cmd_env, "--dir DIR [OPTION...]", "print the shell settings that choose a cluster", false},
     {"status", cmd_status, "[OPTION...]", "show the servers, their states and counters", false},
     {"df", cmd_df, "[OPTION...]", "show the space of the cluster", false},
+    {"net", cmd_net, "[OPTION...]", "show, and measure, how this host reaches others", false},
     {"run", cmd_run, "[OPTION...] [--] PROGRAM [ARGUMENT...]", "run a program with its HDF5 files on Weft",
      false},
     {"mount", cmd_mount, "[OPTION...] DIR", "show a directory of the cluster at DIR, by FUSE", false},

@@ -63,7 +63,7 @@ _weft()
         return
     fi
     case $command in
-    up | down | env | status | df) ;;
+    up | down | env | status | df | net) ;;
     mount | umount) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     *)
         if [[ $word == weft:* ]]; then

@@ -222,6 +222,11 @@ const char *transport_names(void)
     return transport_ucx.name;
 }
 
+const char *transport_preferred_why(void)
+{
+    return "";
+}
+
 const char *transport_preferred(void)
 {
     return transport_ucx.name;

@@ -677,6 +677,43 @@ static void idle_server_uses_no_cpu(void **state)
     world_end(&world);
 }
 
+#define OFI "ofi:tcp;ofi_rxm"
+
+static void server_start_with(struct server *server, char *transport)
+{
+    conf.transport = transport;
+    server_start(server, "127.0.0.1:0", "1");
+}
+
+/* One client, and servers with one transport or two. */
+static void transports_are_agreed_upon(void **state)
+{
+    (void)state;
+    static char *const servers_have[] = {"ucx", OFI, "ucx+" OFI, OFI "+ucx"};
+    static char *const clients_have[] = {"ucx", OFI, "ucx+" OFI, OFI "+ucx", "auto"};
+    struct server servers[4];
+    for (int i = 0; i < 4; i++)
+        server_start_with(&servers[i], servers_have[i]);
+    for (int c = 0; c < 5; c++) {
+        conf.transport = clients_have[c];
+        struct rpc *rpc = client_open();
+        for (int i = 0; i < 4; i++) {
+            struct rpc_connection *connection;
+            struct waited waited = {0};
+            bool meets = (c != 0 || i != 1) && (c != 1 || i != 0);
+            assert_int_equal(rpc_connect(rpc, servers[i].address, &connection), 0);
+            assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL),
+                             meets ? 0 : -EPROTO);
+            if (!meets)
+                assert_non_null(strstr(waited.text, i ? "has transport ucx, this server ofi"
+                                                      : "has transport ofi, this server ucx"));
+        }
+        rpc_close(rpc);
+    }
+    for (int i = 0; i < 4; i++)
+        server_kill(&servers[i]);
+}
+
 /* Those that are there, and can be used here. */
 static const char *const transports[] = {"ucx", "ofi:tcp;ofi_rxm", "ofi:shm,tcp;ofi_rxm", "ofi:tcp"};
 
@@ -713,6 +750,12 @@ static int run_all(void)
     return cmocka_run_group_tests_name(conf.transport, tests, NULL, NULL);
 }
 
+static int run_both(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(transports_are_agreed_upon)};
+    return is_usable(OFI) ? cmocka_run_group_tests_name("ucx and ofi", tests, NULL, NULL) : 0;
+}
+
 static int run_ucx(void)
 {
     const struct CMUnitTest tests[] = {
@@ -743,6 +786,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof transports / sizeof transports[0]; i++)
         if ((argc < 3 || !strcmp(argv[2], transports[i])) && is_usable(transports[i]))
             failed += run_all();
+    if (argc < 3)
+        failed += run_both();
     conf.transport = "ucx";
     return failed + (argc < 3 ? run_ucx() : 0);
 }
