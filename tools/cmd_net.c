@@ -123,7 +123,7 @@ int cmd_net(struct tool *tool, int argc, char **argv)
         {"transport", 0, OPTION_TEXT, "NAME", &transport,
          "say what this setting of weft.conf comes to (default auto)"},
         {"json", 0, OPTION_FLAG, NULL, &as_json, "as a JSON object"},
-        {NULL},
+        {0},
     };
     int status =
         options_parse(tool, argc, argv, options,
