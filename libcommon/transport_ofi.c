@@ -177,6 +177,8 @@ static int worker_open(const char *options, const struct transport_events *event
     worker->arg = arg;
     worker->epoll_fd = -1;
     list_init(&worker->memories);
+    list_init(&worker->held);
+    list_init(&worker->orphans);
     list_init(&worker->arrivals);
     list_init(&worker->failed);
     list_init(&worker->ready);
@@ -211,6 +213,7 @@ static void worker_close(struct transport_worker *worker)
         ;
     lanes_close(worker);
     run_arrivals(worker);
+    ofi_messages_drop(worker);
     while ((link = list_pop(&worker->ready))) {
         struct ofi_done *due = list_item(link, struct ofi_done, link);
         due->after(due);

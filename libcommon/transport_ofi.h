@@ -58,7 +58,7 @@ struct ofi_op {
 /* A buffer that a message comes into. */
 struct ofi_buffer {
     struct ofi_op op;
-    struct list_link link;  /* in the lane's buffers */
+    struct list_link link;  /* in the lane's buffers, or the worker's orphans */
     struct list_link queue; /* in its `unposted`, or the worker's arrivals */
     struct ofi_lane *lane;  /* NULL: closed; the buffer goes when nobody holds it */
     struct fid_mr *mr;
@@ -108,6 +108,8 @@ struct transport_worker {
     struct table fetches; /* sends whose payload is to be fetched, by cookie */
     uint64_t next_cookie;
     struct list memories;
+    struct list held;          /* messages whose payload is still with the sender */
+    struct list orphans;       /* buffers of lanes that were closed, which somebody still has */
     struct list arrivals; /* buffers that were filled while none could be delivered */
     struct list failed;   /* peers whose failure is to be told */
     struct list ready;    /* struct ofi_done: callbacks that are due */
@@ -176,6 +178,7 @@ unsigned ofi_lane_push(struct ofi_lane *lane);
 /* Whether nothing stands in line for the provider. */
 bool ofi_lane_is_calm(const struct ofi_lane *lane);
 void ofi_buffer_release(struct ofi_buffer *buffer);
+void ofi_orphans_drop(struct transport_worker *worker);
 /* Submits it now, or later when there is no room. 0, or another error; then failed() does not run. */
 int ofi_submit(struct ofi_remote *remote, struct ofi_stall *stall);
 /* All that stands in line for the remote fails. */
@@ -254,6 +257,8 @@ void ofi_done_due(struct transport_worker *worker, struct ofi_done *done, int st
 void ofi_message_came(struct ofi_lane *lane, struct ofi_buffer *buffer, size_t length);
 int ofi_receive(const struct transport_message *message, void *memory, transport_done_fn *done, void *arg);
 void ofi_release(const struct transport_message *message);
+/* What was never received or released ends with the worker. */
+void ofi_messages_drop(struct transport_worker *worker);
 void ofi_read_returned(struct ofi_op *op, int status);
 /* Ends what the provider will not give back. */
 void ofi_fetches_drop(struct ofi_remote *remote, int status);

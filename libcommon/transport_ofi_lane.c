@@ -103,6 +103,12 @@ void ofi_buffer_release(struct ofi_buffer *buffer)
         buffer_post(buffer);
 }
 
+void ofi_orphans_drop(struct transport_worker *worker)
+{
+    list_each(&worker->orphans, each, after)
+        buffer_free(list_item(each, struct ofi_buffer, link));
+}
+
 static void buffer_came(struct ofi_buffer *buffer, size_t length, bool deliver)
 {
     struct ofi_lane *lane = buffer->lane;
@@ -344,6 +350,7 @@ static void buffers_end(struct ofi_lane *lane)
         buffer->mr = NULL;
         buffer->lane = NULL;
         list_remove(each);
+        list_push_back(&lane->worker->orphans, each);
     }
     lane->buffers_made = lane->buffers_posted = 0;
 }

@@ -7,10 +7,10 @@
  * transport_ofi_choice.c). Where the provider still has not given back a read into our memory, the
  * endpoint is closed, which is the last resort of libfabric, and all connections are made anew.
  *
- * What remains: in a process where another library used libfabric first, without that setting, a living but
- * slow peer over tcp may still be sent what it had asked for of a payload that lay open, from memory that is
- * the program's again. Only what it gets is wrong, and it has been told that the connection is over; but memory
- * that was unmapped meanwhile would be an error inside libfabric.
+ * What remains: in a process where another library used libfabric first, without that setting, a living
+ * but slow peer over tcp may still be sent what it had asked for of a payload that lay open, from memory
+ * that is the program's again. What it gets is wrong, and it has been told that the connection is over;
+ * but memory that was unmapped meanwhile would be an error inside libfabric.
  */
 #include "transport_ofi.h"
 

@@ -11,6 +11,7 @@
 
 /* A message whose payload is still with the sender. */
 struct held {
+    struct list_link link; /* in the worker's */
     struct ofi_remote *remote;
     uint64_t cookie;
     unsigned count;
@@ -95,7 +96,24 @@ static struct held *held_make(const struct wire_ofi_frame *frame, struct ofi_rem
         return NULL;
     }
     remote->holds++;
+    list_push_back(&remote->worker->held, &held->link);
     return held;
+}
+
+static void held_free(struct held *held)
+{
+    list_remove(&held->link);
+    free(held);
+}
+
+void ofi_messages_drop(struct transport_worker *worker)
+{
+    list_each(&worker->held, each, after) {
+        struct held *held = list_item(each, struct held, link);
+        ofi_remote_drop(held->remote);
+        held_free(held);
+    }
+    ofi_orphans_drop(worker);
 }
 
 static void open_came(struct ofi_lane *lane, const struct wire_ofi_frame *frame, const uint8_t *header,
@@ -153,7 +171,7 @@ void ofi_release(const struct transport_message *message)
         return;
     ofi_send_fetched(held->remote, held->cookie, 0);
     ofi_remote_drop(held->remote);
-    free(held);
+    held_free(held);
 }
 
 /* ---- fetching ------------------------------------------------------------------------------ */
@@ -288,6 +306,6 @@ int ofi_receive(const struct transport_message *message, void *memory, transport
         return 0;
     }
     fetch(new, held, memory, message->payload_length);
-    free(held);
+    held_free(held);
     return 0;
 }
