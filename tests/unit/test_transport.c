@@ -496,8 +496,10 @@ static void many_messages_both_ways(void **state)
 static const struct {
     const char *name, *options;
 } transports[] = {
-    {"ucx", ""},    {"ofi", "tcp;ofi_rxm"}, {"ofi", "shm,tcp;ofi_rxm"},
-    {"ofi", "tcp"}, {"ofi", "net"},         {"ofi", "sockets"},
+    {"ucx", ""},
+    {"ofi", "tcp;ofi_rxm"},
+    {"ofi", "shm,tcp;ofi_rxm"},
+    {"ofi", "tcp"},
 };
 
 static int run_all(const char *name)
