@@ -190,16 +190,18 @@ static void usage(FILE *file)
           "  --clients N    client processes (default 4)\n"
           "  --servers N    server processes (default 4)\n"
           "  --seconds S    how long (default 2)\n"
+          "  --transport T  as in weft.conf (default ucx)\n"
           "  --read         payloads come with the replies, rather than with the requests\n"
-          "  --help\n", file);
+          "  --help\n",
+          file);
 }
 
 static int options_read(int argc, char **argv, struct options *options)
 {
-    static const struct option table[] = {{"bytes", 1, NULL, 'b'},   {"depth", 1, NULL, 'd'},
-                                          {"clients", 1, NULL, 'c'}, {"servers", 1, NULL, 's'},
-                                          {"seconds", 1, NULL, 't'}, {"read", 0, NULL, 'r'},
-                                          {"help", 0, NULL, 'h'},    {0}};
+    static const struct option table[] = {
+        {"bytes", 1, NULL, 'b'},   {"depth", 1, NULL, 'd'},   {"transport", 1, NULL, 'n'},
+        {"clients", 1, NULL, 'c'}, {"servers", 1, NULL, 's'}, {"seconds", 1, NULL, 't'},
+        {"read", 0, NULL, 'r'},    {"help", 0, NULL, 'h'},    {0}};
     int which;
     *options = (struct options){.bytes = 1 << 20, .depth = 1, .clients = 4, .servers = 4, .seconds = 2};
     while ((which = getopt_long(argc, argv, "", table, NULL)) != -1)
@@ -210,6 +212,9 @@ static int options_read(int argc, char **argv, struct options *options)
         case 's': options->servers = (unsigned)strtoul(optarg, NULL, 0); break;
         case 't': options->seconds = strtod(optarg, NULL); break;
         case 'r': options->read = true; break;
+        case 'n':
+            conf.transport = optarg;
+            break;
         case 'h': usage(stdout); exit(0);
         default: return -EINVAL;
         }

@@ -37,7 +37,7 @@ struct run {
 
 struct bufpool {
     struct rpc *rpc;
-    struct transport_memory *memory;
+    struct rpc_memory *memory;
     uint8_t *start;
     size_t bytes;
     size_t unit_bytes;

@@ -13,14 +13,14 @@
 #include "conf_binding.h"
 #include "conf_read.h"
 #include "err.h"
+#include "transport.h"
 
 /* The build says where, below its sysconfdir. */
 #ifndef WEFT_CONF_DEFAULT
 #define WEFT_CONF_DEFAULT "/etc/weft/weft.conf"
 #endif
 
-#define KEY_DIGITS          (2 * CONF_KEY_BYTES)
-#define TRANSPORT_BYTES_MAX 15u /* as in the handshake */
+#define KEY_DIGITS (2 * CONF_KEY_BYTES)
 
 /* ---- defaults ------------------------------------------------------------- */
 
@@ -42,7 +42,7 @@ static struct conf *conf_new(void)
     conf->connections_max = 4096;
     conf->metadata_bytes_max = UINT64_C(16) << 30;
     conf->log_level = LOG_LEVEL_INFO;
-    conf->transport = strdup("ucx");
+    conf->transport = strdup("auto");
     conf->store = strdup("chunks");
     if (!conf->transport || !conf->store) {
         conf_free(conf);
@@ -520,6 +520,30 @@ static int check_unique(const struct conf_source *source, const config_setting_t
 
 /* ---- all of it ------------------------------------------------------------ */
 
+/* One process of a cluster may have another transport than the file says. */
+static int read_transport(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
+{
+    struct transport_wish wishes[TRANSPORTS_MAX];
+    const char *given = getenv("WEFT_TRANSPORT");
+    int error =
+        conf_get_string(source, root, "transport", CONF_OPTIONAL, TRANSPORT_TEXT_MAX, &conf->transport);
+    if (error)
+        return error;
+    if (!given || !*given) {
+        error = transport_text_read(conf->transport, wishes);
+        return error < 0 ? conf_refuse_as(source, config_setting_get_member(root, "transport"), error) : 0;
+    }
+    error = transport_text_read(given, wishes);
+    if (error < 0)
+        return err_prefix(error, "WEFT_TRANSPORT");
+    char *copy = strdup(given);
+    if (!copy)
+        return err_set(-ENOMEM, "out of memory for the configuration");
+    free(conf->transport);
+    conf->transport = copy;
+    return 0;
+}
+
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
     static const char *const known[] = {"cluster",    "metadata",  "storage", "layout", "limits",
@@ -533,8 +557,7 @@ static int read_all(const struct conf_source *source, struct conf *conf)
     for (size_t i = 0; !error && i < sizeof sections / sizeof sections[0]; i++)
         error = sections[i](source, root, conf);
     if (!error)
-        error =
-            conf_get_string(source, root, "transport", CONF_OPTIONAL, TRANSPORT_BYTES_MAX, &conf->transport);
+        error = read_transport(source, root, conf);
     if (!error)
         error = conf_get_bool(source, root, "wire_checksums", CONF_OPTIONAL, &conf->wire_checksums);
     if (!error)

@@ -13,7 +13,7 @@
  *   layout   = { chunk_size = "1M"; stripe_count = 0; };
  *   limits   = { deadline_ms = 30000; ... };
  *   log      = { level = "info"; };
- *   transport = "ucx";
+ *   transport = "auto";
  *   store = "chunks";
  *   mount = "/weft";
  */
@@ -73,7 +73,7 @@ struct conf {
     uint32_t storage_count;
     uint64_t chunk_size;   /* default layout */
     uint32_t stripe_count; /* 0: all groups */
-    char *transport;       /* "ucx" */
+    char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums;   /* of payloads (default yes) */
     uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
     char *store;           /* of new targets: "files" or "chunks" */

@@ -174,7 +174,22 @@ static void hello_hash(struct control *control, const void *hello, size_t length
     crypto_generichash(control->hello_hash, sizeof control->hello_hash, hello, length, NULL, 0);
 }
 
-/* The welcome is proved as it is encoded, with its own proof as zeros. */
+/* Proof and welcome are proved as they are encoded, with the proof itself as zeros. */
+static int proof_prove(const struct control *control, const struct wire_proof *proof, struct wire_mac *mac)
+{
+    struct wire_proof unproved = *proof;
+    size_t size = 64 + strlen(proof->transport) + proof->address.length;
+    uint8_t *buffer = malloc(size);
+    if (!buffer)
+        return err_set(-ENOMEM, "out of memory for a handshake");
+    memset(&unproved.proof, 0, sizeof unproved.proof);
+    ssize_t length = wire_encode_proof(buffer, size, &unproved);
+    if (length >= 0)
+        prove(control, "weft client", buffer, (size_t)length, mac);
+    free(buffer);
+    return length < 0 ? (int)length : 0;
+}
+
 static int welcome_prove(const struct control *control, const struct wire_welcome *welcome,
                          struct wire_mac *proof)
 {
@@ -206,12 +221,11 @@ static int say_hello(struct control *control)
         .uid = geteuid(),
         .gid = getegid(),
         .name = self->name,
-        .transport = self->transport,
-        .address = {self->address, (uint32_t)self->address_length},
+        .transports = self->transports,
     };
     memcpy(hello.client.bytes, self->client, WIRE_MAC_BYTES);
     memcpy(hello.host.bytes, self->host, WIRE_MAC_BYTES);
-    struct wire_writer writer = frame_begin(control, 1024 + self->address_length);
+    struct wire_writer writer = frame_begin(control, 1024);
     wire_put_hello(&writer, &hello);
     int error = frame_end(control, FRAME_HELLO, &writer);
     if (!error)
@@ -229,8 +243,16 @@ static int challenge_came(struct control *control, const uint8_t *data, size_t l
     if (error)
         return error;
     control->nonce_server = challenge.nonce;
-    prove(control, "weft client", NULL, 0, &proof.proof);
-    struct wire_writer writer = frame_begin(control, 64);
+    error = control->self->transport(control->self->arg, challenge.transports, &control->transport);
+    if (error)
+        return error;
+    proof.transport = control->transport.name;
+    proof.address =
+        (struct wire_bytes){control->transport.address, (uint32_t)control->transport.address_length};
+    error = proof_prove(control, &proof, &proof.proof);
+    if (error)
+        return error;
+    struct wire_writer writer = frame_begin(control, 64 + proof.address.length);
     wire_put_proof(&writer, &proof);
     control->state = CONTROL_PROOF;
     return frame_end(control, FRAME_PROOF, &writer);
@@ -264,6 +286,22 @@ static int refusal_came(struct control *control, const uint8_t *data, size_t len
                    refusal.text);
 }
 
+/* Whether a list of names has one of another list. */
+bool control_transports_meet(const char *names, const char *others)
+{
+    while (*names) {
+        size_t length = strcspn(names, ",");
+        for (const char *other = others; *other;) {
+            size_t other_length = strcspn(other, ",");
+            if (length == other_length && !strncmp(names, other, length))
+                return true;
+            other += other_length + (other[other_length] == ',');
+        }
+        names += length + (names[length] == ',');
+    }
+    return false;
+}
+
 /* ---- the server's side ----------------------------------------------------------------------- */
 
 static int refuse(struct control *control, int error)
@@ -287,10 +325,24 @@ static int hello_check(struct control *control)
                        "install the same version of Weft on both",
                        hello->version, (unsigned long long)hello->fingerprint, LIMITS_PROTOCOL_VERSION,
                        (unsigned long long)limits_fingerprint());
-    if (strcmp(hello->transport, control->self->transport))
-        return err_set(-EPROTO, "the peer uses transport %s, this server %s", hello->transport,
-                       control->self->transport);
+    if (!control_transports_meet(hello->transports, control->self->transports))
+        return err_set(-EPROTO, "the peer has transport %s, this server %s: see `transport` in weft.conf(5)",
+                       hello->transports, control->self->transports);
     return 0;
+}
+
+/* Looked at first: all that follows may differ. Magic and version stand where they always stood. */
+static int version_check(const uint8_t *data, size_t length)
+{
+    struct wire_reader reader = wire_reader_on(data, length);
+    struct wire_number magic, version;
+    wire_get_number(&reader, &magic);
+    wire_get_number(&reader, &version);
+    if (reader.bad || magic.value != WIRE_MAGIC || version.value == LIMITS_PROTOCOL_VERSION)
+        return 0; /* or to be told apart later */
+    return err_set(-EPROTO,
+                   "the peer speaks protocol %u, this server %u: install the same version of Weft on both",
+                   version.value, LIMITS_PROTOCOL_VERSION);
 }
 
 static int hello_came(struct control *control, const uint8_t *data, size_t length)
@@ -300,7 +352,10 @@ static int hello_came(struct control *control, const uint8_t *data, size_t lengt
     if (!control->hello_copy)
         return err_set(-ENOMEM, "out of memory for a handshake");
     memcpy(control->hello_copy, data, length);
-    int error = wire_decode_hello(control->hello_copy, length, &control->hello);
+    int error = version_check(data, length);
+    if (error)
+        return refuse(control, error);
+    error = wire_decode_hello(control->hello_copy, length, &control->hello);
     if (error)
         return error;
     error = hello_check(control);
@@ -312,6 +367,7 @@ static int hello_came(struct control *control, const uint8_t *data, size_t lengt
     control->nonce_client = control->hello.nonce;
     randombytes_buf(control->nonce_server.bytes, WIRE_MAC_BYTES);
     challenge.nonce = control->nonce_server;
+    challenge.transports = control->self->transports;
     struct wire_writer writer = frame_begin(control, 64);
     wire_put_challenge(&writer, &challenge);
     control->state = CONTROL_PROOF;
@@ -325,7 +381,7 @@ static int say_welcome(struct control *control)
         .token = control->token_in,
         .credit_requests = control->credit_requests,
         .credit_bytes = control->credit_bytes,
-        .address = {self->address, (uint32_t)self->address_length},
+        .address = {control->transport.address, (uint32_t)control->transport.address_length},
     };
     if (control->greeting)
         welcome.greeting = control->greeting(control->greeting_arg);
@@ -340,16 +396,19 @@ static int say_welcome(struct control *control)
 
 static int proof_came(struct control *control, const uint8_t *data, size_t length)
 {
-    struct wire_proof proof;
     struct wire_mac expected;
-    int error = wire_decode_proof(data, length, &proof);
+    int error = wire_decode_proof(data, length, &control->proof);
+    if (!error)
+        error = proof_prove(control, &control->proof, &expected);
     if (error)
         return error;
-    prove(control, "weft client", NULL, 0, &expected);
-    if (sodium_memcmp(expected.bytes, proof.proof.bytes, WIRE_MAC_BYTES))
+    if (sodium_memcmp(expected.bytes, control->proof.proof.bytes, WIRE_MAC_BYTES))
         return refuse(control,
                       err_set(-EACCES, "the cluster key is wrong: is the key file of the configuration the "
                                        "one of this cluster?"));
+    error = control->self->transport(control->self->arg, control->proof.transport, &control->transport);
+    if (error)
+        return refuse(control, error);
     control->token_out = control->hello.token;
     control->same_host = !memcmp(control->hello.host.bytes, control->self->host, WIRE_MAC_BYTES);
     error = say_welcome(control);

@@ -8,10 +8,12 @@
  * A frame is its length (u32), its type (u8) and an encoded message:
  *
  *   client                          server
- *   HELLO (identity, address)  ->
- *                              <-   CHALLENGE (nonce)
- *   PROOF (keyed hash)         ->
- *                              <-   WELCOME (keyed hash, address, credit)   or REFUSAL
+ *   HELLO (identity, transports)          ->
+ *                                         <-   CHALLENGE (nonce, transports)
+ *   PROOF (keyed hash, transport, address) ->
+ *                                         <-   WELCOME (keyed hash, address, credit)   or REFUSAL
+ *
+ * The client chooses the transport, among those that both have.
  *
  * What it promises: no frame is read further than its bound; a peer that says
  * nothing, or nonsense, is let go of with a line in the log; nothing of the
@@ -34,15 +36,24 @@ enum control_state {
     CONTROL_OPEN,
 };
 
+/* The transport of a connection, on one's own side. */
+struct control_transport {
+    const char *name;
+    const void *address; /* of its worker */
+    size_t address_length;
+    void *own; /* whatever stands for it there */
+};
+
 /* What each side tells the other. */
 struct control_self {
     uint8_t client[16]; /* the client's identity; random, made once per rpc */
     uint8_t host[16];   /* of the running host: peers with the same may share memory */
     uint32_t role;
     const char *name;
-    const char *transport;
-    const void *address; /* of the transport worker */
-    size_t address_length;
+    const char *transports; /* "ucx,ofi", in the order in which they are preferred */
+    /* The one to be used: the first of ours that stands in `names`. 0, or a negative errno with a text. */
+    int (*transport)(void *arg, const char *names, struct control_transport *chosen);
+    void *arg;
 };
 
 struct control {
@@ -62,8 +73,11 @@ struct control {
     struct wire_bytes (*greeting)(void *arg);
     void *greeting_arg;
 
-    /* Valid once open. `address` and `greeting_in` point into `in`. */
+    struct control_transport transport; /* ours, from the proof on */
+
+    /* Valid once open. Texts and bytes point into `in`, those of the hello into its copy. */
     struct wire_hello hello;     /* of the client (server side) */
+    struct wire_proof proof;     /* likewise */
     struct wire_welcome welcome; /* of the server (client side) */
     bool same_host;
 
@@ -89,6 +103,9 @@ bool control_wants_write(const struct control *control);
  * with a text: the connection is over (-ECONNRESET: the other end closed it). */
 int control_progress(struct control *control);
 void control_close(struct control *control);
+
+/* Whether two lists of transports have one in common. */
+bool control_transports_meet(const char *names, const char *others);
 
 /* A listening socket on "host:port"; its real address goes to `bound`. */
 int control_listen(const char *address, char bound[LIMITS_ADDRESS_MAX + 1]);

@@ -21,10 +21,7 @@
  * was measured (docs/performance.md). */
 #define YIELD_NS UINT64_C(50000)
 /* How often the sockets are looked at while there is other work. */
-#define POLL_NS UINT64_C(100000)
-/* With a full queue towards a dead or stopped peer UCX refuses to be armed for
- * as long as that lasts. Then sleep by the clock rather than spin. */
-#define ARM_FAILING_NS UINT64_C(200000)
+#define POLL_NS  UINT64_C(100000)
 
 uint64_t rpc_now_ns(void)
 {
@@ -77,16 +74,16 @@ static bool header_is_whole(struct rpc *rpc, const struct transport_message *mes
     return false;
 }
 
-static void message_came(void *arg, const struct transport_message *message)
+void rpc_message_came(struct rpc_road *road, const struct transport_message *message)
 {
-    struct rpc *rpc = arg;
+    struct rpc *rpc = road->rpc;
     struct wire_envelope envelope;
     rpc_count(rpc, COUNT_BYTES_WIRE_RECEIVED, message->header_length + message->payload_length);
 
     struct wire_reader reader = wire_reader_on(message->header, message->header_length);
     wire_get_envelope(&reader, &envelope);
     if (!header_is_whole(rpc, message)) {
-        rpc->transport->release(message);
+        road->transport->release(message);
         return;
     }
     bool in_payload = envelope.flags & WIRE_BODY_IN_PAYLOAD;
@@ -100,11 +97,11 @@ static void message_came(void *arg, const struct transport_message *message)
     else if (in_payload ? inline_length != 0 || envelope.body_length > envelope.payload_length
                         : inline_length != envelope.body_length)
         problem = "its body is not as long as it says";
-    else if (!(link = rpc_link_by_token(rpc, envelope.token)))
+    else if (!(link = rpc_link_by_token(rpc, envelope.token)) || link->road != road)
         problem = "its connection is not open";
     if (problem) {
         rpc_refuse_message(rpc, "an unknown peer", problem);
-        rpc->transport->release(message);
+        road->transport->release(message);
         return;
     }
     if (envelope.kind == WIRE_REPLY && link->connection) {
@@ -113,22 +110,9 @@ static void message_came(void *arg, const struct transport_message *message)
         rpc_request_came(link->served, &envelope, message);
     } else {
         rpc_refuse_message(rpc, link->control.peer_name, "it is of the wrong kind for its connection");
-        rpc->transport->release(message);
+        road->transport->release(message);
     }
 }
-
-static void transport_peer_failed(void *arg, struct transport_peer *peer, int error)
-{
-    struct rpc *rpc = arg;
-    struct rpc_link *link = rpc->transport->peer_arg(peer);
-    err_set(error, "the transport lost %s: %s", link->control.peer_name, err_name(error));
-    rpc_link_fail(link, error);
-}
-
-static const struct transport_events transport_events = {
-    .message = message_came,
-    .peer_failed = transport_peer_failed,
-};
 
 size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, const void *body,
                        size_t body_length, uint8_t header[LIMITS_HEADER_MAX], struct iovec *iov,
@@ -244,14 +228,14 @@ unsigned rpc_progress(struct rpc *rpc)
     if (rpc->sockets_due || now - rpc->polled_ns >= POLL_NS)
         count += poll_sockets(rpc, 0);
     count += rpc_links_break_due(rpc);
-    count += rpc->transport->progress(rpc->worker);
+    count += rpc_roads_progress(rpc);
     /* Deadlines come last: an answer that is here is an answer, however late it is looked at. */
     if (now >= rpc->due_ns)
         tick(rpc, now);
     count += rpc_links_break_due(rpc);
     count += rpc_sent_run(rpc);
     if (count)
-        rpc->arm_failing_ns = 0;
+        rpc_roads_moved(rpc);
     return count;
 }
 
@@ -265,34 +249,15 @@ static int sleep_ms(struct rpc *rpc, uint64_t now, int timeout_ms)
     return timeout_ms >= 0 && (uint64_t)timeout_ms < left_ms ? timeout_ms : (int)left_ms;
 }
 
-/* What refuses to be armed may be readable all the time. */
-static void transport_mute(struct rpc *rpc, bool muted)
-{
-    if (muted == rpc->transport_muted)
-        return;
-    rpc->transport_muted = muted;
-    rpc_poll_set(rpc, EPOLL_CTL_MOD, rpc->transport->fd(rpc->worker), muted ? 0 : EPOLLIN, EVENT_TRANSPORT,
-                 0);
-}
-
 int rpc_sleep_begin(struct rpc *rpc, int *timeout_ms)
 {
     uint64_t now = rpc_now_ns();
     if (!list_empty(&rpc->broken) || !list_empty(&rpc->sent_due) || now >= rpc->due_ns)
         return -EAGAIN;
-    int limit_ms = -1;
-    bool is_armed = rpc->transport->arm(rpc->worker) == 0;
-    if (is_armed) {
-        rpc_trust(rpc);
-    } else {
-        if (!rpc->arm_failing_ns)
-            rpc->arm_failing_ns = now;
-        if (now - rpc->arm_failing_ns < ARM_FAILING_NS)
-            return -EAGAIN;
-        limit_ms = 1;
-    }
-    transport_mute(rpc, !is_armed);
-    *timeout_ms = sleep_ms(rpc, now, limit_ms);
+    int armed = rpc_roads_arm(rpc, now);
+    if (armed == -EAGAIN)
+        return armed;
+    *timeout_ms = sleep_ms(rpc, now, armed ? 1 : -1);
     rpc->sleeping = true;
     rpc_count(rpc, COUNT_SLEEPS, 1);
     return rpc->epoll_fd;
@@ -374,16 +339,6 @@ void rpc_unwatch(struct rpc *rpc, int fd)
         }
 }
 
-int rpc_memory_register(struct rpc *rpc, void *start, size_t length, struct transport_memory **memory)
-{
-    return rpc->transport->memory_register(rpc->worker, start, length, memory);
-}
-
-void rpc_memory_release(struct rpc *rpc, struct transport_memory *memory)
-{
-    rpc->transport->memory_release(memory);
-}
-
 /* ---- opening and closing -------------------------------------------------------------- */
 
 int rpc_listen(struct rpc *rpc, const char *address, char bound[LIMITS_ADDRESS_MAX + 1])
@@ -408,11 +363,10 @@ static int self_make(struct rpc *rpc)
     randombytes_buf(self->client, sizeof self->client);
     self->role = rpc->config.role;
     self->name = rpc->config.name;
-    self->transport = rpc->transport->name;
-    int error = control_host_identity(self->host);
-    if (!error)
-        error = rpc->transport->address(rpc->worker, &self->address, &self->address_length);
-    return error;
+    self->transports = rpc->transports;
+    self->transport = rpc_road_choose;
+    self->arg = rpc;
+    return control_host_identity(self->host);
 }
 
 static int descriptors_make(struct rpc *rpc)
@@ -421,11 +375,7 @@ static int descriptors_make(struct rpc *rpc)
     rpc->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (rpc->epoll_fd < 0 || rpc->wake_fd < 0)
         return err_sys("making descriptors for the event loop");
-    int error = rpc_poll_set(rpc, EPOLL_CTL_ADD, rpc->wake_fd, EPOLLIN, EVENT_WAKE, 0);
-    if (!error)
-        error =
-            rpc_poll_set(rpc, EPOLL_CTL_ADD, rpc->transport->fd(rpc->worker), EPOLLIN, EVENT_TRANSPORT, 0);
-    return error;
+    return rpc_poll_set(rpc, EPOLL_CTL_ADD, rpc->wake_fd, EPOLLIN, EVENT_WAKE, 0);
 }
 
 static void rpc_free(struct rpc *rpc)
@@ -452,6 +402,7 @@ int rpc_open(const struct rpc_config *config, struct rpc **out)
     rpc->epoll_fd = rpc->wake_fd = rpc->listen_fd = -1;
     rpc->next_id = 1;
     rpc->due_ns = UINT64_MAX;
+    list_init(&rpc->memories);
     list_init(&rpc->broken);
     list_init(&rpc->connections);
     list_init(&rpc->peers);
@@ -460,32 +411,23 @@ int rpc_open(const struct rpc_config *config, struct rpc **out)
     for (uint32_t i = 0; i < WATCHES_MAX; i++)
         rpc->watches[i].fd = -1;
 
-    int error;
-    rpc->transport = transport_by_name(config->conf->transport);
-    if (!rpc->transport) {
-        error = err_set(-EINVAL, "this build has no transport '%s'; it has: ucx", config->conf->transport);
-        goto err_rpc;
-    }
-    error = rpc_counters_make(rpc);
+    int error = rpc_counters_make(rpc);
     if (!error && config->service)
         error = bufpool_open(NULL, 8 * (size_t)LIMITS_PAYLOAD_MAX, LIMITS_PAYLOAD_MAX, &rpc->bodies);
     if (!error)
-        error = rpc->transport->open(&transport_events, rpc, config->devices, &rpc->worker);
-    if (error)
-        goto err_rpc;
-    error = self_make(rpc);
+        error = rpc_roads_make(rpc, config->conf->transport);
+    if (!error)
+        error = self_make(rpc);
     if (!error)
         error = descriptors_make(rpc);
-    if (error)
-        goto err_worker;
+    if (!error)
+        error = rpc_road_open(&rpc->roads[0]);
+    if (error) {
+        rpc_free(rpc);
+        return error;
+    }
     *out = rpc;
     return 0;
-
-err_worker:
-    rpc->transport->close(rpc->worker);
-err_rpc:
-    rpc_free(rpc);
-    return error;
 }
 
 void rpc_close(struct rpc *rpc)
@@ -498,9 +440,10 @@ void rpc_close(struct rpc *rpc)
             rpc_link_break(rpc->links[i], -ECONNRESET);
         }
     for (int turn = 0; turn < 100; turn++)
-        if (!(rpc->transport->progress(rpc->worker) + rpc_sent_run(rpc)))
+        if (!(rpc_roads_progress(rpc) + rpc_sent_run(rpc)))
             break;
-    rpc->transport->close(rpc->worker);
+    for (unsigned i = 0; i < rpc->road_count; i++)
+        rpc_road_close(&rpc->roads[i]);
     rpc_requests_drop(rpc);
     rpc_free(rpc);
 }

@@ -210,8 +210,9 @@ void rpc_reply(struct rpc_request *request, int status, const void *body, size_t
                const struct iovec *payload, size_t payload_count, void (*sent)(void *arg), void *arg);
 
 /* Registers memory for payloads; see transport.h. */
-int rpc_memory_register(struct rpc *rpc, void *start, size_t length, struct transport_memory **memory);
-void rpc_memory_release(struct rpc *rpc, struct transport_memory *memory);
+struct rpc_memory;
+int rpc_memory_register(struct rpc *rpc, void *start, size_t length, struct rpc_memory **memory);
+void rpc_memory_release(struct rpc *rpc, struct rpc_memory *memory);
 
 /* ---- counting ----------------------------------------------------------- */
 

@@ -145,8 +145,8 @@ static int request_send(struct rpc_connection *connection, struct rpc_call *call
     transfer->whole = NULL;
     size_t length = rpc_header_make(rpc, &envelope, call->body, call->body_length, header, iov, &iov_count,
                                     call->payload, call->payload_count);
-    int error =
-        rpc->transport->send(connection->link->peer, header, length, iov, iov_count, request_sent, transfer);
+    int error = connection->link->road->transport->send(connection->link->peer, header, length, iov,
+                                                        iov_count, request_sent, transfer);
     if (iov != pieces)
         free(iov);
     if (error) {
@@ -219,12 +219,12 @@ static void reply_received(void *arg, int status)
 static void payload_receive(struct rpc_call *call, const struct transport_message *message, bool in_payload)
 {
     struct rpc_transfer *transfer = call->transfer;
-    struct rpc *rpc = transfer->rpc;
+    const struct transport *transport = call->connection->link->road->transport;
     void *place = NULL;
     if (in_payload) {
         place = transfer->whole = malloc(message->payload_length);
         if (!place) {
-            rpc->transport->release(message);
+            transport->release(message);
             rpc_link_fail(call->connection->link, err_set(-ENOMEM, "out of memory for a reply"));
             return;
         }
@@ -232,7 +232,7 @@ static void payload_receive(struct rpc_call *call, const struct transport_messag
         place = call->place(call, transfer->body, transfer->body_length, message->payload_length);
     }
     if (!place) {
-        rpc->transport->release(message);
+        transport->release(message);
         call->state = CALL_REPLIED;
         call_finish(call);
         return;
@@ -242,7 +242,7 @@ static void payload_receive(struct rpc_call *call, const struct transport_messag
     transfer->receiving = true;
     transfer->place = place;
     call->state = CALL_RECEIVING;
-    int error = rpc->transport->receive(message, place, reply_received, transfer);
+    int error = transport->receive(message, place, reply_received, transfer);
     if (error) {
         transfer->receiving = false;
         rpc_link_fail(call->connection->link, error);
@@ -264,7 +264,7 @@ void rpc_reply_came(struct rpc_connection *connection, const struct wire_envelop
         }
     }
     if (!call) { /* its deadline passed, or it is a repeated answer */
-        rpc->transport->release(message);
+        connection->link->road->transport->release(message);
         return;
     }
     bool in_payload = envelope->flags & WIRE_BODY_IN_PAYLOAD;

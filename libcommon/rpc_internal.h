@@ -3,6 +3,7 @@
  * rpc_internal.h: what the files of the rpc module share.
  *
  *   rpc.c        opening, the loop, waiting, timers, watches
+ *   rpc_road.c   roads: the transports in use, and what they all do
  *   rpc_link.c   links: a control socket and a transport peer, and their tokens
  *   rpc_call.c   the client side: connections, calls, deadlines, retries
  *   rpc_serve.c  the server side: peers, requests, replies
@@ -46,8 +47,27 @@ enum rpc_count {
     COUNT_BASE, /* then sent_<operation>, then served_<operation> */
 };
 
+/* One transport of this rpc. */
+struct rpc_road {
+    struct rpc *rpc;
+    unsigned index;
+    const struct transport *transport;
+    char options[TRANSPORT_TEXT_MAX + 1];
+    struct transport_worker *worker; /* NULL: not opened yet */
+    const void *address;             /* the worker's */
+    size_t address_length;
+    unsigned links;          /* with a transport peer */
+    bool rests;              /* nothing is under way and no link is there: not looked at */
+    bool muted;              /* its descriptor is readable all the time, and wakes nobody */
+    bool renewal_due;        /* it failed as a whole */
+    uint64_t arm_failing_ns; /* since when arm() says busy with nothing to do */
+    uint64_t suspect_ns;     /* since when it may be jammed; 0: it is not */
+    uint64_t probed_ns;      /* since when that is being checked; 0: it is not */
+};
+
 struct rpc_link {
     struct rpc *rpc;
+    struct rpc_road *road; /* with `peer` */
     struct control control;
     struct transport_peer *peer;
     uint32_t slot;
@@ -74,8 +94,10 @@ struct rpc_watch {
 
 struct rpc {
     struct rpc_config config;
-    const struct transport *transport;
-    struct transport_worker *worker;
+    struct rpc_road roads[TRANSPORTS_MAX];
+    unsigned road_count;
+    char transports[TRANSPORT_NAME_MAX + 1]; /* their names, as in the handshake */
+    struct list memories;                    /* struct rpc_memory */
     struct control_self self;
     int epoll_fd, wake_fd, listen_fd;
 
@@ -97,10 +119,6 @@ struct rpc {
     struct rpc_watch watches[WATCHES_MAX];
     uint64_t due_ns;         /* when rpc_tick() has something to do next */
     uint64_t polled_ns;      /* when the sockets were last looked at */
-    uint64_t arm_failing_ns; /* since when arm() says busy with nothing to do */
-    uint64_t suspect_ns;     /* since when the transport may be jammed; 0: it is not */
-    uint64_t probed_ns;      /* since when that is being checked; 0: it is not */
-    bool transport_muted;    /* its descriptor is readable all the time, and wakes nobody */
     bool sleeping;
     bool sockets_due;
     bool closing;            /* what breaks now does so on purpose */
@@ -160,6 +178,24 @@ struct rpc_peer {
     uint32_t requests;       /* not yet answered, or whose answer is under way */
 };
 
+/* rpc_road.c */
+
+/* Those that the configuration's text names, none of them opened. */
+int rpc_roads_make(struct rpc *rpc, const char *text);
+int rpc_road_open(struct rpc_road *road);
+void rpc_road_close(struct rpc_road *road);
+/* The worker has another address and descriptor. */
+int rpc_road_renewed(struct rpc_road *road);
+/* For the handshake: see control.h. */
+int rpc_road_choose(void *arg, const char *names, struct control_transport *chosen);
+/* A link has it now. */
+void rpc_road_take(struct rpc_road *road);
+unsigned rpc_roads_progress(struct rpc *rpc);
+/* Something happened: none of them is stuck. */
+void rpc_roads_moved(struct rpc *rpc);
+/* Before a sleep. 0: their descriptors wake it. -EBUSY: sleep by the clock. -EAGAIN: progress first. */
+int rpc_roads_arm(struct rpc *rpc, uint64_t now_ns);
+
 /* rpc_link.c */
 struct rpc_link *rpc_link_dial(struct rpc *rpc, struct rpc_connection *connection, int *error);
 void rpc_link_accept(struct rpc *rpc);
@@ -188,6 +224,7 @@ unsigned rpc_sent_run(struct rpc *rpc);
 void rpc_requests_drop(struct rpc *rpc);
 
 /* rpc.c */
+void rpc_message_came(struct rpc_road *road, const struct transport_message *message);
 /* Something is to be done at `ns`: the sleep must not last beyond it. */
 void rpc_due(struct rpc *rpc, uint64_t ns);
 int rpc_poll_set(struct rpc *rpc, int operation, int fd, uint32_t events, enum event_kind kind,
@@ -218,10 +255,12 @@ int rpc_payload_check(struct rpc *rpc, const char *who, struct rpc_sum sum, cons
 
 /* rpc_renew.c */
 /* A peer on this host went away. */
-void rpc_suspect(struct rpc *rpc);
+void rpc_suspect(struct rpc_road *road);
 /* The transport said that nothing waits to be received. */
-void rpc_trust(struct rpc *rpc);
+void rpc_trust(struct rpc_road *road);
 void rpc_suspicion_tick(struct rpc *rpc, uint64_t now_ns);
+/* The transport must be made anew, whatever a check says. */
+void rpc_renewal_want(struct rpc_road *road);
 
 /* rpc_count.c */
 int rpc_counters_make(struct rpc *rpc);

@@ -151,12 +151,15 @@ static int link_opened(struct rpc_link *link)
 {
     struct control *control = &link->control;
     const struct wire_bytes *address =
-        control->is_server ? &control->hello.address : &control->welcome.address;
+        control->is_server ? &control->proof.address : &control->welcome.address;
     struct rpc *rpc = link->rpc;
-    int error = rpc->transport->connect(rpc->worker, address->data, address->length, control->same_host, link,
-                                        &link->peer);
+    struct rpc_road *road = control->transport.own;
+    int error = road->transport->connect(road->worker, address->data, address->length, control->same_host,
+                                         link, &link->peer);
     if (error)
         return error;
+    link->road = road;
+    rpc_road_take(road);
     rpc_count(rpc, COUNT_CONNECTIONS_MADE, 1);
     if (control->is_server)
         return rpc_peer_up(link);
@@ -196,6 +199,7 @@ void rpc_link_break(struct rpc_link *link, int error)
     struct rpc_connection *connection = link->connection;
     struct rpc_peer *served = link->served;
     struct transport_peer *peer = link->peer;
+    struct rpc_road *road = link->road;
     bool refused = link->control.is_server && !served;
 
     if (link->broken_text)
@@ -208,10 +212,12 @@ void rpc_link_break(struct rpc_link *link, int error)
     else if (served && error != -ECONNRESET)
         log_warn("dropped %s: %s", link->control.peer_name, err_text());
     if (peer && link->control.same_host)
-        rpc_suspect(rpc);
+        rpc_suspect(road);
     link_free(link);
-    if (peer)
-        rpc->transport->disconnect(peer);
+    if (peer) {
+        road->links--;
+        road->transport->disconnect(peer);
+    }
     if (served)
         rpc_peer_down(served);
     if (connection)

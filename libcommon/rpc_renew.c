@@ -22,73 +22,91 @@
 #define PROBE_NS      (1000 * MS)
 #define PROBE_TURN_NS (10 * MS)
 
-void rpc_suspect(struct rpc *rpc)
+void rpc_suspect(struct rpc_road *road)
 {
-    if (rpc->closing)
+    if (road->rpc->closing)
         return;
-    rpc->suspect_ns = rpc_now_ns();
-    rpc_due(rpc, rpc->suspect_ns + SUSPECT_NS);
+    road->suspect_ns = rpc_now_ns();
+    rpc_due(road->rpc, road->suspect_ns + SUSPECT_NS);
 }
 
-void rpc_trust(struct rpc *rpc)
+void rpc_trust(struct rpc_road *road)
 {
-    if (!rpc->probed_ns)
-        rpc->suspect_ns = 0;
+    if (!road->probed_ns)
+        road->suspect_ns = 0;
 }
 
 /* Everyone is disconnected: the transport's worker may be made anew. */
-static int transport_renew(struct rpc *rpc)
+static int transport_renew(struct rpc_road *road)
 {
-    epoll_ctl(rpc->epoll_fd, EPOLL_CTL_DEL, rpc->transport->fd(rpc->worker), NULL);
-    int error = rpc->transport->renew(rpc->worker);
-    if (!error)
-        error = rpc->transport->address(rpc->worker, &rpc->self.address, &rpc->self.address_length);
-    rpc->transport_muted = false;
-    int poll_error =
-        rpc_poll_set(rpc, EPOLL_CTL_ADD, rpc->transport->fd(rpc->worker), EPOLLIN, EVENT_TRANSPORT, 0);
-    return error ? error : poll_error;
+    int fd = road->transport->fd(road->worker);
+    if (fd >= 0)
+        epoll_ctl(road->rpc->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    int error = road->transport->renew(road->worker);
+    return error ? error : rpc_road_renewed(road);
 }
 
-static void renew(struct rpc *rpc)
+static void renew(struct rpc_road *road)
 {
-    log_warn("messages from this host don't arrive any more; probably a process was killed in the middle of "
-             "sending one; connecting with everyone anew");
+    struct rpc *rpc = road->rpc;
     rpc_count(rpc, COUNT_RENEWALS, 1);
     for (uint32_t i = 0; i < rpc->link_count; i++)
-        if (rpc->links[i]) {
+        if (rpc->links[i] && rpc->links[i]->control.transport.own == road) {
             err_set(-ECONNRESET, "the transport is being made anew");
             rpc_link_break(rpc->links[i], -ECONNRESET);
         }
-    int error = transport_renew(rpc);
-    if (error) {
+    if (transport_renew(road)) {
         log_error("the transport could not be made anew: %s", err_text());
-        rpc_suspect(rpc); /* and tried again */
+        road->renewal_due = true; /* and tried again */
+        rpc_due(rpc, rpc_now_ns() + SUSPECT_NS);
     }
+}
+
+void rpc_renewal_want(struct rpc_road *road)
+{
+    road->renewal_due = true;
+    rpc_due(road->rpc, rpc_now_ns());
+}
+
+static void road_tick(struct rpc_road *road, uint64_t now)
+{
+    if (road->renewal_due) {
+        road->renewal_due = false;
+        road->suspect_ns = road->probed_ns = 0;
+        renew(road);
+        return;
+    }
+    if (!road->suspect_ns)
+        return;
+    if (!road->probed_ns && now < road->suspect_ns + SUSPECT_NS) {
+        rpc_due(road->rpc, road->suspect_ns + SUSPECT_NS);
+        return;
+    }
+    if (!road->probed_ns)
+        road->probed_ns = now;
+    int error = road->transport->probe(road->worker);
+    if (error == -EAGAIN && now < road->probed_ns + PROBE_NS) {
+        rpc_due(road->rpc, now + PROBE_TURN_NS);
+        return;
+    }
+    /* A death since the check began may have jammed what lies behind the check's message. */
+    if (road->suspect_ns <= road->probed_ns || error == -EAGAIN)
+        road->suspect_ns = 0;
+    else
+        rpc_due(road->rpc, road->suspect_ns + SUSPECT_NS);
+    road->probed_ns = 0;
+    if (error == -EAGAIN) {
+        log_warn(
+            "messages from this host don't arrive any more; probably a process was killed in the middle of "
+            "sending one; connecting with everyone anew");
+        renew(road);
+    } else if (error)
+        log_warn("the transport could not be checked: %s", err_text());
 }
 
 void rpc_suspicion_tick(struct rpc *rpc, uint64_t now)
 {
-    if (!rpc->suspect_ns)
-        return;
-    if (!rpc->probed_ns && now < rpc->suspect_ns + SUSPECT_NS) {
-        rpc_due(rpc, rpc->suspect_ns + SUSPECT_NS);
-        return;
-    }
-    if (!rpc->probed_ns)
-        rpc->probed_ns = now;
-    int error = rpc->transport->probe(rpc->worker);
-    if (error == -EAGAIN && now < rpc->probed_ns + PROBE_NS) {
-        rpc_due(rpc, now + PROBE_TURN_NS);
-        return;
-    }
-    /* A death since the check began may have jammed what lies behind the check's message. */
-    if (rpc->suspect_ns <= rpc->probed_ns || error == -EAGAIN)
-        rpc->suspect_ns = 0;
-    else
-        rpc_due(rpc, rpc->suspect_ns + SUSPECT_NS);
-    rpc->probed_ns = 0;
-    if (error == -EAGAIN)
-        renew(rpc);
-    else if (error)
-        log_warn("the transport could not be checked: %s", err_text());
+    for (unsigned i = 0; i < rpc->road_count; i++)
+        if (rpc->roads[i].worker)
+            road_tick(&rpc->roads[i], now);
 }

@@ -20,6 +20,7 @@ struct served {
     struct rpc_request request; /* first: the service holds a pointer to it */
     struct list_link link;      /* in the rpc's requests */
     bool in_line;               /* for a buffer */
+    const struct transport *transport; /* that the message came by */
     struct transport_message message;
     bool payload_waits; /* the message's payload was neither taken nor released */
     struct rpc_sum sum; /* of the payload */
@@ -116,7 +117,7 @@ static void request_free(struct served *served)
 {
     struct rpc *rpc = served->request.peer->rpc;
     if (served->payload_waits)
-        rpc->transport->release(&served->message);
+        served->transport->release(&served->message);
     if (served->whole)
         bufpool_put(rpc->bodies, served->whole);
     list_remove(&served->link);
@@ -171,11 +172,10 @@ static void whole_received(void *arg, int status)
 static void whole_fetch(struct bufpool_waiter *waiter, void *buffer)
 {
     struct served *served = list_item(waiter, struct served, waiter);
-    struct rpc *rpc = served->request.peer->rpc;
     served->in_line = false;
     served->whole = buffer;
     served->payload_waits = false;
-    int error = rpc->transport->receive(&served->message, buffer, whole_received, served);
+    int error = served->transport->receive(&served->message, buffer, whole_received, served);
     if (error)
         rpc_reply(&served->request, error, NULL, 0, NULL, 0, NULL, NULL);
 }
@@ -220,7 +220,7 @@ void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelop
     struct served *served = malloc(sizeof *served);
     if (peer->requests >= CREDIT_SLACK * rpc->config.conf->credit_requests || !served) {
         free(served);
-        rpc->transport->release(message);
+        peer->link->road->transport->release(message);
         rpc_link_fail(peer->link, served ? err_set(-EPROTO, "it has more than %u requests under way",
                                                    rpc->config.conf->credit_requests)
                                          : err_set(-ENOMEM, "out of memory for a request"));
@@ -238,6 +238,7 @@ void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelop
         .body_length = envelope->body_length,
         .payload_length = message->payload_length - (in_payload ? envelope->body_length : 0),
     };
+    served->transport = peer->link->road->transport;
     served->message = *message;
     served->payload_waits = message->payload_length > 0;
     served->sum = rpc_sum_of(envelope);
@@ -268,14 +269,13 @@ int rpc_request_receive(struct rpc_request *request, void *buffer,
                         void (*done)(struct rpc_request *request, int status))
 {
     struct served *served = served_of(request);
-    struct rpc *rpc = request->peer->rpc;
     if (!served->payload_waits || served->whole || request->body != served->body)
         return err_set(-EINVAL, "the request's payload is here already");
     served->received = done;
     served->place = buffer;
     served->payload_waits = false;
     request->data = NULL;
-    return rpc->transport->receive(&served->message, buffer, payload_received, served);
+    return served->transport->receive(&served->message, buffer, payload_received, served);
 }
 
 void rpc_requests_drop(struct rpc *rpc)
@@ -342,7 +342,8 @@ static int reply_send(struct reply *reply, struct wire_envelope *envelope, const
     }
     size_t length =
         rpc_header_make(rpc, envelope, body, body_length, header, iov, &iov_count, payload, payload_count);
-    int error = rpc->transport->send(peer->link->peer, header, length, iov, iov_count, reply_sent, reply);
+    int error = peer->link->road->transport->send(peer->link->peer, header, length, iov, iov_count,
+                                                  reply_sent, reply);
     if (iov != pieces)
         free(iov);
     if (error)

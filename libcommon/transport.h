@@ -8,7 +8,8 @@
  * control socket (control.h), so an implementation needs no listener.
  *
  * Contracts
- *  - One thread owns a worker and all that came from it; only that thread calls.
+ *  - One thread owns a worker and all that came from it; only that thread calls. Callbacks run
+ *    inside progress(), and may send, receive, release and register; nothing else.
  *  - A submit function that returns 0 runs its callback exactly once, never
  *    from inside the submit; one that returns a negative errno never does.
  *  - Every message arrives whole or not at all. Messages of one peer may
@@ -16,6 +17,8 @@
  *  - A payload is either "here" (message->data set, valid until released) or
  *    still with the sender; transport->receive() places it, or takes it over,
  *    in both cases. Until then it takes no memory of the receiver's choosing.
+ *  - A payload that is still with the sender can be placed only by who is connected with him: both sides
+ *    connect before the first message.
  *  - The death of a peer may go unseen by the transport. Whoever knows of it
  *    calls disconnect(), which ends all that was under way with the peer.
  */
@@ -51,14 +54,32 @@ struct transport_events {
     void (*message)(void *arg, const struct transport_message *message);
     /* The transport itself saw the peer fail. The peer stays to be disconnected. */
     void (*peer_failed)(void *arg, struct transport_peer *peer, int error);
+    /* The worker reaches nobody any more. All peers are to be disconnected, and renew() called. */
+    void (*worker_failed)(void *arg, int error);
+};
+
+/* Something of this host that a transport can use. */
+struct transport_device {
+    char text[128];       /* what names it in the configuration: "ofi:tcp;ofi_rxm@eth0" */
+    char name[64];        /* the device: "eth0" */
+    bool is_local;        /* reaches this host only */
+    bool is_by_name_only; /* never chosen by itself */
+    bool is_aid;          /* helps others, and carries no messages itself */
+    char why[256];        /* its place in the order, or what it is */
 };
 
 struct transport {
     const char *name;
+    bool chooses_itself; /* among its devices, for each peer */
 
-    /* `devices`: the network devices to use, with commas between; NULL: all that there are. What the user
-     * has told the implementation itself counts more. Ways inside this host are not affected. */
-    int (*open)(const struct transport_events *events, void *arg, const char *devices,
+    /* What can be used on this host, the best first; *devices is malloc'ed. */
+    int (*devices)(struct transport_device **devices, unsigned *count);
+
+    /* `options` is the user's, of this implementation's own kind; NULL or "": none. `devices`: UCX's names of
+     * the network devices to use, with commas between; NULL: all that there are. What the user has told the
+     * implementation itself counts more, ways inside this host are not affected, and one that knows
+     * no such names passes them over. */
+    int (*open)(const char *options, const char *devices, const struct transport_events *events, void *arg,
                 struct transport_worker **worker);
     /* All peers must be disconnected. Receives that a peer's death left unfinished end
      * without their callback. */
@@ -108,9 +129,28 @@ struct transport {
     int (*renew)(struct transport_worker *worker);
 };
 
+#define TRANSPORTS_MAX     2u
+#define TRANSPORT_NAME_MAX 15u
+#define TRANSPORT_TEXT_MAX 127u
+
 extern const struct transport transport_ucx;
+extern const struct transport transport_ofi; /* in builds with libfabric */
 
 /* The implementation of that name; NULL when this build has none. */
 const struct transport *transport_by_name(const char *name);
+/* Those of this build, for messages: "ucx, ofi". */
+const char *transport_names(void);
+/* What `transport = "auto"` stands for: all of this build, joined by '+', the best for this host first. */
+const char *transport_preferred(void);
+/* Why, as the end of a sentence. */
+const char *transport_preferred_why(void);
+
+/* What the user says: "auto", or NAME[:OPTIONS], several joined by '+', the preferred first. Returns how many
+ * these are, or -EINVAL with a text. */
+struct transport_wish {
+    const struct transport *transport;
+    char options[TRANSPORT_TEXT_MAX + 1];
+};
+int transport_text_read(const char *text, struct transport_wish wishes[TRANSPORTS_MAX]);
 
 #endif

@@ -37,7 +37,7 @@
 #include "log.h"
 #include "transport_ucx_inbox.h"
 
-#define AM_ID 1u
+#define AM_ID           1u
 /* Largest payload that is copied and sent eager. The copy is ours, so that UCX never
  * reads a caller's memory after the peer was given up. */
 #define EAGER_BYTES_MAX 65536u
@@ -50,8 +50,8 @@ struct transport_worker {
     struct ucx_inbox *progressing; /* the one whose messages come now */
     struct list inboxes_replaced;  /* what came by them is still held */
     struct ucx_probe probe;
-    struct list ready;        /* transfers whose callback is due */
-    struct list free;         /* transfers for use again */
+    struct list ready; /* transfers whose callback is due */
+    struct list free;  /* transfers for use again */
     struct list peers;
     struct list receiving;    /* receives under way */
     struct list closing;      /* peers whose endpoint is being flushed */
@@ -78,16 +78,16 @@ struct transport_memory {
 
 /* A send or a receive under way. It outlives its peer when UCX still holds it. */
 struct transfer {
-    struct list_link link;    /* in the peer's transfers, receiving, ready, forgotten or free */
+    struct list_link link; /* in the peer's transfers, receiving, ready, forgotten or free */
     struct transport_worker *worker;
     struct transport_peer *peer; /* of a send that can still be told of */
-    struct ucx_inbox *inbox;  /* whose UCX worker works on it */
-    transport_done_fn *done;  /* NULL: nobody is to be told any more */
+    struct ucx_inbox *inbox;     /* whose UCX worker works on it */
+    transport_done_fn *done;     /* NULL: nobody is to be told any more */
     void *arg;
     int status;
-    bool in_ucx;              /* UCX will call back */
+    bool in_ucx; /* UCX will call back */
     ucp_dt_iov_t iov[2];
-    ucp_dt_iov_t *iov_long;   /* malloc'ed when there are more pieces */
+    ucp_dt_iov_t *iov_long; /* malloc'ed when there are more pieces */
     uint8_t bytes[LIMITS_HEADER_MAX + EAGER_BYTES_MAX];
 };
 
@@ -325,8 +325,8 @@ static int ucx_send(struct transport_peer *peer, const void *header, size_t head
     }
     transfer->peer = peer;
     list_push_back(&peer->transfers, &transfer->link);
-    ucs_status_ptr_t request = ucp_am_send_nbx(peer->ep, AM_ID, transfer->bytes, header_length, buffer,
-                                               buffer_count, &param);
+    ucs_status_ptr_t request =
+        ucp_am_send_nbx(peer->ep, AM_ID, transfer->bytes, header_length, buffer, buffer_count, &param);
     return transfer_submitted(transfer, request, "sending a message");
 }
 
@@ -360,9 +360,9 @@ static int ucx_connect(struct transport_worker *worker, const void *address, siz
         .err_handler = {.cb = peer_failed, .arg = peer},
     };
     sigset_t signals;
-    inbox_signals_hold(&signals);
+    signals_hold(&signals);
     ucs_status_t status = ucp_ep_create(worker->inbox->worker, &params, &peer->ep);
-    inbox_signals_release(&signals);
+    signals_release(&signals);
     if (status != UCS_OK) {
         free(peer);
         return ucx_fail(status, "connecting an endpoint");
@@ -412,38 +412,8 @@ static void ucx_disconnect(struct transport_peer *peer)
 
 /* ---- the worker ------------------------------------------------------------------- */
 
-/* Somebody has set NET_DEVICES, by the environment or by UCX's own file. */
-static bool devices_are_set(const ucp_config_t *config)
-{
-    char *text = NULL;
-    size_t length;
-    FILE *stream = open_memstream(&text, &length);
-    if (!stream)
-        return true;
-    ucp_config_print(config, stream, NULL, UCS_CONFIG_PRINT_CONFIG);
-    fclose(stream);
-    bool is_default = text && strstr(text, "NET_DEVICES=all\n");
-    free(text);
-    return !is_default;
-}
-
-/* Only network devices: shared memory, and what a process sends to itself, have settings of their own. */
-static int narrow(ucp_config_t *config, const char *devices)
-{
-    if (devices_are_set(config)) {
-        log_info("the network devices %s are not chosen, since UCX_NET_DEVICES is set", devices);
-        return 0;
-    }
-    ucs_status_t status = ucp_config_modify(config, "NET_DEVICES", devices);
-    if (status != UCS_OK)
-        return ucx_fail(status, "choosing network devices");
-    /* An interface without an address is in the list too, and is no reason for a warning. */
-    ucp_config_modify(config, "WARN_INVALID_CONFIG", "n");
-    return 0;
-}
-
-static int ucx_open(const struct transport_events *events, void *arg, const char *devices,
-                    struct transport_worker **out)
+static int ucx_open(const char *options, const char *devices, const struct transport_events *events,
+                    void *arg, struct transport_worker **out)
 {
     sigset_t signals;
     struct transport_worker *worker = calloc(1, sizeof *worker);
@@ -467,7 +437,7 @@ static int ucx_open(const struct transport_events *events, void *arg, const char
         error = ucx_fail(status, "reading the UCX_* settings of the environment");
         goto err_worker;
     }
-    error = devices ? narrow(config, devices) : 0;
+    error = devices ? ucx_devices_choose(config, devices) : 0;
     if (error) {
         ucp_config_release(config);
         goto err_worker;
@@ -477,9 +447,12 @@ static int ucx_open(const struct transport_events *events, void *arg, const char
         .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
         .name = "weft",
     };
-    inbox_signals_hold(&signals);
-    status = ucp_init(&params, config, &worker->context);
-    inbox_signals_release(&signals);
+    signals_hold(&signals);
+    if (options && *options)
+        status = ucp_config_modify(config, "TLS", options);
+    if (status == UCS_OK)
+        status = ucp_init(&params, config, &worker->context);
+    signals_release(&signals);
     ucp_config_release(config);
     if (status != UCS_OK) {
         error = ucx_fail(status, "starting");
@@ -501,7 +474,8 @@ err_worker:
 /* Frees those transfers of the list that UCX held for the inbox. */
 static void transfers_end(struct list *list, const struct ucx_inbox *inbox)
 {
-    list_each(list, each, after) {
+    list_each(list, each, after)
+    {
         struct transfer *transfer = list_item(each, struct transfer, link);
         if (transfer->inbox != inbox)
             continue;
@@ -514,7 +488,8 @@ static void transfers_end(struct list *list, const struct ucx_inbox *inbox)
 /* What a dead peer never gave back is let go of by UCX with its worker. */
 static void inbox_end(struct transport_worker *worker, struct ucx_inbox *inbox)
 {
-    list_each(&worker->closing, each, after) {
+    list_each(&worker->closing, each, after)
+    {
         struct transport_peer *peer = list_item(each, struct transport_peer, link);
         if (peer->inbox != inbox)
             continue;
@@ -524,7 +499,8 @@ static void inbox_end(struct transport_worker *worker, struct ucx_inbox *inbox)
     }
     inbox_close(inbox);
     /* Those that were given up just now have yet to tell. */
-    list_each(&worker->ready, each, after) {
+    list_each(&worker->ready, each, after)
+    {
         struct transfer *transfer = list_item(each, struct transfer, link);
         if (transfer->inbox == inbox)
             transfer->in_ucx = false;
@@ -543,7 +519,8 @@ static unsigned inbox_progress(struct transport_worker *worker, struct ucx_inbox
 static unsigned progress_replaced(struct transport_worker *worker)
 {
     unsigned count = 0;
-    list_each(&worker->inboxes_replaced, each, after) {
+    list_each(&worker->inboxes_replaced, each, after)
+    {
         struct ucx_inbox *inbox = list_item(each, struct ucx_inbox, link);
         count += inbox_progress(worker, inbox);
         if (!inbox->holds)
@@ -608,8 +585,8 @@ static int ucx_memory_register(struct transport_worker *worker, void *start, siz
         return err_set(-ENOMEM, "out of memory for a registration");
     memory->worker = worker;
     ucp_mem_map_params_t params = {
-        .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH |
-                      UCP_MEM_MAP_PARAM_FIELD_FLAGS,
+        .field_mask =
+            UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH | UCP_MEM_MAP_PARAM_FIELD_FLAGS,
         .address = start,
         .length = length,
         .flags = UCP_MEM_MAP_NONBLOCK,
@@ -646,6 +623,8 @@ static int ucx_arm(struct transport_worker *worker)
 
 const struct transport transport_ucx = {
     .name = "ucx",
+    .chooses_itself = true,
+    .devices = ucx_devices,
     .open = ucx_open,
     .close = ucx_close,
     .address = ucx_address,

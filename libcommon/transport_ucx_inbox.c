@@ -46,9 +46,9 @@ static ucs_status_t worker_create(ucp_context_h context, ucp_worker_h *worker)
         .flags = UCP_WORKER_FLAG_IGNORE_REQUEST_LEAK,
     };
     sigset_t before;
-    inbox_signals_hold(&before);
+    signals_hold(&before);
     ucs_status_t status = ucp_worker_create(context, &params, worker);
-    inbox_signals_release(&before);
+    signals_release(&before);
     return status;
 }
 

@@ -14,14 +14,13 @@
 #ifndef COMMON_TRANSPORT_UCX_INBOX_H
 #define COMMON_TRANSPORT_UCX_INBOX_H
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <ucp/api/ucp.h>
 
 #include "list.h"
+#include "signals.h"
 
 struct ucx_inbox {
     struct list_link link; /* among those that were replaced */
@@ -33,6 +32,12 @@ struct ucx_inbox {
      * a replaced inbox stays. */
     uint64_t holds;
 };
+
+/* transport_ucx_devices.c; see transport.h */
+struct transport_device;
+int ucx_devices(struct transport_device **devices, unsigned *count);
+/* `config` keeps to these network devices, unless the user has named others to UCX. */
+int ucx_devices_choose(ucp_config_t *config, const char *devices);
 
 /* The error of a UCX status, with a text. */
 int ucx_error_of(ucs_status_t status);
@@ -54,18 +59,5 @@ struct ucx_probe {
  * -EAGAIN: not yet. Other errors end the check. */
 int inbox_probe(struct ucx_probe *probe, ucp_context_h context, struct ucx_inbox *inbox);
 void inbox_probe_end(struct ucx_probe *probe);
-
-/* Around whatever may make UCX begin its own thread. The program's signals are none of its business: it
- * would take those away from threads that hold theirs back for a while, or wait to be interrupted. */
-static inline void inbox_signals_hold(sigset_t *before)
-{
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, before);
-}
-static inline void inbox_signals_release(const sigset_t *before)
-{
-    pthread_sigmask(SIG_SETMASK, before, NULL);
-}
 
 #endif

@@ -27,6 +27,7 @@
 #define LIMITS_BODY_INLINE_MAX (2048u - 64u)     /* longer bodies travel in front of the payload */
 #define LIMITS_BODY_MAX (1u << 20)
 #define LIMITS_PAYLOAD_MAX (8u << 20)            /* one message; includes a body that travels in it */
+#define LIMITS_OFI_PIECES_MAX 48u                /* that one message over libfabric names */
 #define LIMITS_ERROR_TEXT_MAX 511u
 #define LIMITS_CONTROL_FRAME_MAX (1u << 20)      /* handshake frames on the control socket */
 #define LIMITS_EXTENTS_MAX 8192u                 /* of one read or write request */
@@ -56,9 +57,9 @@ static_assert(LIMITS_BODY_INLINE_MAX < LIMITS_HEADER_MAX, "the envelope needs ro
 static inline uint64_t limits_fingerprint(void)
 {
     const uint64_t values[] = {
-        LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX, LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
-        LIMITS_PAYLOAD_MAX, LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX, LIMITS_GATHER_CHUNKS_MAX,
-        LIMITS_CLOSES_MAX, LIMITS_REMOVES_MAX, WEFT_PATH_BYTES_MAX,
+        LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX,  LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
+        LIMITS_PAYLOAD_MAX,      LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX,    LIMITS_GATHER_CHUNKS_MAX,
+        LIMITS_CLOSES_MAX,       LIMITS_REMOVES_MAX, LIMITS_OFI_PIECES_MAX,  WEFT_PATH_BYTES_MAX,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {

@@ -85,37 +85,67 @@
 
 /* ---- handshake on the control socket ------------------------------------ */
 
-#define WIRE_FIELDS_hello(X)                                                                           \
-    X(u32, magic, U32)                                                                                 \
-    X(u32, version, U32)                                                                               \
-    X(u64, fingerprint, U64)   /* limits_fingerprint() */                                              \
-    X(mac, client, 0)          /* identity of the client; stays over reconnects */                     \
-    X(mac, nonce, 0)                                                                                   \
-    X(u64, token, U64)         /* for messages to the client */                                        \
-    X(u32, role, 2)            /* WIRE_ROLE_* */                                                       \
-    X(u32, uid, U32)                                                                                   \
-    X(u32, gid, U32)                                                                                   \
-    X(mac, host, 0)            /* identity of the running host */                                      \
-    X(str, name, LIMITS_SERVER_NAME_MAX) /* for logs: program and process id */                        \
-    X(str, transport, 15)                                                                              \
-    X(bytes, address, 8192)    /* of the client's transport worker */
+#define WIRE_FIELDS_hello(X)                                                     \
+    X(u32, magic, U32)                                                           \
+    X(u32, version, U32)                                                         \
+    X(u64, fingerprint, U64) /* limits_fingerprint() */                          \
+    X(mac, client, 0)        /* identity of the client; stays over reconnects */ \
+    X(mac, nonce, 0)                                                             \
+    X(u64, token, U64) /* for messages to the client */                          \
+    X(u32, role, 2)    /* WIRE_ROLE_* */                                         \
+    X(u32, uid, U32)                                                             \
+    X(u32, gid, U32)                                                             \
+    X(mac, host, 0)                      /* identity of the running host */      \
+    X(str, name, LIMITS_SERVER_NAME_MAX) /* for logs: program and process id */  \
+    X(str, transports, 15)               /* that the client has: "ucx,ofi" */    \
+    X(bytes, unused, 8192)               /* empty; older servers want it, to find that the versions differ */
 
-#define WIRE_FIELDS_challenge(X) X(mac, nonce, 0)
+#define WIRE_FIELDS_challenge(X) X(mac, nonce, 0) X(str, transports, 15) /* that the server has */
 
-#define WIRE_FIELDS_proof(X) X(mac, proof, 0)
+#define WIRE_FIELDS_proof(X)                                 \
+    X(mac, proof, 0)                                         \
+    X(str, transport, 15)   /* the one that is to be used */ \
+    X(bytes, address, 8192) /* of the client's worker of that transport */
 
-#define WIRE_FIELDS_welcome(X)                                                                         \
-    X(mac, proof, 0)                                                                                   \
-    X(u64, token, U64)         /* for messages to the server */                                        \
-    X(mac, host, 0)                                                                                    \
-    X(u32, credit_requests, U32)                                                                       \
-    X(u64, credit_bytes, U64)                                                                          \
-    X(bytes, address, 8192)                                                                            \
+#define WIRE_FIELDS_welcome(X)                                                                  \
+    X(mac, proof, 0)                                                                            \
+    X(u64, token, U64) /* for messages to the server */                                         \
+    X(mac, host, 0)                                                                             \
+    X(u32, credit_requests, U32)                                                                \
+    X(u64, credit_bytes, U64)                                                                   \
+    X(bytes, address, 8192) /* of the server's worker of the transport that the client chose */ \
     X(bytes, greeting, LIMITS_CONTROL_FRAME_MAX / 2) /* metadata server: the cluster map */
 
 #define WIRE_FIELDS_refusal(X)                                                                         \
     X(u32, status, U32)                                                                                \
     X(str, text, LIMITS_ERROR_TEXT_MAX)
+
+/* ---- libfabric: what stands in front of a message, and a worker's address ---- */
+
+#define WIRE_FIELDS_ofi_piece(X)                                                                       \
+    X(u64, address, U64)       /* in the memory of the process that holds it */                        \
+    X(u64, offset, U64)        /* in the registered memory, which begins at 0 */                       \
+    X(u64, key, U64)                                                                                   \
+    X(u64, length, LIMITS_PAYLOAD_MAX)
+
+#define WIRE_FIELDS_ofi_frame(X)                                                                       \
+    X(u8, kind, 3)             /* OFI_FRAME_* */                                                       \
+    X(u64, sender, U64)        /* id of the worker that sent it */                                     \
+    X(u64, cookie, U64)        /* of a payload that is to be fetched, or was */                        \
+    X(u32, status, U32)        /* of the fetching: 0 or an errno, as a positive number */              \
+    X(u32, header_length, LIMITS_HEADER_MAX)                                                           \
+    X(u64, payload_length, LIMITS_PAYLOAD_MAX)                                                         \
+    X(list, pieces, LIMITS_OFI_PIECES_MAX) /* ofi_piece: the payload, where it is to be fetched */
+
+#define WIRE_FIELDS_ofi_lane(X) X(str, provider, 31) X(bytes, address, 256)
+
+#define WIRE_FIELDS_ofi_address(X)                                                                     \
+    X(u64, id, U64)            /* of the worker; random */                                             \
+    X(u64, id_address, U64)    /* where the id stands in the memory of the process */                  \
+    X(u32, pid, U32)                                                                                   \
+    X(u64, awake_address, U64) /* where it says whether it sleeps; 0: it need not be woken */          \
+    X(str, doorbell, 63)       /* the socket that wakes it; "" when there is none */                   \
+    X(list, lanes, 2)          /* ofi_lane, in the order in which they are preferred */
 
 /* ---- parts of other messages ------------------------------------------- */
 
@@ -470,6 +500,10 @@
     M(proof)                                                                                           \
     M(welcome)                                                                                         \
     M(refusal)                                                                                         \
+    M(ofi_piece)                                                                                       \
+    M(ofi_frame)                                                                                       \
+    M(ofi_lane)                                                                                        \
+    M(ofi_address)                                                                                     \
     M(error)                                                                                           \
     M(layout)                                                                                          \
     M(capability)                                                                                      \

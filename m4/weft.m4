@@ -144,6 +144,19 @@ AC_DEFUN([WEFT_FUSE], [
     AM_CONDITIONAL([WITH_FUSE], [test "$have_fuse" = yes])
 ])
 
+# WEFT_LIBFABRIC: the second transport, if there is a libfabric.
+AC_DEFUN([WEFT_LIBFABRIC], [
+    have_libfabric=no
+    AS_IF([test "x$with_libfabric" = xno], [libfabric_remark="--without-libfabric"], [
+        PKG_CHECK_MODULES([LIBFABRIC], [libfabric >= 1.15],
+            [have_libfabric=yes
+             libfabric_remark=$($PKG_CONFIG --modversion libfabric)],
+            [libfabric_remark="install libfabric-dev"])])
+    AS_IF([test "x$with_libfabric" = xyes && test "$have_libfabric" = no],
+        [AC_MSG_ERROR([--with-libfabric: not found; $libfabric_remark])])
+    AM_CONDITIONAL([WITH_LIBFABRIC], [test "$have_libfabric" = yes])
+])
+
 # WEFT_SANITIZERS(LIST): "no", or a list as -fsanitize wants it.
 AC_DEFUN([WEFT_SANITIZERS], [
     AS_IF([test "x$1" != xno], [
@@ -228,6 +241,7 @@ AC_DEFUN([WEFT_SUMMARY], [
     echo "Weft $PACKAGE_VERSION, compiled by $CC $WEFT_STD_CFLAGS"
     echo
     WEFT_ROW([UCX transport], [yes], [$($PKG_CONFIG --modversion ucx)])
+    WEFT_ROW([libfabric transport], [$have_libfabric], [$libfabric_remark])
     WEFT_ROW([hwloc], [yes], [$($PKG_CONFIG --modversion hwloc)])
     WEFT_ROW([LMDB], [yes], [$($PKG_CONFIG --modversion lmdb)])
     WEFT_ROW([ISA-L], [yes], [$($PKG_CONFIG --modversion libisal)])

@@ -220,7 +220,7 @@ int cluster_make_files(struct tool *tool, const char *dir, const struct cluster_
         .targets = given->targets ? given->targets : 1,
         .shards = given->shards ? given->shards : 1,
         .chunk_size = given->chunk_size ? given->chunk_size : 1u << 20,
-        .transport = given->transport ? given->transport : "ucx",
+        .transport = given->transport ? given->transport : "auto",
         .port = given->port,
     };
     const struct cluster_wish *wish = &all;

@@ -344,8 +344,9 @@ static int check_numbers(struct tool *tool, const struct cluster_wish *wish)
         if (bounds[i].value > bounds[i].most)
             return tool_usage_error(tool, "--%s is at most %llu", bounds[i].name,
                                     (unsigned long long)bounds[i].most);
-    if (wish->transport && !transport_by_name(wish->transport))
-        return tool_usage_error(tool, "this build has no transport \"%s\"; ucx is one", wish->transport);
+    struct transport_wish wishes[TRANSPORTS_MAX];
+    if (wish->transport && transport_text_read(wish->transport, wishes) < 0)
+        return tool_usage_error(tool, "%s", err_text());
     return TOOL_DONE;
 }
 
@@ -361,7 +362,8 @@ int cmd_up(struct tool *tool, int argc, char **argv)
         {"targets", 0, OPTION_COUNT, "M", &wish.targets, "targets of each of them (default 1)"},
         {"shards", 0, OPTION_COUNT, "K", &wish.shards, "shards of each of them (default 1)"},
         {"chunk-size", 0, OPTION_CHUNK, "SIZE", &wish.chunk_size, "chunk size of new files (default 1M)"},
-        {"transport", 0, OPTION_TEXT, "NAME", &wish.transport, "the transport (default ucx)"},
+        {"transport", 0, OPTION_TEXT, "NAME", &wish.transport,
+         "the transport: auto, ucx, ofi, or both joined by + (default auto)"},
         {"port", 0, OPTION_COUNT, "P", &wish.port, "first port (default: free ones)"},
         {"timeout", 0, OPTION_COUNT, "SECONDS", &timeout_s, "how long to wait for the servers (default 60)"},
         {"foreground", 0, OPTION_FLAG, NULL, &start.foreground, "stay, and stop the cluster at Ctrl-C"},

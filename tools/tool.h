@@ -49,6 +49,7 @@ struct tool_command {
 };
 
 tool_command_fn cmd_up, cmd_down, cmd_env, cmd_status, cmd_topo, cmd_df, cmd_run, cmd_mount, cmd_umount;
+tool_command_fn cmd_net;
 tool_command_fn cmd_ls, cmd_stat, cmd_mkdir, cmd_rm, cmd_mv, cmd_ln, cmd_touch, cmd_truncate;
 tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout, cmd_hints, cmd_verify, cmd_plan;
 

@@ -13,6 +13,7 @@ static const struct tool_command commands[] = {
     {"topo", cmd_topo, "[OPTION...]", "show where on this host the servers' shards run, and why", false},
     {"df", cmd_df, "[OPTION...]", "show the space of the cluster", false},
     {"plan", cmd_plan, "[OPTION...]", "compute the groups of a cluster that need not exist yet", false},
+    {"net", cmd_net, "[OPTION...]", "show, and measure, how this host reaches others", false},
     {"run", cmd_run, "[OPTION...] [--] PROGRAM [ARGUMENT...]", "run a program with its HDF5 files on Weft",
      false},
     {"mount", cmd_mount, "[OPTION...] DIR", "show a directory of the cluster at DIR, by FUSE", false},

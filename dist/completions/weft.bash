@@ -60,7 +60,7 @@ _weft()
             return
         fi
         ;;
-    --transport) mapfile -t COMPREPLY < <(compgen -W ucx -- "$word"); return ;;
+    --transport) mapfile -t COMPREPLY < <(compgen -W "auto ucx ofi ucx+ofi" -- "$word"); return ;;
     esac
     if [[ $word == -* ]]; then
         local options
@@ -81,7 +81,7 @@ _weft()
         return
     fi
     case $command in
-    up | down | env | status | topo | df | plan) ;;
+    up | down | env | status | topo | df | plan | net) ;;
     mount | umount) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     *)
         if [[ $word == weft:* ]]; then

@@ -153,15 +153,15 @@ static int flaky_send(struct transport_peer *peer, const void *header, size_t he
 
 /* ---- all else as it is ------------------------------------------------------ */
 
-static int flaky_open(const struct transport_events *events, void *arg, const char *devices,
-                      struct transport_worker **out)
+static int flaky_open(const char *options, const char *devices, const struct transport_events *events,
+                      void *arg, struct transport_worker **out)
 {
     static const struct transport_events own = {.message = on_message, .peer_failed = on_peer_failed};
     struct transport_worker *worker = malloc(sizeof *worker);
     if (!worker)
         abort();
     *worker = (struct transport_worker){.events = events, .arg = arg};
-    int error = transport_ucx.open(&own, worker, devices, &worker->inner);
+    int error = transport_ucx.open(options, devices, &own, worker, &worker->inner);
     if (error)
         free(worker);
     else
@@ -215,6 +215,21 @@ static int flaky_probe(struct transport_worker *worker)
 static int flaky_renew(struct transport_worker *worker)
 {
     return transport_ucx.renew(worker->inner);
+}
+
+const char *transport_names(void)
+{
+    return transport_ucx.name;
+}
+
+const char *transport_preferred_why(void)
+{
+    return "";
+}
+
+const char *transport_preferred(void)
+{
+    return transport_ucx.name;
 }
 
 /* In the place of the one in libcommon. */

@@ -5,8 +5,7 @@
  * that stops answering, a wrong key, nonsense on its port, a client that dies
  * in the middle of a transfer or of sending, and more calls than the credit allows.
  *
- * The server is this program itself, run again with "server PORT KEYBYTE"; it becomes a
- * client with "client ADDRESS", and jams a worker with "jam ADDRESS".
+ * The server and some clients are this program itself, run again; see main().
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -168,7 +167,7 @@ static void server_start(struct server *server, const char *address, const char 
     server->pid = fork();
     if (server->pid == 0) {
         dup2(out[1], 1);
-        execl(own_program(), "test_rpc", "server", address, key, NULL);
+        execl(own_program(), "test_rpc", "server", address, key, conf.transport, NULL);
         _exit(127);
     }
     close(out[1]);
@@ -525,7 +524,7 @@ static void dying_clients_leave_the_server_well(void **state)
     for (int round = 0; round < 10; round++) {
         pid_t pid = fork();
         if (pid == 0) {
-            execl(own_program(), "test_rpc", "client", server.address, NULL);
+            execl(own_program(), "test_rpc", "client", server.address, conf.transport, NULL);
             _exit(127);
         }
         usleep(60000 + (useconds_t)(rand_r(&seed) % 40000));
@@ -615,7 +614,7 @@ static void server_killed_while_it_answers_deafens_no_client(void **state)
     assert_int_equal(rpc_connect(world.rpc, other.address, &connection), 0);
     assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
     assert_int_equal(call(world.rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
-    jam(world.rpc, world.rpc->self.address, world.rpc->self.address_length);
+    jam(world.rpc, world.rpc->roads[0].address, world.rpc->roads[0].address_length);
     /* What UCX still holds when it is made anew is told of once, and freed. */
     assert_int_equal(call_start(world.connection, &long_payload, WIRE_OP_write, NULL, 0, &payload), 0);
     rpc_wait(world.rpc, 100);
@@ -678,17 +677,61 @@ static void idle_server_uses_no_cpu(void **state)
     world_end(&world);
 }
 
-int main(int argc, char **argv)
+#define OFI "ofi:tcp;ofi_rxm"
+
+static void server_start_with(struct server *server, char *transport)
 {
-    if (argc == 4 && !strcmp(argv[1], "server"))
-        return server_main(argv[2], atoi(argv[3]));
-    if (argc == 3 && !strcmp(argv[1], "jam"))
-        return ucx_jam(argv[2]);
-    memset(conf.key, 1, sizeof conf.key);
-    if (argc == 3 && !strcmp(argv[1], "client"))
-        client_main(argv[2]);
-    if (argc == 2)
-        cmocka_set_test_filter(argv[1]);
+    conf.transport = transport;
+    server_start(server, "127.0.0.1:0", "1");
+}
+
+/* One client, and servers with one transport or two. */
+static void transports_are_agreed_upon(void **state)
+{
+    (void)state;
+    static char *const servers_have[] = {"ucx", OFI, "ucx+" OFI, OFI "+ucx"};
+    static char *const clients_have[] = {"ucx", OFI, "ucx+" OFI, OFI "+ucx", "auto"};
+    struct server servers[4];
+    for (int i = 0; i < 4; i++)
+        server_start_with(&servers[i], servers_have[i]);
+    for (int c = 0; c < 5; c++) {
+        conf.transport = clients_have[c];
+        struct rpc *rpc = client_open();
+        for (int i = 0; i < 4; i++) {
+            struct rpc_connection *connection;
+            struct waited waited = {0};
+            bool meets = (c != 0 || i != 1) && (c != 1 || i != 0);
+            assert_int_equal(rpc_connect(rpc, servers[i].address, &connection), 0);
+            assert_int_equal(call(rpc, connection, &waited, WIRE_OP_statfs, NULL, 0, NULL),
+                             meets ? 0 : -EPROTO);
+            if (!meets)
+                assert_non_null(strstr(waited.text, i ? "has transport ucx, this server ofi"
+                                                      : "has transport ofi, this server ucx"));
+        }
+        rpc_close(rpc);
+    }
+    for (int i = 0; i < 4; i++)
+        server_kill(&servers[i]);
+}
+
+/* Those that are there, and can be used here. */
+static const char *const transports[] = {"ucx", "ofi:tcp;ofi_rxm", "ofi:shm,tcp;ofi_rxm", "ofi:tcp"};
+
+static bool is_usable(const char *transport)
+{
+    struct rpc *rpc;
+    struct rpc_config config = {.conf = &conf, .name = "test client"};
+    conf.transport = (char *)(uintptr_t)transport;
+    int error = rpc_open(&config, &rpc);
+    if (!error)
+        rpc_close(rpc);
+    else
+        print_message("left out: transport %s: %s\n", transport, err_text());
+    return !error;
+}
+
+static int run_all(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(payloads_of_all_sizes_arrive),
         cmocka_unit_test(many_pieces_arrive_in_order),
@@ -701,10 +744,50 @@ int main(int argc, char **argv)
         cmocka_unit_test(wrong_key_is_refused_on_both_sides),
         cmocka_unit_test(nonsense_on_the_port_is_refused),
         cmocka_unit_test(dying_clients_leave_the_server_well),
-        cmocka_unit_test(client_killed_while_it_sends_deafens_no_server),
-        cmocka_unit_test(server_killed_while_it_answers_deafens_no_client),
         cmocka_unit_test(unanswered_requests_end_with_their_server),
         cmocka_unit_test(idle_server_uses_no_cpu),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(conf.transport, tests, NULL, NULL);
+}
+
+static int run_both(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(transports_are_agreed_upon)};
+    return is_usable(OFI) ? cmocka_run_group_tests_name("ucx and ofi", tests, NULL, NULL) : 0;
+}
+
+static int run_ucx(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(client_killed_while_it_sends_deafens_no_server),
+        cmocka_unit_test(server_killed_while_it_answers_deafens_no_client),
+    };
+    return cmocka_run_group_tests_name("ucx, jammed", tests, NULL, NULL);
+}
+
+/* "server ADDRESS KEYBYTE TRANSPORT", "client ADDRESS TRANSPORT" and "jam ADDRESS" are for this program
+ * itself; a test's name, and a transport, choose among the tests. */
+int main(int argc, char **argv)
+{
+    int failed = 0;
+    if (argc == 5 && !strcmp(argv[1], "server")) {
+        conf.transport = argv[4];
+        return server_main(argv[2], atoi(argv[3]));
+    }
+    if (argc == 3 && !strcmp(argv[1], "jam"))
+        return ucx_jam(argv[2]);
+    memset(conf.key, 1, sizeof conf.key);
+    if (argc == 4 && !strcmp(argv[1], "client")) {
+        conf.transport = argv[3];
+        client_main(argv[2]);
+    }
+    if (argc >= 2)
+        cmocka_set_test_filter(argv[1]);
+    for (size_t i = 0; i < sizeof transports / sizeof transports[0]; i++)
+        if ((argc < 3 || !strcmp(argv[2], transports[i])) && is_usable(transports[i]))
+            failed += run_all();
+    if (argc < 3)
+        failed += run_both();
+    conf.transport = "ucx";
+    return failed + (argc < 3 ? run_ucx() : 0);
 }

@@ -33,7 +33,7 @@ static const struct transport_events events = {.message = message_came, .peer_fa
 static struct transport_worker *open_with(const char *devices)
 {
     struct transport_worker *worker;
-    assert_int_equal(transport_ucx.open(&events, NULL, devices, &worker), 0);
+    assert_int_equal(transport_ucx.open(NULL, devices, &events, NULL, &worker), 0);
     return worker;
 }
 
