@@ -101,6 +101,9 @@ free:
 
 enum { KEEP_SPARE = 16 };
 
+/* One more in so many members moves for the sake of better pairs. */
+enum { MOVES_SPARE = 5 };
+
 struct transition {
     struct pl_pool pool;
     struct pl_board board;
@@ -171,6 +174,15 @@ static int make_board(struct transition *t, const struct placement_wanted *wante
     return error;
 }
 
+/* Whoever is to have more slots than it has is moved into each of them. */
+static uint32_t moves_least(const struct transition *t)
+{
+    uint32_t least = 0;
+    for (uint32_t i = 0; i < t->pool.target_count; i++)
+        least += t->in_old[i] > t->present[i] ? t->in_old[i] - t->present[i] : 0;
+    return least;
+}
+
 /* Old groups first, while the board has nobody else: their slots are counted alone. */
 static int change_on(struct transition *t, const struct placement_change_wanted *how,
                      struct placement_table *table)
@@ -190,6 +202,9 @@ static int change_on(struct transition *t, const struct placement_change_wanted 
         error = pl_fill_new(board, t->old_groups, t->in_new);
     if (!error && board->members > 1)
         error = pl_swap_improve(board);
+    if (!error && how->change == PLACEMENT_REBALANCE)
+        error = pl_trade_improve(board, t->member, t->old_groups * board->members,
+                                 moves_least(t) + moves_least(t) / MOVES_SPARE);
     if (!error && !how->fixed_positions)
         error = pl_lead(board, t->old_groups);
     return error ? error : write_table(board, table);
@@ -266,9 +281,8 @@ int placement_moves_least(const struct placement_target *targets, uint32_t count
     int error = transition_begin(targets, count, wanted, old, &t);
     if (!error)
         error = pl_share_round(&t.pool, t.old_groups, t.present, t.in_old);
-    /* Whoever is to have more slots than it has is moved into each of them. */
-    for (uint32_t i = 0; !error && i < t.pool.target_count; i++)
-        *least += t.in_old[i] > t.present[i] ? t.in_old[i] - t.present[i] : 0;
+    if (!error)
+        *least = moves_least(&t);
     transition_end(&t);
     return error;
 }

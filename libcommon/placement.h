@@ -11,7 +11,8 @@
  *  - The order in which targets are given makes no difference.
  *  - What can't be kept is refused, with a text that says what is missing.
  *  - A table grows: a group that exists is never removed or renumbered, and a member
- *    only leaves its group when balance or a lost target asks for it.
+ *    only leaves its group when balance or a lost target asks for it, and beside these
+ *    one in five more, at most, so that recoveries are spread better.
  *
  * Threads: nothing is shared; each call works on what it is given.
  */
@@ -63,7 +64,8 @@ int placement_make(const struct placement_target *targets, uint32_t count,
 
 /* What placement_change() may do with members that are there. */
 enum placement_change {
-    PLACEMENT_REBALANCE, /* as few as possible move so that every target carries its share */
+    PLACEMENT_REBALANCE, /* as few as possible move so that every target carries its share, and a fifth of
+                            these more, at most, for the spread of recoveries */
     PLACEMENT_KEEP,      /* those on targets that are there stay; new groups make up for it. Should a lost
                             member fit nowhere else, others move after all */
 };

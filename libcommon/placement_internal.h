@@ -139,6 +139,12 @@ uint64_t pl_swap_bound(const struct pl_board *board);
 /* The weights' part of it: the most groups that the two targets then share. */
 uint32_t pl_swap_pairs_bound(const struct pl_board *board);
 
+/* ---- placement_trade.c: better pairs in a table that changes -------------------------- */
+
+/* Exchanges slots where that betters the pairs, as long as no more than `moves_max` of the first `old_slots`
+ * have another member than `old`. -ENOMEM, -ECANCELED */
+int pl_trade_improve(struct pl_board *board, const uint32_t *old, uint32_t old_slots, uint32_t moves_max);
+
 /* ---- placement_lead.c: who stands first ----------------------------------------------- */
 
 /* Members whose group is below `kept_groups` and that lead already go on where that does no harm. */
