@@ -8,7 +8,7 @@
 #include "err.h"
 #include "placement_internal.h"
 
-static int write_table(const struct pl_board *board, struct placement_table *table)
+static int write_table(const struct placement_board *board, struct placement_table *table)
 {
     *table = (struct placement_table){.members = board->members, .group_count = board->group_count};
     table->ids = malloc((size_t)board->slot_count * sizeof *table->ids);
@@ -27,34 +27,34 @@ void placement_free(struct placement_table *table)
 
 /* ---- a new table ------------------------------------------------------------- */
 
-static void put_design(struct pl_board *board, const uint32_t *design)
+static void put_design(struct placement_board *board, const uint32_t *design)
 {
     for (uint32_t slot = 0; slot < board->slot_count; slot++)
-        pl_board_put(board, slot, design[slot]);
+        placement_board_put(board, slot, design[slot]);
 }
 
-static int make_on(struct pl_board *board, const uint32_t *slots, const uint32_t *design,
+static int make_on(struct placement_board *board, const uint32_t *slots, const uint32_t *design,
                    struct placement_table *table)
 {
     int error = 0;
     if (design) {
         put_design(board, design);
     } else {
-        error = pl_fill_new(board, 0, slots);
+        error = placement_fill_new(board, 0, slots);
         if (!error && board->members > 1)
-            error = pl_swap_improve(board);
+            error = placement_swap_improve(board);
     }
     if (!error)
-        error = pl_lead(board, 0);
+        error = placement_lead(board, 0);
     return error ? error : write_table(board, table);
 }
 
 /* Slots of each target: those of the design, or shares. */
-static int count_slots(const struct pl_pool *pool, uint32_t group_count, const uint32_t *design,
+static int count_slots(const struct placement_pool *pool, uint32_t group_count, const uint32_t *design,
                        uint32_t *slots)
 {
     if (!design)
-        return pl_share_round(pool, group_count, NULL, slots);
+        return placement_share_round(pool, group_count, NULL, slots);
     memset(slots, 0, (size_t)pool->target_count * sizeof *slots);
     for (uint32_t slot = 0; slot < group_count * pool->members; slot++)
         slots[design[slot]]++;
@@ -64,11 +64,11 @@ static int count_slots(const struct pl_pool *pool, uint32_t group_count, const u
 int placement_make(const struct placement_target *targets, uint32_t count,
                    const struct placement_wanted *wanted, struct placement_table *table)
 {
-    struct pl_pool pool;
-    struct pl_board board = {0};
+    struct placement_pool pool;
+    struct placement_board board = {0};
     uint32_t *design = NULL, *slots = NULL, group_count = wanted->group_count;
     *table = (struct placement_table){0};
-    int error = pl_pool_make(targets, count, wanted, &pool);
+    int error = placement_pool_make(targets, count, wanted, &pool);
     if (error)
         return error;
     if (group_count > LIMITS_GROUPS_MAX) {
@@ -77,23 +77,24 @@ int placement_make(const struct placement_target *targets, uint32_t count,
         goto free;
     }
     if (group_count == 0)
-        error = pl_share_groups(&pool, wanted->groups_per_target, &group_count);
+        error = placement_share_groups(&pool, wanted->groups_per_target, &group_count);
     if (!error)
-        error = pl_design_find(&pool, wanted->groups_per_target, wanted->group_count, &design, &group_count);
+        error = placement_design_find(&pool, wanted->groups_per_target, wanted->group_count, &design,
+                                      &group_count);
     slots = malloc((size_t)pool.target_count * sizeof *slots);
     if (!error && !slots)
         error = err_set(-ENOMEM, "out of memory for a placement of %u targets", count);
     if (!error)
         error = count_slots(&pool, group_count, design, slots);
     if (!error)
-        error = pl_board_make(&pool, group_count, slots, slots, wanted, &board);
+        error = placement_board_make(&pool, group_count, slots, slots, wanted, &board);
     if (!error)
         error = make_on(&board, slots, design, table);
 free:
-    pl_board_free(&board);
+    placement_board_free(&board);
     free(slots);
     free(design);
-    pl_pool_free(&pool);
+    placement_pool_free(&pool);
     return error;
 }
 
@@ -105,8 +106,8 @@ enum { KEEP_SPARE = 16 };
 enum { MOVES_SPARE = 5 };
 
 struct transition {
-    struct pl_pool pool;
-    struct pl_board board;
+    struct placement_pool pool;
+    struct placement_board board;
     uint32_t old_groups;
     uint32_t *present; /* of each target, slots of the old groups in which it can stay */
     uint32_t *in_old;  /* that it is to have of them */
@@ -119,7 +120,7 @@ static void find_present(struct transition *t, const struct placement_table *old
 {
     uint32_t n = old->members;
     for (uint32_t slot = 0; slot < t->old_groups * n; slot++) {
-        uint32_t target = pl_pool_find(&t->pool, old->ids[slot]);
+        uint32_t target = placement_pool_find(&t->pool, old->ids[slot]);
         for (uint32_t i = slot - slot % n; i < slot && target != PL_NOBODY; i++) {
             if (t->member[i] != PL_NOBODY &&
                 t->pool.targets[t->member[i]].domain == t->pool.targets[target].domain)
@@ -137,7 +138,7 @@ static int keep_shares(struct transition *t)
     uint64_t holes = 0;
     for (uint32_t slot = 0; slot < t->old_groups * t->pool.members; slot++)
         holes += t->member[slot] == PL_NOBODY;
-    int error = pl_share_fill(&t->pool, t->old_groups, holes, t->present, true, t->in_old);
+    int error = placement_share_fill(&t->pool, t->old_groups, holes, t->present, true, t->in_old);
     for (uint32_t i = 0; i < t->pool.target_count; i++)
         t->in_old[i] += t->present[i];
     return error;
@@ -148,10 +149,10 @@ static int plan_shares(struct transition *t, const struct placement_change_wante
     uint32_t added = group_count - t->old_groups;
     int error = how->change == PLACEMENT_KEEP
                     ? keep_shares(t)
-                    : pl_share_round(&t->pool, t->old_groups, t->present, t->in_old);
+                    : placement_share_round(&t->pool, t->old_groups, t->present, t->in_old);
     if (!error && added)
-        error =
-            pl_share_fill(&t->pool, added, (uint64_t)added * t->pool.members, t->in_old, false, t->in_new);
+        error = placement_share_fill(&t->pool, added, (uint64_t)added * t->pool.members, t->in_old, false,
+                                     t->in_new);
     return error;
 }
 
@@ -168,7 +169,7 @@ static int make_board(struct transition *t, const struct placement_wanted *wante
         room[i] = (t->present[i] > t->in_old[i] ? t->present[i] : t->in_old[i]) + t->in_new[i] + spare;
     }
     if (!error)
-        error = pl_board_make(&t->pool, group_count, slots, room, wanted, &t->board);
+        error = placement_board_make(&t->pool, group_count, slots, room, wanted, &t->board);
     free(room);
     free(slots);
     return error;
@@ -187,26 +188,26 @@ static uint32_t moves_least(const struct transition *t)
 static int change_on(struct transition *t, const struct placement_change_wanted *how,
                      struct placement_table *table)
 {
-    struct pl_board *board = &t->board;
+    struct placement_board *board = &t->board;
     uint32_t group_count = board->group_count;
     board->group_count = t->old_groups;
     board->slot_count = t->old_groups * board->members;
     for (uint32_t slot = 0; slot < board->slot_count; slot++) {
         if (t->member[slot] != PL_NOBODY)
-            pl_board_put(board, slot, t->member[slot]);
+            placement_board_put(board, slot, t->member[slot]);
     }
-    int error = pl_fill_holes(board, t->in_old, how->change == PLACEMENT_KEEP);
+    int error = placement_fill_holes(board, t->in_old, how->change == PLACEMENT_KEEP);
     board->group_count = group_count;
     board->slot_count = group_count * board->members;
     if (!error && group_count > t->old_groups)
-        error = pl_fill_new(board, t->old_groups, t->in_new);
+        error = placement_fill_new(board, t->old_groups, t->in_new);
     if (!error && board->members > 1)
-        error = pl_swap_improve(board);
+        error = placement_swap_improve(board);
     if (!error && how->change == PLACEMENT_REBALANCE)
-        error = pl_trade_improve(board, t->member, t->old_groups * board->members,
-                                 moves_least(t) + moves_least(t) / MOVES_SPARE);
+        error = placement_trade_improve(board, t->member, t->old_groups * board->members,
+                                        moves_least(t) + moves_least(t) / MOVES_SPARE);
     if (!error && !how->fixed_positions)
-        error = pl_lead(board, t->old_groups);
+        error = placement_lead(board, t->old_groups);
     return error ? error : write_table(board, table);
 }
 
@@ -231,7 +232,7 @@ static int transition_begin(const struct placement_target *targets, uint32_t cou
     *t = (struct transition){.old_groups = old->group_count};
     int error = check_change(wanted, old);
     if (!error)
-        error = pl_pool_make(targets, count, wanted, &t->pool);
+        error = placement_pool_make(targets, count, wanted, &t->pool);
     if (error)
         return error;
     t->present = calloc(t->pool.target_count, sizeof *t->present);
@@ -246,8 +247,8 @@ static int transition_begin(const struct placement_target *targets, uint32_t cou
 
 static void transition_end(struct transition *t)
 {
-    pl_board_free(&t->board);
-    pl_pool_free(&t->pool);
+    placement_board_free(&t->board);
+    placement_pool_free(&t->pool);
     free(t->present);
     free(t->in_old);
     free(t->in_new);
@@ -280,7 +281,7 @@ int placement_moves_least(const struct placement_target *targets, uint32_t count
     *least = 0;
     int error = transition_begin(targets, count, wanted, old, &t);
     if (!error)
-        error = pl_share_round(&t.pool, t.old_groups, t.present, t.in_old);
+        error = placement_share_round(&t.pool, t.old_groups, t.present, t.in_old);
     if (!error)
         *least = moves_least(&t);
     transition_end(&t);

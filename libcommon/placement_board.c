@@ -16,7 +16,7 @@
 #define WEIGHT_SCALE 64u
 
 /* A slot more than `room` is needed while a target changes places. */
-static int make_lists(struct pl_board *board, const uint32_t *slots, const uint32_t *room)
+static int make_lists(struct placement_board *board, const uint32_t *slots, const uint32_t *room)
 {
     uint32_t count = board->pool->target_count;
     uint64_t places = 0;
@@ -45,10 +45,11 @@ static int make_lists(struct pl_board *board, const uint32_t *slots, const uint3
     return 0;
 }
 
-int pl_board_make(const struct pl_pool *pool, uint32_t group_count, const uint32_t *slots,
-                  const uint32_t *room, const struct placement_wanted *wanted, struct pl_board *board)
+int placement_board_make(const struct placement_pool *pool, uint32_t group_count, const uint32_t *slots,
+                         const uint32_t *room, const struct placement_wanted *wanted,
+                         struct placement_board *board)
 {
-    *board = (struct pl_board){
+    *board = (struct placement_board){
         .pool = pool,
         .members = pool->members,
         .group_count = group_count,
@@ -61,14 +62,14 @@ int pl_board_make(const struct pl_pool *pool, uint32_t group_count, const uint32
     board->at = malloc((size_t)board->slot_count * sizeof *board->at);
     board->is_free = calloc(board->slot_count, 1);
     if (!board->member || !board->at || !board->is_free || make_lists(board, slots, room)) {
-        pl_board_free(board);
+        placement_board_free(board);
         return err_set(-ENOMEM, "out of memory for a placement in %u groups", group_count);
     }
     memset(board->member, 0xff, (size_t)board->slot_count * sizeof *board->member);
     return 0;
 }
 
-void pl_board_free(struct pl_board *board)
+void placement_board_free(struct placement_board *board)
 {
     free(board->member);
     free(board->is_free);
@@ -82,10 +83,10 @@ void pl_board_free(struct pl_board *board)
     free(board->touched);
     free(board->is_touched);
     free(board->mark);
-    *board = (struct pl_board){0};
+    *board = (struct placement_board){0};
 }
 
-void pl_board_put(struct pl_board *board, uint32_t slot, uint32_t target)
+void placement_board_put(struct placement_board *board, uint32_t slot, uint32_t target)
 {
     uint32_t at = board->first[target] + board->count[target]++;
     board->member[slot] = target;
@@ -93,7 +94,7 @@ void pl_board_put(struct pl_board *board, uint32_t slot, uint32_t target)
     board->at[slot] = at;
 }
 
-void pl_board_take(struct pl_board *board, uint32_t slot)
+void placement_board_take(struct placement_board *board, uint32_t slot)
 {
     uint32_t target = board->member[slot], at = board->at[slot];
     uint32_t last = board->places[board->first[target] + --board->count[target]];
@@ -102,7 +103,7 @@ void pl_board_take(struct pl_board *board, uint32_t slot)
     board->member[slot] = PL_NOBODY;
 }
 
-void pl_board_exchange(struct pl_board *board, uint32_t a, uint32_t b)
+void placement_board_exchange(struct placement_board *board, uint32_t a, uint32_t b)
 {
     uint32_t of_a = board->member[a], of_b = board->member[b], at = board->at[a];
     board->member[a] = of_b;
@@ -113,9 +114,9 @@ void pl_board_exchange(struct pl_board *board, uint32_t a, uint32_t b)
     board->places[board->at[b]] = b;
 }
 
-bool pl_board_fits(const struct pl_board *board, uint32_t slot, uint32_t target)
+bool placement_board_fits(const struct placement_board *board, uint32_t slot, uint32_t target)
 {
-    const struct pl_target *targets = board->pool->targets;
+    const struct placement_member *targets = board->pool->targets;
     uint32_t first = slot - slot % board->members, domain = targets[target].domain;
     for (uint32_t i = first; i < first + board->members; i++) {
         if (i != slot && board->member[i] != PL_NOBODY && targets[board->member[i]].domain == domain)
@@ -124,7 +125,7 @@ bool pl_board_fits(const struct pl_board *board, uint32_t slot, uint32_t target)
     return true;
 }
 
-void pl_board_row_add(struct pl_board *board, uint32_t target, uint32_t groups)
+void placement_board_row_add(struct placement_board *board, uint32_t target, uint32_t groups)
 {
     if (!board->is_touched[target]) {
         board->is_touched[target] = 1;
@@ -133,7 +134,7 @@ void pl_board_row_add(struct pl_board *board, uint32_t target, uint32_t groups)
     board->row[target] += groups;
 }
 
-void pl_board_row(struct pl_board *board, uint32_t target, uint32_t group)
+void placement_board_row(struct placement_board *board, uint32_t target, uint32_t group)
 {
     const uint32_t *places = board->places + board->first[target];
     for (uint32_t i = 0; i < board->count[target]; i++) {
@@ -143,13 +144,13 @@ void pl_board_row(struct pl_board *board, uint32_t target, uint32_t group)
         for (uint32_t slot = first; slot < first + board->members; slot++) {
             uint32_t other = board->member[slot];
             if (slot != places[i] && other != PL_NOBODY)
-                pl_board_row_add(board, other, 1);
+                placement_board_row_add(board, other, 1);
         }
     }
     board->work += (uint64_t)board->count[target] * board->members;
 }
 
-void pl_board_row_clear(struct pl_board *board)
+void placement_board_row_clear(struct placement_board *board)
 {
     for (uint32_t i = 0; i < board->touched_count; i++) {
         board->row[board->touched[i]] = 0;
@@ -158,7 +159,7 @@ void pl_board_row_clear(struct pl_board *board)
     board->touched_count = 0;
 }
 
-uint64_t pl_board_cost(const struct pl_board *board, uint32_t slot)
+uint64_t placement_board_cost(const struct placement_board *board, uint32_t slot)
 {
     uint32_t first = slot - slot % board->members;
     uint64_t cost = 0;
@@ -170,14 +171,14 @@ uint64_t pl_board_cost(const struct pl_board *board, uint32_t slot)
     return cost;
 }
 
-uint32_t pl_board_random(struct pl_board *board, uint32_t bound)
+uint32_t placement_board_random(struct placement_board *board, uint32_t bound)
 {
     uint64_t number = layout_hash(board->random);
     board->random += RANDOM_STEP;
     return (uint32_t)(((number >> 32) * bound) >> 32);
 }
 
-int pl_board_report(struct pl_board *board)
+int placement_board_report(struct placement_board *board)
 {
     if (board->progress && board->progress(board->progress_arg, board->work, board->work_max))
         return err_set(-ECANCELED, "the placement was interrupted");

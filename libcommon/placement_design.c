@@ -168,7 +168,7 @@ static bool find_rotational(struct family *family, uint32_t points, uint32_t n, 
 /* ---- from the family to groups -------------------------------------------------- */
 
 struct writer {
-    const struct pl_pool *pool;
+    const struct placement_pool *pool;
     const uint32_t *of_domain; /* the targets, domain by domain */
     uint32_t depth;            /* targets of a domain */
     uint32_t *slots;
@@ -227,7 +227,7 @@ static bool is_prime(uint32_t number)
 }
 
 /* Targets of a domain when all domains and targets are alike and lines can be drawn; else 0. */
-static uint32_t depth_of(const struct pl_pool *pool)
+static uint32_t depth_of(const struct placement_pool *pool)
 {
     uint32_t depth = pool->domains[0].target_count;
     for (uint32_t d = 0; d < pool->domain_count; d++) {
@@ -250,7 +250,7 @@ static uint32_t blocks_of(uint32_t v, uint32_t n, uint32_t lambda)
 
 /* The least lambda with which every target is in as many groups as wanted, and not in more than twice
  * as many. */
-static uint32_t lambda_of(const struct pl_pool *pool, uint32_t depth, uint32_t groups_per_target,
+static uint32_t lambda_of(const struct placement_pool *pool, uint32_t depth, uint32_t groups_per_target,
                           uint32_t group_count_wanted)
 {
     uint32_t v = pool->domain_count, n = pool->members;
@@ -264,7 +264,7 @@ static uint32_t lambda_of(const struct pl_pool *pool, uint32_t depth, uint32_t g
     }
 }
 
-static int write_design(const struct pl_pool *pool, const struct family *family, uint32_t depth,
+static int write_design(const struct placement_pool *pool, const struct family *family, uint32_t depth,
                         uint32_t times, uint32_t **slots, uint32_t *group_count)
 {
     uint32_t v = pool->domain_count, n = pool->members;
@@ -291,8 +291,8 @@ static int write_design(const struct pl_pool *pool, const struct family *family,
     return 0;
 }
 
-int pl_design_find(const struct pl_pool *pool, uint32_t groups_per_target, uint32_t group_count_wanted,
-                   uint32_t **slots, uint32_t *group_count)
+int placement_design_find(const struct placement_pool *pool, uint32_t groups_per_target,
+                          uint32_t group_count_wanted, uint32_t **slots, uint32_t *group_count)
 {
     uint32_t v = pool->domain_count, n = pool->members, depth = depth_of(pool);
     int error = 0;

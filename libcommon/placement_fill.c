@@ -17,21 +17,22 @@ enum { MIX_ROUNDS = 4, DONORS_TRIED = 4, HOLES_TRIED = 16 };
 /* ---- new groups ------------------------------------------------------------- */
 
 /* Random exchanges, wanted or not, so that neighbours in the deal are no neighbours for ever. */
-static void mix(struct pl_board *board, uint32_t first_slot)
+static void mix(struct placement_board *board, uint32_t first_slot)
 {
     uint32_t count = board->slot_count - first_slot;
     for (uint32_t round = 0; round < MIX_ROUNDS; round++) {
         for (uint32_t a = first_slot; a < board->slot_count; a++) {
-            uint32_t b = first_slot + pl_board_random(board, count);
+            uint32_t b = first_slot + placement_board_random(board, count);
             if (a / board->members != b / board->members && board->member[a] != board->member[b] &&
-                pl_board_fits(board, a, board->member[b]) && pl_board_fits(board, b, board->member[a]))
-                pl_board_exchange(board, a, b);
+                placement_board_fits(board, a, board->member[b]) &&
+                placement_board_fits(board, b, board->member[a]))
+                placement_board_exchange(board, a, b);
         }
     }
 }
 
 /* The targets, domain by domain. */
-static int order_by_domain(const struct pl_pool *pool, uint32_t **order)
+static int order_by_domain(const struct placement_pool *pool, uint32_t **order)
 {
     uint32_t *next = calloc((size_t)pool->domain_count + 1, sizeof *next);
     *order = malloc((size_t)pool->target_count * sizeof **order);
@@ -52,7 +53,7 @@ static int order_by_domain(const struct pl_pool *pool, uint32_t **order)
  * Domain after domain, group after group: what a domain has, at most one slot of each group, comes to
  * different groups because it is dealt without a gap (McNaughton's wrap-around rule, 1959).
  */
-int pl_fill_new(struct pl_board *board, uint32_t first_group, const uint32_t *slots)
+int placement_fill_new(struct placement_board *board, uint32_t first_group, const uint32_t *slots)
 {
     uint32_t groups = board->group_count - first_group, n = board->members, *order, dealt = 0;
     int error = order_by_domain(board->pool, &order);
@@ -61,7 +62,7 @@ int pl_fill_new(struct pl_board *board, uint32_t first_group, const uint32_t *sl
     for (uint32_t k = 0; k < board->pool->target_count; k++) {
         for (uint32_t i = 0; i < slots[order[k]]; i++, dealt++) {
             uint32_t slot = (first_group + dealt % groups) * n + dealt / groups;
-            pl_board_put(board, slot, order[k]);
+            placement_board_put(board, slot, order[k]);
             board->is_free[slot] = 1;
         }
     }
@@ -75,7 +76,7 @@ int pl_fill_new(struct pl_board *board, uint32_t first_group, const uint32_t *sl
 
 /* What is to be given, and what for. */
 struct hunt {
-    struct pl_board *board;
+    struct placement_board *board;
     uint32_t *slots; /* that each target is to have */
     bool keep;       /* nobody gives up a slot */
     uint32_t *holes, hole_count;
@@ -86,9 +87,9 @@ struct hunt {
 
 static void consider(struct hunt *hunt, uint32_t slot, uint32_t target)
 {
-    if (!pl_board_fits(hunt->board, slot, target))
+    if (!placement_board_fits(hunt->board, slot, target))
         return;
-    uint64_t cost = pl_board_cost(hunt->board, slot);
+    uint64_t cost = placement_board_cost(hunt->board, slot);
     if (hunt->best == PL_NOBODY || cost < hunt->best_cost) {
         hunt->best = slot;
         hunt->best_cost = cost;
@@ -97,7 +98,7 @@ static void consider(struct hunt *hunt, uint32_t slot, uint32_t target)
 
 static void consider_donor(struct hunt *hunt, uint32_t donor, uint32_t target)
 {
-    const struct pl_board *board = hunt->board;
+    const struct placement_board *board = hunt->board;
     for (uint32_t i = 0; i < board->count[donor]; i++)
         consider(hunt, board->places[board->first[donor] + i], target);
 }
@@ -106,9 +107,9 @@ static void consider_donor(struct hunt *hunt, uint32_t donor, uint32_t target)
 static void look_around(struct hunt *hunt, uint32_t target)
 {
     for (uint32_t i = 0; i < HOLES_TRIED && hunt->hole_count; i++)
-        consider(hunt, hunt->holes[pl_board_random(hunt->board, hunt->hole_count)], target);
+        consider(hunt, hunt->holes[placement_board_random(hunt->board, hunt->hole_count)], target);
     for (uint32_t i = 0; i < DONORS_TRIED && hunt->best == PL_NOBODY && hunt->donor_count; i++)
-        consider_donor(hunt, hunt->donors[pl_board_random(hunt->board, hunt->donor_count)], target);
+        consider_donor(hunt, hunt->donors[placement_board_random(hunt->board, hunt->donor_count)], target);
 }
 
 static void look_everywhere(struct hunt *hunt, uint32_t target)
@@ -125,18 +126,18 @@ static bool gives(const struct hunt *hunt, uint32_t target)
 }
 
 /* The target stands in the slot, from now on instead of who does. */
-static void replace(struct pl_board *board, uint32_t slot, uint32_t target)
+static void replace(struct placement_board *board, uint32_t slot, uint32_t target)
 {
     if (board->member[slot] != PL_NOBODY)
-        pl_board_take(board, slot);
-    pl_board_put(board, slot, target);
+        placement_board_take(board, slot);
+    placement_board_put(board, slot, target);
     board->is_free[slot] = 1;
 }
 
 /* As replace(); a hole, or one who gives the last that it has too many, leaves its list. */
 static void settle(struct hunt *hunt, uint32_t slot, uint32_t target)
 {
-    struct pl_board *board = hunt->board;
+    struct placement_board *board = hunt->board;
     uint32_t before = board->member[slot];
     uint32_t *list = before == PL_NOBODY ? hunt->holes : hunt->donors;
     uint32_t *count = before == PL_NOBODY ? &hunt->hole_count : &hunt->donor_count;
@@ -174,12 +175,12 @@ static void walk_back(struct hunt *hunt, const struct step *steps, uint32_t targ
 static uint32_t expand(struct hunt *hunt, struct step *steps, uint32_t target, uint32_t *queue,
                        uint32_t *queued)
 {
-    const struct pl_board *board = hunt->board;
+    const struct placement_board *board = hunt->board;
     for (uint32_t slot = 0; slot < board->slot_count; slot++) {
         uint32_t other = board->member[slot];
         if (other != PL_NOBODY && steps[other].known && !gives(hunt, other))
             continue;
-        if (!pl_board_fits(board, slot, target))
+        if (!placement_board_fits(board, slot, target))
             continue;
         if (other == PL_NOBODY || gives(hunt, other))
             return slot;
@@ -224,11 +225,11 @@ free:
 static int fill_one(struct hunt *hunt, uint32_t target)
 {
     hunt->best = PL_NOBODY;
-    pl_board_row(hunt->board, target, PL_NOBODY);
+    placement_board_row(hunt->board, target, PL_NOBODY);
     look_around(hunt, target);
     if (hunt->best == PL_NOBODY)
         look_everywhere(hunt, target);
-    pl_board_row_clear(hunt->board);
+    placement_board_row_clear(hunt->board);
     if (hunt->best == PL_NOBODY && hunt->keep) {
         hunt->slots[target] = hunt->board->count[target];
         return 0;
@@ -242,7 +243,7 @@ static int fill_one(struct hunt *hunt, uint32_t target)
 /* Everyone in want takes one, until nobody is. */
 static int fill_rounds(struct hunt *hunt)
 {
-    struct pl_board *board = hunt->board;
+    struct placement_board *board = hunt->board;
     int error = 0;
     for (bool again = true; again && !error;) {
         again = false;
@@ -253,16 +254,16 @@ static int fill_rounds(struct hunt *hunt)
             again = true;
         }
         if (!error)
-            error = pl_board_report(board);
+            error = placement_board_report(board);
     }
     return error;
 }
 
 /* Has room for one more, and is more in want of it than `best`? */
-static bool is_better(const struct pl_board *board, uint32_t target, uint32_t best)
+static bool is_better(const struct placement_board *board, uint32_t target, uint32_t best)
 {
     return board->count[target] < board->room[target] &&
-           (best == PL_NOBODY || pl_share_before(board->pool, board->count, target, best));
+           (best == PL_NOBODY || placement_share_before(board->pool, board->count, target, best));
 }
 
 /*
@@ -272,14 +273,14 @@ static bool is_better(const struct pl_board *board, uint32_t target, uint32_t be
  */
 static int fill_rest(struct hunt *hunt)
 {
-    struct pl_board *board = hunt->board;
+    struct placement_board *board = hunt->board;
     int error = 0;
     while (hunt->hole_count && !error) {
         uint32_t slot = hunt->holes[0], best = PL_NOBODY, any = PL_NOBODY;
         for (uint32_t t = 0; t < board->pool->target_count; t++) {
             if (is_better(board, t, any))
                 any = t;
-            if (is_better(board, t, best) && pl_board_fits(board, slot, t))
+            if (is_better(board, t, best) && placement_board_fits(board, slot, t))
                 best = t;
         }
         if (best != PL_NOBODY)
@@ -290,7 +291,7 @@ static int fill_rest(struct hunt *hunt)
     return error;
 }
 
-int pl_fill_holes(struct pl_board *board, uint32_t *slots, bool keep)
+int placement_fill_holes(struct placement_board *board, uint32_t *slots, bool keep)
 {
     struct hunt hunt = {.board = board, .slots = slots, .keep = keep};
     hunt.holes = malloc(((size_t)board->slot_count + 1) * sizeof *hunt.holes);

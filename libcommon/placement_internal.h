@@ -13,27 +13,27 @@
 
 #define PL_NOBODY UINT32_MAX
 
-typedef unsigned __int128 pl_wide;
+typedef unsigned __int128 placement_wide;
 
 /* ---- placement_pool.c: the targets that take part ----------------------------- */
 
-struct pl_target {
+struct placement_member {
     uint32_t id;
     uint32_t domain; /* index of its failure domain */
     uint64_t capacity;
 };
 
-struct pl_domain {
+struct placement_domain {
     uint32_t number; /* as the caller gave it */
     uint32_t target_count;
     uint64_t capacity;
     bool capped;
 };
 
-struct pl_pool {
+struct placement_pool {
     uint32_t target_count, domain_count, members;
-    struct pl_target *targets; /* by id */
-    struct pl_domain *domains; /* by their first target */
+    struct placement_member *targets; /* by id */
+    struct placement_domain *domains; /* by their first target */
     uint64_t capacity;
     bool alike; /* all targets have the same capacity */
     /* Of what is not capped: it shares `rest_members` places of each group. */
@@ -41,46 +41,48 @@ struct pl_pool {
     uint32_t rest_members;
 };
 
-int pl_pool_make(const struct placement_target *targets, uint32_t count,
-                 const struct placement_wanted *wanted, struct pl_pool *pool);
-void pl_pool_free(struct pl_pool *pool);
+int placement_pool_make(const struct placement_target *targets, uint32_t count,
+                        const struct placement_wanted *wanted, struct placement_pool *pool);
+void placement_pool_free(struct placement_pool *pool);
 /* The index of the target; PL_NOBODY when it takes no part. */
-uint32_t pl_pool_find(const struct pl_pool *pool, uint32_t id);
-const char *pl_level_name(enum placement_level level, bool plural);
+uint32_t placement_pool_find(const struct placement_pool *pool, uint32_t id);
+const char *placement_level_name(enum placement_level level, bool plural);
 
 /* ---- placement_share.c: how many slots a target gets --------------------------- */
 
 /* An even share of slots, exactly: whole + rest / divisor. */
-struct pl_share {
+struct placement_share {
     uint32_t whole;
     uint64_t rest, divisor;
 };
 
-struct pl_share pl_share_of(const struct pl_pool *pool, uint32_t target, uint32_t group_count);
+struct placement_share placement_share_of(const struct placement_pool *pool, uint32_t target,
+                                          uint32_t group_count);
 /* Slots of each target in `group_count` groups: its share rounded up or down, near to `present` (NULL:
  * none). */
-int pl_share_round(const struct pl_pool *pool, uint32_t group_count, const uint32_t *present,
-                   uint32_t *slots);
+int placement_share_round(const struct placement_pool *pool, uint32_t group_count, const uint32_t *present,
+                          uint32_t *slots);
 /* `places` slots more for those who are in want of them beside `present`, in groups that are others, or, with
  * `same_groups`, in the `group_count` groups themselves: a domain has one in each at most. */
-int pl_share_fill(const struct pl_pool *pool, uint32_t group_count, uint64_t places, const uint32_t *present,
-                  bool same_groups, uint32_t *slots);
+int placement_share_fill(const struct placement_pool *pool, uint32_t group_count, uint64_t places,
+                         const uint32_t *present, bool same_groups, uint32_t *slots);
 /* Is `a`, with `total` slots each, more in want of one than `b`? */
-bool pl_share_before(const struct pl_pool *pool, const uint32_t *total, uint32_t a, uint32_t b);
+bool placement_share_before(const struct placement_pool *pool, const uint32_t *total, uint32_t a, uint32_t b);
 /* The number of groups with which rounding does least harm. -ENOSPC */
-int pl_share_groups(const struct pl_pool *pool, uint32_t groups_per_target, uint32_t *group_count);
+int placement_share_groups(const struct placement_pool *pool, uint32_t groups_per_target,
+                           uint32_t *group_count);
 
 /* ---- placement_design.c: block designs ------------------------------------------ */
 
 /* An exact design for the pool, when its targets are alike and one is found: *slots is then the members
  * of *group_count groups (to free()); NULL when there is none. -ENOMEM */
-int pl_design_find(const struct pl_pool *pool, uint32_t groups_per_target, uint32_t group_count_wanted,
-                   uint32_t **slots, uint32_t *group_count);
+int placement_design_find(const struct placement_pool *pool, uint32_t groups_per_target,
+                          uint32_t group_count_wanted, uint32_t **slots, uint32_t *group_count);
 
 /* ---- placement_board.c: who stands where ----------------------------------------- */
 
-struct pl_board {
-    const struct pl_pool *pool;
+struct placement_board {
+    const struct placement_pool *pool;
     uint32_t members, group_count, slot_count;
     uint32_t *member;  /* of each slot: a target's index or PL_NOBODY */
     uint8_t *is_free;  /* of each slot: it may be exchanged */
@@ -90,7 +92,7 @@ struct pl_board {
     uint32_t *room;    /* and the most that it can be */
     uint32_t *at;      /* where in its target's list a slot stands */
     uint32_t *weight;  /* of each target: the fewer slots, the more a repeated pair counts */
-    uint32_t *row;     /* scratch: groups shared with one target, see pl_board_row() */
+    uint32_t *row;     /* scratch: groups shared with one target, see placement_board_row() */
     uint32_t *touched; /* the entries of `row` that may be other than 0, touched_count of them */
     uint8_t *is_touched;
     uint32_t touched_count;
@@ -102,52 +104,55 @@ struct pl_board {
 };
 
 /* `slots`: that each target is to have; `room`: the most that it will ever have. */
-int pl_board_make(const struct pl_pool *pool, uint32_t group_count, const uint32_t *slots,
-                  const uint32_t *room, const struct placement_wanted *wanted, struct pl_board *board);
-void pl_board_free(struct pl_board *board);
-void pl_board_put(struct pl_board *board, uint32_t slot, uint32_t target); /* into an empty slot */
-void pl_board_take(struct pl_board *board, uint32_t slot);
-void pl_board_exchange(struct pl_board *board, uint32_t a, uint32_t b);
+int placement_board_make(const struct placement_pool *pool, uint32_t group_count, const uint32_t *slots,
+                         const uint32_t *room, const struct placement_wanted *wanted,
+                         struct placement_board *board);
+void placement_board_free(struct placement_board *board);
+void placement_board_put(struct placement_board *board, uint32_t slot,
+                         uint32_t target); /* into an empty slot */
+void placement_board_take(struct placement_board *board, uint32_t slot);
+void placement_board_exchange(struct placement_board *board, uint32_t a, uint32_t b);
 /* Could the target stand in the slot, as far as the others of the group are concerned? */
-bool pl_board_fits(const struct pl_board *board, uint32_t slot, uint32_t target);
+bool placement_board_fits(const struct placement_board *board, uint32_t slot, uint32_t target);
 /* Fills `row` with the number of groups, without `group`, that each target shares with this one. */
-void pl_board_row(struct pl_board *board, uint32_t target, uint32_t group);
-void pl_board_row_clear(struct pl_board *board);
-void pl_board_row_add(struct pl_board *board, uint32_t target, uint32_t groups);
+void placement_board_row(struct placement_board *board, uint32_t target, uint32_t group);
+void placement_board_row_clear(struct placement_board *board);
+void placement_board_row_add(struct placement_board *board, uint32_t target, uint32_t groups);
 /* What the row's target costs in this slot: the weighted sum of its pairs with the others of the group. */
-uint64_t pl_board_cost(const struct pl_board *board, uint32_t slot);
-uint32_t pl_board_random(struct pl_board *board, uint32_t bound);
+uint64_t placement_board_cost(const struct placement_board *board, uint32_t slot);
+uint32_t placement_board_random(struct placement_board *board, uint32_t bound);
 /* -ECANCELED when the caller wants no more. */
-int pl_board_report(struct pl_board *board);
+int placement_board_report(struct placement_board *board);
 
 /* ---- placement_fill.c: every slot gets somebody ----------------------------------- */
 
 /* The groups from `first_group` on are empty: deals targets into them. */
-int pl_fill_new(struct pl_board *board, uint32_t first_group, const uint32_t *slots);
+int placement_fill_new(struct placement_board *board, uint32_t first_group, const uint32_t *slots);
 /* Gives targets that have fewer than `slots` the holes, and slots of those that have more. With `keep`
  * nobody gives one as long as there is another way, and a target that fits in no hole goes without:
  * `slots` changes. */
-int pl_fill_holes(struct pl_board *board, uint32_t *slots, bool keep);
+int placement_fill_holes(struct placement_board *board, uint32_t *slots, bool keep);
 
 /* ---- placement_swap.c: better pairs ------------------------------------------------- */
 
 /* Exchanges free slots until no pair is repeated, or no more is gained. */
-int pl_swap_improve(struct pl_board *board);
-/* By the proof no slot costs more than this after pl_swap_improve() of a board that is free as a
+int placement_swap_improve(struct placement_board *board);
+/* By the proof no slot costs more than this after placement_swap_improve() of a board that is free as a
  * whole; UINT64_MAX: nothing is proved. */
-uint64_t pl_swap_bound(const struct pl_board *board);
+uint64_t placement_swap_bound(const struct placement_board *board);
 /* The weights' part of it: the most groups that the two targets then share. */
-uint32_t pl_swap_pairs_bound(const struct pl_board *board);
+uint32_t placement_swap_pairs_bound(const struct placement_board *board);
 
 /* ---- placement_trade.c: better pairs in a table that changes -------------------------- */
 
 /* Exchanges slots where that betters the pairs, as long as no more than `moves_max` of the first `old_slots`
  * have another member than `old`. -ENOMEM, -ECANCELED */
-int pl_trade_improve(struct pl_board *board, const uint32_t *old, uint32_t old_slots, uint32_t moves_max);
+int placement_trade_improve(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
+                            uint32_t moves_max);
 
 /* ---- placement_lead.c: who stands first ----------------------------------------------- */
 
 /* Members whose group is below `kept_groups` and that lead already go on where that does no harm. */
-int pl_lead(struct pl_board *board, uint32_t kept_groups);
+int placement_lead(struct placement_board *board, uint32_t kept_groups);
 
 #endif

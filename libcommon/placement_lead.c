@@ -13,7 +13,7 @@
 #include "err.h"
 
 struct leading {
-    struct pl_board *board;
+    struct placement_board *board;
     uint32_t *leads;  /* groups that each target leads */
     uint32_t *leader; /* of each group, its slot; PL_NOBODY: not chosen yet */
     /* Scratch of the search: who passes the group `via` to a target; and who is known. */
@@ -33,7 +33,7 @@ static uint32_t least(const struct leading *leading, uint32_t target)
 /* The member that leads the smallest part of its groups; of equals, the one that stands first. */
 static void choose(struct leading *leading, uint32_t group)
 {
-    const struct pl_board *board = leading->board;
+    const struct placement_board *board = leading->board;
     uint32_t first = group * board->members, best = first;
     for (uint32_t slot = first + 1; slot < first + board->members; slot++) {
         uint32_t a = board->member[slot], b = board->member[best];
@@ -49,7 +49,7 @@ static void choose(struct leading *leading, uint32_t group)
  * none. */
 static uint32_t expand(struct leading *leading, uint32_t target, bool up, uint32_t *queued)
 {
-    const struct pl_board *board = leading->board;
+    const struct placement_board *board = leading->board;
     uint32_t n = board->members;
     for (uint32_t i = 0; i < board->count[target]; i++) {
         uint32_t slot = board->places[board->first[target] + i], group = slot / n;
@@ -75,7 +75,7 @@ static uint32_t expand(struct leading *leading, uint32_t target, bool up, uint32
 /* Passes one lead along a shortest chain of groups, away from `target` or, `up`, to it. */
 static void pass_on(struct leading *leading, uint32_t target, bool up)
 {
-    struct pl_board *board = leading->board;
+    struct placement_board *board = leading->board;
     uint32_t queued = 1, end = PL_NOBODY;
     memset(leading->from, 0xff, (size_t)board->pool->target_count * sizeof *leading->from);
     leading->from[target] = target;
@@ -95,7 +95,7 @@ static void pass_on(struct leading *leading, uint32_t target, bool up)
 /* Leaders that are there go on while they lead no more than their share. */
 static void keep(struct leading *leading, uint32_t kept_groups)
 {
-    const struct pl_board *board = leading->board;
+    const struct placement_board *board = leading->board;
     for (uint32_t group = 0; group < kept_groups; group++) {
         uint32_t slot = group * board->members, target = board->member[slot];
         if (!board->is_free[slot] && leading->leads[target] < most(leading, target)) {
@@ -108,17 +108,17 @@ static void keep(struct leading *leading, uint32_t kept_groups)
 /* The leader changes places with whoever stands first. */
 static void put_first(struct leading *leading)
 {
-    struct pl_board *board = leading->board;
+    struct placement_board *board = leading->board;
     for (uint32_t group = 0; group < board->group_count; group++) {
         uint32_t first = group * board->members;
         if (leading->leader[group] != first)
-            pl_board_exchange(board, first, leading->leader[group]);
+            placement_board_exchange(board, first, leading->leader[group]);
     }
 }
 
 static void balance(struct leading *leading, uint32_t kept_groups)
 {
-    const struct pl_board *board = leading->board;
+    const struct placement_board *board = leading->board;
     memset(leading->leader, 0xff, (size_t)board->group_count * sizeof *leading->leader);
     keep(leading, kept_groups);
     for (uint32_t group = 0; group < board->group_count; group++) {
@@ -136,7 +136,7 @@ static void balance(struct leading *leading, uint32_t kept_groups)
     put_first(leading);
 }
 
-int pl_lead(struct pl_board *board, uint32_t kept_groups)
+int placement_lead(struct placement_board *board, uint32_t kept_groups)
 {
     uint32_t count = board->pool->target_count;
     struct leading leading = {.board = board};

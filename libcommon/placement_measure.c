@@ -11,8 +11,8 @@
 enum { SCALING_ROUNDS = 64 };
 
 struct measure {
-    struct pl_pool pool;
-    struct pl_board board;
+    struct placement_pool pool;
+    struct placement_board board;
     /* Of each target: two of different domains share scale * scale groups when all is even. */
     double *scale;
     double *sorted;          /* the scales, ascending */
@@ -26,7 +26,7 @@ static int load(const struct placement_wanted *wanted, const struct placement_ta
     int error =
         room && member ? 0 : err_set(-ENOMEM, "out of memory to look at %u groups", table->group_count);
     for (uint32_t slot = 0; !error && slot < slot_count; slot++) {
-        member[slot] = pl_pool_find(&m->pool, table->ids[slot]);
+        member[slot] = placement_pool_find(&m->pool, table->ids[slot]);
         if (member[slot] == PL_NOBODY)
             error = err_set(-EINVAL, "target %u of group %u is not among the targets", table->ids[slot],
                             slot / table->members);
@@ -34,13 +34,13 @@ static int load(const struct placement_wanted *wanted, const struct placement_ta
             room[member[slot]]++;
     }
     if (!error)
-        error = pl_board_make(&m->pool, table->group_count, room, room, wanted, &m->board);
+        error = placement_board_make(&m->pool, table->group_count, room, room, wanted, &m->board);
     for (uint32_t slot = 0; !error && slot < slot_count; slot++)
-        pl_board_put(&m->board, slot, member[slot]);
+        placement_board_put(&m->board, slot, member[slot]);
     for (uint32_t slot = 0; !error && slot < slot_count; slot++) {
-        if (!pl_board_fits(&m->board, slot, member[slot]))
+        if (!placement_board_fits(&m->board, slot, member[slot]))
             error = err_set(-EINVAL, "group %u has two members in the %s of target %u", slot / table->members,
-                            pl_level_name(wanted->level, false), table->ids[slot]);
+                            placement_level_name(wanted->level, false), table->ids[slot]);
     }
     free(room);
     free(member);
@@ -49,13 +49,13 @@ static int load(const struct placement_wanted *wanted, const struct placement_ta
 
 static void measure_shares(const struct measure *m, struct placement_figures *f)
 {
-    const struct pl_pool *pool = &m->pool;
+    const struct placement_pool *pool = &m->pool;
     uint64_t largest = 0;
     f->target_count = pool->target_count;
     f->domain_count = pool->domain_count;
     f->capacity = pool->capacity;
     for (uint32_t d = 0; d < pool->domain_count; d++) {
-        const struct pl_domain *domain = &pool->domains[d];
+        const struct placement_domain *domain = &pool->domains[d];
         if (!domain->capped)
             continue;
         /* A capped domain fills like one n-th of what the others can fill. */
@@ -71,7 +71,7 @@ static void measure_shares(const struct measure *m, struct placement_figures *f)
     f->even = true;
     for (uint32_t t = 0; t < pool->target_count; t++) {
         uint32_t slots = m->board.count[t];
-        struct pl_share share = pl_share_of(pool, t, m->board.group_count);
+        struct placement_share share = placement_share_of(pool, t, m->board.group_count);
         double exact = share.whole + (double)share.rest / (double)share.divisor;
         double over = slots / exact - 1;
         f->overload = over > f->overload ? over : f->overload;
@@ -85,7 +85,7 @@ static void measure_shares(const struct measure *m, struct placement_figures *f)
 
 static void measure_leads(const struct measure *m, struct placement_figures *f)
 {
-    const struct pl_board *board = &m->board;
+    const struct placement_board *board = &m->board;
     for (uint32_t t = 0; t < m->pool.target_count; t++) {
         uint32_t leads = 0, share = (board->count[t] + board->members - 1) / board->members;
         for (uint32_t i = 0; i < board->count[t]; i++)
@@ -110,7 +110,7 @@ static int compare_doubles(const void *left, const void *right)
  */
 static int find_scales(struct measure *m)
 {
-    const struct pl_pool *pool = &m->pool;
+    const struct placement_pool *pool = &m->pool;
     uint32_t domains = pool->domain_count;
     double n = pool->members, sum = 0, *of_domain = calloc(domains, sizeof *of_domain);
     double *slots = calloc(domains, sizeof *slots);
@@ -173,9 +173,9 @@ static double best_of(const struct measure *m, uint32_t target)
 
 static void measure_target(struct measure *m, uint32_t target, struct placement_figures *f)
 {
-    struct pl_board *board = &m->board;
+    struct placement_board *board = &m->board;
     double in_place = 0;
-    pl_board_row(board, target, PL_NOBODY);
+    placement_board_row(board, target, PL_NOBODY);
     uint32_t partners = board->touched_count, most = 0, least = UINT32_MAX;
     for (uint32_t i = 0; i < partners; i++) {
         uint32_t other = board->touched[i], pairs = board->row[other];
@@ -185,7 +185,7 @@ static void measure_target(struct measure *m, uint32_t target, struct placement_
         most = pairs > most ? pairs : most;
         least = pairs < least ? pairs : least;
     }
-    pl_board_row_clear(board);
+    placement_board_row_clear(board);
     uint32_t own = m->pool.domains[m->pool.targets[target].domain].target_count;
     if (partners < m->pool.target_count - own)
         least = 0;
@@ -214,7 +214,7 @@ static int measure_pairs(struct measure *m, struct placement_figures *f)
         else
             f->spread_mean += 1.0 / m->pool.target_count;
     }
-    f->pairs_bound = pl_swap_pairs_bound(&m->board);
+    f->pairs_bound = placement_swap_pairs_bound(&m->board);
     return 0;
 }
 
@@ -242,7 +242,7 @@ int placement_measure(const struct placement_target *targets, uint32_t count,
 {
     struct measure m = {0};
     *figures = (struct placement_figures){0};
-    int error = pl_pool_make(targets, count, wanted, &m.pool);
+    int error = placement_pool_make(targets, count, wanted, &m.pool);
     if (error)
         return error;
     error = load(wanted, table, &m);
@@ -257,7 +257,7 @@ int placement_measure(const struct placement_target *targets, uint32_t count,
     free(m.sorted);
     free(m.next);
     free(m.starts);
-    pl_board_free(&m.board);
-    pl_pool_free(&m.pool);
+    placement_board_free(&m.board);
+    placement_pool_free(&m.pool);
     return error;
 }

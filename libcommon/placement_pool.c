@@ -9,7 +9,7 @@
 
 #include "err.h"
 
-const char *pl_level_name(enum placement_level level, bool plural)
+const char *placement_level_name(enum placement_level level, bool plural)
 {
     static const char *const names[PLACEMENT_LEVELS][2] = {
         {"target", "targets"}, {"host", "hosts"}, {"chassis", "chassis"}, {"rack", "racks"}};
@@ -33,12 +33,12 @@ static uint32_t domain_of(const struct placement_target *target, enum placement_
 
 static int compare_ids(const void *left, const void *right)
 {
-    const struct pl_target *a = left, *b = right;
+    const struct placement_member *a = left, *b = right;
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
 static int take_targets(const struct placement_target *targets, uint32_t count,
-                        const struct placement_wanted *wanted, struct pl_pool *pool)
+                        const struct placement_wanted *wanted, struct placement_pool *pool)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct placement_target *target = &targets[i];
@@ -50,7 +50,7 @@ static int take_targets(const struct placement_target *targets, uint32_t count,
             continue;
         if (__builtin_add_overflow(pool->capacity, target->capacity, &pool->capacity))
             return err_set(-EINVAL, "the capacities of %u targets don't fit 64 bits together", count);
-        pool->targets[pool->target_count++] = (struct pl_target){
+        pool->targets[pool->target_count++] = (struct placement_member){
             .id = target->id,
             /* A group of one member parts nobody. */
             .domain = wanted->members == 1 ? target->id : domain_of(target, wanted->level),
@@ -80,7 +80,7 @@ static int compare_numbers(const void *left, const void *right)
 }
 
 /* Domains are numbered anew, in the order of their first target. */
-static int make_domains(struct pl_pool *pool)
+static int make_domains(struct placement_pool *pool)
 {
     uint32_t count = pool->target_count;
     struct numbered *sorted = malloc((size_t)(count + 1) * sizeof *sorted);
@@ -98,10 +98,10 @@ static int make_domains(struct pl_pool *pool)
         leader[sorted[i].target] = same ? leader[sorted[i - 1].target] : sorted[i].target;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct pl_target *target = &pool->targets[i];
+        struct placement_member *target = &pool->targets[i];
         uint32_t domain = leader[i] == i ? pool->domain_count++ : pool->targets[leader[i]].domain;
         if (leader[i] == i)
-            pool->domains[domain] = (struct pl_domain){.number = target->domain};
+            pool->domains[domain] = (struct placement_domain){.number = target->domain};
         target->domain = domain;
         pool->domains[domain].target_count++;
         pool->domains[domain].capacity += target->capacity;
@@ -117,7 +117,7 @@ free:
  * A group takes one member from a domain, so a domain with more than 1/n of the capacity stands in every
  * group and can't be filled. The others share what is left, which may make the next one too large.
  */
-static void cap_domains(struct pl_pool *pool)
+static void cap_domains(struct placement_pool *pool)
 {
     pool->rest_capacity = pool->capacity;
     pool->rest_members = pool->members;
@@ -125,15 +125,15 @@ static void cap_domains(struct pl_pool *pool)
         again = false;
         uint32_t largest = PL_NOBODY;
         for (uint32_t i = 0; i < pool->domain_count; i++) {
-            const struct pl_domain *domain = &pool->domains[i];
+            const struct placement_domain *domain = &pool->domains[i];
             if (!domain->capped &&
                 (largest == PL_NOBODY || domain->capacity > pool->domains[largest].capacity))
                 largest = i;
         }
         if (largest == PL_NOBODY)
             return;
-        struct pl_domain *domain = &pool->domains[largest];
-        if ((pl_wide)domain->capacity * pool->rest_members > pool->rest_capacity) {
+        struct placement_domain *domain = &pool->domains[largest];
+        if ((placement_wide)domain->capacity * pool->rest_members > pool->rest_capacity) {
             domain->capped = true;
             pool->rest_capacity -= domain->capacity;
             pool->rest_members--;
@@ -142,7 +142,7 @@ static void cap_domains(struct pl_pool *pool)
     }
 }
 
-static int refuse_domains(const struct pl_pool *pool, const struct placement_wanted *wanted)
+static int refuse_domains(const struct placement_pool *pool, const struct placement_wanted *wanted)
 {
     const char *of_class = wanted->device_class == PLACEMENT_ANY_CLASS ? "" : " of its device class";
     enum placement_level level = wanted->level;
@@ -154,15 +154,15 @@ static int refuse_domains(const struct pl_pool *pool, const struct placement_wan
     return err_set(-EHOSTDOWN,
                    "%u members on different %s, but the pool's %u targets%s are in %u %s: add %s, choose "
                    "fewer members, or a lower level than %s",
-                   pool->members, pl_level_name(level, true), pool->target_count, of_class,
-                   pool->domain_count, pl_level_name(level, pool->domain_count != 1),
-                   pl_level_name(level, true), pl_level_name(level, false));
+                   pool->members, placement_level_name(level, true), pool->target_count, of_class,
+                   pool->domain_count, placement_level_name(level, pool->domain_count != 1),
+                   placement_level_name(level, true), placement_level_name(level, false));
 }
 
-int pl_pool_make(const struct placement_target *targets, uint32_t count,
-                 const struct placement_wanted *wanted, struct pl_pool *pool)
+int placement_pool_make(const struct placement_target *targets, uint32_t count,
+                        const struct placement_wanted *wanted, struct placement_pool *pool)
 {
-    *pool = (struct pl_pool){.members = wanted->members};
+    *pool = (struct placement_pool){.members = wanted->members};
     if (wanted->members == 0 || wanted->members > LIMITS_GROUP_MEMBERS_MAX)
         return err_set(-EINVAL, "a group of %u members is not possible; choose 1 to %u", wanted->members,
                        LIMITS_GROUP_MEMBERS_MAX);
@@ -182,7 +182,7 @@ int pl_pool_make(const struct placement_target *targets, uint32_t count,
     if (!error && pool->domain_count < pool->members)
         error = refuse_domains(pool, wanted);
     if (error) {
-        pl_pool_free(pool);
+        placement_pool_free(pool);
         return error;
     }
     cap_domains(pool);
@@ -192,17 +192,17 @@ int pl_pool_make(const struct placement_target *targets, uint32_t count,
     return 0;
 }
 
-void pl_pool_free(struct pl_pool *pool)
+void placement_pool_free(struct placement_pool *pool)
 {
     free(pool->targets);
     free(pool->domains);
-    *pool = (struct pl_pool){0};
+    *pool = (struct placement_pool){0};
 }
 
-uint32_t pl_pool_find(const struct pl_pool *pool, uint32_t id)
+uint32_t placement_pool_find(const struct placement_pool *pool, uint32_t id)
 {
-    struct pl_target key = {.id = id};
-    const struct pl_target *found =
+    struct placement_member key = {.id = id};
+    const struct placement_member *found =
         bsearch(&key, pool->targets, pool->target_count, sizeof *pool->targets, compare_ids);
     return found ? (uint32_t)(found - pool->targets) : PL_NOBODY;
 }

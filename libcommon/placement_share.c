@@ -13,18 +13,19 @@
 #define GROUPS_WORK_MAX (1u << 22)
 #define PARTS           1000000u /* overloads are compared in millionths */
 
-struct pl_share pl_share_of(const struct pl_pool *pool, uint32_t target, uint32_t group_count)
+struct placement_share placement_share_of(const struct placement_pool *pool, uint32_t target,
+                                          uint32_t group_count)
 {
-    const struct pl_target *t = &pool->targets[target];
-    const struct pl_domain *domain = &pool->domains[t->domain];
+    const struct placement_member *t = &pool->targets[target];
+    const struct placement_domain *domain = &pool->domains[t->domain];
     uint64_t divisor = domain->capped ? domain->capacity : pool->rest_capacity;
     uint64_t places = domain->capped ? group_count : (uint64_t)group_count * pool->rest_members;
-    pl_wide product = (pl_wide)t->capacity * places;
-    return (struct pl_share){
+    placement_wide product = (placement_wide)t->capacity * places;
+    return (struct placement_share){
         .whole = (uint32_t)(product / divisor), .rest = (uint64_t)(product % divisor), .divisor = divisor};
 }
 
-static int no_memory(const struct pl_pool *pool)
+static int no_memory(const struct placement_pool *pool)
 {
     return err_set(-ENOMEM, "out of memory for a placement of %u targets", pool->target_count);
 }
@@ -39,19 +40,19 @@ struct choice {
 static int compare_choices(const void *left, const void *right)
 {
     const struct choice *a = left, *b = right;
-    pl_wide of_a = (pl_wide)a->rest * b->divisor, of_b = (pl_wide)b->rest * a->divisor;
+    placement_wide of_a = (placement_wide)a->rest * b->divisor, of_b = (placement_wide)b->rest * a->divisor;
     if (of_a != of_b)
         return of_a > of_b ? -1 : 1;
     return a->target < b->target ? -1 : a->target > b->target;
 }
 
 /* Rounds up where the domain has room, those with the greatest rest first. */
-static void round_up(const struct pl_pool *pool, uint32_t group_count, const struct choice *choices,
+static void round_up(const struct placement_pool *pool, uint32_t group_count, const struct choice *choices,
                      uint32_t count, uint64_t missing, uint32_t *in_domain, uint32_t *slots)
 {
     for (uint32_t i = 0; i < count && missing; i++) {
         uint32_t target = choices[i].target, domain = pool->targets[target].domain;
-        struct pl_share share = pl_share_of(pool, target, group_count);
+        struct placement_share share = placement_share_of(pool, target, group_count);
         if (slots[target] == share.whole && in_domain[domain] < group_count) {
             slots[target]++;
             in_domain[domain]++;
@@ -62,13 +63,13 @@ static void round_up(const struct pl_pool *pool, uint32_t group_count, const str
 
 /* Rounds down what was rounded up, those with the least rest first: in domains that are over full, then
  * until `surplus` is gone. */
-static void round_down(const struct pl_pool *pool, uint32_t group_count, const struct choice *choices,
+static void round_down(const struct placement_pool *pool, uint32_t group_count, const struct choice *choices,
                        uint32_t count, int64_t surplus, uint32_t *in_domain, uint32_t *slots)
 {
     for (unsigned turn = 0; turn < 2; turn++) {
         for (uint32_t i = count; i-- > 0;) {
             uint32_t target = choices[i].target, domain = pool->targets[target].domain;
-            struct pl_share share = pl_share_of(pool, target, group_count);
+            struct placement_share share = placement_share_of(pool, target, group_count);
             bool due = turn == 0 ? in_domain[domain] > group_count : surplus > 0;
             if (due && slots[target] > share.whole) {
                 slots[target]--;
@@ -79,7 +80,8 @@ static void round_down(const struct pl_pool *pool, uint32_t group_count, const s
     }
 }
 
-int pl_share_round(const struct pl_pool *pool, uint32_t group_count, const uint32_t *present, uint32_t *slots)
+int placement_share_round(const struct placement_pool *pool, uint32_t group_count, const uint32_t *present,
+                          uint32_t *slots)
 {
     uint32_t count = 0;
     uint64_t wanted = (uint64_t)group_count * pool->members, sum = 0;
@@ -89,7 +91,7 @@ int pl_share_round(const struct pl_pool *pool, uint32_t group_count, const uint3
     if (error)
         goto free;
     for (uint32_t t = 0; t < pool->target_count; t++) {
-        struct pl_share share = pl_share_of(pool, t, group_count);
+        struct placement_share share = placement_share_of(pool, t, group_count);
         slots[t] = share.whole;
         if (share.rest) {
             choices[count++] = (struct choice){.target = t, .rest = share.rest, .divisor = share.divisor};
@@ -116,20 +118,20 @@ free:
 
 /* Each target has (2 * slots + 1) / capacity, and the least is served (Webster's divisors; Balinski and
  * Young, "Fair Representation", 1982). */
-bool pl_share_before(const struct pl_pool *pool, const uint32_t *total, uint32_t a, uint32_t b)
+bool placement_share_before(const struct placement_pool *pool, const uint32_t *total, uint32_t a, uint32_t b)
 {
-    pl_wide of_a = (pl_wide)(2 * (uint64_t)total[a] + 1) * pool->targets[b].capacity;
-    pl_wide of_b = (pl_wide)(2 * (uint64_t)total[b] + 1) * pool->targets[a].capacity;
+    placement_wide of_a = (placement_wide)(2 * (uint64_t)total[a] + 1) * pool->targets[b].capacity;
+    placement_wide of_b = (placement_wide)(2 * (uint64_t)total[b] + 1) * pool->targets[a].capacity;
     return of_a != of_b ? of_a < of_b : a < b;
 }
 
-static void sift_down(const struct pl_pool *pool, const uint32_t *total, uint32_t *heap, uint32_t count,
-                      uint32_t at)
+static void sift_down(const struct placement_pool *pool, const uint32_t *total, uint32_t *heap,
+                      uint32_t count, uint32_t at)
 {
     for (;;) {
         uint32_t least = at;
         for (uint32_t child = 2 * at + 1; child <= 2 * at + 2 && child < count; child++) {
-            if (pl_share_before(pool, total, heap[child], heap[least]))
+            if (placement_share_before(pool, total, heap[child], heap[least]))
                 least = child;
         }
         if (least == at)
@@ -141,8 +143,8 @@ static void sift_down(const struct pl_pool *pool, const uint32_t *total, uint32_
     }
 }
 
-int pl_share_fill(const struct pl_pool *pool, uint32_t group_count, uint64_t places, const uint32_t *present,
-                  bool same_groups, uint32_t *slots)
+int placement_share_fill(const struct placement_pool *pool, uint32_t group_count, uint64_t places,
+                         const uint32_t *present, bool same_groups, uint32_t *slots)
 {
     uint32_t count = pool->target_count;
     uint32_t *heap = malloc((size_t)count * sizeof *heap);
@@ -182,15 +184,15 @@ free:
 
 static int compare_wide(const void *left, const void *right)
 {
-    const struct pl_target *a = *(const struct pl_target *const *)left,
-                           *b = *(const struct pl_target *const *)right;
+    const struct placement_member *a = *(const struct placement_member *const *)left,
+                                  *b = *(const struct placement_member *const *)right;
     if (a->capacity != b->capacity)
         return a->capacity < b->capacity ? -1 : 1;
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
 /* Targets that stand for all others: of each capacity one, in capped domains all. */
-static uint32_t pick_samples(const struct pl_pool *pool, const struct pl_target **samples)
+static uint32_t pick_samples(const struct placement_pool *pool, const struct placement_member **samples)
 {
     uint32_t count = 0;
     for (uint32_t t = 0; t < pool->target_count; t++)
@@ -206,16 +208,17 @@ static uint32_t pick_samples(const struct pl_pool *pool, const struct pl_target 
 }
 
 /* The worst overload of a share that is rounded up, in millionths of the share. */
-static uint64_t overload_of(const struct pl_pool *pool, const struct pl_target *const *samples,
+static uint64_t overload_of(const struct placement_pool *pool, const struct placement_member *const *samples,
                             uint32_t count, uint32_t group_count)
 {
     uint64_t worst = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct pl_share share = pl_share_of(pool, (uint32_t)(samples[i] - pool->targets), group_count);
+        struct placement_share share =
+            placement_share_of(pool, (uint32_t)(samples[i] - pool->targets), group_count);
         if (share.rest == 0)
             continue;
-        pl_wide exact = (pl_wide)share.whole * share.divisor + share.rest;
-        pl_wide over = (pl_wide)(share.divisor - share.rest) * PARTS;
+        placement_wide exact = (placement_wide)share.whole * share.divisor + share.rest;
+        placement_wide over = (placement_wide)(share.divisor - share.rest) * PARTS;
         uint64_t parts = (uint64_t)(over / exact);
         worst = parts >= worst ? parts + 1 : worst;
     }
@@ -228,7 +231,7 @@ static uint64_t overload_of(const struct pl_pool *pool, const struct pl_target *
  * is known. More groups, or fewer, are easy (docs/placement.md, "How many groups", has the
  * measurements).
  */
-static bool is_tight(const struct pl_pool *pool, uint64_t group_count)
+static bool is_tight(const struct placement_pool *pool, uint64_t group_count)
 {
     uint64_t n = pool->members, shared = group_count * n * (n - 1), pairs = 0;
     for (uint32_t d = 0; d < pool->domain_count; d++) {
@@ -242,7 +245,7 @@ static bool is_tight(const struct pl_pool *pool, uint64_t group_count)
 
 /* The number of groups, of those that are not tight or of all, with the least overload; the fewest of
  * equals. */
-static uint32_t pick_groups(const struct pl_pool *pool, const struct pl_target *const *samples,
+static uint32_t pick_groups(const struct placement_pool *pool, const struct placement_member *const *samples,
                             uint32_t sample_count, uint64_t least, bool tight_too)
 {
     uint64_t most = 2 * least < LIMITS_GROUPS_MAX ? 2 * least : LIMITS_GROUPS_MAX, best = UINT64_MAX;
@@ -260,7 +263,8 @@ static uint32_t pick_groups(const struct pl_pool *pool, const struct pl_target *
     return found;
 }
 
-int pl_share_groups(const struct pl_pool *pool, uint32_t groups_per_target, uint32_t *group_count)
+int placement_share_groups(const struct placement_pool *pool, uint32_t groups_per_target,
+                           uint32_t *group_count)
 {
     uint64_t places = (uint64_t)groups_per_target * pool->target_count;
     uint64_t least = (places + pool->members - 1) / pool->members;
@@ -273,7 +277,7 @@ int pl_share_groups(const struct pl_pool *pool, uint32_t groups_per_target, uint
                        pool->target_count, groups_per_target, (unsigned long long)least, pool->members,
                        LIMITS_GROUPS_MAX,
                        (unsigned)((uint64_t)LIMITS_GROUPS_MAX * pool->members / pool->target_count));
-    const struct pl_target **samples = malloc((size_t)pool->target_count * sizeof *samples);
+    const struct placement_member **samples = malloc((size_t)pool->target_count * sizeof *samples);
     if (!samples)
         return no_memory(pool);
     uint32_t sample_count = pick_samples(pool, samples);

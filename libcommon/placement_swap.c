@@ -21,7 +21,7 @@ enum { TRIES = 24, PASSES = 100 };
 
 /* One search: the free slots, and which of them are to be looked at. */
 struct search {
-    struct pl_board *board;
+    struct placement_board *board;
     uint32_t *free_slots, free_count;
     uint8_t *due;    /* of each slot */
     uint32_t tries;  /* random ones for each slot */
@@ -31,7 +31,7 @@ struct search {
 };
 
 /* The members of the slot's group, without that of the slot, count by their weights. */
-static void add_marks(struct pl_board *board, uint32_t slot, int32_t sign)
+static void add_marks(struct placement_board *board, uint32_t slot, int32_t sign)
 {
     uint32_t first = slot - slot % board->members;
     for (uint32_t i = first; i < first + board->members; i++) {
@@ -41,7 +41,7 @@ static void add_marks(struct pl_board *board, uint32_t slot, int32_t sign)
 }
 
 /* By how much the member of `from` is cheaper in the slot `to`. */
-static int64_t gain_of_move(struct pl_board *board, uint32_t from, uint32_t to)
+static int64_t gain_of_move(struct placement_board *board, uint32_t from, uint32_t to)
 {
     uint32_t n = board->members, target = board->member[from], own = from - from % n;
     const uint32_t *places = board->places + board->first[target];
@@ -65,17 +65,17 @@ static int64_t gain_of_move(struct pl_board *board, uint32_t from, uint32_t to)
  * possible, makes a's member cheaper than `now`, and gains `least` over all. */
 static bool try_exchange(struct search *search, uint32_t a, uint32_t b, uint64_t now, int64_t least)
 {
-    struct pl_board *board = search->board;
+    struct placement_board *board = search->board;
     uint32_t n = board->members, u = board->member[a], v = board->member[b];
     board->work += n;
-    if (a / n == b / n || u == v || !pl_board_fits(board, a, v) || !pl_board_fits(board, b, u))
+    if (a / n == b / n || u == v || !placement_board_fits(board, a, v) || !placement_board_fits(board, b, u))
         return false;
-    uint64_t then = pl_board_cost(board, b);
+    uint64_t then = placement_board_cost(board, b);
     if (then >= now)
         return false;
     if ((int64_t)((now - then) * board->weight[u]) + gain_of_move(board, b, a) < least)
         return false;
-    pl_board_exchange(board, a, b);
+    placement_board_exchange(board, a, b);
     for (uint32_t i = 0; i < n; i++) {
         search->due[a - a % n + i] = 1;
         search->due[b - b % n + i] = 1;
@@ -88,11 +88,11 @@ static bool try_exchange(struct search *search, uint32_t a, uint32_t b, uint64_t
  * than the bound, among all. Returns the slot in which it is then. */
 static uint32_t improve_slot(struct search *search, uint32_t a)
 {
-    struct pl_board *board = search->board;
-    uint64_t now = pl_board_cost(board, a);
+    struct placement_board *board = search->board;
+    uint64_t now = placement_board_cost(board, a);
     search->due[a] = now > 0;
     for (uint32_t k = 0; k < search->tries && now; k++) {
-        uint32_t b = search->free_slots[pl_board_random(board, search->free_count)];
+        uint32_t b = search->free_slots[placement_board_random(board, search->free_count)];
         if (try_exchange(search, a, b, now, 0))
             return b;
     }
@@ -106,12 +106,12 @@ static uint32_t improve_slot(struct search *search, uint32_t a)
 }
 
 /* The row of a member counts this group, or does not. */
-static void count_group(struct pl_board *board, uint32_t slot, uint32_t sign)
+static void count_group(struct placement_board *board, uint32_t slot, uint32_t sign)
 {
     uint32_t first = slot - slot % board->members;
     for (uint32_t i = first; i < first + board->members; i++) {
         if (i != slot)
-            pl_board_row_add(board, board->member[i], sign);
+            placement_board_row_add(board, board->member[i], sign);
     }
 }
 
@@ -123,14 +123,14 @@ static bool is_due(const struct search *search, uint32_t slot)
 /* All slots of a target; its row is made once, and follows it from group to group. */
 static void improve_target(struct search *search, uint32_t target)
 {
-    struct pl_board *board = search->board;
+    struct placement_board *board = search->board;
     const uint32_t *places = board->places + board->first[target];
     uint32_t due = 0;
     for (uint32_t i = 0; i < board->count[target]; i++)
         due += is_due(search, places[i]);
     if (due == 0)
         return;
-    pl_board_row(board, target, PL_NOBODY);
+    placement_board_row(board, target, PL_NOBODY);
     for (uint32_t i = 0; i < board->count[target]; i++) {
         uint32_t slot = places[i];
         if (!is_due(search, slot) || (search->tries && board->work >= board->work_max))
@@ -139,20 +139,20 @@ static void improve_target(struct search *search, uint32_t target)
         slot = improve_slot(search, slot);
         count_group(board, slot, 1);
     }
-    pl_board_row_clear(board);
+    placement_board_row_clear(board);
 }
 
 /* One look at all targets; -ECANCELED, or whether anything was exchanged. */
 static int pass(struct search *search)
 {
-    struct pl_board *board = search->board;
+    struct placement_board *board = search->board;
     search->changed = false;
     for (uint32_t t = 0; t < board->pool->target_count; t++) {
         if (search->tries && board->work >= board->work_max)
             break;
         if (board->work >= search->report) {
             search->report = board->work + WORK_REPORT;
-            if (pl_board_report(board))
+            if (placement_board_report(board))
                 return -ECANCELED;
         }
         improve_target(search, t);
@@ -160,9 +160,9 @@ static int pass(struct search *search)
     return search->changed;
 }
 
-uint64_t pl_swap_bound(const struct pl_board *board)
+uint64_t placement_swap_bound(const struct placement_board *board)
 {
-    const struct pl_pool *pool = board->pool;
+    const struct placement_pool *pool = board->pool;
     uint64_t heaviest = 0, n = board->members, largest = 0;
     uint64_t *in_domain = calloc(pool->domain_count, sizeof *in_domain);
     if (!in_domain)
@@ -178,13 +178,14 @@ uint64_t pl_swap_bound(const struct pl_board *board)
     uint64_t excluded = largest * (2 * n - 1);
     if (excluded >= board->slot_count)
         return UINT64_MAX;
-    pl_wide bound = (pl_wide)2 * heaviest * heaviest * (n - 1) * (n - 1) / (board->slot_count - excluded);
+    placement_wide bound =
+        (placement_wide)2 * heaviest * heaviest * (n - 1) * (n - 1) / (board->slot_count - excluded);
     return bound > UINT64_MAX ? UINT64_MAX : (uint64_t)bound;
 }
 
-uint32_t pl_swap_pairs_bound(const struct pl_board *board)
+uint32_t placement_swap_pairs_bound(const struct placement_board *board)
 {
-    uint64_t bound = pl_swap_bound(board);
+    uint64_t bound = placement_swap_bound(board);
     uint32_t least = UINT32_MAX;
     for (uint32_t t = 0; t < board->pool->target_count; t++) {
         if (board->count[t] && board->weight[t] < least)
@@ -198,7 +199,7 @@ uint32_t pl_swap_pairs_bound(const struct pl_board *board)
 
 static int run(struct search *search)
 {
-    struct pl_board *board = search->board;
+    struct placement_board *board = search->board;
     int result = 1;
     search->tries = TRIES;
     search->bound = UINT64_MAX;
@@ -206,7 +207,7 @@ static int run(struct search *search)
         result = pass(search);
     /* The proof asks for more where the table is new as a whole; it ends since each exchange gains. */
     search->tries = 0;
-    search->bound = pl_swap_bound(board);
+    search->bound = placement_swap_bound(board);
     if (search->free_count < board->slot_count || search->bound == UINT64_MAX)
         return result < 0 ? result : 0;
     for (result = result < 0 ? result : 1; result > 0;) {
@@ -216,7 +217,7 @@ static int run(struct search *search)
     return result;
 }
 
-int pl_swap_improve(struct pl_board *board)
+int placement_swap_improve(struct placement_board *board)
 {
     struct search search = {.board = board};
     int error;

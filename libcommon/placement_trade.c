@@ -19,7 +19,7 @@ enum { TRIES = 48, PRICES = 8, PASSES_AT_A_PRICE = 2, PASSES_AT_LAST = 32 };
 #define WORK_MAX    UINT64_C(300000000)
 
 struct trade {
-    struct pl_board *board;
+    struct placement_board *board;
     const uint32_t *old; /* of each slot of the old groups: who stood there */
     uint32_t old_slots;
     uint32_t moved, moved_max; /* slots of old groups with somebody else in them */
@@ -36,7 +36,7 @@ static uint32_t *shared_of(const struct trade *trade, uint32_t target)
 /* The target's pairs with the others of the slot's group count `sign` more. */
 static void count_pairs(struct trade *trade, uint32_t slot, uint32_t target, int sign)
 {
-    const struct pl_board *board = trade->board;
+    const struct placement_board *board = trade->board;
     uint32_t first = slot - slot % board->members, count = board->pool->target_count;
     for (uint32_t i = first; i < first + board->members; i++) {
         uint32_t other = board->member[i];
@@ -61,10 +61,10 @@ static bool fits(const struct trade *trade, uint32_t slot, uint32_t target)
         if (i != slot && trade->old[i] == target)
             return false;
     }
-    return pl_board_fits(trade->board, slot, target);
+    return placement_board_fits(trade->board, slot, target);
 }
 
-static void mark_others(struct pl_board *board, uint32_t slot, bool marked)
+static void mark_others(struct placement_board *board, uint32_t slot, bool marked)
 {
     uint32_t first = slot - slot % board->members;
     for (uint32_t i = first; i < first + board->members; i++)
@@ -75,7 +75,7 @@ static void mark_others(struct pl_board *board, uint32_t slot, bool marked)
  * the weight of those who are in both groups. */
 static int64_t gain_of(const struct trade *trade, uint32_t from, uint32_t to, int64_t common)
 {
-    const struct pl_board *board = trade->board;
+    const struct placement_board *board = trade->board;
     uint32_t n = board->members, a = from - from % n, b = to - to % n;
     const uint32_t *shared = shared_of(trade, board->member[from]);
     int64_t gain = common;
@@ -93,7 +93,7 @@ static int64_t gain_of(const struct trade *trade, uint32_t from, uint32_t to, in
  * members of a's group are marked. */
 static bool weigh(struct trade *trade, uint32_t a, uint32_t b, int64_t *gain)
 {
-    struct pl_board *board = trade->board;
+    struct placement_board *board = trade->board;
     uint32_t n = board->members, u = board->member[a], v = board->member[b], first = b - b % n;
     int moves = is_moved(trade, a, v) + is_moved(trade, b, u) - is_moved(trade, a, u) - is_moved(trade, b, v);
     board->work += 4 * (uint64_t)n;
@@ -109,12 +109,12 @@ static bool weigh(struct trade *trade, uint32_t a, uint32_t b, int64_t *gain)
 
 static void exchange(struct trade *trade, uint32_t a, uint32_t b)
 {
-    struct pl_board *board = trade->board;
+    struct placement_board *board = trade->board;
     uint32_t u = board->member[a], v = board->member[b];
     uint32_t before = (uint32_t)is_moved(trade, a, u) + is_moved(trade, b, v);
     count_pairs(trade, a, u, -1);
     count_pairs(trade, b, v, -1);
-    pl_board_exchange(board, a, b);
+    placement_board_exchange(board, a, b);
     count_pairs(trade, a, v, 1);
     count_pairs(trade, b, u, 1);
     trade->moved += (uint32_t)is_moved(trade, a, v) + is_moved(trade, b, u) - before;
@@ -125,14 +125,14 @@ static void exchange(struct trade *trade, uint32_t a, uint32_t b)
  * with some random ones. */
 static void improve_slot(struct trade *trade, uint32_t a)
 {
-    struct pl_board *board = trade->board;
+    struct placement_board *board = trade->board;
     uint32_t best = PL_NOBODY, owner = a < trade->old_slots ? trade->old[a] : PL_NOBODY;
     int64_t gain, best_gain = 0;
     mark_others(board, a, true);
     uint32_t own = owner != PL_NOBODY && owner != board->member[a] ? board->count[owner] : 0;
     for (uint32_t k = 0; k < own + TRIES; k++) {
-        uint32_t b =
-            k < own ? board->places[board->first[owner] + k] : pl_board_random(board, board->slot_count);
+        uint32_t b = k < own ? board->places[board->first[owner] + k]
+                             : placement_board_random(board, board->slot_count);
         if (weigh(trade, a, b, &gain) && gain > best_gain) {
             best = b;
             best_gain = gain;
@@ -146,9 +146,9 @@ static void improve_slot(struct trade *trade, uint32_t a)
 /* One look at all slots; -ECANCELED. */
 static int pass(struct trade *trade)
 {
-    struct pl_board *board = trade->board;
+    struct placement_board *board = trade->board;
     trade->changed = false;
-    if (pl_board_report(board))
+    if (placement_board_report(board))
         return -ECANCELED;
     for (uint32_t slot = 0; slot < board->slot_count && board->work < board->work_max; slot++)
         improve_slot(trade, slot);
@@ -158,7 +158,7 @@ static int pass(struct trade *trade)
 /* Dear at first, so that what is left of the budget goes where a move gains most. */
 static int run(struct trade *trade)
 {
-    struct pl_board *board = trade->board;
+    struct placement_board *board = trade->board;
     int error = 0;
     for (uint32_t k = 0; k < PRICES && !error; k++) {
         trade->price = k + 1 < PRICES ? INT64_C(4096) * board->members * 8 >> k : 0;
@@ -170,7 +170,8 @@ static int run(struct trade *trade)
     return error;
 }
 
-int pl_trade_improve(struct pl_board *board, const uint32_t *old, uint32_t old_slots, uint32_t moves_max)
+int placement_trade_improve(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
+                            uint32_t moves_max)
 {
     uint32_t count = board->pool->target_count;
     struct trade trade = {.board = board, .old = old, .old_slots = old_slots, .moved_max = moves_max};

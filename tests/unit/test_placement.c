@@ -160,7 +160,8 @@ static void check_grown_spread(const struct world *world, const struct placement
         return;
     grown_count++;
     grown_below += figures->spread_least < 0.9;
-    if (figures->spread_mean < 0.9 || figures->spread_least < (world->wanted.members > 3 ? 0.8 : 0.9))
+    bool is_hard = world->wanted.members > 3;
+    if (figures->spread_mean < (is_hard ? 0.85 : 0.9) || figures->spread_least < (is_hard ? 0.8 : 0.9))
         fail_msg("seed %llu: after growth target %u has a recovery spread of %.3f; %.3f in the mean",
                  (unsigned long long)world->wanted.seed, figures->spread_worst, figures->spread_least,
                  figures->spread_mean);
