@@ -5,6 +5,7 @@
  *   transport_ofi.c          the table; the worker: opening, progress, sleeping
  *   transport_ofi_choice.c   which providers and devices are used
  *   transport_ofi_lane.c     a lane: one provider's endpoint, and the buffers that messages come into
+ *   transport_ofi_library.c  libfabric itself, loaded when it is wanted
  *   transport_ofi_memory.c   registered memory
  *   transport_ofi_peer.c     addresses, connecting, disconnecting
  *   transport_ofi_send.c     messages that go
@@ -35,6 +36,7 @@
 #include "table.h"
 #include "transport.h"
 #include "transport_ofi_choice.h"
+#include "transport_ofi_library.h"
 #include "wire.h"
 
 #define OFI_LANES_MAX       2u

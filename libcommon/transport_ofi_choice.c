@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +98,7 @@ bool ofi_is_preferred(void)
 /* What must be there, and what we can live with. */
 static struct fi_info *hints_make(void)
 {
-    struct fi_info *hints = fi_allocinfo();
+    struct fi_info *hints = ofi_library_dup(NULL);
     if (!hints)
         return NULL;
     hints->caps = FI_MSG | FI_RMA;
@@ -174,7 +173,7 @@ static int device_add(struct ofi_device *devices, unsigned *count, const struct 
     int rank = provider->rank < 0 ? -1 - place : provider->rank + place;
     if (is_known(devices, *count, info, rank))
         return 0;
-    struct fi_info *copy = fi_dupinfo(info);
+    struct fi_info *copy = ofi_library_dup(info);
     if (!copy)
         return err_set(-ENOMEM, "out of memory for libfabric's devices");
     struct ofi_device *device = &devices[(*count)++];
@@ -190,44 +189,31 @@ static int device_add(struct ofi_device *devices, unsigned *count, const struct 
     return 0;
 }
 
-/* Providers that are there take over these signals when libfabric is first used, chosen or not (psm3 does).
- * They are the program's. */
-static const int signals_taken[] = {SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGINT, SIGTERM};
-enum { SIGNALS_TAKEN = sizeof signals_taken / sizeof signals_taken[0] };
-
-static int ask(const struct fi_info *hints, struct fi_info **infos)
-{
-    struct sigaction before[SIGNALS_TAKEN];
-    for (int i = 0; i < SIGNALS_TAKEN; i++)
-        sigaction(signals_taken[i], NULL, &before[i]);
-    int status = fi_getinfo(FI_VERSION(1, 15), NULL, NULL, 0, hints, infos);
-    for (int i = 0; i < SIGNALS_TAKEN; i++)
-        sigaction(signals_taken[i], &before[i], NULL);
-    return status;
-}
-
 int ofi_devices(struct ofi_device **out, unsigned *count)
 {
+    int error = ofi_library_open();
+    if (error)
+        return error;
     struct fi_info *infos = NULL, *hints = hints_make();
     if (!hints)
         return err_set(-ENOMEM, "out of memory for libfabric's devices");
     /* Removing an address is to end what is under way with it, and the connection behind it. libfabric
      * reads this once, when it is first used in the process. */
     setenv("FI_AV_REMOVE_CLEANUP", "1", 0);
-    int status = ask(hints, &infos);
-    fi_freeinfo(hints);
+    int status = ofi_library_ask(hints, &infos);
+    ofi_library_free(hints);
     if (status && status != -FI_ENODATA)
         return ofi_fail(status, "looking for devices");
     size_t all = 0;
     for (struct fi_info *info = infos; info; info = info->next)
         all++;
     struct ofi_device *devices = calloc(all + 1, sizeof *devices);
-    int error = devices ? 0 : err_set(-ENOMEM, "out of memory for libfabric's devices");
+    error = devices ? 0 : err_set(-ENOMEM, "out of memory for libfabric's devices");
     *count = 0;
     for (struct fi_info *info = infos; info && !error; info = info->next)
         if (is_usable(info))
             error = device_add(devices, count, info);
-    fi_freeinfo(infos);
+    ofi_library_free(infos);
     if (error) {
         ofi_devices_free(devices, *count);
         return error;
@@ -240,7 +226,7 @@ int ofi_devices(struct ofi_device **out, unsigned *count)
 void ofi_devices_free(struct ofi_device *devices, unsigned count)
 {
     for (unsigned i = 0; devices && i < count; i++)
-        fi_freeinfo(devices[i].info);
+        ofi_library_free(devices[i].info);
     free(devices);
 }
 
@@ -296,7 +282,7 @@ static const struct ofi_device *device_find(const struct ofi_device *devices, un
 
 static int choice_add(struct ofi_choice *choice, const struct ofi_device *device)
 {
-    struct fi_info *info = fi_dupinfo(device->info);
+    struct fi_info *info = ofi_library_dup(device->info);
     if (!info)
         return err_set(-ENOMEM, "out of memory for libfabric's devices");
     choice->infos[choice->count++] = info;
@@ -364,6 +350,6 @@ int ofi_choose(const char *options, struct ofi_choice *choice)
 void ofi_choice_free(struct ofi_choice *choice)
 {
     for (unsigned i = 0; i < choice->count; i++)
-        fi_freeinfo(choice->infos[i]);
+        ofi_library_free(choice->infos[i]);
     choice->count = 0;
 }

@@ -41,7 +41,7 @@ int ofi_error_of(ssize_t status)
 
 int ofi_fail(ssize_t status, const char *what)
 {
-    return err_set(ofi_error_of(status), "libfabric: %s: %s", what, fi_strerror((int)-status));
+    return err_set(ofi_error_of(status), "libfabric: %s: %s", what, ofi_library_error((int)-status));
 }
 
 /* ---- buffers ------------------------------------------------------------------------ */
@@ -65,7 +65,7 @@ static void buffer_post(struct ofi_buffer *buffer)
                              buffer->mr ? fi_mr_desc(buffer->mr) : NULL, FI_ADDR_UNSPEC, &buffer->op.context);
     if (status) {
         if (status != -FI_EAGAIN)
-            log_warn("libfabric: offering a buffer: %s", fi_strerror((int)-status));
+            log_warn("libfabric: offering a buffer: %s", ofi_library_error((int)-status));
         list_push_back(&lane->unposted, &buffer->queue);
         return;
     }
@@ -105,8 +105,7 @@ void ofi_buffer_release(struct ofi_buffer *buffer)
 
 void ofi_orphans_drop(struct transport_worker *worker)
 {
-    list_each(&worker->orphans, each, after)
-        buffer_free(list_item(each, struct ofi_buffer, link));
+    list_each(&worker->orphans, each, after) buffer_free(list_item(each, struct ofi_buffer, link));
 }
 
 static void buffer_came(struct ofi_buffer *buffer, size_t length, bool deliver)
@@ -157,7 +156,8 @@ static void error_read(struct ofi_lane *lane)
     if (fi_cq_readerr(lane->cq, &entry, 0) < 0)
         return;
     fi_cq_strerror(lane->cq, entry.prov_errno, entry.err_data, text, sizeof text);
-    log_debug("libfabric (%s): %s (%s)", lane->info->fabric_attr->prov_name, fi_strerror(entry.err), text);
+    log_debug("libfabric (%s): %s (%s)", lane->info->fabric_attr->prov_name, ofi_library_error(entry.err),
+              text);
     if (entry.op_context)
         op_returned(entry.op_context, 0, ofi_error_of(-entry.err), false);
 }
@@ -322,7 +322,7 @@ static int lane_start(struct ofi_lane *lane)
     if (lane->message_bytes_max < MESSAGE_BYTES_MIN)
         return err_set(-ENOTSUP, "libfabric: %s carries %zu bytes at once, Weft needs %u",
                        lane->info->fabric_attr->prov_name, lane->message_bytes_max, MESSAGE_BYTES_MIN);
-    int status = fi_fabric(lane->info->fabric_attr, &lane->fabric, NULL);
+    int status = ofi_library_fabric(lane->info->fabric_attr, &lane->fabric);
     if (!status)
         status = fi_domain(lane->fabric, lane->info, &lane->domain, NULL);
     int error = status ? ofi_fail(status, "opening a device") : queue_open(lane);
@@ -359,7 +359,7 @@ static void close_one(struct fid *fid)
 {
     int status = fid ? fi_close(fid) : 0;
     if (status)
-        log_warn("libfabric: closing: %s", fi_strerror(-status));
+        log_warn("libfabric: closing: %s", ofi_library_error(-status));
 }
 
 /* Registrations for others are bound to the endpoint with some providers, and end before it. */
@@ -399,7 +399,7 @@ void ofi_lane_close(struct ofi_lane *lane)
         list_item(each, struct ofi_remote, link)->lane = NULL;
         list_remove(each);
     }
-    fi_freeinfo(lane->info);
+    ofi_library_free(lane->info);
     free(lane);
 }
 
@@ -409,7 +409,7 @@ int ofi_lane_open(struct transport_worker *worker, const struct fi_info *info, s
     if (!lane)
         return err_set(-ENOMEM, "out of memory for a transport worker");
     lane->worker = worker;
-    lane->info = fi_dupinfo(info);
+    lane->info = ofi_library_dup(info);
     if (!lane->info) {
         free(lane);
         return err_set(-ENOMEM, "out of memory for a transport worker");

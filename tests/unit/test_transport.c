@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -527,9 +528,24 @@ static int run_all(const char *name)
 }
 
 /* A test's name, and a transport with its options, choose among the tests. */
+/* Libraries below ours (PSM's) make themselves the program's handlers of signals that end it. */
+static int signals_are_ours(const char *when)
+{
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
+    struct sigaction action;
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        sigaction(signals[i], NULL, &action);
+        if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
+            print_error("signal %d is somebody else's %s\n", signals[i], when);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    int failed = 0;
+    int failed = signals_are_ours("as soon as the program is loaded");
     if (sodium_init() < 0)
         return 1;
     if (argc > 1)
@@ -548,6 +564,7 @@ int main(int argc, char **argv)
             continue;
         }
         transport->close(worker);
+        failed += signals_are_ours(text);
         for (int host = 0; host < 2; host++) {
             same_host = host;
             failed += run_all(transports[i].name);
