@@ -531,7 +531,7 @@ static int run_all(const char *name)
 /* Libraries below ours (PSM's) make themselves the program's handlers of signals that end it. */
 static int signals_are_ours(const char *when)
 {
-    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
+    static const int signals[] = {SIGINT, SIGTERM}; /* SIGHUP is UCX's, to show where the program is */
     struct sigaction action;
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         sigaction(signals[i], NULL, &action);
