@@ -422,7 +422,10 @@ int ofi_lane_open(struct transport_worker *worker, const struct fi_info *info, s
     list_init(&lane->sends_free);
     lane_describe(lane);
     *out = lane; /* registrations are told apart by its place */
+    struct ofi_signals signals;
+    ofi_signals_keep(&signals);
     int error = lane_start(lane);
+    ofi_signals_restore(&signals);
     if (error) {
         ofi_lane_close(lane);
         *out = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transport_ofi_library.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -27,25 +28,27 @@ static bool is_loaded;
 static const int signals_taken[] = {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGABRT,
                                     SIGBUS, SIGFPE, SIGSEGV, SIGTERM};
 enum { SIGNALS_TAKEN = sizeof signals_taken / sizeof signals_taken[0] };
+static_assert(SIGNALS_TAKEN == sizeof((struct ofi_signals *)0)->actions / sizeof(struct sigaction),
+              "room for each");
 
-static void actions_keep(struct sigaction actions[SIGNALS_TAKEN])
+void ofi_signals_keep(struct ofi_signals *signals)
 {
     for (int i = 0; i < SIGNALS_TAKEN; i++)
-        sigaction(signals_taken[i], NULL, &actions[i]);
+        sigaction(signals_taken[i], NULL, &signals->actions[i]);
 }
 
-static void actions_restore(const struct sigaction actions[SIGNALS_TAKEN])
+void ofi_signals_restore(const struct ofi_signals *signals)
 {
     for (int i = 0; i < SIGNALS_TAKEN; i++)
-        sigaction(signals_taken[i], &actions[i], NULL);
+        sigaction(signals_taken[i], &signals->actions[i], NULL);
 }
 
 static int load(void)
 {
-    struct sigaction before[SIGNALS_TAKEN];
-    actions_keep(before);
+    struct ofi_signals before;
+    ofi_signals_keep(&before);
     void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    actions_restore(before);
+    ofi_signals_restore(&before);
     if (!handle)
         return err_set(
             -ENOENT,
@@ -72,10 +75,10 @@ int ofi_library_open(void)
 
 int ofi_library_ask(const struct fi_info *hints, struct fi_info **infos)
 {
-    struct sigaction before[SIGNALS_TAKEN];
-    actions_keep(before);
+    struct ofi_signals before;
+    ofi_signals_keep(&before);
     int status = library.getinfo(FI_VERSION(1, 15), NULL, NULL, 0, hints, infos);
-    actions_restore(before);
+    ofi_signals_restore(&before);
     return status;
 }
 

@@ -2,10 +2,10 @@
 /*
  * transport_ofi_library.h: libfabric, loaded when it is first used.
  *
- * It is not linked. Libraries that Debian's depends on (those of PSM) take over SIGTERM, SIGINT and others as
- * soon as they are loaded, so every program with libweft in it would end otherwise than it was made to, whether
- * or not it ever uses this transport. So it is loaded for who wants it, and what the program does about signals
- * is put back.
+ * It is not linked. Libraries that Debian's depends on (those of PSM) take over SIGTERM, SIGINT and others
+ * as soon as they are loaded, so every program with libweft in it would end otherwise than it was made
+ * to, whether or not it ever uses this transport. So it is loaded for who wants it, and what the program
+ * does about signals is put back.
  *
  * Threads: from any.
  */
@@ -14,6 +14,14 @@
 
 #include <rdma/fabric.h>
 #include <rdma/fi_errno.h>
+#include <signal.h>
+
+/* What the program does about signals, around whatever may make a provider take them over. */
+struct ofi_signals {
+    struct sigaction actions[9];
+};
+void ofi_signals_keep(struct ofi_signals *signals);
+void ofi_signals_restore(const struct ofi_signals *signals);
 
 /* Loads it. -ENOENT with a text that tells what to install. Until it has returned 0, nothing of libfabric
  * may be called. */
