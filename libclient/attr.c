@@ -40,7 +40,6 @@ static int placement_to_wire(const struct weft_layout *layout, struct attr_layou
 int attr_layout_to_wire(const struct weft_layout *layout, struct attr_layout *wire)
 {
     *wire = (struct attr_layout){.pool = ""};
-    hostname_get(wire->host);
     if (!layout)
         return 0;
     if (layout->chunk_size != 0 &&

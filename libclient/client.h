@@ -99,6 +99,7 @@ struct closes {
 
 struct weft_session {
     char name[LIMITS_SERVER_NAME_MAX + 1]; /* in peers' logs; the rpc keeps a pointer to it */
+    char host[LIMITS_HOST_NAME_MAX + 1];   /* where this process runs */
     struct conf *conf;
     uint8_t *process_mark; /* a page that reads 0 in a child process */
     bool counters_wanted;
@@ -391,12 +392,12 @@ int size_complete(weft_session_t *session, struct wire_attr *attr, const struct 
 /* ---- attr.c --------------------------------------------------------------- */
 
 void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr);
-/* How a layout is asked for. It points into the weft_layout, or holds the client's own host. */
+/* How a layout is asked for. It points into the weft_layout. */
 struct attr_layout {
     struct wire_layout layout;
     const char *pool;
     uint8_t placement;
-    char host[LIMITS_HOST_NAME_MAX + 1];
+    char host[LIMITS_HOST_NAME_MAX + 1]; /* with WIRE_PLACEMENT_HOST; else "" */
 };
 /* -EINVAL when a field is out of range. `layout` NULL: nothing is asked for. */
 int attr_layout_to_wire(const struct weft_layout *layout, struct attr_layout *wire);

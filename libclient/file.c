@@ -153,8 +153,9 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     open.layout = wanted.layout;
     open.pool = wanted.pool;
     open.placement = wanted.placement;
-    open.host = wanted.host;
     closes_board(session, &ride);
+    /* Without a session the call is about to be refused. */
+    open.host = wanted.placement == WIRE_PLACEMENT_HOST || !session ? wanted.host : session->host;
     open.closes = ride.list;
     result =
         closes_call(&call, session, &ride, WIRE_OP_open, body, wire_encode_open(body, sizeof body, &open));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "hostname.h"
 #include "record.h"
 
 /* How often it is looked whether closed handles wait for a request that takes them along. */
@@ -273,6 +274,7 @@ static int mark_process(weft_session_t *session)
 
 static int open_rpc(weft_session_t *session)
 {
+    hostname_get(session->host);
     snprintf(session->name, sizeof session->name, "%.40s[%ld]", program_invocation_short_name,
              (long)getpid());
     struct rpc_config config = {

@@ -13,6 +13,7 @@
 #include "conf_binding.h"
 #include "conf_read.h"
 #include "err.h"
+#include "hostname.h"
 #include "transport.h"
 
 /* The build says where, below its sysconfdir. */
@@ -170,8 +171,7 @@ static int check_address(const struct conf_source *source, const config_setting_
 static int check_name(const struct conf_source *source, const config_setting_t *group, const char *setting,
                       const char *text)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    if (!*text || text[strspn(text, allowed)])
+    if (!hostname_valid(text))
         return conf_refuse(source, member(group, setting),
                            "\"%s\" is no name; use letters, digits, '.', '_' and '-' only", text);
     return 0;

@@ -9,7 +9,7 @@
 
 #include "wire.h"
 
-/* Of hosts' names. */
+/* Of names. */
 static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
 void hostname_get(char name[LIMITS_HOST_NAME_MAX + 1])
@@ -27,6 +27,11 @@ void hostname_get(char name[LIMITS_HOST_NAME_MAX + 1])
         *at = '-';
 }
 
+bool hostname_valid(const char *text)
+{
+    return *text && text[strspn(text, allowed)] == 0;
+}
+
 bool hostname_placement_parse(const char *text, uint8_t *kind, const char **host)
 {
     *host = "";
@@ -37,7 +42,7 @@ bool hostname_placement_parse(const char *text, uint8_t *kind, const char **host
     } else if (strncasecmp(text, "host:", 5) == 0) {
         *kind = WIRE_PLACEMENT_HOST;
         *host = text + 5;
-        return **host && strlen(*host) <= LIMITS_HOST_NAME_MAX && (*host)[strspn(*host, allowed)] == 0;
+        return hostname_valid(*host) && strlen(*host) <= LIMITS_HOST_NAME_MAX;
     } else {
         return false;
     }

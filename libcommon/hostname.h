@@ -17,6 +17,9 @@
  * any name it is "localhost". */
 void hostname_get(char name[LIMITS_HOST_NAME_MAX + 1]);
 
+/* What may name a server, a host, a chassis or a rack: letters, digits, '.', '_' and '-', at least one. */
+bool hostname_valid(const char *text);
+
 /* "spread", "local" or "host:NAME", in letters of any case but for NAME, to WIRE_PLACEMENT_*; *host points to
  * the name in `text`, or to "". False for any other text. */
 bool hostname_placement_parse(const char *text, uint8_t *kind, const char **host);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "hostname.h"
 #include "log.h"
 #include "records.h"
 
@@ -154,23 +155,17 @@ static int compare_u32(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static bool is_name(const char *text)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    return *text && text[strspn(text, allowed)] == '\0';
-}
-
 static int check_name(const char *name)
 {
-    if (!is_name(name))
+    if (!hostname_valid(name))
         return err_set(-EINVAL, "a storage server's name has letters, digits, \".\", \"_\" and \"-\" only");
     return 0;
 }
 
 static int read_host(const struct wire_map_host *wire, struct claim *claim)
 {
-    if (!is_name(wire->name) || (*wire->chassis && !is_name(wire->chassis)) ||
-        (*wire->rack && !is_name(wire->rack)))
+    if (!hostname_valid(wire->name) || (*wire->chassis && !hostname_valid(wire->chassis)) ||
+        (*wire->rack && !hostname_valid(wire->rack)))
         return err_set(-EINVAL,
                        "the names of storage server %s's host, chassis and rack have letters, digits, \".\", "
                        "\"_\" and \"-\" only; set host, chassis and rack for it",

@@ -304,9 +304,11 @@ struct lab_file {
     struct wire_attr attr;
 };
 
-static inline int lab_open(struct lab_client *client, const char *path, uint32_t flags, struct lab_file *file)
+static inline int lab_open_placed(struct lab_client *client, const char *path, uint32_t flags,
+                                  uint8_t placement, const char *host, struct lab_file *file)
 {
-    struct lab_answer *answer = submit(client, open, .path = path, .flags = flags, .mode = 0644);
+    struct lab_answer *answer = submit(client, open, .path = path, .flags = flags, .mode = 0644,
+                                       .placement = placement, .host = host);
     lab_run();
     assert_true(answer->done);
     int status = answer->status;
@@ -320,10 +322,15 @@ static inline int lab_open(struct lab_client *client, const char *path, uint32_t
                                   .created = reply.created,
                                   .capability = reply.capability,
                                   .attr = reply.attr};
-        file->attr.pool = "";
+        file->attr.pool = file->attr.host = "";
     }
     lab_answer_free(answer);
     return status;
+}
+
+static inline int lab_open(struct lab_client *client, const char *path, uint32_t flags, struct lab_file *file)
+{
+    return lab_open_placed(client, path, flags, WIRE_PLACEMENT_DEFAULT, "", file);
 }
 
 static inline int lab_stat(struct lab_client *client, const char *path, struct wire_attr *attr)

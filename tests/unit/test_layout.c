@@ -17,6 +17,7 @@
 #include "layout.h"
 #include "layout_vectors.h"
 #include "weft_limits.h"
+#include "page.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -89,22 +90,6 @@ static void parts_are_golden(void **state)
 
 /* ---- the page ------------------------------------------------------------- */
 
-static char *read_page(void)
-{
-    char path[4096];
-    const char *top = getenv("WEFT_TOP_SRCDIR");
-    snprintf(path, sizeof path, "%s/docs/layout.md", top ? top : ".");
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return NULL;
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(text);
-    size_t length = fread(text, 1, (1 << 20) - 1, file);
-    assert_true(length > 0 && length < (1 << 20) - 1);
-    fclose(file);
-    return text;
-}
-
 static void expect_row(const char *page, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void expect_row(const char *page, const char *format, ...)
 {
@@ -120,7 +105,7 @@ static void expect_row(const char *page, const char *format, ...)
 static void page_shows_the_vectors(void **state)
 {
     (void)state;
-    char *page = read_page();
+    char *page = page_read("docs/layout.md");
     if (!page) {
         print_message("docs/layout.md is not here; run from the top of the tree or set WEFT_TOP_SRCDIR\n");
         skip();

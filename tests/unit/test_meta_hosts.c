@@ -29,23 +29,7 @@ static int setup(void **state)
 
 static int open_as(const char *path, uint8_t placement, const char *host, struct lab_file *file)
 {
-    struct lab_answer *answer = submit(&ann, open, .path = path, .flags = WIRE_OPEN_WRITE | WIRE_OPEN_CREATE,
-                                       .mode = 0644, .placement = placement, .host = host);
-    lab_run();
-    assert_true(answer->done);
-    int status = answer->status;
-    if (status < 0) {
-        err_set(status, "%s", answer->text);
-    } else {
-        struct wire_open_reply reply;
-        decode_answer(answer, open_reply, &reply);
-        *file = (struct lab_file){.handle = reply.handle,
-                                  .ino = reply.attr.ino,
-                                  .attr = reply.attr,
-                                  .capability = reply.capability};
-    }
-    lab_answer_free(answer);
-    return status;
+    return lab_open_placed(&ann, path, WIRE_OPEN_WRITE | WIRE_OPEN_CREATE, placement, host, file);
 }
 
 static struct layout layout_of(const struct lab_file *file)

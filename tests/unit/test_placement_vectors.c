@@ -15,6 +15,7 @@
 #include "placement.h"
 #include "placement_vectors.h"
 #include "placement_world.h"
+#include "page.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -100,22 +101,6 @@ static void digests_are_golden(void **state)
 
 /* ---- the page ------------------------------------------------------------------- */
 
-static char *read_page(void)
-{
-    char path[4096];
-    const char *top = getenv("WEFT_TOP_SRCDIR");
-    snprintf(path, sizeof path, "%s/docs/placement.md", top ? top : ".");
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return NULL;
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(text);
-    size_t length = fread(text, 1, (1 << 20) - 1, file);
-    assert_true(length > 0 && length < (1 << 20) - 1);
-    fclose(file);
-    return text;
-}
-
 static const char *level_name(enum placement_level level)
 {
     static const char *const names[] = {"target", "host", "chassis", "rack"};
@@ -149,7 +134,7 @@ static void expect(const char *page, char *row)
 static void page_shows_the_vectors(void **state)
 {
     (void)state;
-    char *page = read_page(), *row;
+    char *page = page_read("docs/placement.md"), *row;
     size_t size;
     if (!page) {
         print_message("docs/placement.md is not here; run from the top of the tree or set WEFT_TOP_SRCDIR\n");
