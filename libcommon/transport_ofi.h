@@ -8,6 +8,7 @@
  *   transport_ofi_library.c  libfabric itself, loaded when it is wanted
  *   transport_ofi_memory.c   registered memory
  *   transport_ofi_peer.c     addresses, connecting, disconnecting
+ *   transport_ofi_shm.c      what the shared-memory provider leaves in /dev/shm
  *   transport_ofi_send.c     messages that go
  *   transport_ofi_receive.c  messages that came, and fetching their payloads
  *   transport_ofi_doorbell.c waking a peer on this host whose provider has nothing to sleep on
@@ -264,6 +265,12 @@ void ofi_messages_drop(struct transport_worker *worker);
 void ofi_read_returned(struct ofi_op *op, int status);
 /* Ends what the provider will not give back. */
 void ofi_fetches_drop(struct ofi_remote *remote, int status);
+
+/* ---- transport_ofi_shm.c -------------------------------------------------------------- */
+
+/* Names an endpoint that is not enabled yet, and removes from /dev/shm what killed processes have left.
+ * 0, or libfabric's status. */
+int ofi_shm_name(struct fid_ep *endpoint);
 
 /* ---- transport_ofi_doorbell.c --------------------------------------------------------- */
 

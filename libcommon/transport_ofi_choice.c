@@ -64,6 +64,11 @@ bool ofi_is_local(const struct fi_info *info)
     return provider && provider->is_local;
 }
 
+bool ofi_is_shm(const struct fi_info *info)
+{
+    return !strcmp(info->fabric_attr->prov_name, "shm");
+}
+
 /* Whether a device of the class has one of these drivers. */
 static bool has_driver(const char *folder, const char *const drivers[])
 {

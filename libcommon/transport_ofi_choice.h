@@ -45,5 +45,7 @@ void ofi_choice_free(struct ofi_choice *choice);
  * quick; libfabric takes most of a second for its first answer. */
 bool ofi_is_preferred(void);
 bool ofi_is_local(const struct fi_info *info);
+/* Whether it is the provider of shared memory, whose names are chosen by transport_ofi_shm.c. */
+bool ofi_is_shm(const struct fi_info *info);
 
 #endif

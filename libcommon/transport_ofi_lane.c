@@ -305,6 +305,8 @@ static int endpoint_open(struct ofi_lane *lane)
     int status = fi_av_open(lane->domain, &attr, &lane->av, lane);
     if (!status)
         status = fi_endpoint(lane->domain, lane->info, &lane->ep, lane);
+    if (!status && ofi_is_shm(lane->info))
+        status = ofi_shm_name(lane->ep);
     if (!status)
         status = fi_ep_bind(lane->ep, &lane->av->fid, 0);
     if (!status)
