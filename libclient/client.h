@@ -352,7 +352,8 @@ struct file_told {
 
 /* A small file, whose bytes lie with the metadata server; guarded by the session's lock. */
 struct file_small {
-    enum { SMALL_NOT, SMALL_IS, SMALL_SPILLED } state; /* spilled: the metadata server has to know that we write */
+    /* Spilled: the metadata server has to know that we write. */
+    enum { SMALL_NOT, SMALL_IS, SMALL_SPILLED } state;
     uint32_t max;          /* so far it may grow as one */
     struct list_link link; /* in session->small_files */
     uint64_t until_ns;     /* what stands here is the file; 0: it is not known to be */
@@ -408,8 +409,8 @@ void small_begin(weft_file_t *file, uint32_t max);
 void small_end(weft_file_t *file); /* (locked) */
 /* (locked) What the metadata server told, asked at `sent_ns` when session->small_changes was `changes`. */
 void small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes);
-/* (locked) This session is about to change the file, or has just done so: what is known of it is so no longer. 0:
- * of all files. */
+/* (locked) This session is about to change the file, or has just done so: what is known of it is so no
+ * longer. 0: of all files. */
 void small_change(weft_session_t *session, uint64_t ino);
 /* (locked) Whether what is in it is known for now; *size of it. */
 bool small_known(const weft_file_t *file, uint64_t *size);

@@ -4,8 +4,9 @@
  * from one is a request to it; where the answer is that the file has spilled, or where what is to be written
  * does not fit, the transfer goes on as any other.
  *
- * What an open or a read has told is good for the time of its lease. A lease does not keep this session itself from
- * writing, so what it changes is forgotten first, and what was asked before that is not remembered.
+ * What an open or a read has told is good for the time of its lease. A lease does not keep this session
+ * itself from writing, so what it changes is forgotten first, and what was asked before that is not
+ * remembered.
  */
 #include "transfer.h"
 
@@ -150,8 +151,8 @@ static bool fits(const struct transfer *transfer)
 
 /* ---- requests (locked) ------------------------------------------------------- */
 
-/* A spill's answer: the file is empty, and only this handle writes it, so that it can tell its size when it is
- * closed. */
+/* A spill's answer: the file is empty, and only this handle writes it, so that it can tell its size when it
+ * is closed. */
 static void joined(weft_file_t *file, bool sole)
 {
     static const struct wire_attr empty;
@@ -298,7 +299,8 @@ int small_transfer(struct transfer *transfer)
     if (file->small.state == SMALL_NOT || transfer->total == 0)
         return 0;
     if (transfer->write)
-        return ask(transfer, file->small.state == SMALL_IS && fits(transfer) ? WIRE_OP_small_write : WIRE_OP_spill);
+        return ask(transfer,
+                   file->small.state == SMALL_IS && fits(transfer) ? WIRE_OP_small_write : WIRE_OP_spill);
     if (file->small.state != SMALL_IS)
         return 0;
     if (!small_known(file, &size))

@@ -346,7 +346,8 @@ static int read_layout(const struct conf_source *source, const config_setting_t 
         error = conf_get_u32(source, group, "stripe_count", CONF_OPTIONAL, 0, LIMITS_GROUPS_MAX,
                              &conf->stripe_count);
     if (!error)
-        error = conf_get_size(source, group, "small_file", CONF_OPTIONAL, 0, LIMITS_SMALL_BYTES_MAX, &small_file);
+        error = conf_get_size(source, group, "small_file", CONF_OPTIONAL, 0, LIMITS_SMALL_BYTES_MAX,
+                              &small_file);
     conf->small_file = (uint32_t)small_file;
     return error;
 }

@@ -249,7 +249,9 @@
     X(u8, spilled, 1)          /* it is no small file any more: ask by its layout */                   \
     X(small, small, 0)
 
-#define WIRE_FIELDS_small_piece(X) X(u32, offset, LIMITS_SMALL_BYTES_MAX) X(u32, length, LIMITS_SMALL_BYTES_MAX)
+#define WIRE_FIELDS_small_piece(X)                                                                     \
+    X(u32, offset, LIMITS_SMALL_BYTES_MAX)                                                             \
+    X(u32, length, LIMITS_SMALL_BYTES_MAX)
 #define WIRE_FIELDS_small_write(X)                                                                     \
     X(capability, capability, 0)                                                                       \
     X(u64, handle, U64)                                                                                \

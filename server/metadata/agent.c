@@ -178,7 +178,8 @@ static ssize_t encode(const struct agent *agent, const struct agent_work *work, 
     }
 }
 
-static int send(struct agent *agent, struct question *question, const struct map_server *server, uint32_t shard)
+static int send(struct agent *agent, struct question *question, const struct map_server *server,
+                uint32_t shard)
 {
     struct agent_work *work = question->work;
     question->call.server = server;
@@ -275,8 +276,9 @@ static int ask_all(struct agent *agent, struct agent_work *work, const struct ma
 
 /* ---- writing, and making it durable --------------------------------------------------------- */
 
-static ssize_t encode_write(const struct agent *agent, const struct map *map, const struct map_location *location,
-                            uint64_t offset, uint32_t length, struct question *question)
+static ssize_t encode_write(const struct agent *agent, const struct map *map,
+                            const struct map_location *location, uint64_t offset, uint32_t length,
+                            struct question *question)
 {
     const struct agent_work *work = question->work;
     uint8_t extents[32];
@@ -288,8 +290,8 @@ static ssize_t encode_write(const struct agent *agent, const struct map *map, co
         return wire_encode_sync(question->body, BODY_BYTES,
                                 &(struct wire_sync){.capability = capability, .map_version = map->version});
     }
-    wire_put_extent(&writer, &(struct wire_extent){
-                                 .offset = offset, .length = length, .target = location->target_id});
+    wire_put_extent(&writer,
+                    &(struct wire_extent){.offset = offset, .length = length, .target = location->target_id});
     question->call.operation = WIRE_OP_write;
     question->call.payload = work->data + offset;
     question->call.payload_length = length;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * agent.h: what the metadata server asks of the storage servers: the end of a
- * file, to cut it, to write what was in a small one, to remove it. Each question goes to every shard that may hold a part
- * of the file, and is answered when all have answered. Many files are removed by one question.
+ * file, to cut it, to write what was in a small one, to remove it. Each question goes to every shard that
+ * may hold a part of the file, and is answered when all have answered. Many files are removed by one
+ * question.
  *
  * What it promises
  *  - `done` runs exactly once for each work, from agent_run(), never from inside agent_start().

@@ -122,8 +122,9 @@ static const char *fields_wrong(unsigned version, const struct inode *inode)
     if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) ||
         (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED | INODE_SMALL)))
         return "bits are set that mean nothing";
-    if ((inode->flags & INODE_SMALL) && (version < 4 || !inode_is_file(inode) || (inode->flags & INODE_SIZE_OPEN) ||
-                                         inode->size > LIMITS_SMALL_BYTES_MAX))
+    if ((inode->flags & INODE_SMALL) &&
+        (version < 4 || !inode_is_file(inode) || (inode->flags & INODE_SIZE_OPEN) ||
+         inode->size > LIMITS_SMALL_BYTES_MAX))
         return "it is a small file, and can't be one";
     if (inode->nlink > INODE_NLINK_MAX)
         return "its number of links is out of range";

@@ -38,8 +38,8 @@ enum {
     INODE_WRITTEN = 2,
     /* Of a file with INODE_WRITTEN: no object of it ever lay behind `size`. */
     INODE_BOUNDED = 4,
-    /* A small file: its bytes are in the store (records_small_get), `size` of them. With INODE_WRITTEN, moving
-     * them to the storage servers was begun, and what lies there is not to be relied on. */
+    /* A small file: its bytes are in the store (records_small_get), `size` of them. With INODE_WRITTEN,
+     * moving them to the storage servers was begun, and what lies there is not to be relied on. */
     INODE_SMALL = 8,
 };
 

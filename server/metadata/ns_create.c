@@ -213,8 +213,8 @@ int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct 
 /* Nobody has said where it is to be. */
 static bool may_be_small(const struct ns_open *open, const struct inode *dir)
 {
-    return open->small && open->layout.chunk_size == 0 && open->layout.stripe_count == 0 && *open->pool == 0 &&
-           open->placement.kind == WIRE_PLACEMENT_DEFAULT &&
+    return open->small && open->layout.chunk_size == 0 && open->layout.stripe_count == 0 &&
+           *open->pool == 0 && open->placement.kind == WIRE_PLACEMENT_DEFAULT &&
            (dir->placement == WIRE_PLACEMENT_DEFAULT || dir->placement == WIRE_PLACEMENT_SPREAD);
 }
 

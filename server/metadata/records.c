@@ -160,13 +160,15 @@ int records_small_get(struct store_txn *txn, uint64_t ino, uint64_t size, const 
         return 0;
     int error = store_get(txn, STORE_SMALL, key_of(&key, ino), &raw);
     if (error == -ENOENT || (!error && raw.length != sizeof crc + size))
-        return err_set(-EUCLEAN, "what is in the small file with inode %" PRIu64 " is not there as a whole", ino);
+        return err_set(-EUCLEAN, "what is in the small file with inode %" PRIu64 " is not there as a whole",
+                       ino);
     if (error)
         return error;
     memcpy(&crc, raw.data, sizeof crc);
     *data = (const uint8_t *)raw.data + sizeof crc;
     if (crc != crc_of(0, *data, size))
-        return err_set(-EUCLEAN, "what is in the small file with inode %" PRIu64 " is damaged: its checksum is wrong",
+        return err_set(-EUCLEAN,
+                       "what is in the small file with inode %" PRIu64 " is damaged: its checksum is wrong",
                        ino);
     return 0;
 }

@@ -77,8 +77,8 @@ static bool may_lease(const struct opens_file *file, const struct opens_client *
     return true;
 }
 
-int small_tell(struct service *service, const struct ns *ns, const struct inode *inode, struct opens_handle *handle,
-               struct wire_small *small)
+int small_tell(struct service *service, const struct ns *ns, const struct inode *inode,
+               struct opens_handle *handle, struct wire_small *small)
 {
     const uint8_t *data;
     int error = records_small_get(ns->txn, inode->ino, inode->size, &data);
@@ -203,8 +203,8 @@ int small_resize(struct ns *ns, struct inode *inode, uint64_t size)
 /* ---- the requests ------------------------------------------------------- */
 
 /* What the capability is for. */
-static int find(struct request *request, struct ns *ns, const struct wire_capability *capability, uint32_t access,
-                struct inode *inode)
+static int find(struct request *request, struct ns *ns, const struct wire_capability *capability,
+                uint32_t access, struct inode *inode)
 {
     int error = capability_check(request->service->conf->key, capability, access);
     if (error)

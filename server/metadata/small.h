@@ -3,7 +3,8 @@
  * small.h: files whose bytes lie in the metadata server's store, so that opening one and reading it
  * is one request. docs/protocol.md ("Small files") has the rules; they are
  *
- *  - A file is made as a small one where its client says that it may be, and becomes one of the storage servers' when
+ *  - A file is made as a small one where its client says that it may be, and becomes one of the storage
+ * servers' when
  *    it grows, or when somebody opens it who does not ask for that. There is no way back. It spills:
  *    its bytes go to where its layout puts them, while nothing changes them; then the inode says so.
  *  - Whoever reads may be given a lease on what he read: for some milliseconds nothing changes it. Whoever
@@ -56,8 +57,8 @@ bool small_wanted(const struct service *service, uint32_t open_flags);
 uint32_t small_max(const struct service *service, const struct inode *inode);
 
 /* The bytes of a small file are about to change; `writer` is the client that does it if he answers for
- * his own leases himself, else NULL. Or it is to spill: then the inode is the storage servers' afterwards. 0; 1:
- * the request has to wait, and runs again; or a negative errno. */
+ * his own leases himself, else NULL. Or it is to spill: then the inode is the storage servers' afterwards.
+ * 0; 1: the request has to wait, and runs again; or a negative errno. */
 int small_change(struct request *request, struct ns *ns, const struct inode *inode, const uint8_t *writer);
 int small_spill(struct request *request, struct ns *ns, struct inode *inode);
 /* To any size up to LIMITS_SMALL_BYTES_MAX, after small_change(); puts the inode with the present time. */
@@ -65,8 +66,8 @@ int small_resize(struct ns *ns, struct inode *inode, uint64_t size);
 
 /* Fills in what is in the file, with a lease where there can be one. The bytes are as those of
  * records_small_get(). */
-int small_tell(struct service *service, const struct ns *ns, const struct inode *inode, struct opens_handle *handle,
-               struct wire_small *small);
+int small_tell(struct service *service, const struct ns *ns, const struct inode *inode,
+               struct opens_handle *handle, struct wire_small *small);
 /* After the turn: the request waits. */
 void small_wait(struct request *request);
 

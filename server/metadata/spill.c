@@ -119,7 +119,8 @@ static void answered(struct agent_work *work)
 {
     struct spill *spill = list_item(work, struct spill, work);
     if (work->status) {
-        end(spill, err_set(work->status, "a small file can't be moved to the storage servers: %s", work->text));
+        end(spill,
+            err_set(work->status, "a small file can't be moved to the storage servers: %s", work->text));
         return;
     }
     /* What was durable here is to be so there. */

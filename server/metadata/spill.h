@@ -15,13 +15,13 @@
 
 struct request;
 
-/* The request waits for it, and runs again after it; if it fails, its error is the request's. Begins it, unless
- * it is under way. */
+/* The request waits for it, and runs again after it; if it fails, its error is the request's. Begins it,
+ * unless it is under way. */
 void spill_want(struct request *request);
 /* The last step; for an empty file, the only one. All who have it open for writing count as writers. */
 int spill_note(struct ns *ns, struct inode *inode);
-/* A handle that was opened when the file was small is going to be used with the storage servers, and may be of
- * an earlier server. */
+/* A handle that was opened when the file was small is going to be used with the storage servers, and may be
+ * of an earlier server. */
 int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint64_t handle, uint32_t access);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Small files (metadata/small.h): what is in them, leases on that, and how they spill: to the right place,
- * durable there before the inode says so, seen by those who had them open before, and with nothing left behind
- * by a try that failed.
+ * durable there before the inode says so, seen by those who had them open before, and with nothing left
+ * behind by a try that failed.
  */
 #include "meta_service.h"
 
@@ -59,7 +59,8 @@ static struct lab_answer *write_begin(struct lab_client *client, const struct op
     uint32_t length = (uint32_t)strlen(text);
     wire_put_small_piece(&writer, &(struct wire_small_piece){.offset = offset, .length = length});
     return submit(client, small_write, .capability = opened->file.capability, .handle = opened->file.handle,
-                  .pieces = wire_list_of(&writer, 1), .data = {.data = (const uint8_t *)text, .length = length});
+                  .pieces = wire_list_of(&writer, 1),
+                  .data = {.data = (const uint8_t *)text, .length = length});
 }
 
 /* 0: it was written; 1: the file has spilled. */
@@ -71,14 +72,16 @@ static int write_end(struct lab_answer *answer)
     return reply.spilled;
 }
 
-static int write_text(struct lab_client *client, const struct opened *opened, uint32_t offset, const char *text)
+static int write_text(struct lab_client *client, const struct opened *opened, uint32_t offset,
+                      const char *text)
 {
     struct lab_answer *answer = write_begin(client, opened, offset, text);
     lab_run();
     return write_end(answer);
 }
 
-static void assert_reads(struct lab_client *client, const struct opened *opened, const void *bytes, uint32_t length)
+static void assert_reads(struct lab_client *client, const struct opened *opened, const void *bytes,
+                         uint32_t length)
 {
     struct wire_small_read_reply reply;
     struct lab_answer *answer =
@@ -194,12 +197,14 @@ static void nonsense_is_refused(void **state)
     open_file(&ann, "/f", NEW | SMALL, &file);
     struct wire_writer writer = wire_writer_on(pieces, sizeof pieces);
     wire_put_small_piece(&writer, &(struct wire_small_piece){.offset = LIMITS_SMALL_BYTES_MAX, .length = 2});
-    assert_int_equal(ask(&ann, small_write, .capability = file.file.capability, .pieces = wire_list_of(&writer, 1),
+    assert_int_equal(ask(&ann, small_write, .capability = file.file.capability,
+                         .pieces = wire_list_of(&writer, 1),
                          .data = {.data = (const uint8_t *)"ab", .length = 2}),
                      -EINVAL);
     writer = wire_writer_on(pieces, sizeof pieces);
     wire_put_small_piece(&writer, &(struct wire_small_piece){.offset = 0, .length = 9});
-    assert_int_equal(ask(&ann, small_write, .capability = file.file.capability, .pieces = wire_list_of(&writer, 1),
+    assert_int_equal(ask(&ann, small_write, .capability = file.file.capability,
+                         .pieces = wire_list_of(&writer, 1),
                          .data = {.data = (const uint8_t *)"ab", .length = 2}),
                      -EINVAL);
     open_file(&bob, "/f", WIRE_OPEN_READ | SMALL, &reader);
@@ -298,8 +303,12 @@ static void an_empty_one_spills_at_once(void **state)
     assert_int_equal(look("/f").size_open, 1);
     /* Its only writer may tell what he has written. */
     fake_write(1, file.file.ino, 5000);
-    assert_ok(lab_close(&ann, &(struct wire_closing){.handle = file.file.handle, .wrote = 1, .told = 1, .end = 5000,
-                                                     .bytes = 8192, .mtime_ns = lab.realtime_ns}));
+    assert_ok(lab_close(&ann, &(struct wire_closing){.handle = file.file.handle,
+                                                     .wrote = 1,
+                                                     .told = 1,
+                                                     .end = 5000,
+                                                     .bytes = 8192,
+                                                     .mtime_ns = lab.realtime_ns}));
     lab_wait(50);
     assert_int_equal(look("/f").size, 5000);
     assert_int_equal(look("/f").size_open, 0);
@@ -531,11 +540,13 @@ static void damage_is_told(void **state)
     assert_int_equal(write_text(&ann, &file, 0, "0123456789"), 0);
     records_key_u64(key, file.file.ino);
     assert_ok(store_begin(lab.world.store, true, &txn));
-    assert_ok(store_put(txn, STORE_SMALL, (struct store_bytes){key, 8}, (struct store_bytes){"????0123456789", 14}));
+    assert_ok(store_put(txn, STORE_SMALL, (struct store_bytes){key, 8},
+                        (struct store_bytes){"????0123456789", 14}));
     assert_ok(store_commit(txn));
     assert_int_equal(ask(&ann, small_read, .capability = file.file.capability), -EUCLEAN);
     assert_non_null(strstr(err_text(), "checksum"));
-    assert_int_equal(ask(&ann, spill, .capability = file.file.capability, .handle = file.file.handle), -EUCLEAN);
+    assert_int_equal(ask(&ann, spill, .capability = file.file.capability, .handle = file.file.handle),
+                     -EUCLEAN);
     assert_int_equal(lab.calls_made, 0);
 }
 
