@@ -49,6 +49,7 @@
     X(bytes_read)        /* as asked by the caller */                                                  \
     X(bytes_written)                                                                                   \
     X(bytes_copied)      /* between the caller's memory and packed buffers */                          \
+    X(small_hits)        /* reads answered by what an open or a read has told before */                \
     X(sizes_asked)       /* by reads that met bytes that were not there */                             \
     X(retries)           /* requests made again, with a newer cluster map */                           \
     X(maps_adopted)                                                                                    \
@@ -120,6 +121,8 @@ struct weft_session {
     struct table record_owners; /* record_holdings.c */
     struct rpc_call map_call; /* the one map_get that may be under way */
     struct closes closes;
+    struct list small_files;  /* weft_file: those that are or were small ones */
+    uint64_t small_changes;   /* grows whenever this session begins or has ended to change one */
     bool map_asked;
     uint64_t looked_ns; /* when slow calls were last a reason to ask */
     bool map_changed; /* connections to servers that moved are still to be dropped */
@@ -347,6 +350,17 @@ struct file_told {
     } shards[FILE_TOLD_SHARDS];
 };
 
+/* A small file, whose bytes lie with the metadata server; guarded by the session's lock. */
+struct file_small {
+    /* Spilled: the metadata server has to know that we write. */
+    enum { SMALL_NOT, SMALL_IS, SMALL_SPILLED } state;
+    uint32_t max;          /* so far it may grow as one */
+    struct list_link link; /* in session->small_files */
+    uint64_t until_ns;     /* what stands here is the file; 0: it is not known to be */
+    uint32_t length, room;
+    uint8_t *data;
+};
+
 struct weft_file {
     weft_session_t *session;
     char *path;
@@ -361,6 +375,7 @@ struct weft_file {
     struct planner_table *table; /* guarded by the session's lock */
     bool wrote;                  /* likewise: something may have been written through it */
     struct file_told told;       /* likewise */
+    struct file_small small;     /* likewise */
 };
 
 /* The file's table for the session's current map; the reference is the file's, which
@@ -383,6 +398,26 @@ void told_take(weft_file_t *file, uint32_t shard, uint64_t map_version, const vo
 void told_lose(weft_file_t *file);
 /* Puts what is known into the close. */
 void told_close(const weft_file_t *file, struct wire_closing *closing);
+
+/* ---- small.c ---------------------------------------------------------------- */
+
+struct transfer;
+
+void small_init(weft_file_t *file);
+/* (locked) It was opened, and `max` is how far it may grow as a small file; 0: it is none. */
+void small_begin(weft_file_t *file, uint32_t max);
+void small_end(weft_file_t *file); /* (locked) */
+/* (locked) What the metadata server told, asked at `sent_ns` when session->small_changes was `changes`. */
+void small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes);
+/* (locked) This session is about to change the file, or has just done so: what is known of it is so no
+ * longer. 0: of all files. */
+void small_change(weft_session_t *session, uint64_t ino);
+/* (locked) Whether what is in it is known for now; *size of it. */
+bool small_known(const weft_file_t *file, uint64_t *size);
+/* (locked) 1: the transfer is under way, or ended; 0: it is to go on by the layout. */
+int small_transfer(struct transfer *transfer);
+/* Makes it one of the storage servers', and waits. */
+int small_spill(weft_file_t *file);
 
 /* ---- size.c --------------------------------------------------------------- */
 

@@ -39,6 +39,7 @@ static void file_free(weft_file_t *file)
     if (!file)
         return;
     planner_table_unref(file->table);
+    small_end(file);
     free(file->path);
     free(file->hints);
     free(file);
@@ -49,6 +50,7 @@ static weft_file_t *file_new(weft_session_t *session, const char *path,
 {
     weft_file_t *file = calloc(1, sizeof *file);
     if (file) {
+        small_init(file);
         file->path = strdup(path);
         file->hints = strdup(hints);
     }
@@ -101,9 +103,15 @@ static int flags_to_wire(int flags, uint32_t *wire)
     return 0;
 }
 
+/* As it was when the metadata server was asked. */
+struct opening {
+    uint64_t sent_ns;
+    uint64_t small_changes;
+};
+
 /* Makes the file of what the metadata server answered. */
 static int file_of_reply(weft_session_t *session, const char *path, const struct op_call *call,
-                         uint32_t wire_flags, weft_file_t **out)
+                         uint32_t wire_flags, const struct opening *opening, weft_file_t **out)
 {
     struct wire_open_reply reply;
     int result = wire_decode_open_reply(call->reply, call->reply_length, &reply);
@@ -119,6 +127,8 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     told_begin(file, &reply.attr);
 
     session_lock(session);
+    small_begin(file, reply.small_max);
+    small_learn(file, &reply.small, opening->sent_ns, opening->small_changes);
     bool newer = !session->map || session->map->version < reply.map_version;
     session_unlock(session);
     if (newer && session_map_refresh(session) < 0) {
@@ -127,6 +137,20 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     }
     *out = file;
     return 0;
+}
+
+/* Cutting files by a session's open is a change, and which file it is comes with the answer. */
+static struct opening opening_begin(weft_session_t *session, uint32_t wire_flags)
+{
+    struct opening opening = {.sent_ns = rpc_now_ns()};
+    if (session_check(session) < 0)
+        return opening;
+    session_lock(session);
+    if (wire_flags & WIRE_OPEN_TRUNCATE)
+        small_change(session, 0);
+    opening.small_changes = session->small_changes;
+    session_unlock(session);
+    return opening;
 }
 
 static_assert((int)WIRE_OPEN_READ == (int)WIRE_ACCESS_READ && (int)WIRE_OPEN_WRITE == (int)WIRE_ACCESS_WRITE,
@@ -153,6 +177,10 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     open.layout = wanted.layout;
     open.pool = wanted.pool;
     open.placement = wanted.placement;
+    /* Who wants a layout wants it from the start. */
+    if (!layout)
+        open.flags |= WIRE_OPEN_SMALL;
+    struct opening opening = opening_begin(session, open.flags);
     closes_board(session, &ride);
     /* Without a session the call is about to be refused. */
     open.host = wanted.placement == WIRE_PLACEMENT_HOST || !session ? wanted.host : session->host;
@@ -160,7 +188,7 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     result =
         closes_call(&call, session, &ride, WIRE_OP_open, body, wire_encode_open(body, sizeof body, &open));
     if (result == 0)
-        result = file_of_reply(session, open.path, &call, open.flags, out);
+        result = file_of_reply(session, open.path, &call, open.flags, &opening, out);
     op_call_free(&call);
     return client_about(result, open.path);
 }
@@ -219,6 +247,7 @@ static ssize_t blob_make(weft_file_t *file, const struct map *map, uint8_t **out
         .pool = file->pool,
         .hints = file->hints,
         .capability = file->capability,
+        .small_max = file->small.state == SMALL_IS ? file->small.max : 0,
     };
     memcpy(wire.cluster.bytes, map->cluster, sizeof map->cluster);
     size_t map_size = map_encoded_size(map);
@@ -255,6 +284,10 @@ static ssize_t file_export(weft_file_t *file, void *blob, size_t size)
         return result;
     if (size > 0 && !blob)
         return err_set(-EINVAL, "there is no place for the blob (NULL)");
+    /* Whoever imports it has no handle of his own, by which the metadata server would know of his writing. */
+    result = file->access & WIRE_ACCESS_WRITE ? small_spill(file) : 0;
+    if (result < 0)
+        return client_about((int)result, file->path);
     result = session_map(file->session, &map);
     if (result < 0)
         return client_about((int)result, file->path);
@@ -328,6 +361,9 @@ static int file_import(weft_session_t *session, const void *blob, size_t length,
     file->handle = wire.handle;
     file->access = wire.access;
     file->imported = true;
+    session_lock(session);
+    small_begin(file, wire.small_max);
+    session_unlock(session);
     *out = file;
     return 0;
 }

@@ -311,6 +311,7 @@ static int session_new(const char *conf_path, weft_session_t **out)
     list_init(&session->map_waiters);
     list_init(&session->locks_in_line);
     list_init(&session->followers);
+    list_init(&session->small_files);
     for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++)
         list_init(&session->links[i]);
     client_counters_init(session->counters);

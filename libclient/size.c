@@ -70,6 +70,22 @@ int size_complete(weft_session_t *session, struct wire_attr *attr, const struct 
     return 0;
 }
 
+/* True when the file is a small one; then *result. */
+static bool of_small(weft_file_t *file, uint64_t *size, int *result)
+{
+    struct weft_attr attr;
+    session_lock(file->session);
+    bool is_small = file->small.state == SMALL_IS;
+    bool known = is_small && small_known(file, size);
+    session_unlock(file->session);
+    *result = 0;
+    if (is_small && !known) {
+        *result = attr_ask(file->session, "", file->capability.ino, 0, &attr);
+        *size = *result < 0 ? *size : attr.size;
+    }
+    return is_small;
+}
+
 static int file_size(weft_file_t *file, uint64_t *size)
 {
     struct fan_op of = {.file = file};
@@ -78,6 +94,8 @@ static int file_size(weft_file_t *file, uint64_t *size)
         return result;
     if (!size)
         return err_set(-EINVAL, "there is no place for the size (NULL)");
+    if (of_small(file, size, &result))
+        return client_about(result, file->path);
     result = fan_op_start(&of, file->session, WIRE_OP_object_stat, &file->capability, NULL);
     if (result == 0)
         result = (int)op_wait(&of.op);
@@ -99,6 +117,20 @@ static void sync_release(struct weft_op *op)
     free(list_item(op, struct fan_op, op));
 }
 
+/* 1: of a small file all is durable that was written to it, and there is nothing to be done. */
+static int sync_small(struct fan_op *of)
+{
+    weft_session_t *session = of->file->session;
+    session_lock(session);
+    bool is_small = of->file->small.state == SMALL_IS;
+    if (is_small) {
+        op_init(&of->op, session, sync_release);
+        op_complete(&of->op, 0);
+    }
+    session_unlock(session);
+    return is_small;
+}
+
 static int sync_async(weft_file_t *file, weft_op_t **op)
 {
     int result = file_check(file);
@@ -110,7 +142,9 @@ static int sync_async(weft_file_t *file, weft_op_t **op)
     if (!of)
         return err_set(-ENOMEM, "out of memory for a sync");
     of->file = file;
-    result = fan_op_start(of, file->session, WIRE_OP_sync, &file->capability, sync_release);
+    result = sync_small(of);
+    if (result == 0)
+        result = fan_op_start(of, file->session, WIRE_OP_sync, &file->capability, sync_release);
     if (result < 0) {
         free(of);
         return client_about(result, file->path);
@@ -133,6 +167,18 @@ int weft_file_sync(weft_file_t *file)
 
 /* ---- truncate and allocate ------------------------------------------------------- */
 
+/* `ino` 0: by a path. */
+static int note_change(weft_session_t *session, uint64_t ino)
+{
+    int result = session_check(session);
+    if (result < 0)
+        return result;
+    session_lock(session);
+    small_change(session, ino);
+    session_unlock(session);
+    return 0;
+}
+
 static int truncate_send(weft_session_t *session, struct wire_truncate *truncate)
 {
     uint8_t body[WEFT_PATH_BYTES_MAX + 256 + CLOSES_BYTES_MAX];
@@ -140,11 +186,15 @@ static int truncate_send(weft_session_t *session, struct wire_truncate *truncate
     struct closes_ride ride;
     if (truncate->size > INT64_MAX)
         return err_set(-EFBIG, "a size of %" PRIu64 " bytes is beyond what a file can have", truncate->size);
+    int result = note_change(session, truncate->capability.ino);
+    if (result < 0)
+        return result;
     closes_board(session, &ride);
     truncate->closes = ride.list;
-    int result = closes_call(&call, session, &ride, WIRE_OP_truncate, body,
-                             wire_encode_truncate(body, sizeof body, truncate));
+    result = closes_call(&call, session, &ride, WIRE_OP_truncate, body,
+                         wire_encode_truncate(body, sizeof body, truncate));
     op_call_free(&call);
+    (void)note_change(session, truncate->capability.ino);
     return result;
 }
 

@@ -138,6 +138,24 @@ void transfer_advance(struct transfer *transfer)
         transfer_conclude(transfer);
 }
 
+int transfer_go(struct transfer *transfer)
+{
+    weft_file_t *file = transfer->file;
+    struct planner_table *table;
+    int result = file_table(file, &table);
+    if (result == 0)
+        result =
+            planner_open(&transfer->planner, table, transfer->iov, transfer->iov_count, transfer->extents,
+                         transfer->extent_count, transfer_limits(transfer), sizeof(struct request));
+    if (result < 0)
+        return result;
+    transfer->table = planner_table_ref(table);
+    if (transfer->write && transfer->total > 0)
+        file->wrote = true;
+    transfer_advance(transfer);
+    return 0;
+}
+
 int transfer_start(struct transfer *transfer, weft_file_t *file, bool write,
                    void (*release)(struct weft_op *op))
 {
@@ -154,20 +172,13 @@ int transfer_start(struct transfer *transfer, weft_file_t *file, bool write,
         return client_about(result, file->path);
 
     session_lock(session);
-    struct planner_table *table;
-    result = file_table(file, &table);
+    result = small_transfer(transfer);
     if (result == 0)
-        result =
-            planner_open(&transfer->planner, table, transfer->iov, transfer->iov_count, transfer->extents,
-                         transfer->extent_count, transfer_limits(transfer), sizeof(struct request));
-    if (result == 0) {
-        transfer->table = planner_table_ref(table);
+        result = transfer_go(transfer);
+    if (result >= 0) {
         session_count(session, CLIENT_COUNT_transfers, 1);
         session_count(session, write ? CLIENT_COUNT_bytes_written : CLIENT_COUNT_bytes_read, transfer->total);
-        if (write && transfer->total > 0)
-            file->wrote = true;
-        transfer_advance(transfer);
     }
     session_unlock(session);
-    return client_about(result, file->path);
+    return client_about(result < 0 ? result : 0, file->path);
 }

@@ -68,6 +68,9 @@ struct request {
 /* Begins a transfer whose lists are set. Nothing is left of it after a failure. */
 int transfer_start(struct transfer *transfer, weft_file_t *file, bool write,
                    void (*release)(struct weft_op *op));
+/* (locked) Begins the rounds of one that transfer_start() has checked. After a failure nothing is under
+ * way. */
+int transfer_go(struct transfer *transfer);
 /* Starts what can be started, and ends the transfer when nothing is left. */
 void transfer_advance(struct transfer *transfer);
 /* From here on the transfer is planned by the session's current map. */

@@ -31,6 +31,7 @@ static struct conf *conf_new(void)
     if (!conf)
         return NULL;
     conf->chunk_size = UINT64_C(1) << 20;
+    conf->small_file = CONF_SMALL_FILE;
     conf->wire_checksums = true;
     conf->scrub_rate = UINT64_C(1) << 20;
     conf->deadline_ms = 30000;
@@ -331,7 +332,8 @@ static int read_storage(const struct conf_source *source, const config_setting_t
 
 static int read_layout(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
 {
-    static const char *const known[] = {"chunk_size", "stripe_count", NULL};
+    static const char *const known[] = {"chunk_size", "stripe_count", "small_file", NULL};
+    uint64_t small_file = conf->small_file;
     const config_setting_t *group = NULL;
     int error = conf_get_group(source, root, "layout", CONF_OPTIONAL, &group);
     if (error || !group)
@@ -343,6 +345,10 @@ static int read_layout(const struct conf_source *source, const config_setting_t 
     if (!error)
         error = conf_get_u32(source, group, "stripe_count", CONF_OPTIONAL, 0, LIMITS_GROUPS_MAX,
                              &conf->stripe_count);
+    if (!error)
+        error = conf_get_size(source, group, "small_file", CONF_OPTIONAL, 0, LIMITS_SMALL_BYTES_MAX,
+                              &small_file);
+    conf->small_file = (uint32_t)small_file;
     return error;
 }
 

@@ -27,6 +27,8 @@
 #include "log.h"
 
 #define CONF_KEY_BYTES 32u
+/* Of layout.small_file: with what stands around it, so much fits one page of the metadata server's store. */
+#define CONF_SMALL_FILE 4000u
 
 struct conf_target {
     uint32_t id;
@@ -73,6 +75,7 @@ struct conf {
     uint32_t storage_count;
     uint64_t chunk_size;   /* default layout */
     uint32_t stripe_count; /* 0: all groups */
+    uint32_t small_file;   /* bytes: files up to it may lie with the metadata server; 0: none do */
     char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums;   /* of payloads (default yes) */
     uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */

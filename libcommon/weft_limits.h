@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 7u
+#define LIMITS_PROTOCOL_VERSION 8u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -38,6 +38,8 @@
 #define LIMITS_REMOVES_MAX 32u                   /* files of one object_remove, which fits the header */
 #define LIMITS_CLOSES_MAX 32u                    /* that one request brings: it still fits the header */
 #define LIMITS_LOCK_BLOCKERS_MAX 64u             /* that one answer names */
+#define LIMITS_SMALL_BYTES_MAX (16u << 10)       /* of a file that lies with the metadata server */
+#define LIMITS_SMALL_PIECES_MAX 256u             /* of one write to such a file */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u

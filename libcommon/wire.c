@@ -158,6 +158,7 @@ static void get_list(struct wire_reader *reader, struct wire_list *value, uint64
 WIRE_NESTED(layout)
 WIRE_NESTED(capability)
 WIRE_NESTED(attr)
+WIRE_NESTED(small)
 WIRE_NESTED(map_host)
 
 /* ---- the messages --------------------------------------------------------- */

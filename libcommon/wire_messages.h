@@ -50,6 +50,9 @@
     X(19, hints_get)                                                                                   \
     X(20, mknod)                                                                                       \
     X(21, lock_wait)                                                                                   \
+    X(22, small_read)                                                                                  \
+    X(23, small_write)                                                                                 \
+    X(24, spill)                                                                                       \
     X(30, map_get)                                                                                     \
     X(31, server_register)                                                                             \
     X(32, heartbeat)                                                                                   \
@@ -227,7 +230,41 @@
     X(attr, attr, 0)                                                                                   \
     X(capability, capability, 0)                                                                       \
     X(u64, map_version, U64)   /* when newer than the client's, it asks for the map */               \
-    X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */
+    X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */                     \
+    X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* not 0: it is a small file, and may grow so far as one */ \
+    X(small, small, 0)         /* with a lease: what is in it */
+
+/* ---- small files, which lie with the metadata server (docs/protocol.md) ---- */
+
+/* What is in one, and how long the metadata server lets no one change that, counted from when the request
+ * was sent. */
+#define WIRE_FIELDS_small(X)                                                                           \
+    X(u32, lease_us, U32)      /* 0: nothing is said about what comes */                               \
+    X(bytes, data, LIMITS_SMALL_BYTES_MAX)
+
+#define WIRE_FIELDS_small_read(X)                                                                      \
+    X(capability, capability, 0)                                                                       \
+    X(u64, handle, U64)        /* that may have a lease; 0: none */
+#define WIRE_FIELDS_small_read_reply(X)                                                                \
+    X(u8, spilled, 1)          /* it is no small file any more: ask by its layout */                   \
+    X(small, small, 0)
+
+#define WIRE_FIELDS_small_piece(X)                                                                     \
+    X(u32, offset, LIMITS_SMALL_BYTES_MAX)                                                             \
+    X(u32, length, LIMITS_SMALL_BYTES_MAX)
+#define WIRE_FIELDS_small_write(X)                                                                     \
+    X(capability, capability, 0)                                                                       \
+    X(u64, handle, U64)                                                                                \
+    X(list, pieces, LIMITS_SMALL_PIECES_MAX) /* small_piece: where the data goes, one after the other */ \
+    X(bytes, data, LIMITS_SMALL_BYTES_MAX)
+#define WIRE_FIELDS_small_write_reply(X)                                                               \
+    X(u8, spilled, 1)          /* it is no small file any more, and nothing was written */             \
+    X(u8, sole, 1)             /* as of spill_reply */
+
+/* Makes a small file one of the storage servers', if it is not already. */
+#define WIRE_FIELDS_spill(X) X(capability, capability, 0) X(u64, handle, U64)
+#define WIRE_FIELDS_spill_reply(X)                                                                     \
+    X(u8, sole, 1)             /* it is empty, and no one else has it open for writing */
 
 #define WIRE_FIELDS_close(X) X(list, closes, LIMITS_CLOSES_MAX)
 
@@ -489,6 +526,7 @@
     X(str, hints, WEFT_HINTS_BYTES_MAX)                                                                \
     X(capability, capability, 0)                                                                       \
     X(bytes, map, LIMITS_BODY_MAX / 2)                                                                 \
+    X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* as in open_reply; only of one open for reading */     \
     X(mac, mac, 0)             /* of all that stands before it, with the cluster key */
 
 /* ---- all of them ---------------------------------------------------------- */
@@ -514,7 +552,15 @@
     M(stat)                                                                                            \
     M(stat_reply)                                                                                      \
     M(open)                                                                                            \
+    M(small)                                                                                           \
     M(open_reply)                                                                                      \
+    M(small_read)                                                                                      \
+    M(small_read_reply)                                                                                \
+    M(small_piece)                                                                                     \
+    M(small_write)                                                                                     \
+    M(small_write_reply)                                                                               \
+    M(spill)                                                                                           \
+    M(spill_reply)                                                                                     \
     M(close)                                                                                           \
     M(mkdir)                                                                                           \
     M(mknod)                                                                                           \

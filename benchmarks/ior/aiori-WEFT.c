@@ -129,6 +129,13 @@ static char *weft_backend_version(void)
 
 /* ---- files ---------------------------------------------------------------------- */
 
+/* mdtest's files may be small ones, which a layout rules out; IOR says how large its are to be. */
+static const struct weft_layout *layout_wanted(void)
+{
+    bool is_large = hints && hints->expectedAggFileSize > 0;
+    return is_large || layout.chunk_size || layout.stripe_count ? &layout : NULL;
+}
+
 /*
  * Every rank creates a shared file, so a create neither fails when it is there nor truncates it: IOR has
  * removed what was there before. It can be read through as well, which mdtest wants to verify a write.
@@ -140,7 +147,7 @@ static aiori_fd_t *weft_backend_create(char *path, int flags, aiori_mod_opt_t *o
     (void)options;
     if (is_dry())
         return NULL;
-    if (weft_file_open(session, path, O_CREAT | O_RDWR, FILE_MODE, &layout, &file) < 0)
+    if (weft_file_open(session, path, O_CREAT | O_RDWR, FILE_MODE, layout_wanted(), &file) < 0)
         ERRF("%s", weft_error());
     return (aiori_fd_t *)file;
 }
@@ -150,7 +157,8 @@ static int weft_backend_mknod(char *path)
     weft_file_t *file;
     if (is_dry())
         return 0;
-    int result = weft_file_open(session, path, O_CREAT | O_EXCL | O_WRONLY, FILE_MODE, &layout, &file);
+    int result =
+        weft_file_open(session, path, O_CREAT | O_EXCL | O_WRONLY, FILE_MODE, layout_wanted(), &file);
     return with_errno(result < 0 ? result : weft_file_close(file));
 }
 
@@ -164,7 +172,7 @@ static aiori_fd_t *weft_backend_open(char *path, int flags, aiori_mod_opt_t *opt
         return NULL;
     if (flags & IOR_CREAT)
         how |= O_CREAT;
-    if (weft_file_open(session, path, how, FILE_MODE, &layout, &file) < 0)
+    if (weft_file_open(session, path, how, FILE_MODE, layout_wanted(), &file) < 0)
         ERRF("%s", weft_error());
     return (aiori_fd_t *)file;
 }

@@ -249,7 +249,9 @@ void weft_dir_close(weft_dir_t *dir);
 /*
  * weft_file_open(): opens, and with O_CREAT makes, a regular file; one
  * metadata request. `flags`: O_RDONLY, O_WRONLY or O_RDWR with O_CREAT, O_EXCL,
- * O_TRUNC, O_NOFOLLOW. `layout` may be NULL and matters only to a file that is made.
+ * O_TRUNC, O_NOFOLLOW. `layout` matters only to a file that is made. NULL: that of the directory; and while
+ * the file is small it may lie with the metadata server, so that opening and reading it is one request.
+ * Whoever gives one, if only of zeros, finds the file with the storage servers from the start.
  * Ownership: *file is the caller's until weft_file_close().
  */
 int weft_file_open(weft_session_t *session, const char *path, int flags, mode_t mode,

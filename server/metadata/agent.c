@@ -110,6 +110,8 @@ static void take_answer(struct question *question, const void *reply, size_t len
         take_failed(question, reply, length);
         return;
     }
+    if (work->kind == AGENT_SYNC)
+        return;
     int error = wire_decode_object_stat_reply(reply, length, &answer);
     if (error) {
         fail(work, error);
@@ -176,6 +178,25 @@ static ssize_t encode(const struct agent *agent, const struct agent_work *work, 
     }
 }
 
+static int send(struct agent *agent, struct question *question, const struct map_server *server,
+                uint32_t shard)
+{
+    struct agent_work *work = question->work;
+    question->call.server = server;
+    question->call.shard = shard;
+    question->call.body = question->body;
+    question->call.deadline_ms = work->deadline_ms;
+    question->call.done = answered;
+    work->waiting++;
+    counter_add(&agent->counters[AGENT_CALLS], 1);
+    int error = agent->net.call(agent->net.arg, &question->call);
+    if (error) {
+        work->waiting--;
+        free(question);
+    }
+    return error;
+}
+
 /* `files` are those of a removal. */
 static int ask(struct agent *agent, struct agent_work *work, const struct map_server *server, uint32_t shard,
                const uint32_t *files, uint32_t file_count)
@@ -193,20 +214,8 @@ static int ask(struct agent *agent, struct agent_work *work, const struct map_se
         free(question);
         return (int)length;
     }
-    question->call.server = server;
-    question->call.shard = shard;
-    question->call.body = question->body;
     question->call.body_length = (uint32_t)length;
-    question->call.deadline_ms = work->deadline_ms;
-    question->call.done = answered;
-    work->waiting++;
-    counter_add(&agent->counters[AGENT_CALLS], 1);
-    int error = agent->net.call(agent->net.arg, &question->call);
-    if (error) {
-        work->waiting--;
-        free(question);
-    }
-    return error;
+    return send(agent, question, server, shard);
 }
 
 static int check_layout(const struct map *map, uint64_t ino, const struct layout *layout)
@@ -262,6 +271,69 @@ static int ask_all(struct agent *agent, struct agent_work *work, const struct ma
             error = ask(agent, work, server, shard, NULL, 0);
     }
     free(wanted);
+    return error;
+}
+
+/* ---- writing, and making it durable --------------------------------------------------------- */
+
+static ssize_t encode_write(const struct agent *agent, const struct map *map,
+                            const struct map_location *location, uint64_t offset, uint32_t length,
+                            struct question *question)
+{
+    const struct agent_work *work = question->work;
+    uint8_t extents[32];
+    struct wire_writer writer = wire_writer_on(extents, sizeof extents);
+    struct wire_capability capability =
+        capability_make(agent->conf->key, work->ino, &work->layout, WIRE_ACCESS_WRITE);
+    if (work->kind == AGENT_SYNC) {
+        question->call.operation = WIRE_OP_sync;
+        return wire_encode_sync(question->body, BODY_BYTES,
+                                &(struct wire_sync){.capability = capability, .map_version = map->version});
+    }
+    wire_put_extent(&writer,
+                    &(struct wire_extent){.offset = offset, .length = length, .target = location->target_id});
+    question->call.operation = WIRE_OP_write;
+    question->call.payload = work->data + offset;
+    question->call.payload_length = length;
+    return wire_encode_write(question->body, BODY_BYTES,
+                             &(struct wire_write){.capability = capability,
+                                                  .map_version = map->version,
+                                                  .tell = 1,
+                                                  .extents = wire_list_of(&writer, 1)});
+}
+
+/* A run of bytes in one chunk. */
+static int write_piece(struct agent *agent, struct agent_work *work, const struct map *map, uint64_t offset,
+                       uint32_t length)
+{
+    struct map_location location;
+    int error = map_locate(map, &work->layout, offset, &location);
+    if (!error)
+        error = is_down(&map->servers[location.server]);
+    if (error)
+        return error;
+    struct question *question = calloc(1, sizeof *question + BODY_BYTES);
+    if (!question)
+        return err_set(-ENOMEM, "no memory for a write to a storage server");
+    question->agent = agent;
+    question->work = work;
+    ssize_t size = encode_write(agent, map, &location, offset, length, question);
+    if (size < 0) {
+        free(question);
+        return (int)size;
+    }
+    question->call.body_length = (uint32_t)size;
+    return send(agent, question, &map->servers[location.server], location.shard);
+}
+
+static int write_all(struct agent *agent, struct agent_work *work, const struct map *map)
+{
+    const uint64_t chunk_size = work->layout.chunk_size;
+    int error = check_layout(map, work->ino, &work->layout);
+    for (uint64_t offset = 0; offset < work->data_length && !error; offset += chunk_size) {
+        uint64_t left = work->data_length - offset;
+        error = write_piece(agent, work, map, offset, (uint32_t)(left < chunk_size ? left : chunk_size));
+    }
     return error;
 }
 
@@ -397,7 +469,8 @@ static void begin(struct agent *agent, struct agent_work *work)
     if (work->kind == AGENT_REMOVE) {
         remove_all(agent, work, map);
     } else {
-        int error = ask_all(agent, work, map);
+        bool in_pieces = work->kind == AGENT_WRITE || work->kind == AGENT_SYNC;
+        int error = in_pieces ? write_all(agent, work, map) : ask_all(agent, work, map);
         if (error)
             fail(work, error);
     }

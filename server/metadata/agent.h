@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * agent.h: what the metadata server asks of the storage servers: the end of a
- * file, to cut it, to remove it. Each question goes to every shard that may hold a part
- * of the file, and is answered when all have answered. Many files are removed by one question.
+ * file, to cut it, to write what was in a small one, to remove it. Each question goes to every shard that
+ * may hold a part of the file, and is answered when all have answered. Many files are removed by one
+ * question.
  *
  * What it promises
  *  - `done` runs exactly once for each work, from agent_run(), never from inside agent_start().
@@ -33,6 +34,8 @@ struct agent_call {
     uint16_t operation;
     const void *body;
     uint32_t body_length;
+    const void *payload; /* stays until done; NULL: none */
+    uint32_t payload_length;
     uint32_t deadline_ms;
     /* Must run once, not from inside call(). `reply` is valid inside only. */
     void (*done)(struct agent_call *call, int status, const void *reply, size_t reply_length);
@@ -46,7 +49,7 @@ struct agent_net {
 
 /* ---- above it: works ------------------------------------------------------ */
 
-enum agent_kind { AGENT_STAT, AGENT_TRUNCATE, AGENT_REMOVE };
+enum agent_kind { AGENT_STAT, AGENT_TRUNCATE, AGENT_REMOVE, AGENT_WRITE, AGENT_SYNC };
 
 /* A file whose objects are to be removed. */
 struct agent_file {
@@ -65,6 +68,8 @@ struct agent_work {
     struct layout layout;
     uint64_t size;         /* of a truncation */
     bool grow_only;        /* likewise */
+    const uint8_t *data;   /* of a write, at the beginning of the file; stays until done */
+    uint32_t data_length;  /* likewise; of a sync: so much of the file is to be durable */
     uint32_t deadline_ms;
     struct opens_file *file; /* pinned by the caller; NULL when no one can use the file */
     void (*done)(struct agent_work *work);

@@ -53,6 +53,8 @@ static_assert(WEFT_POOL_BYTES_MAX + 1 == 32, "a pool's name fits its place in th
 /* The oldest that can say it. */
 static uint16_t version_of(const struct inode *inode)
 {
+    if (inode->flags & INODE_SMALL)
+        return 4;
     return inode->layout.host || inode->placement ? 3 : inode_is_special(inode) ? 2 : 1;
 }
 
@@ -118,8 +120,12 @@ static const char *fields_wrong(unsigned version, const struct inode *inode)
     if (inode->rdev && !inode_is_device(inode))
         return "it has a device's number and is none";
     if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) ||
-        (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED)))
+        (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED | INODE_SMALL)))
         return "bits are set that mean nothing";
+    if ((inode->flags & INODE_SMALL) &&
+        (version < 4 || !inode_is_file(inode) || (inode->flags & INODE_SIZE_OPEN) ||
+         inode->size > LIMITS_SMALL_BYTES_MAX))
+        return "it is a small file, and can't be one";
     if (inode->nlink > INODE_NLINK_MAX)
         return "its number of links is out of range";
     if (inode->size > INT64_MAX)

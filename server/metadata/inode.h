@@ -9,6 +9,7 @@
  *   1  files, directories, symbolic links
  *   2  also special files, and the number of a device
  *   3  files on one host, and directories that say where new files are to be
+ *   4  small files
  *
  * Threads: pure functions.
  */
@@ -25,7 +26,7 @@
 #include "wire.h"
 
 #define INODE_ROOT UINT64_C(1)
-#define INODE_RECORD_VERSION 3u /* the newest */
+#define INODE_RECORD_VERSION 4u /* the newest */
 #define INODE_RECORD_BYTES 152u
 #define INODE_NLINK_MAX UINT32_C(0x7fffffff)
 
@@ -37,6 +38,9 @@ enum {
     INODE_WRITTEN = 2,
     /* Of a file with INODE_WRITTEN: no object of it ever lay behind `size`. */
     INODE_BOUNDED = 4,
+    /* A small file: its bytes are in the store (records_small_get), `size` of them. With INODE_WRITTEN,
+     * moving them to the storage servers was begun, and what lies there is not to be relied on. */
+    INODE_SMALL = 8,
 };
 
 struct inode {

@@ -139,7 +139,8 @@ struct ns_open {
     struct layout layout; /* zero fields: the directory's default */
     const char *pool;     /* "": the directory's default */
     struct ns_placement placement;
-    bool size_open; /* a file that is made is as after ns_size_open() */
+    bool size_open; /* a file that is made is as after ns_size_open(), unless it is a small one */
+    bool small;     /* it may be a small file, where no layout is asked for and the directory wants none */
     uint64_t dir;   /* ns_open() tells: the directory that holds the file */
 };
 /* Finds the file, or makes it, and checks the caller's permissions. Opening for writing and
@@ -199,5 +200,8 @@ int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *siz
  * `bytes` of space. `closed`: no one has it open for writing either. */
 int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, uint64_t bytes, bool exact,
                       bool closed);
+/* Who has a small file open for writing is not in the store. From now on he is: it spills, or has lost its
+ * last name, and he is to have it after a restart, too. */
+int ns_writers_note(struct ns *ns, const struct inode *inode);
 
 #endif

@@ -100,6 +100,7 @@ static struct wire_bytes on_greeting(void *arg)
 
 struct outgoing {
     struct rpc_call call; /* first */
+    struct iovec payload;
     struct agent_call *agent_call;
 };
 
@@ -183,6 +184,12 @@ static int call_shard(void *arg, struct agent_call *agent_call)
     outgoing->call.body_length = agent_call->body_length;
     outgoing->call.deadline_ms = agent_call->deadline_ms;
     outgoing->call.done = on_answer;
+    if (agent_call->payload) {
+        outgoing->payload = (struct iovec){.iov_base = (void *)agent_call->payload,
+                                           .iov_len = agent_call->payload_length};
+        outgoing->call.payload = &outgoing->payload;
+        outgoing->call.payload_count = 1;
+    }
     error = rpc_call_start(connection, &outgoing->call);
     if (error)
         free(outgoing);

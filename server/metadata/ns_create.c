@@ -210,6 +210,14 @@ int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct 
     return error ? error : layout_complete(layout);
 }
 
+/* Nobody has said where it is to be. */
+static bool may_be_small(const struct ns_open *open, const struct inode *dir)
+{
+    return open->small && open->layout.chunk_size == 0 && open->layout.stripe_count == 0 &&
+           *open->pool == 0 && open->placement.kind == WIRE_PLACEMENT_DEFAULT &&
+           (dir->placement == WIRE_PLACEMENT_DEFAULT || dir->placement == WIRE_PLACEMENT_SPREAD);
+}
+
 static int create(struct ns *ns, const struct ns_open *open, struct path *path, struct inode *inode)
 {
     struct layout layout = open->layout;
@@ -225,7 +233,9 @@ static int create(struct ns *ns, const struct ns_open *open, struct path *path, 
         return error;
     layout.seed = layout_hash(inode->ino ^ SEED_TAG);
     inode->layout = layout;
-    if (open->size_open)
+    if (may_be_small(open, &path->parent))
+        inode->flags |= INODE_SMALL;
+    else if (open->size_open)
         inode->flags |= INODE_SIZE_OPEN;
     memcpy(inode->pool, pool, strlen(pool) + 1);
     return enter(ns, path, inode);

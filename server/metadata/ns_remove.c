@@ -21,11 +21,14 @@ int ns_destroy(struct ns *ns, const struct inode *inode)
     int error = records_inode_delete(ns->txn, inode->ino);
     if (!error && inode_is_symlink(inode))
         error = records_symlink_delete(ns->txn, inode->ino);
-    if (!error && inode_is_file(inode))
+    if (!error && (inode->flags & INODE_SMALL))
+        error = records_small_put(ns->txn, inode->ino, NULL, 0);
+    else if (!error && inode_is_file(inode))
         error = records_unmark(ns->txn, STORE_UNSETTLED, inode->ino);
     /* Files that were never written have no objects. */
     if (!error && inode_is_file(inode) && (inode->flags & (INODE_WRITTEN | INODE_SIZE_OPEN))) {
-        bool bounded = (inode->flags & INODE_BOUNDED) && !(inode->flags & INODE_SIZE_OPEN);
+        bool bounded =
+            (inode->flags & INODE_BOUNDED) && !(inode->flags & (INODE_SIZE_OPEN | INODE_SMALL));
         struct removal removal = {
             .ino = inode->ino, .layout = inode->layout, .end = bounded ? inode->size : REMOVAL_END_UNKNOWN};
         error = records_removal_put(ns->txn, &removal);
@@ -50,6 +53,8 @@ int ns_drop(struct ns *ns, struct inode *inode)
         return ns_destroy(ns, inode);
     opens_file_find(ns->opens, inode->ino)->orphan = true;
     int error = records_inode_put(ns->txn, inode);
+    if (!error && (inode->flags & INODE_SMALL))
+        error = ns_writers_note(ns, inode);
     return error ? error : records_mark(ns->txn, STORE_ORPHANS, inode->ino);
 }
 

@@ -124,6 +124,7 @@ static struct opens_file *file_get(struct opens *opens, uint64_t ino)
         return NULL;
     }
     list_init(&file->works);
+    list_init(&file->openings);
     return file;
 }
 
@@ -183,6 +184,7 @@ static struct opens_handle *add(struct opens *opens, struct opens_client *client
     handle->client = client;
     handle->access = access;
     list_push_back(&client->handles, &handle->link);
+    list_push_back(&file->openings, &handle->file_link);
     list_link_init(&handle->journal_link);
     count_handle(handle, true);
     opens_file_unpin(opens, file);
@@ -208,6 +210,7 @@ int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino
     struct opens_handle *handle = add(opens, client, ino, access, number);
     if (!handle)
         return -ENOMEM;
+    handle->recorded = access & WIRE_ACCESS_WRITE;
     if (access & WIRE_ACCESS_WRITE)
         handle->file->dirty = true;
     return 0;
@@ -255,6 +258,7 @@ static void free_closed(struct opens *opens, struct opens_handle *handle)
 {
     table_remove(&opens->handles, &handle->by_number);
     list_remove(&handle->link);
+    list_remove(&handle->file_link);
     opens_file_unpin(opens, handle->file);
     free(handle);
 }

@@ -32,6 +32,11 @@ struct opens_file {
     uint64_t generation;      /* grows whenever a writer or a truncation begins */
     bool dirty;               /* its size is not what the store says, or may not be */
     bool orphan;              /* may have lost its last name */
+    struct list openings;     /* struct opens_handle */
+
+    /* small.c's, of a small file */
+    bool spilling;          /* what is in it is on its way to the storage servers, and does not change */
+    uint32_t lease_refusals; /* those who wait for leases to end: there are to be no new ones */
 
     struct settling *settling; /* settle.c's: its size is being asked for, or is to be */
     /* agent.c's: work for the storage servers, done one after the other */
@@ -60,7 +65,10 @@ struct opens_handle {
     uint64_t request_id; /* that opened it */
     uint64_t generation; /* of the file after it was opened */
     bool sole;           /* opened for writing when no one else wrote, and the size was known */
+    uint64_t lease_ns;   /* until then its client may rely on what it knows of a small file; monotonic */
+    bool recorded;       /* the store has it, or may have it, among those who write */
     struct list_link link;
+    struct list_link file_link; /* in file->openings */
     struct list_link journal_link;
     bool added, closed; /* in the present transaction */
     bool closing;       /* its client has closed it; the store is to hear of it */

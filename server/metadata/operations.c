@@ -26,6 +26,9 @@ DECODER(hints_get)
 DECODER(access)
 DECODER(pointer)
 DECODER(lock_wait)
+DECODER(small_read)
+DECODER(small_write)
+DECODER(spill)
 DECODER(server_register)
 DECODER(heartbeat)
 
@@ -72,6 +75,7 @@ static const struct operation operations[] = {
     LOOKING(readdir),
     LOOKING(hints_get),
     LOOKING(lock_wait),
+    LOOKING(small_read),
     CHANGING(mkdir),
     CHANGING(mknod),
     CHANGING(rmdir),
@@ -84,6 +88,8 @@ static const struct operation operations[] = {
     CHANGING(hints_set),
     CHANGING(truncate, .closes = closes_of_truncate),
     CHANGING(pointer),
+    CHANGING(small_write),
+    CHANGING(spill),
     {.number = WIRE_OP_open,
      .roles = ROLE_CLIENT,
      .kept = true,

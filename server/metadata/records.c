@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "records.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "crc.h"
 #include "err.h"
 
 /* Numbers of inodes that are taken from the store at once. */
@@ -144,6 +146,44 @@ int records_hints_put(struct store_txn *txn, uint64_t ino, const char *hints)
     if (*hints == 0)
         return records_unmark(txn, STORE_HINTS, ino);
     return store_put(txn, STORE_HINTS, key_of(&key, ino), text_key(hints));
+}
+
+/* ---- small files -------------------------------------------------------- */
+
+int records_small_get(struct store_txn *txn, uint64_t ino, uint64_t size, const uint8_t **data)
+{
+    struct ino_key key;
+    struct store_bytes raw;
+    uint32_t crc;
+    *data = (const uint8_t *)"";
+    if (size == 0)
+        return 0;
+    int error = store_get(txn, STORE_SMALL, key_of(&key, ino), &raw);
+    if (error == -ENOENT || (!error && raw.length != sizeof crc + size))
+        return err_set(-EUCLEAN, "what is in the small file with inode %" PRIu64 " is not there as a whole",
+                       ino);
+    if (error)
+        return error;
+    memcpy(&crc, raw.data, sizeof crc);
+    *data = (const uint8_t *)raw.data + sizeof crc;
+    if (crc != crc_of(0, *data, size))
+        return err_set(-EUCLEAN,
+                       "what is in the small file with inode %" PRIu64 " is damaged: its checksum is wrong",
+                       ino);
+    return 0;
+}
+
+int records_small_put(struct store_txn *txn, uint64_t ino, const uint8_t *data, size_t size)
+{
+    struct ino_key key;
+    uint8_t record[sizeof(uint32_t) + LIMITS_SMALL_BYTES_MAX];
+    uint32_t crc = crc_of(0, data, size);
+    if (size == 0)
+        return records_unmark(txn, STORE_SMALL, ino);
+    assert(size <= LIMITS_SMALL_BYTES_MAX);
+    memcpy(record, &crc, sizeof crc);
+    memcpy(record + sizeof crc, data, size);
+    return store_put(txn, STORE_SMALL, key_of(&key, ino), (struct store_bytes){record, sizeof crc + size});
 }
 
 /* ---- directory entries -------------------------------------------------- */

@@ -15,6 +15,7 @@
  *   members    kind and name or number       members_records.c
  *   hints      ino of a directory            its hints, a text; nothing when it has none
  *   pointers   handle                        struct pointer_record: a shared pointer that was used
+ *   small      ino of a small file           what is in it, behind a CRC32C of that; nothing when it is empty
  *
  * Integers in keys are big-endian, so that they sort; in values little-endian. All calls
  * return 0, -ENOENT where nothing is there, or another negative errno with a text.
@@ -58,6 +59,12 @@ int records_symlink_delete(struct store_txn *txn, uint64_t ino);
 /* The directory's hints and a NUL in `hints` (WEFT_HINTS_BYTES_MAX + 1 bytes); "" when it has none. */
 int records_hints_get(struct store_txn *txn, uint64_t ino, char *hints);
 int records_hints_put(struct store_txn *txn, uint64_t ino, const char *hints); /* "" takes them away */
+
+/* What is in a small file: `size` bytes, as its inode says. The bytes are valid until the transaction's next
+ * change. -EUCLEAN when it is damaged. */
+int records_small_get(struct store_txn *txn, uint64_t ino, uint64_t size, const uint8_t **data);
+/* At most LIMITS_SMALL_BYTES_MAX; 0: takes them away. */
+int records_small_put(struct store_txn *txn, uint64_t ino, const uint8_t *data, size_t size);
 
 /* ---- directory entries -------------------------------------------------- */
 

@@ -82,6 +82,7 @@ static void reset(struct request *request)
     request->reply = NULL;
     request->reply_length = 0;
     request->twin_of = NULL;
+    request->wait.kind = SMALL_WAIT_NOT;
     members_forget(request->change);
     request->change = NULL;
     truncation_cancel(request);
@@ -151,7 +152,7 @@ static int run(struct job *job, struct ns *ns)
     }
     uint64_t changes = store_changes(ns->txn);
     int error = operation->run(request, ns);
-    if (!error && kept && !request->truncation && store_changes(ns->txn) != changes)
+    if (!error && kept && !request->truncation && !request->wait.kind && store_changes(ns->txn) != changes)
         error = request_keep(request, ns);
     return error;
 }
@@ -210,6 +211,10 @@ static void done(struct job *job, int status)
     }
     if (request->truncation) {
         truncation_start(request);
+        return;
+    }
+    if (request->wait.kind) {
+        small_wait(request);
         return;
     }
     if (request->operation->committed)

@@ -60,11 +60,12 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
                     const struct wire_closing *closing)
 {
     struct opens_file *file = handle->file;
-    bool writer = handle->access & WIRE_ACCESS_WRITE;
+    /* Who writes to a small file is not in the store. */
+    bool writer = (handle->access & WIRE_ACCESS_WRITE) && handle->recorded;
     int error = writer ? records_writer_delete(ns->txn, opens_number(handle)) : 0;
     if (!error && handle->has_pointer)
         error = records_pointer_delete(ns->txn, opens_number(handle));
-    if (error)
+    if (error && error != -ENOENT)
         return error;
     bool told = writer && closing->told && may_tell(handle);
     opens_close(ns->opens, handle);
@@ -104,7 +105,7 @@ static bool matters(const struct opens *opens, const struct opens_handle *handle
 {
     if (!handle)
         return opens_is_earlier(opens, number);
-    return (handle->access & WIRE_ACCESS_WRITE) || handle->file->orphan || handle->has_pointer;
+    return handle->recorded || handle->file->orphan || handle->has_pointer;
 }
 
 static bool release_writes(struct job *job)

@@ -41,6 +41,15 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
         return error;
     request_attr(ns, inode, &reply.attr);
     request_capability(service, inode, access_of(request->body.open.flags), &reply.capability);
+    if (inode->flags & INODE_SMALL) {
+        struct opens_handle *opened = opens_find(ns->opens, handle);
+        reply.small_max = small_max(service, inode);
+        /* Answers to those who write are kept, and need not have it. */
+        if (opened && !(opened->access & WIRE_ACCESS_WRITE))
+            error = small_tell(service, ns, inode, opened, &reply.small);
+        if (error)
+            return error;
+    }
     return request_answer(request, service->scratch,
                           wire_encode_open_reply(service->scratch, LIMITS_BODY_MAX, &reply));
 }
@@ -48,6 +57,8 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
 static int begin_writing(struct request *request, struct ns *ns, struct inode *inode,
                          struct opens_handle *handle, bool created)
 {
+    if (inode->flags & INODE_SMALL)
+        return 0; /* its size is the store's business alone */
     struct writer writer = {.handle = opens_number(handle), .ino = inode->ino, .access = handle->access};
     memcpy(writer.client, request->from->client, sizeof writer.client);
     /* The file may have grown by writers that are gone: it was so before it got into memory. */
@@ -55,6 +66,7 @@ static int begin_writing(struct request *request, struct ns *ns, struct inode *i
         handle->file->dirty = true;
     handle->sole = handle->file->writers == 1 && (created || !(inode->flags & INODE_SIZE_OPEN));
     handle->generation = handle->file->generation;
+    handle->recorded = true;
     int error = ns_size_open(ns, inode);
     return error ? error : records_writer_put(ns->txn, &writer);
 }
@@ -71,6 +83,21 @@ static int touch(struct ns *ns, struct inode *inode)
     return records_inode_put(ns->txn, inode);
 }
 
+/* 1: it has to wait. */
+static int prepare_small(struct request *request, struct ns *ns, struct inode *inode, bool created)
+{
+    uint32_t flags = request->body.open.flags;
+    if (!(inode->flags & INODE_SMALL) || created)
+        return 0;
+    int error = flags & WIRE_OPEN_SMALL ? 0 : small_spill(request, ns, inode);
+    if (!error && (flags & WIRE_OPEN_TRUNCATE) && (inode->flags & INODE_SMALL) && inode->size) {
+        error = small_change(request, ns, inode, NULL);
+        if (!error)
+            error = small_resize(ns, inode, 0);
+    }
+    return error;
+}
+
 static int open_inode(struct request *request, struct ns *ns, struct inode *inode, bool created)
 {
     uint32_t flags = request->body.open.flags;
@@ -81,7 +108,7 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
         client->lost_ns = service_now(request->service);
     /* It opened before, and the answer was lost. */
     struct opens_handle *old = client->reconnected ? opens_find_request(client, request->from->id) : NULL;
-    if (old && !(old->access & WIRE_ACCESS_WRITE))
+    if (old && !old->recorded)
         opens_close(ns->opens, old);
     bool truncate = (flags & WIRE_OPEN_TRUNCATE) && !created;
     bool ask = truncate && !is_surely_empty(inode);
@@ -113,13 +140,18 @@ int request_open(struct request *request, struct ns *ns)
         .layout = {.chunk_size = body->layout.chunk_size, .stripe_count = body->layout.stripe_count},
         .pool = body->pool,
         .placement = {.kind = body->placement, .host = body->host},
+        .small = small_wanted(request->service, body->flags),
         .size_open = body->flags & WIRE_OPEN_WRITE, /* its record is then put once, not twice */
     };
     struct inode inode;
     bool created;
     int error = ns_open(ns, &open, &inode, &created);
     request->dir = open.dir;
-    return error ? error : open_inode(request, ns, &inode, created);
+    if (!error)
+        error = prepare_small(request, ns, &inode, created);
+    if (error)
+        return error < 0 ? error : 0;
+    return open_inode(request, ns, &inode, created);
 }
 
 /* ---- truncate ----------------------------------------------------------- */
@@ -158,10 +190,19 @@ int request_truncate(struct request *request, struct ns *ns)
         return error;
     if (!inode_is_file(&inode))
         return err_set(-EINVAL, "%s: not a regular file", truncate->path);
+    if ((inode.flags & INODE_SMALL) && truncate->size > small_max(request->service, &inode)) {
+        error = small_spill(request, ns, &inode);
+        if (error)
+            return error < 0 ? error : 0;
+    }
     bool known = !(inode.flags & INODE_SIZE_OPEN);
     if (known && truncate->grow_only && truncate->size <= inode.size)
         return 0;
     if (known && truncate->size == inode.size)
         return touch(ns, &inode);
+    if (inode.flags & INODE_SMALL) {
+        error = small_change(request, ns, &inode, NULL);
+        return error < 0 ? error : error ? 0 : small_resize(ns, &inode, truncate->size);
+    }
     return truncation_prepare(request, ns, &inode, truncate->size, truncate->grow_only, 0);
 }

@@ -90,6 +90,7 @@ int service_open(const struct service_config *config, struct service **out)
     uint32_t deadline_ms = service->conf->deadline_ms;
     turn_init(&service->turn, config->store, service->opens, prepare, service);
     agent_init(&service->agent, service->conf, &config->net, present_map, service);
+    small_init(&service->small);
     settle_init(&service->settle, &service->turn, &service->agent, deadline_ms);
     removals_init(&service->removals, &service->turn, &service->agent, deadline_ms);
     *out = service;
@@ -115,6 +116,7 @@ bool service_turn(struct service *service)
 {
     uint64_t now_ns = service_now(service);
     agent_run(&service->agent);
+    small_run(service, now_ns);
     if (turn_waiting(&service->turn, now_ns))
         turn_run(&service->turn, now_ns);
     settle_run(&service->settle, now_ns);
@@ -125,6 +127,9 @@ bool service_turn(struct service *service)
 int service_timeout_ms(const struct service *service)
 {
     uint64_t due_ns = turn_due_ns(&service->turn);
+    uint64_t small_ns = small_due_ns(&service->small);
+    if (small_ns && (!due_ns || small_ns < due_ns))
+        due_ns = small_ns;
     if (!due_ns)
         return -1;
     uint64_t now_ns = service_now(service);
@@ -141,7 +146,7 @@ void service_tick(struct service *service)
 
 bool service_busy(const struct service *service)
 {
-    return !list_empty(&service->parked);
+    return !list_empty(&service->parked) || small_busy(&service->small);
 }
 
 uint32_t service_tick_ms(const struct service *service)
@@ -205,6 +210,7 @@ void service_counters(const struct service *service, void (*each)(void *arg, con
         {service->agent.counters, AGENT_COUNT},
         {service->settle.counters, SETTLE_COUNT},
         {service->removals.counters, REMOVALS_COUNT},
+        {service->small.counters, SMALL_COUNT},
         {&service->requests_refused, 1},
         {&service->closes, 1},
         {&service->closes_told, 1},

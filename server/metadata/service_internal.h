@@ -11,6 +11,7 @@
 #include "removals.h"
 #include "service.h"
 #include "settle.h"
+#include "small.h"
 #include "turn.h"
 #include "waits.h"
 
@@ -23,6 +24,7 @@ struct service {
     struct agent agent;
     struct settle settle;
     struct removals removals;
+    struct small small;
     struct waits *waits;  /* for locks, as told by clients */
     uint64_t started_ns;
     struct list parked;   /* struct request: waiting for the storage servers */
@@ -71,6 +73,9 @@ struct request {
         struct wire_hints_get hints_get;
         struct wire_access access;
         struct wire_pointer pointer;
+        struct wire_small_read small_read;
+        struct wire_small_write small_write;
+        struct wire_spill spill;
         struct wire_lock_wait lock_wait;
         struct wire_server_register server_register;
         struct wire_heartbeat heartbeat;
@@ -85,10 +90,11 @@ struct request {
     uint8_t *reply;
     size_t reply_length;
     struct truncation *truncation;  /* parked: the storage servers are to be asked first */
+    struct small_wait wait;         /* it can't run yet */
     struct request *twin_of;        /* a parked request that this one repeats */
     struct members_change *change;
 
-    struct list_link link; /* in service->parked, or in the twin's twins */
+    struct list_link link; /* in service->parked, the twin's twins, or where small.c lets it wait */
     struct list twins;
 };
 
@@ -161,6 +167,12 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
 int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
 
 int request_pointer(struct request *request, struct ns *ns);
+
+/* small.c */
+int request_small_read(struct request *request, struct ns *ns);
+int request_small_write(struct request *request, struct ns *ns);
+int request_spill(struct request *request, struct ns *ns);
+
 /* The pointers of handles from before this start, after leases_restore(). */
 int request_pointers_restore(struct service *service, struct store_txn *txn);
 
@@ -180,6 +192,8 @@ int truncation_prepare(struct request *request, struct ns *ns, struct inode *ino
 void truncation_start(struct request *request);
 /* Takes truncation_prepare() back. */
 void truncation_cancel(struct request *request);
+/* Ends a file that lost its last name and its last user but the one that has just ended. */
+void truncation_end_orphan(struct service *service, uint64_t ino);
 
 /* ---- leases.c: what time does ----------------------------------------------- */
 

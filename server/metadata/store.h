@@ -35,6 +35,7 @@ enum store_table {
     STORE_MEMBERS,
     STORE_POINTERS,
     STORE_HINTS,
+    STORE_SMALL,
     STORE_TABLE_COUNT,
 };
 

@@ -154,8 +154,8 @@ static void end_done(struct job *job, int status)
     free(list_item(job, struct ending, job));
 }
 
-/* Used by truncations only: everyone else notices the end of the last use himself. */
-static void end_orphan(struct service *service, uint64_t ino)
+/* Used by truncations and spills only: everyone else notices the end of the last use himself. */
+void truncation_end_orphan(struct service *service, uint64_t ino)
 {
     struct ending *ending = calloc(1, sizeof *ending);
     if (!ending)
@@ -181,7 +181,7 @@ static void done(struct job *job, int status)
     list_remove(&request->link);
     free_truncation(truncation);
     if (orphan && !opens_in_use(service->opens, ino))
-        end_orphan(service, ino);
+        truncation_end_orphan(service, ino);
     request_finish(request, status);
 }
 

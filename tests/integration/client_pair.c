@@ -31,7 +31,8 @@ int pair_teardown(void **state)
 
 weft_file_t *open_file(weft_session_t *of, const char *path, int flags)
 {
+    static const struct weft_layout striped = {0};
     weft_file_t *file;
-    ok(weft_file_open(of, path, flags, 0644, NULL, &file));
+    ok(weft_file_open(of, path, flags, 0644, &striped, &file));
     return file;
 }

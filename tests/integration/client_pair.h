@@ -17,6 +17,7 @@ extern weft_session_t *session, *other;
 int pair_setup(void **state);
 int pair_teardown(void **state);
 
+/* With a layout, so that it is no small file. */
 weft_file_t *open_file(weft_session_t *of, const char *path, int flags);
 
 #endif

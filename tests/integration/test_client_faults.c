@@ -83,7 +83,7 @@ static void pause_ms(unsigned ms)
 static weft_file_t *open_file(const char *path, int flags)
 {
     weft_file_t *file;
-    ok(weft_file_open(session, path, flags, 0644, NULL, &file));
+    ok(weft_file_open(session, path, flags, 0644, &(struct weft_layout){0}, &file));
     return file;
 }
 

@@ -88,7 +88,7 @@ static void parts_open(const char *path)
         assert_non_null(part->extents);
         assert_non_null(part->data);
         part->count = part->length = 0;
-        ok(weft_file_open(sessions[i], path, O_CREAT | O_RDWR, 0644, NULL, &part->file));
+        ok(weft_file_open(sessions[i], path, O_CREAT | O_RDWR, 0644, &(struct weft_layout){0}, &part->file));
     }
 }
 

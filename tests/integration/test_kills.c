@@ -169,7 +169,7 @@ static void open_part(weft_session_t *session, struct part *part, const char *pa
 {
     *part = (struct part){.bytes = bytes, .expected = calloc(1, bytes)};
     assert_non_null(part->expected);
-    ok(weft_file_open(session, path, O_RDWR | O_CREAT, 0644, NULL, &part->file));
+    ok(weft_file_open(session, path, O_RDWR | O_CREAT, 0644, &(struct weft_layout){0}, &part->file));
 }
 
 static void own_path(char path[32], unsigned number)

@@ -69,7 +69,7 @@ static void pause_ms(unsigned ms)
 static weft_file_t *open_file(weft_session_t *of, const char *path, int flags)
 {
     weft_file_t *file;
-    ok(weft_file_open(of, path, flags, 0644, NULL, &file));
+    ok(weft_file_open(of, path, flags, 0644, &(struct weft_layout){0}, &file));
     return file;
 }
 

@@ -248,11 +248,12 @@ static void test_killed_again_and_again(void **state)
 /* The program itself, started again: opens, writes, and waits to be killed. */
 static int die_with_open_files(void)
 {
+    static const struct weft_layout striped = {0};
     weft_session_t *session;
     weft_file_t *named, *nameless;
     if (weft_connect(NULL, &session) ||
-        weft_file_open(session, "/named", O_RDWR | O_CREAT, 0644, NULL, &named) ||
-        weft_file_open(session, "/nameless", O_RDWR | O_CREAT, 0644, NULL, &nameless) ||
+        weft_file_open(session, "/named", O_RDWR | O_CREAT, 0644, &striped, &named) ||
+        weft_file_open(session, "/nameless", O_RDWR | O_CREAT, 0644, &striped, &nameless) ||
         weft_file_write(named, "weft", 4, 5 * CHUNK) != 4 || weft_file_write(nameless, "weft", 4, 0) != 4 ||
         weft_unlink(session, "/nameless") || write(STDOUT_FILENO, "x", 1) != 1) {
         fprintf(stderr, "%s\n", weft_error());

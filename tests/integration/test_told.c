@@ -75,6 +75,7 @@ static void step(struct history *history, weft_session_t *of)
 {
     static const int flags[] = {O_RDWR, O_WRONLY, O_RDONLY, O_RDWR | O_CREAT, O_RDWR | O_TRUNC};
     weft_file_t **file = &history->files[below(HANDLES)];
+    static const struct weft_layout any = {0};
     bool can_write = false;
     history->steps++;
     switch (below(10)) {
@@ -94,7 +95,7 @@ static void step(struct history *history, weft_session_t *of)
         return;
     case 4:
         if (!*file)
-            ok(weft_file_open(of, history->path, flags[below(5)], 0644, NULL, file));
+            ok(weft_file_open(of, history->path, flags[below(5)], 0644, below(2) ? NULL : &any, file));
         return;
     default:
         can_write = *file && weft_file_write(*file, "", 0, 0) == 0;

@@ -42,7 +42,8 @@ struct lab {
     bool answers;            /* storage servers answer at once */
     int server_error[SERVERS]; /* what a server answers instead */
     struct fake_object objects[SERVERS][FILES_MAX];
-    unsigned calls_made, truncates, removes, remove_calls, stats;
+    unsigned calls_made, truncates, removes, remove_calls, stats, writes, syncs;
+    uint8_t written[16384]; /* the latest write's data */
     uint64_t stubborn_ino;
 };
 
@@ -107,6 +108,23 @@ static inline void fake_answer(struct fake_call *waiting)
             object->end = truncate.size;
         length = fake_stat(object, reply, sizeof reply);
         lab.truncates++;
+    } else if (call->operation == WIRE_OP_write) {
+        struct wire_write write;
+        struct wire_extent extent;
+        assert_ok(wire_decode_write(call->body, call->body_length, &write));
+        assert_ok(capability_check(lab.conf.key, &write.capability, WIRE_ACCESS_WRITE));
+        struct wire_reader reader = wire_list_reader(&write.extents);
+        for (uint32_t i = 0; i < write.extents.count; i++) {
+            wire_get_extent(&reader, &extent);
+            fake_write(server, write.capability.ino, extent.offset + extent.length);
+        }
+        assert_ok(wire_read_all(&reader, "extents"));
+        assert_true(call->payload_length <= sizeof lab.written);
+        memcpy(lab.written, call->payload, call->payload_length);
+        length = fake_stat(fake_object(server, write.capability.ino), reply, sizeof reply);
+        lab.writes++;
+    } else if (call->operation == WIRE_OP_sync) {
+        lab.syncs++;
     } else {
         struct wire_object_remove remove;
         assert_int_equal(call->operation, WIRE_OP_object_remove);

@@ -157,6 +157,16 @@ static void a_record_has_the_oldest_version_that_can_say_it(void **state)
         seal(record);
         assert_int_equal(inode_decode(placed[i].ino, record, sizeof record, &again), -EUCLEAN);
     }
+    struct inode small = file;
+    small.flags = INODE_SMALL | INODE_WRITTEN;
+    small.size = LIMITS_SMALL_BYTES_MAX;
+    inode_encode(&small, record);
+    assert_int_equal(record[0], 4);
+    assert_int_equal(inode_decode(small.ino, record, sizeof record, &again), 0);
+    assert_int_equal(again.flags, small.flags);
+    record[0] = 3;
+    seal(record);
+    assert_int_equal(inode_decode(small.ino, record, sizeof record, &again), -EUCLEAN);
     inode_encode(&placed[0], record);
     assert_memory_equal(record + 140, ((uint8_t[]){0x34, 0x12, 0, 0, 0, 0, 0, 0}), 8);
     inode_encode(&placed[2], record);
@@ -201,17 +211,21 @@ static void another_inodes_record_is_refused(void **state)
 static void fields_out_of_range_are_refused(void **state)
 {
     uint8_t record[INODE_RECORD_BYTES];
-    struct inode wrong[20], again;
+    struct inode wrong[24], again;
     size_t count = 0;
     (void)state;
-    for (size_t i = 0; i < 20; i++)
+    for (size_t i = 0; i < 24; i++)
         wrong[i] = file;
     wrong[count++].mode = 0644;
     wrong[count++].mode = 0xf000 | 0644;
     wrong[count++].placement = WIRE_PLACEMENT_LOCAL;
     wrong[count++].layout.host = LIMITS_HOSTS_MAX + 1;
     wrong[count++].mode = 0x10000 | S_IFREG;
-    wrong[count++].flags = 8;
+    wrong[count++].flags = 16;
+    wrong[count].size = LIMITS_SMALL_BYTES_MAX + 1;
+    wrong[count++].flags = INODE_SMALL;
+    wrong[count].size = 1;
+    wrong[count++].flags = INODE_SMALL | INODE_SIZE_OPEN;
     wrong[count++].nlink = INODE_NLINK_MAX + 1;
     wrong[count++].size = (uint64_t)INT64_MAX + 1;
     wrong[count++].layout.chunk_size = 4095;
@@ -232,6 +246,8 @@ static void fields_out_of_range_are_refused(void **state)
     wrong[count] = dir;
     wrong[count].mode = S_IFLNK | 0777;
     wrong[count++].layout.host = 1;
+    wrong[count] = dir;
+    wrong[count++].flags = INODE_SMALL;
     for (size_t i = 0; i < count; i++) {
         inode_encode(&wrong[i], record);
         assert_int_equal(inode_decode(wrong[i].ino, record, sizeof record, &again), -EUCLEAN);
@@ -253,9 +269,9 @@ static void a_newer_version_is_named(void **state)
     struct inode again;
     (void)state;
     inode_encode(&file, record);
-    record[0] = 4;
+    record[0] = 5;
     assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
-    assert_non_null(strstr(err_text(), "version 4"));
+    assert_non_null(strstr(err_text(), "version 5"));
     record[0] = 0;
     assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
 }
