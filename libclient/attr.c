@@ -82,6 +82,7 @@ void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr)
         .mtime_ns = wire->mtime_ns,
         .ctime_ns = wire->ctime_ns,
         .rdev = wire->rdev,
+        .small = wire->small,
     };
     layout_from_wire(wire, &attr->layout);
 }

@@ -182,6 +182,7 @@
     X(i64, mtime_base_ns, 0)   /* with size_open: writes no later than this have not changed mtime */  \
     X(i64, ctime_ns, 0)                                                                                \
     X(u64, rdev, U64)          /* of a device: its number, as st_rdev */                               \
+    X(u8, small, 1)            /* a small file */                                                      \
     X(layout, layout, 0)                                                                               \
     X(u8, placement, 3)        /* WIRE_PLACEMENT_*: of a directory, what it wants for new files */     \
     X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST: its name */                        \

@@ -132,6 +132,24 @@ static void print_shares(struct shares *shares, uint64_t total)
     table_print(table, stdout);
 }
 
+/* What is said of a small file, whose chunks are nowhere yet. */
+static int show_small(const char *path, const struct weft_attr *attr, json_t *json)
+{
+    char human[FORMAT_BYTES];
+    if (json) {
+        json_object_set_new(json, "size", json_integer((json_int_t)attr->size));
+        json_object_set_new(json, "small", json_true());
+        json_object_set_new(json, "layout", format_layout_json(&attr->layout));
+        json_object_set_new(json, "targets", json_array());
+        json_object_set_new(json, "extents", json_array());
+        return 0;
+    }
+    printf("weft:%s: %llu bytes (%s), with the metadata server; when it grows, ", path,
+           (unsigned long long)attr->size, format_bytes(human, attr->size));
+    format_layout_print(&attr->layout);
+    return 0;
+}
+
 static int print_file(const struct view *view, const char *path, weft_file_t *file, uint64_t size,
                       uint64_t length)
 {
@@ -249,6 +267,8 @@ static void show(const struct view *view, const char *path, bool first, json_t *
         putchar('\n');
     if (!error && S_ISDIR(attr.mode))
         show_directory(path, &attr.layout, json);
+    else if (!error && attr.small)
+        error = show_small(path, &attr, json);
     else if (!error)
         error = show_file(view, path, json);
     if (error) {

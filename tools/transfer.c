@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "weft_limits.h"
+
 /* One file on its way. */
 struct transfer {
     const struct place *from, *to;
@@ -64,6 +66,12 @@ static bool layout_wanted(const struct copy *copy)
     return copy->layout.chunk_size || copy->layout.stripe_count || copy->layout.pool[0];
 }
 
+/* One that will be large is not to begin as a small file. */
+static const struct weft_layout *layout_of(const struct copy *copy, const struct copy_job *job)
+{
+    return layout_wanted(copy) || job->size > LIMITS_SMALL_BYTES_MAX ? &copy->layout : NULL;
+}
+
 /* Opens for writing, empty. First as a new file, to know what may be removed
  * when the copy fails. */
 static int open_destination(struct copy *copy, struct transfer *transfer)
@@ -86,7 +94,7 @@ static int open_destination(struct copy *copy, struct transfer *transfer)
     if (!session)
         return -ENOTCONN;
     int error =
-        weft_file_open(session, path, O_WRONLY | O_CREAT | O_EXCL, mode, &copy->layout, &job->to.file);
+        weft_file_open(session, path, O_WRONLY | O_CREAT | O_EXCL, mode, layout_of(copy, job), &job->to.file);
     transfer->created = error == 0;
     if (error == -EEXIST && layout_wanted(copy)) {
         job->to.file = NULL;

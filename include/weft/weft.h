@@ -102,6 +102,9 @@ struct weft_attr {
     int64_t ctime_ns;
     uint64_t rdev; /* of a device: its number, as st_rdev; else 0 */
     struct weft_layout layout; /* of a directory: the default for new files in it */
+    /* Of a file: 1 when it is a small one, which lies with the metadata server; its layout says where it goes
+     * when it grows. */
+    uint32_t small;
 };
 
 /* What weft_statfs() tells of the cluster. */

@@ -216,6 +216,7 @@ void inode_attr(const struct inode *inode, struct wire_attr *attr)
         .mtime_base_ns = inode->mtime_base_ns,
         .ctime_ns = inode->ctime_ns,
         .rdev = inode->rdev,
+        .small = (inode->flags & INODE_SMALL) != 0,
         .layout = {.chunk_size = inode->layout.chunk_size,
                    .seed = inode->layout.seed,
                    .stripe_count = inode->layout.stripe_count,

@@ -52,7 +52,9 @@ says "chunks of 470080 bytes" "over 2"
 echo content >"$scratch/file"
 expect 0 weft cp "$scratch/file" weft:/d/file
 expect 0 weft layout weft:/d/file
-says "chunks of 470080 bytes" "over 2 of 3 groups"
+says "8 bytes" "with the metadata server" "chunks of 470080 bytes" "over 2 of 3 groups"
+expect 0 weft layout --json weft:/d/file
+says '"small": true' '"extents": []'
 expect 0 weft hints --clear weft:/d striping_unit=8K weft_chunk_size=12K
 expect 0 weft hints weft:/d
 says "weft_chunk_size=12288" "weft_stripe_count=2" "weft_pool=main" "weft_placement=spread"
