@@ -124,8 +124,8 @@ static void test_growing(void **state)
     ok(weft_unlink(session, "/large"));
 }
 
-/* Who reads has a lease when somebody writes, through another session or this one. Again and again, as the lease
- * may be over before that on a busy machine. */
+/* Who reads has a lease when somebody writes, through another session or this one. Again and again, as the
+ * lease may be over before that on a busy machine. */
 static void test_leases_end_in_time(void **state)
 {
     (void)state;
