@@ -11,6 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "err.h"
+#include "storage/chunks/store_chunks.h"
+#include "storage/store.h"
+#include "storage/target.h"
+
 struct cluster cluster;
 
 /* ---- files -------------------------------------------------------------------- */
@@ -59,13 +64,11 @@ static void write_conf(void)
     fprintf(file, "cluster = { name = \"sim\"; key_file = \"key\"; };\n"
                   "metadata = { listen = \"127.0.0.1:7470\"; dir = \"metadata\"; };\n"
                   "storage = (");
-    const unsigned targets = (unsigned)sim_between(1, 2);
-    const bool moves = sim_chance(300000);
     unsigned target = 0;
     for (unsigned i = 0; i < cluster.storage_count; i++) {
         fprintf(file, "%s\n  { name = \"s%u\"; listen = \"127.0.0.1:%u\"; shards = %u; targets = (",
-                i ? "," : "", i, moves ? 0 : 7500 + 10 * i, cluster.shards);
-        for (unsigned k = 0; k < targets; k++, target++)
+                i ? "," : "", i, cluster.moves ? 0 : 7500 + 10 * i, cluster.shards);
+        for (unsigned k = 0; k < cluster.targets; k++, target++)
             fprintf(file, "%s { id = %u; dir = \"t%u\"; }", k ? "," : "", target, target);
         fprintf(file, " ); }");
     }
@@ -75,7 +78,7 @@ static void write_conf(void)
             "limits = { deadline_ms = %u; heartbeat_ms = %u; lease_ms = %u; memory_bytes = \"8M\";\n"
             "  credit_bytes = \"%uK\"; credit_requests = %u; metadata_bytes_max = \"4M\"; };\n"
             "transport = \"sim\";\nstore = \"chunks\";\nscrub_rate = 0;\nwire_checksums = true;\n",
-            sim_chance(500000) ? 4096 : 5000, 4000, 300, 2000, sim_chance(300000) ? 64 : 8192,
+            sim_chance(500000) ? 4096 : 5008, CLUSTER_DEADLINE_MS, 300, CLUSTER_LEASE_MS, sim_chance(300000) ? 64 : 8192,
             sim_chance(300000) ? 2 : 64);
     fclose(file);
 }
@@ -109,14 +112,20 @@ static void server_start(void *arg)
     slot->process->ended = server_ended;
 }
 
-void cluster_begin(const char *folder, unsigned number)
+void cluster_draw(void)
 {
     cluster = (struct cluster){
         .storage_count = (unsigned)sim_between(1, CLUSTER_STORAGE_MAX),
         .client_count = (unsigned)sim_between(1, CLUSTER_CLIENTS_MAX),
         .shards = (unsigned)sim_between(1, 2),
+        .targets = (unsigned)sim_between(1, 2),
+        .moves = sim_chance(300000),
     };
-    snprintf(cluster.folder, sizeof cluster.folder, "%s/%u", folder, number);
+}
+
+void cluster_begin(const char *folder, uint64_t number)
+{
+    snprintf(cluster.folder, sizeof cluster.folder, "%s/%" PRIu64, folder, number);
     if (mkdir(cluster.folder, 0700))
         sim_fail("%s: %s", cluster.folder, strerror(errno));
     write_key();
@@ -159,6 +168,39 @@ bool cluster_is_down(void)
     return list_empty(&processes);
 }
 
+static void complain(void *arg, const char *text)
+{
+    (void)arg;
+    fprintf(stderr, "  %s\n", text);
+}
+
+/* What weft-fsck does. */
+static void check_store(uint32_t id, uint32_t shard)
+{
+    char dir[CLUSTER_PATH_BYTES + 16];
+    snprintf(dir, sizeof dir, "%s/t%u", cluster.folder, id);
+    const struct store_chunks_checking checking = {.read_data = true, .report = complain};
+    struct store_chunks_checked checked;
+    struct target opened;
+    struct conf_target conf = {.id = id, .dir = dir};
+    if (target_open(&conf, cluster.shards, &store_chunks, &opened) ||
+        store_chunks_check(&opened, shard, &checking, &checked))
+        sim_fail("the store of target %u: %s", id, err_text());
+    target_close(&opened);
+    if (checked.check.faults)
+        sim_fail("the store of target %u, shard %u, has %" PRIu64 " faults", id, shard, checked.check.faults);
+    if (checked.check.objects)
+        sim_fail("target %u, shard %u, still has %" PRIu64 " objects, and there are no files", id, shard,
+                 checked.check.objects);
+}
+
+void cluster_check_stores(void)
+{
+    for (uint32_t id = 0; id < cluster.storage_count * cluster.targets; id++)
+        for (uint32_t shard = 0; shard < cluster.shards; shard++)
+            check_store(id, shard);
+}
+
 void cluster_end(void)
 {
     folder_remove(AT_FDCWD, cluster.folder);
@@ -193,16 +235,27 @@ static void client_ended(struct process *process)
         sim_fail("%s ended with %d", process->name, process->status);
 }
 
+static void client_start(const char *name, unsigned number, void *(*run)(void *number))
+{
+    struct process *process = process_start(name, 8 + number, run, (void *)(uintptr_t)number);
+    process->conf_path = cluster.conf;
+    process->ended = client_ended;
+    cluster.clients[number] = process;
+    cluster.clients_left++;
+}
+
 void cluster_clients_start(void *(*run)(void *number))
 {
     for (unsigned i = 0; i < cluster.client_count; i++) {
         char name[16];
         snprintf(name, sizeof name, "client-%u", i);
-        cluster.clients[i] = process_start(name, 8 + i, run, (void *)(uintptr_t)i);
-        cluster.clients[i]->conf_path = cluster.conf;
-        cluster.clients[i]->ended = client_ended;
-        cluster.clients_left++;
+        client_start(name, i, run);
     }
+}
+
+void cluster_client_start_one(void *(*run)(void *number))
+{
+    client_start("client-last", 0, run);
 }
 
 bool cluster_clients_ended(void)

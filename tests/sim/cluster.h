@@ -11,7 +11,8 @@
 
 #include "sim.h"
 
-enum { CLUSTER_STORAGE_MAX = 2, CLUSTER_CLIENTS_MAX = 3, CLUSTER_PATH_BYTES = 256 };
+enum { CLUSTER_STORAGE_MAX = 2, CLUSTER_CLIENTS_MAX = 3, CLUSTER_PATH_BYTES = 256,
+       CLUSTER_DEADLINE_MS = 4000, CLUSTER_LEASE_MS = 2000 };
 
 struct server_slot {
     struct process *process; /* NULL: down */
@@ -23,8 +24,9 @@ struct server_slot {
 
 struct cluster {
     char folder[CLUSTER_PATH_BYTES], conf[CLUSTER_PATH_BYTES + 16];
-    unsigned storage_count, client_count, shards;
-    bool checksums;
+    unsigned storage_count, client_count;
+    unsigned shards, targets; /* of each storage server */
+    bool moves;               /* these listen on another port after each start */
     bool stopping;
     struct server_slot metadata, storage[CLUSTER_STORAGE_MAX];
     struct process *clients[CLUSTER_CLIENTS_MAX];
@@ -33,14 +35,20 @@ struct cluster {
 
 extern struct cluster cluster;
 
-/* Draws a cluster, and starts its servers in a new folder within `folder`. */
-void cluster_begin(const char *folder, unsigned number);
+/* Draws a cluster. */
+void cluster_draw(void);
+/* Starts its servers in a new folder within `folder`. */
+void cluster_begin(const char *folder, uint64_t number);
 bool cluster_is_ready(void);
 /* Starts the clients: each runs `run` with its number. */
 void cluster_clients_start(void *(*run)(void *number));
+/* One more, on the first one's host. */
+void cluster_client_start_one(void *(*run)(void *number));
 bool cluster_clients_ended(void);
 void cluster_stop(void);
 bool cluster_is_down(void);
+/* Of servers that have ended: all stores are whole, and have no objects. */
+void cluster_check_stores(void);
 /* Removes the folder. */
 void cluster_end(void);
 

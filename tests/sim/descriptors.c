@@ -25,10 +25,12 @@ struct epoll_entry {
 };
 
 static struct descriptor *table[DESCRIPTORS_MAX];
+static int table_end; /* nothing was ever behind it */
 
 void descriptors_begin(void)
 {
     memset(table, 0, sizeof table);
+    table_end = 0;
 }
 
 static struct descriptor *note_new(enum descriptor_kind kind)
@@ -54,6 +56,8 @@ struct descriptor *descriptor_new(enum descriptor_kind kind)
         at++;
     if (at == DESCRIPTORS_MAX)
         sim_fail("out of descriptors");
+    if (at == table_end)
+        table_end++;
     table[at] = descriptor;
     descriptor->fd = NUMBER_FIRST + at;
     return descriptor;
@@ -109,7 +113,7 @@ void descriptor_close(struct descriptor *descriptor, bool abruptly)
 {
     struct process *process = world_enter();
     if (descriptor->kind != DESCRIPTOR_FILE) {
-        for (unsigned i = 0; i < DESCRIPTORS_MAX; i++) {
+        for (int i = 0; i < table_end; i++) {
             struct descriptor *epoll = table[i];
             for (unsigned k = 0; epoll && epoll->kind == DESCRIPTOR_EPOLL && k < epoll->entry_count; k++)
                 if (epoll->entries[k].fd == descriptor->fd)

@@ -272,7 +272,7 @@ static struct disk *disk_find(const char *name, bool create)
     }
     if (!create)
         return NULL;
-    const unsigned host = process_current->host;
+    const unsigned host = process_current ? process_current->host : 0;
     struct process *process = world_enter();
     struct disk *disk = must(calloc(1, sizeof *disk));
     disk->host = host;

@@ -9,16 +9,30 @@ enum { HOSTS_MAX = 16 };
 struct weather weather;
 
 static uint64_t away_until_ns[HOSTS_MAX];
+static uint64_t held_ns[HOSTS_MAX];
 
 void weather_begin(void)
 {
     memset(away_until_ns, 0, sizeof away_until_ns);
+    memset(held_ns, 0, sizeof held_ns);
 }
 
 void weather_partition(unsigned host, uint64_t until_ns)
 {
     if (until_ns > away_until_ns[host % HOSTS_MAX])
         away_until_ns[host % HOSTS_MAX] = until_ns;
+}
+
+void weather_hold(unsigned host, uint64_t ns)
+{
+    held_ns[host % HOSTS_MAX] = ns;
+}
+
+uint64_t weather_held(unsigned host)
+{
+    const uint64_t ns = held_ns[host % HOSTS_MAX];
+    held_ns[host % HOSTS_MAX] = 0;
+    return ns;
 }
 
 /* What is sent meanwhile is sent again by the kernel, or the network card, until it arrives. */

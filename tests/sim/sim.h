@@ -193,6 +193,8 @@ void stream_close(struct stream *stream, bool abruptly);
 void listener_close(struct listener *listener);
 /* Cuts the TCP connections of a process, all or each with some chance: both ends learn of it at once, or one later. */
 void streams_cut(struct process *process, unsigned per_million);
+/* All of them; the others learn of it as late as they can. */
+void streams_cut_unnoticed(struct process *process);
 
 /* ---- transport_sim.c ------------------------------------------------------  */
 
@@ -208,6 +210,7 @@ struct weather {
     unsigned slow; /* takes up to slow_ns more */
     uint64_t slow_ns;
     unsigned lost, twice, damaged;
+    bool is_one_host;   /* to all processes: they share memory, as they think */
     uint64_t eager_max; /* longer payloads stay with their sender until they are fetched */
 };
 extern struct weather weather;
@@ -217,6 +220,9 @@ uint64_t weather_arrival(unsigned from, unsigned to);
 /* No message between the host and all others arrives before that time. */
 void weather_partition(unsigned host, uint64_t until_ns);
 void weather_begin(void);
+/* The next message of that host's takes so much longer, once. */
+void weather_hold(unsigned host, uint64_t ns);
+uint64_t weather_held(unsigned host); /* takes it */
 
 /* ---- disk.c ----------------------------------------------------------------- */
 

@@ -15,8 +15,9 @@
 #include "wraps.h"
 
 enum { PORT_FIRST_FREE = 20000 };
-/* As control.c asks of the kernel: a side that nothing reaches any more is told after so long. */
-#define KEEPALIVE_NS (20 * SIM_S)
+/* A side that nothing reaches any more is told after so long: as control.c asks of the kernel, a little less than the
+ * time that requests have, by the limits of cluster.c. */
+#define KEEPALIVE_NS (3 * SIM_S)
 
 /* One side of a connection. They stay until the world ends. */
 struct stream {
@@ -283,11 +284,20 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *length, int flag
     return descriptor->fd;
 }
 
+static void cut_noticed(void *arg)
+{
+    struct stream *stream = arg;
+    if (!stream->is_closed)
+        stream_fail(stream, ECONNRESET);
+}
+
 void stream_close(struct stream *stream, bool abruptly)
 {
     stream->descriptor = NULL;
     stream->is_closed = true;
-    if (stream->other && !abruptly)
+    if (stream->other && abruptly)
+        sim_at(sim_now() + sim_below(KEEPALIVE_NS), cut_noticed, stream->other);
+    else if (stream->other)
         segment_send(stream, stream->other, stream->begin < stream->length ? SEGMENT_RESET : SEGMENT_END,
                      NULL, 0);
 }
@@ -302,20 +312,18 @@ void listener_close(struct listener *listener)
 
 /* ---- cuts --------------------------------------------------------------------- */
 
-static void cut_noticed(void *arg)
-{
-    struct stream *stream = arg;
-    if (!stream->is_closed)
-        stream_fail(stream, ECONNRESET);
-}
-
-static void stream_cut(struct stream *stream)
+/* One side learns of it at once, the other later. */
+static void stream_cut(struct stream *stream, uint64_t other_late_ns)
 {
     struct stream *other = stream->other;
-    const bool one_is_late = sim_chance(500000);
     stream->is_cut = other->is_cut = true;
     sim_at(sim_now() + sim_below(SIM_MS), cut_noticed, stream);
-    sim_at(sim_now() + sim_below(one_is_late ? KEEPALIVE_NS : SIM_MS), cut_noticed, other);
+    sim_at(sim_now() + other_late_ns, cut_noticed, other);
+}
+
+static bool is_of(const struct stream *stream, const struct process *process)
+{
+    return stream->descriptor && stream->descriptor->process == process && stream->other && !stream->is_cut;
 }
 
 void streams_cut(struct process *process, unsigned per_million)
@@ -323,11 +331,21 @@ void streams_cut(struct process *process, unsigned per_million)
     list_each(&streams, each, after)
     {
         struct stream *stream = list_item(each, struct stream, link);
-        if (!stream->descriptor || stream->descriptor->process != process || !stream->other ||
-            stream->is_cut || !sim_chance(per_million))
+        if (!is_of(stream, process) || !sim_chance(per_million))
             continue;
         sim_trace("a connection of %s is cut", process->name);
-        stream_cut(sim_chance(500000) ? stream : stream->other);
+        const bool one_is_late = sim_chance(500000);
+        stream_cut(sim_chance(500000) ? stream : stream->other, sim_below(one_is_late ? KEEPALIVE_NS : SIM_MS));
+    }
+}
+
+void streams_cut_unnoticed(struct process *process)
+{
+    list_each(&streams, each, after)
+    {
+        struct stream *stream = list_item(each, struct stream, link);
+        if (is_of(stream, process))
+            stream_cut(stream, KEEPALIVE_NS);
     }
 }
 

@@ -14,7 +14,7 @@
 
 #include "err.h"
 #include "sim.h"
-#include "wire.h"
+#include "weft_limits.h"
 #include "wraps.h"
 
 struct transport_worker {
@@ -209,19 +209,6 @@ static void damage(struct parcel *parcel)
         parcel->damage = true;
 }
 
-/* No transport makes two of one message. What is done twice must be harmless for all but changes of bytes: these
- * would take back what was written in between. */
-static bool may_be_doubled(const struct parcel *parcel)
-{
-    struct wire_envelope envelope;
-    struct wire_reader reader = wire_reader_on(parcel->header, parcel->header_length);
-    wire_get_envelope(&reader, &envelope);
-    return !reader.bad && parcel->is_here &&
-           !(envelope.kind == WIRE_REQUEST &&
-             (envelope.operation == WIRE_OP_write || envelope.operation == WIRE_OP_write_gather ||
-              envelope.operation == WIRE_OP_object_truncate));
-}
-
 static struct parcel *parcel_copy(const struct parcel *parcel)
 {
     struct parcel *copy = must(malloc(sizeof *copy + parcel->header_length));
@@ -241,14 +228,14 @@ static void parcel_send(struct parcel *parcel, unsigned from, unsigned to)
         parcel_free(parcel);
         return;
     }
-    if (sim_chance(weather.twice) && may_be_doubled(parcel)) {
+    if (parcel->is_here && sim_chance(weather.twice)) {
         sim_trace("a message is doubled");
         sim_at(weather_arrival(from, to) + sim_below(sim_chance(500000) ? SIM_S : SIM_MS), parcel_arrives,
                parcel_copy(parcel));
     }
     if (sim_chance(weather.damaged))
         damage(parcel);
-    sim_at(weather_arrival(from, to), parcel_arrives, parcel);
+    sim_at(weather_arrival(from, to) + weather_held(from), parcel_arrives, parcel);
 }
 
 static void gather(uint8_t *to, const struct iovec *pieces, size_t count)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wraps.h: what of libc the simulation takes the place of. The linker gives each call of NAME, in the programs and
+ * wraps.h: what of libc, and a little of Weft, the simulation takes the place of. The linker gives each call of NAME, in the programs and
  * here, to __wrap_NAME, and what that calls __real_NAME is libc's own. The names are the linker's, not ours.
  * The list for it is sim_wraps in tests/sim/Makemodule.am.
  */
@@ -98,7 +98,8 @@
     X(void, freeaddrinfo, (struct addrinfo * info))                                                         \
     X(pid_t, getpid, (void))                                                                                \
     X(int, gethostname, (char *name, size_t size))                                                          \
-    X(void, exit, (int status))
+    X(void, exit, (int status))                                                                             \
+    X(int, control_host_identity, (uint8_t host[16]))
 
 #define WRAP_DECLARE(result, name, parameters) \
     result __wrap_##name parameters;           \
