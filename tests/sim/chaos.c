@@ -7,9 +7,9 @@
 #include "sim.h"
 
 const char *const chaos_names[CHAOS_KINDS] = {
-    [CHAOS_CUTS] = "cuts of connections",   [CHAOS_PEERS] = "peers lost",
-    [CHAOS_STOPS] = "servers stopped",      [CHAOS_KILLS] = "servers killed",
-    [CHAOS_CRASHES] = "hosts crashed",      [CHAOS_PARTITIONS] = "partitions",
+    [CHAOS_CUTS] = "cuts of connections", [CHAOS_PEERS] = "peers lost",
+    [CHAOS_STOPS] = "servers stopped",    [CHAOS_KILLS] = "servers killed",
+    [CHAOS_CRASHES] = "hosts crashed",    [CHAOS_PARTITIONS] = "partitions",
     [CHAOS_CLIENTS] = "clients killed",
 };
 
@@ -39,54 +39,42 @@ static uint64_t away_draw(void)
     return sim_chance(100000) ? sim_below(3 * SIM_S) : sim_below(400 * SIM_MS);
 }
 
-static void crash(void)
+static bool server_ends(struct server_slot *slot, enum server_end how)
 {
-    struct server_slot *slot = &cluster.storage[sim_below(cluster.storage_count)];
-    if (!slot->process || !slot->process->ready)
-        return;
-    cluster_server_end(slot, SERVER_CRASHES, away_draw());
-    clients_crashed();
+    if (!cluster_server_end(slot, how, away_draw()))
+        return false;
+    if (how == SERVER_CRASHES)
+        clients_crashed();
+    return true;
 }
 
-static void partition(void)
+static bool partition(const struct process *process)
 {
-    const struct process *process = any_process();
-    if (!process)
-        return;
     const uint64_t lasts_ns = away_draw();
     sim_trace("host %u is cut off for %u ms", process->host, (unsigned)(lasts_ns / SIM_MS));
     weather_partition(process->host, sim_now() + lasts_ns);
+    return true;
 }
 
-static void befall(enum chaos_kind kind)
+/* False when there was nothing that it could befall. */
+static bool befall(enum chaos_kind kind)
 {
     struct process *process = any_process();
-    chaos.counts[kind]++;
     switch (kind) {
     case CHAOS_CUTS:
-        if (process)
-            streams_cut(process, 500000);
-        break;
+        return process && streams_cut(process, 500000);
     case CHAOS_PEERS:
-        if (process)
-            peers_cut(process, 500000);
-        break;
+        return process && peers_cut(process, 500000);
     case CHAOS_STOPS:
-        cluster_server_end(any_server(), SERVER_STOPS, away_draw());
-        break;
+        return server_ends(any_server(), SERVER_STOPS);
     case CHAOS_KILLS:
-        cluster_server_end(any_server(), SERVER_KILLED, away_draw());
-        break;
+        return server_ends(any_server(), SERVER_KILLED);
     case CHAOS_CRASHES:
-        crash();
-        break;
+        return server_ends(&cluster.storage[sim_below(cluster.storage_count)], SERVER_CRASHES);
     case CHAOS_PARTITIONS:
-        partition();
-        break;
+        return process && partition(process);
     default:
-        if (cluster.clients_left > 1)
-            cluster_client_kill((unsigned)sim_below(cluster.client_count));
-        break;
+        return cluster.clients_left > 1 && cluster_client_kill((unsigned)sim_below(cluster.client_count));
     }
 }
 
@@ -97,7 +85,7 @@ static void next(void *unused)
         return;
     const enum chaos_kind kind = (enum chaos_kind)sim_below(CHAOS_KINDS);
     if (chaos.kinds[kind] && cluster.clients_left)
-        befall(kind);
+        chaos.counts[kind] += befall(kind);
     sim_at(sim_now() + sim_below(chaos.pause_ns), next, NULL);
 }
 
@@ -126,7 +114,7 @@ bool chaos_begin(void)
     weather.damaged = sim_chance(200000) ? 5000 : 0;
     for (unsigned i = 0; i < CHAOS_KINDS; i++)
         chaos.kinds[i] = sim_chance(350000);
-    chaos.pause_ns = sim_chance(300000) ? 20 * SIM_MS : 200 * SIM_MS;
+    chaos.pause_ns = sim_chance(250000) ? 40 * SIM_MS : 300 * SIM_MS;
     sim_at(sim_now() + sim_below(chaos.pause_ns), next, NULL);
     return false;
 }

@@ -32,8 +32,8 @@ struct client {
     weft_file_t *log;
     uint8_t *buffer;
     bool is_last;
-    uint64_t in_touch_ns; /* when the metadata server answered last */
-    bool lost_touch;      /* for longer than a lease, while the first file was open */
+    uint64_t in_touch_ns;   /* when the metadata server answered last */
+    bool lost_touch[FILES]; /* for longer than a lease, while the file was open */
     /* What the shared pointer of the first file may be. */
     int64_t pointer[64];
     unsigned pointer_count;
@@ -61,16 +61,23 @@ static bool failed(const struct client *client, const char *what, int64_t result
     return true;
 }
 
-/* One whose connection was cut, and who said nothing since, may have lost its lease, and the handles with it. */
-static bool may_have_lost_handles(const struct client *client)
+static bool is_longer_than_lease(uint64_t began_ns)
 {
-    return client->lost_touch || sim_now() - client->in_touch_ns > CLUSTER_LEASE_MS * SIM_MS;
+    return sim_now() - began_ns > CLUSTER_LEASE_MS * SIM_MS;
+}
+
+/* One whose connection was cut, and who said nothing since, may have lost its lease, and the handles with
+ * it. */
+static bool may_have_lost(const struct client *client, unsigned which)
+{
+    return client->lost_touch[which] || is_longer_than_lease(client->in_touch_ns);
 }
 
 /* The metadata server has answered. */
 static void in_touch(struct client *client)
 {
-    client->lost_touch = may_have_lost_handles(client);
+    for (unsigned i = 0; i < FILES; i++)
+        client->lost_touch[i] = may_have_lost(client, i);
     client->in_touch_ns = sim_now();
 }
 
@@ -92,8 +99,8 @@ static void do_write(struct client *client, weft_file_t *file)
     struct model_file *model = model_file(weft_file_ino(file));
     const struct span span = span_draw();
     const uint32_t number = model_write(model, client->buffer, span.offset, span.length);
-    sim_trace("write %" PRIu32 " of file %" PRIu64 ", %" PRIu64 "-%" PRIu64, number, weft_file_ino(file), span.offset,
-              span.offset + span.length);
+    sim_trace("write %" PRIu32 " of file %" PRIu64 ", %" PRIu64 "-%" PRIu64, number, weft_file_ino(file),
+              span.offset, span.offset + span.length);
     const ssize_t result = weft_file_write(file, client->buffer, span.length, span.offset);
     if (failed(client, "write", result))
         return;
@@ -160,7 +167,8 @@ static void do_size(struct client *client, unsigned which)
     const bool of_name = sim_chance(500000);
     int result = of_name ? weft_stat(client->session, file_paths[which], 0, &attr)
                          : weft_file_size(client->files[which], &size);
-    sim_trace("size of file %" PRIu64 ": %" PRIu64, weft_file_ino(client->files[which]), of_name ? attr.size : size);
+    sim_trace("size of file %" PRIu64 ": %" PRIu64, weft_file_ino(client->files[which]),
+              of_name ? attr.size : size);
     if (failed(client, "size", result))
         return;
     if (of_name)
@@ -191,12 +199,13 @@ static bool open_file(struct client *client, unsigned which)
 {
     if (client->files[which])
         return true;
+    const uint64_t began_ns = sim_now();
     sim_trace("open %s", file_paths[which]);
     if (failed(client, "open", open_path(client, file_paths[which], O_RDWR | O_CREAT, &client->files[which])))
         return false;
     in_touch(client);
+    client->lost_touch[which] = is_longer_than_lease(began_ns);
     if (which == 0) {
-        client->lost_touch = false;
         client->pointer_count = 1;
         client->pointer[0] = 0;
     }
@@ -229,7 +238,7 @@ static void do_pointer(struct client *client)
     bool is_one = false;
     int result = weft_file_pointer_add(client->files[0], add, &before);
     sim_trace("pointer + %" PRId64 ": was %" PRId64, add, before);
-    if (result == -EBADF && !is_calm && !client->is_last && may_have_lost_handles(client)) {
+    if (result == -EBADF && !is_calm && !client->is_last && may_have_lost(client, 0)) {
         close_file(client, &client->files[0]);
         return;
     }
@@ -242,7 +251,8 @@ static void do_pointer(struct client *client)
     for (unsigned i = 0; i < client->pointer_count; i++)
         is_one = is_one || client->pointer[i] == before;
     if (!is_one && client->pointer_count < sizeof client->pointer / sizeof client->pointer[0])
-        sim_fail("the shared pointer was %" PRId64 ", and should have been %" PRId64, before, client->pointer[0]);
+        sim_fail("the shared pointer was %" PRId64 ", and should have been %" PRId64, before,
+                 client->pointer[0]);
     in_touch(client);
     client->pointer_count = 1;
     client->pointer[0] = before + add;
@@ -263,11 +273,15 @@ static int create(const struct client *client, const struct names_call *call, ui
     if (result)
         return result;
     *ino = weft_file_ino(file);
+    /* Some bytes, so that there is something to be removed with the file. */
+    if (sim_chance(500000))
+        failed(client, "write", weft_file_write(file, client->buffer, MODEL_UNIT, 0));
     result = weft_file_close(file);
     return result == -ETIMEDOUT || result == -ECONNREFUSED ? 0 : result;
 }
 
-static int call_names(const struct client *client, const struct names_call *call, uint64_t *ino, uint64_t *nlink)
+static int call_names(const struct client *client, const struct names_call *call, uint64_t *ino,
+                      uint64_t *nlink)
 {
     const char *name = names_paths[call->name], *to = names_paths[call->to];
     struct weft_attr attr;
@@ -324,7 +338,7 @@ static void do_file(struct client *client)
         return;
     weft_file_t *file = client->files[which];
     const unsigned what = (unsigned)sim_below(100);
-    if (may_have_lost_handles(client))
+    if (may_have_lost(client, which))
         model_size_is_loose(model_file(weft_file_ino(file)));
     if (what < 30)
         do_write(client, file);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client.h: what clients do, by the seed, and what they look at; afterwards one more, when all is well again. */
+/* client.h: what clients do, by the seed, and what they look at; afterwards one more, when all is well
+ * again. */
 #ifndef TEST_SIM_CLIENT_H
 #define TEST_SIM_CLIENT_H
 

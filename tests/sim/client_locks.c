@@ -74,8 +74,8 @@ static void check_entry(weft_file_t *file, unsigned number)
     if (other >= append_count || memcmp(entry, found, sizeof found) != 0)
         sim_fail("what was appended at %" PRIu64 " is damaged", appends[number].offset);
     if (other != number && appends[other].sure)
-        sim_fail("what was appended at %" PRIu64 " (%u) was written over by %u", appends[number].offset, number,
-                 other);
+        sim_fail("what was appended at %" PRIu64 " (%u) was written over by %u", appends[number].offset,
+                 number, other);
 }
 
 static void check_appends(weft_file_t *file)
@@ -139,9 +139,8 @@ int64_t locks_exclude(weft_file_t *file, unsigned thread)
 int64_t locks_record(weft_file_t *file, unsigned thread)
 {
     struct hold hold = hold_draw(thread);
-    struct weft_record record = {.owner = thread + 1,
-                                 .extent = {hold.first, hold.end - hold.first},
-                                 .type = WEFT_LOCK_EXCLUSIVE};
+    struct weft_record record = {
+        .owner = thread + 1, .extent = {hold.first, hold.end - hold.first}, .type = WEFT_LOCK_EXCLUSIVE};
     const bool waits = sim_chance(700000);
     int result = weft_file_lock_set(file, &record, waits ? WEFT_LOCK_WAIT | WEFT_LOCK_DETECT : 0);
     sim_trace("record %" PRIu64 "-%" PRIu64 ": %d", hold.first, hold.end, result);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client_locks.h: locks and appends of clients. Of two who hold what conflicts, one must have been told, at the end,
- * that he lost it. What was appended stands where the call said, once, unless one whose call failed wrote over it.
+ * client_locks.h: locks and appends of clients. Of two who hold what conflicts, one must have been told, at
+ * the end, that he lost it. What was appended stands where the call said, once, unless one whose call
+ * failed wrote over it.
  */
 #ifndef TEST_SIM_CLIENT_LOCKS_H
 #define TEST_SIM_CLIENT_LOCKS_H

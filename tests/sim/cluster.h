@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cluster.h: a small cluster of the simulation: one metadata server, storage servers, clients. All servers that end
- * are started again, as systemd would, until the cluster is stopped.
+ * cluster.h: a small cluster of the simulation: one metadata server, storage servers, clients. All servers
+ * that end are started again, as systemd would, until the cluster is stopped.
  */
 #ifndef TEST_SIM_CLUSTER_H
 #define TEST_SIM_CLUSTER_H
@@ -11,8 +11,13 @@
 
 #include "sim.h"
 
-enum { CLUSTER_STORAGE_MAX = 2, CLUSTER_CLIENTS_MAX = 3, CLUSTER_PATH_BYTES = 256,
-       CLUSTER_DEADLINE_MS = 4000, CLUSTER_LEASE_MS = 2000 };
+enum {
+    CLUSTER_STORAGE_MAX = 2,
+    CLUSTER_CLIENTS_MAX = 3,
+    CLUSTER_PATH_BYTES = 256,
+    CLUSTER_DEADLINE_MS = 4000,
+    CLUSTER_LEASE_MS = 2000
+};
 
 struct server_slot {
     struct process *process; /* NULL: down */
@@ -28,6 +33,7 @@ struct cluster {
     unsigned shards, targets; /* of each storage server */
     bool moves;               /* these listen on another port after each start */
     bool stopping;
+    unsigned crashes; /* of hosts */
     struct server_slot metadata, storage[CLUSTER_STORAGE_MAX];
     struct process *clients[CLUSTER_CLIENTS_MAX];
     unsigned clients_left;
@@ -53,9 +59,9 @@ void cluster_check_stores(void);
 void cluster_end(void);
 
 /* Ends a server, by a signal that it heeds, by one that it can't, or with its host, and starts it again after
- * that time. */
+ * that time. False when it is not there. */
 enum server_end { SERVER_STOPS, SERVER_KILLED, SERVER_CRASHES };
-void cluster_server_end(struct server_slot *slot, enum server_end how, uint64_t away_ns);
-void cluster_client_kill(unsigned number);
+bool cluster_server_end(struct server_slot *slot, enum server_end how, uint64_t away_ns);
+bool cluster_client_kill(unsigned number);
 
 #endif

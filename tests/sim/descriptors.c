@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors. Those of files are the kernel's, and noted, so that they end with their process; all others are
- * made here, and have numbers that the kernel never gives. A thread that waits in poll() looks again whenever
- * anything of its process may have become ready.
+ * Descriptors. Those of files are the kernel's, and noted, so that they end with their process; all others
+ * are made here, and have numbers that the kernel never gives. A thread that waits in poll() looks again
+ * whenever anything of its process may have become ready.
  */
 #include <errno.h>
 #include <fcntl.h>

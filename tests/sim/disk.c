@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Disks for the chunk store, in the place of cs_io_files.c. What was written is there for everyone who looks, like
- * the page cache, also after the death of a process. When the host crashes only what was flushed is sure to be there;
- * of all else each 512 bytes may be or not, and a file may have kept its earlier size.
+ * Disks for the chunk store, in the place of cs_io_files.c. What was written is there for everyone who
+ * looks, like the page cache, also after the death of a process. When the host crashes only what was
+ * flushed is sure to be there; of all else each 512 bytes may be or not, and a file may have kept its
+ * earlier size.
  */
 #include <assert.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whose memory is whose: each allocation that a process makes is noted aside, so that it can be taken from one
- * that is killed, and missed by one that ends in order. What the world allocates is not noted. Memory that a
- * library gave, and that nobody noted, is freed as it is.
+ * Whose memory is whose: each allocation that a process makes is noted aside, so that it can be taken from
+ * one that is killed, and missed by one that ends in order. What the world allocates is not noted. Memory
+ * that a library gave, and that nobody noted, is freed as it is.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@ enum { FILES_MAX = 64, CHANGES_MAX = 1024 };
 #define NEVER UINT64_MAX
 
 struct change {
-    uint32_t value; /* what it writes: its number; 0: zeros */
+    uint32_t value;      /* what it writes: its number; 0: zeros */
     uint64_t begin, end; /* a truncation goes on for ever */
     uint64_t began_ns, ended_ns;
     bool cuts, synced;
@@ -128,20 +128,6 @@ static const struct change *replaced(const struct model_file *file, const struct
     return NULL;
 }
 
-/* When that part of it was seen first: it had ended by then. */
-static struct change as_seen(const struct model_file *file, const struct change *of, uint64_t begin,
-                             uint64_t end)
-{
-    struct change seen = *of;
-    for (unsigned i = 0; i < file->count; i++) {
-        const struct change *other = &file->changes[i];
-        if (other->is_seen && other->value == of->value && other->begin <= begin && end <= other->end &&
-            other->ended_ns < seen.ended_ns)
-            seen.ended_ns = other->ended_ns;
-    }
-    return seen;
-}
-
 static void tell(const char *what, const struct change *change)
 {
     sim_trace("%s: %s of %" PRIu64 "-%" PRIu64 ", from %" PRIu64 " to %" PRIu64 " us%s%s", what,
@@ -160,10 +146,9 @@ static void check_value(struct model_file *file, uint32_t value, uint64_t begin,
     if (begin < change->begin || end > change->end)
         sim_fail("file %" PRIu64 ": bytes at %" PRIu64 "-%" PRIu64 " belong to %" PRIu64 "-%" PRIu64,
                  file->ino, begin, end, change->begin, change->end);
-    const struct change seen = as_seen(file, change, begin, end);
-    const struct change *by = replaced(file, &seen, begin, end, began_ns);
+    const struct change *by = replaced(file, change, begin, end, began_ns);
     if (by) {
-        tell("seen", &seen);
+        tell("seen", change);
         tell("though replaced by", by);
         sim_fail("file %" PRIu64 ": %" PRIu64 "-%" PRIu64 " is old (write %" PRIu32 ", replaced by %" PRIu32
                  " when the read began at %" PRIu64 " us)",

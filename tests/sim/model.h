@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * model.h: what the bytes and the size of a file may be, by all changes that were asked for: what a read gives must
- * be of a change that had begun before the read ended, and that no other one, which began after its end and ended before
- * the read began, has replaced. A change that failed, or whose client died, may take effect at any time, or never.
- * What a crash of a host may have lost is no longer sure to have replaced anything.
+ * model.h: what the bytes and the size of a file may be, by all changes that were asked for: what a read
+ * gives must be of a change that had begun before the read ended, and that no other one, which began after
+ * its end and ended before the read began, has replaced. Until it has returned a change may take effect
+ * several times, since it may have been sent again; one that failed, or whose client died, at any time, or
+ * never. What a crash of a host may have lost is no longer sure to have replaced anything.
  *
- * Bytes tell which change wrote them: all is written in units of 16 bytes, which have its number, the file's, and their
- * offset.
+ * Bytes tell which change wrote them: all is written in units of 16 bytes, which have its number, the
+ * file's, and their offset.
  *
  * Not seen: a value that comes and goes among changes that all overlap in time.
  */
@@ -42,8 +43,8 @@ void model_size(const struct model_file *file, uint64_t size, uint64_t began_ns)
 void model_synced(struct model_file *file, uint64_t began_ns);
 /* A host with a storage server has crashed. */
 void model_crash(void);
-/* As the metadata server tells it. It need not know what a client wrote that was cut off for longer than its lease
- * (README.md). */
+/* As the metadata server tells it. It need not know what a client wrote that was cut off for longer than
+ * its lease (README.md). */
 void model_size_of_name(const struct model_file *file, uint64_t size, uint64_t began_ns);
 void model_size_is_loose(struct model_file *file);
 

@@ -209,8 +209,9 @@ static void show(void)
     for (unsigned i = 0; i < NAMES_THREADS; i++) {
         for (unsigned k = 0; k < counts[i]; k++) {
             const struct names_call *call = &calls[i][k];
-            fprintf(stderr, "  thread %u: %9.6f - %9.6f %s %s %s: %s %d, inode %" PRIu64 ", %" PRIu64 " links\n",
-                    i, (double)call->began_ns / 1e9, call->sure ? (double)call->ended_ns / 1e9 : 0.0,
+            fprintf(stderr,
+                    "  thread %u: %9.6f - %9.6f %s %s %s: %s %d, inode %" PRIu64 ", %" PRIu64 " links\n", i,
+                    (double)call->began_ns / 1e9, call->sure ? (double)call->ended_ns / 1e9 : 0.0,
                     words[call->kind], call->kind < NAMES_MKDIR ? names_paths[call->name] : names_directory,
                     call->kind == NAMES_RENAME || call->kind == NAMES_LINK ? names_paths[call->to] : "",
                     call->sure ? "" : "not known", call->result, call->ino, call->nlink);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * names.h: what was done to a few names, and whether it can be explained: is there one order of all calls, in which
- * none comes before another that had ended when it began, and in which each has the result that it had? A call
- * whose result nobody learned may stand anywhere after its beginning, or nowhere, and once.
+ * names.h: what was done to a few names, and whether it can be explained: is there one order of all calls,
+ * in which none comes before another that had ended when it began, and in which each has the result that it
+ * had? A call whose result nobody learned may stand anywhere after its beginning, or nowhere, and once.
  */
 #ifndef TEST_SIM_NAMES_H
 #define TEST_SIM_NAMES_H
@@ -28,8 +28,8 @@ enum names_kind {
 struct names_call {
     enum names_kind kind;
     unsigned name, to;
-    int result; /* 0 or a negative errno */
-    bool sure;  /* the result is known */
+    int result;          /* 0 or a negative errno */
+    bool sure;           /* the result is known */
     uint64_t ino, nlink; /* of the file that was made or seen; 0: not told */
     uint64_t began_ns, ended_ns;
 };

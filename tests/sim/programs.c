@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The servers' programs, and what stands in the place of daemon.c and log.c under them: what these have once for
- * each process, since here are several. An environment of LMDB is noted, since a process that is killed does
- * not close it.
+ * The servers' programs, and what stands in the place of daemon.c and log.c under them: what these have
+ * once for each process, since here are several. An environment of LMDB is noted, since a process that is
+ * killed does not close it.
  */
 #include <errno.h>
 #include <lmdb.h>

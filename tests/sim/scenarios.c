@@ -44,8 +44,9 @@ static void must(int64_t result, int64_t wanted)
 
 /* ---- an old write arrives late -------------------------------------------------- */
 
-/* The client's connection is cut while a write is on its way, and the server does not see it. The client connects
- * anew, sends the write again, and another one. The first copy of the first one comes in the end. */
+/* The client's connection is cut while a write is on its way, and the server does not see it. The client
+ * connects anew, sends the write again, and another one. The first copy of the first one comes in the end.
+ * */
 static void *run_late_write(void *unused)
 {
     weft_session_t *session = connect_client();
@@ -114,8 +115,8 @@ static void *truncate_other(void *file)
     return NULL;
 }
 
-/* While the metadata server has it cut a file, a storage server is killed, and comes back on another port, which the
- * next question to it brings to light. */
+/* While the metadata server has it cut a file, a storage server is killed, and comes back on another port,
+ * which the next question to it brings to light. */
 static void *run_move(void *unused)
 {
     weft_session_t *session = connect_client();

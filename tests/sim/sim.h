@@ -3,11 +3,11 @@
  * sim.h: whole clusters in one process, under a seed. docs/simulation.md tells what is real, what is not, and
  * what is promised; this is the table of contents.
  *
- * The programs are the real ones: the main() of both servers, and libweft under the clients' workload. What lies
- * under them is exchanged when the test is linked (-Wl,--wrap): the clock, threads, sleeping, descriptors,
- * sockets and memory of libc, and the transport, the disks and the logger of Weft. So a process of the
- * simulation is a few fibers that give way where the program would wait, and ends as the kernel would end it:
- * its memory, descriptors and connections go, whatever it was doing.
+ * The programs are the real ones: the main() of both servers, and libweft under the clients' workload. What
+ * lies under them is exchanged when the test is linked (-Wl,--wrap): the clock, threads, sleeping,
+ * descriptors, sockets and memory of libc, and the transport, the disks and the logger of Weft. So a
+ * process of the simulation is a few fibers that give way where the program would wait, and ends as the
+ * kernel would end it: its memory, descriptors and connections go, whatever it was doing.
  *
  *   core.c        fibers, virtual time, and which of them runs next
  *   process.c     processes: what they own, how they end
@@ -25,8 +25,8 @@
  *   client.c      what clients do
  *   chaos.c       what befalls the cluster meanwhile
  *
- * Everything happens in one thread, and depends on the seed and on nothing else: not on addresses, the real time,
- * or the order of files in a folder. Nothing of this is for production.
+ * Everything happens in one thread, and depends on the seed and on nothing else: not on addresses, the real
+ * time, or the order of files in a folder. Nothing of this is for production.
  */
 #ifndef TEST_SIM_H
 #define TEST_SIM_H
@@ -79,8 +79,8 @@ void sim_fail_hook(void (*hook)(void)); /* runs first */
 #define FIBER_NAME_BYTES 24u
 struct fiber *fiber_start(struct process *process, const char *name, void *(*run)(void *arg), void *arg);
 struct fiber *fiber_current(void);
-/* Waits for a wake of `key`, at most until `deadline_ns` (UINT64_MAX: no limit): false when that is over. `what`
- * stands in reports. */
+/* Waits for a wake of `key`, at most until `deadline_ns` (UINT64_MAX: no limit): false when that is over.
+ * `what` stands in reports. */
 bool fiber_wait(const void *key, uint64_t deadline_ns, const char *what);
 /* Wakes one of those that wait for the key, chosen by the seed, or all. */
 void fiber_wake_one(const void *key);
@@ -191,8 +191,9 @@ uint32_t stream_events(const struct stream *stream);
 uint32_t listener_events(const struct listener *listener);
 void stream_close(struct stream *stream, bool abruptly);
 void listener_close(struct listener *listener);
-/* Cuts the TCP connections of a process, all or each with some chance: both ends learn of it at once, or one later. */
-void streams_cut(struct process *process, unsigned per_million);
+/* Cuts the TCP connections of a process, all or each with some chance: both ends learn of it at once, or
+ * one later. */
+unsigned streams_cut(struct process *process, unsigned per_million); /* how many */
 /* All of them; the others learn of it as late as they can. */
 void streams_cut_unnoticed(struct process *process);
 
@@ -200,7 +201,7 @@ void streams_cut_unnoticed(struct process *process);
 
 void wire_begin(void);
 /* The transport tells a process that peers failed, each with some chance. */
-void peers_cut(struct process *process, unsigned per_million);
+unsigned peers_cut(struct process *process, unsigned per_million); /* how many */
 
 /* ---- faults.c ------------------------------------------------------------- */
 

@@ -15,8 +15,8 @@
 #include "wraps.h"
 
 enum { PORT_FIRST_FREE = 20000 };
-/* A side that nothing reaches any more is told after so long: as control.c asks of the kernel, a little less than the
- * time that requests have, by the limits of cluster.c. */
+/* A side that nothing reaches any more is told after so long: as control.c asks of the kernel, a little
+ * less than the time that requests have, by the limits of cluster.c. */
 #define KEEPALIVE_NS (3 * SIM_S)
 
 /* One side of a connection. They stay until the world ends. */
@@ -326,17 +326,21 @@ static bool is_of(const struct stream *stream, const struct process *process)
     return stream->descriptor && stream->descriptor->process == process && stream->other && !stream->is_cut;
 }
 
-void streams_cut(struct process *process, unsigned per_million)
+unsigned streams_cut(struct process *process, unsigned per_million)
 {
+    unsigned count = 0;
     list_each(&streams, each, after)
     {
         struct stream *stream = list_item(each, struct stream, link);
         if (!is_of(stream, process) || !sim_chance(per_million))
             continue;
         sim_trace("a connection of %s is cut", process->name);
+        count++;
         const bool one_is_late = sim_chance(500000);
-        stream_cut(sim_chance(500000) ? stream : stream->other, sim_below(one_is_late ? KEEPALIVE_NS : SIM_MS));
+        stream_cut(sim_chance(500000) ? stream : stream->other,
+                   sim_below(one_is_late ? KEEPALIVE_NS : SIM_MS));
     }
+    return count;
 }
 
 void streams_cut_unnoticed(struct process *process)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Schedules of small clusters, each from a seed: docs/simulation.md. Without options as many as
- * WEFT_TEST_SCHEDULES says, with seeds from WEFT_TEST_SEED on (else from the time on), by as many processes as there
- * are processors. A seed that fails is printed with the command that repeats it.
+ * WEFT_TEST_SCHEDULES says, with seeds from WEFT_TEST_SEED on (else from the time on), by as many processes
+ * as there are processors. A seed that fails is printed with the command that repeats it.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -42,8 +43,8 @@ static struct totals totals;
 
 static void tell_seed(void)
 {
-    fprintf(stderr, "Repeat it with: %s --seed %" PRIu64 "%s%s --trace\nWho waits for what:\n", program, seed_now,
-            scenario_now ? " --scenario " : "", scenario_now ? scenario_now : "");
+    fprintf(stderr, "Repeat it with: %s --seed %" PRIu64 "%s%s --trace\nWho waits for what:\n", program,
+            seed_now, scenario_now ? " --scenario " : "", scenario_now ? scenario_now : "");
     core_report();
     cluster_end();
 }
@@ -115,10 +116,11 @@ static void run_servers_end(void)
     run_until(cluster_is_ready, 100, "the servers don't come back");
     cluster_stop();
     run_until(cluster_is_down, 100, "the servers don't end");
+    core_run(never, UINT64_MAX - 1); /* what is still on its way finds nobody */
 }
 
-/* Clients do what they do, while things befall the cluster; all of that is over, and what leases there were; one
- * more client looks at everything, and removes it; the servers end, and leave empty stores. */
+/* Clients do what they do, while things befall the cluster; all of that is over, and what leases there
+ * were; one more client looks at everything, and removes it; the servers end, and leave empty stores. */
 static void run_seed(uint64_t seed, const char *folder)
 {
     seed_now = seed;
@@ -199,6 +201,7 @@ static void run_share(const struct wanted *wanted, unsigned job, const char *fol
 
 static int run_job(const struct wanted *wanted, unsigned job, const char *folder, int to)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     run_share(wanted, job, folder);
     return write(to, &totals, sizeof totals) == sizeof totals ? 0 : 1;
 }
@@ -241,7 +244,8 @@ static void tell_totals(const struct wanted *wanted)
 {
     printf("%" PRIu64 " schedules from seed %" PRIu64 " on (%" PRIu64 " of them calm): %" PRIu64
            " calls, of which %" PRIu64 " failed as they may; names not looked at in %" PRIu64 "\n",
-           totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures, totals.names_unchecked);
+           totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures,
+           totals.names_unchecked);
     for (unsigned i = 0; i < CHAOS_KINDS; i++)
         printf("%s%" PRIu64 " %s", i ? ", " : "", totals.kinds[i], chaos_names[i]);
     putchar('\n');
@@ -255,14 +259,11 @@ static uint64_t number_wanted(const char *name, uint64_t usual)
 
 static void parse(int argc, char **argv, struct wanted *wanted)
 {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"count", required_argument, NULL, 'n'},
-                                            {"jobs", required_argument, NULL, 'j'},
-                                            {"trace", no_argument, NULL, 't'},
-                                            {"twice", no_argument, NULL, '2'},
-                                            {"digests", no_argument, NULL, 'd'},
-                                            {"scenario", required_argument, NULL, 'c'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},     {"count", required_argument, NULL, 'n'},
+        {"jobs", required_argument, NULL, 'j'},     {"trace", no_argument, NULL, 't'},
+        {"twice", no_argument, NULL, '2'},          {"digests", no_argument, NULL, 'd'},
+        {"scenario", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
@@ -289,8 +290,9 @@ static void parse(int argc, char **argv, struct wanted *wanted)
             wanted->digests = true;
             break;
         default:
-            fprintf(stderr, "Usage: %s [--seed N] [--count N] [--jobs N] [--trace] [--twice] [--digests] "
-                            "[--scenario NAME]\n",
+            fprintf(stderr,
+                    "Usage: %s [--seed N] [--count N] [--jobs N] [--trace] [--twice] [--digests] "
+                    "[--scenario NAME]\n",
                     program);
             exit(2);
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * transport_sim: messages between workers of the simulation. It keeps what transport.h promises, and does on
- * purpose what that leaves open: messages overtake each other, arrive after their sender has gone, and payloads
- * are fetched late. Lost, doubled and damaged messages are beyond that contract; see faults.c.
+ * transport_sim: messages between workers of the simulation. It keeps what transport.h promises, and does
+ * on purpose what that leaves open: messages overtake each other, arrive after their sender has gone, and
+ * payloads are fetched late. Lost, doubled and damaged messages are beyond that contract; see faults.c.
  *
  * All of it is the world's memory: what is under way outlives both processes.
  */
@@ -514,8 +514,9 @@ static void sim_disconnect(struct transport_peer *peer)
     world_leave(process);
 }
 
-void peers_cut(struct process *process, unsigned per_million)
+unsigned peers_cut(struct process *process, unsigned per_million)
 {
+    unsigned count = 0;
     list_each(&process->workers, each, after)
     {
         struct transport_worker *worker = list_item(each, struct transport_worker, link_in_process);
@@ -527,8 +528,10 @@ void peers_cut(struct process *process, unsigned per_million)
             sim_trace("the transport of %s loses a peer", process->name);
             peer->failed = -ECONNRESET;
             ring(worker);
+            count++;
         }
     }
+    return count;
 }
 
 static int sim_memory_register(struct transport_worker *worker, void *start, size_t length,

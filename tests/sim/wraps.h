@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wraps.h: what of libc, and a little of Weft, the simulation takes the place of. The linker gives each call of NAME, in the programs and
- * here, to __wrap_NAME, and what that calls __real_NAME is libc's own. The names are the linker's, not ours.
- * The list for it is sim_wraps in tests/sim/Makemodule.am.
+ * wraps.h: what of libc, and a little of Weft, the simulation takes the place of. The linker gives each
+ * call of NAME, in the programs and here, to __wrap_NAME, and what that calls __real_NAME is libc's own.
+ * The names are the linker's, not ours. The list for it is sim_wraps in tests/sim/Makemodule.am.
  */
 #ifndef TEST_SIM_WRAPS_H
 #define TEST_SIM_WRAPS_H
