@@ -11,6 +11,8 @@
  *    what was not answered is sent again under the same id. A server must
  *    therefore treat a repeated id as the same request (data requests are
  *    repeatable by nature; the metadata server remembers its answers).
+ *  - A server serves a request once for each connection that it came by, and of each client
+ *    the latest connection only: nothing of an earlier one is served once a later one is open.
  *  - Peers prove that they know the cluster key before anything else is heard.
  *  - A peer may have only so many requests and bytes under way (credit); calls
  *    beyond it wait here. A server drops a peer that ignores its credit.
@@ -109,7 +111,7 @@ uint64_t rpc_now_ns(void); /* CLOCK_MONOTONIC */
 /* ---- calling ------------------------------------------------------------ */
 
 /* A server at "host:port". Connects when the first call is made. The same address gives a
- * new connection each time; keep them. */
+ * new connection each time, which ends the one before where it is served: keep them. */
 int rpc_connect(struct rpc *rpc, const char *address, struct rpc_connection **connection);
 /* Calls under way end with -ECANCELED. */
 void rpc_disconnect(struct rpc_connection *connection);

@@ -168,6 +168,8 @@ struct rpc_transfer {
     uint8_t body[LIMITS_HEADER_MAX];
 };
 
+enum { PEER_IDS = 256 };
+
 struct rpc_peer {
     struct rpc *rpc;
     struct list_link link_in_rpc;
@@ -176,6 +178,8 @@ struct rpc_peer {
     char name[LIMITS_SERVER_NAME_MAX + 72];
     void *arg;
     uint32_t requests;       /* not yet answered, or whose answer is under way */
+    uint64_t settled;        /* the client has the answers to all requests below */
+    uint64_t ids[PEER_IDS];  /* of the latest requests, each at its remainder */
 };
 
 /* rpc_road.c */

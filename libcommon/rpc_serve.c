@@ -47,6 +47,20 @@ static struct served *served_of(struct rpc_request *request)
 
 /* ---- peers --------------------------------------------------------------------- */
 
+/* A client that connects anew has given up what it had before, though this side may hear of that end late,
+ * or never: what is still on its way over it was sent again, and may have been replaced by what was asked
+ * for since. */
+static void end_earlier(struct rpc *rpc, const struct rpc_peer *peer)
+{
+    list_each(&rpc->peers, each, after)
+    {
+        const struct rpc_peer *earlier = list_item(each, struct rpc_peer, link_in_rpc);
+        if (earlier != peer && earlier->link && !earlier->link->broken &&
+            !memcmp(earlier->identity.client, peer->identity.client, sizeof peer->identity.client))
+            rpc_link_fail(earlier->link, err_set(-ECONNRESET, "%s has connected again", peer->name));
+    }
+}
+
 int rpc_peer_up(struct rpc_link *link)
 {
     struct rpc *rpc = link->rpc;
@@ -65,6 +79,7 @@ int rpc_peer_up(struct rpc_link *link)
     list_push_back(&rpc->peers, &peer->link_in_rpc);
     link->served = peer;
     log_debug("%s connected", link->control.peer_name);
+    end_earlier(rpc, peer);
     if (rpc->config.service->peer_up)
         rpc->config.service->peer_up(rpc->config.arg, peer);
     return 0;
@@ -212,11 +227,29 @@ bool rpc_is_short(const struct rpc *rpc)
     return bufpool_is_short(rpc->bodies);
 }
 
+/* A client sends a request once over one connection. A network that brings it twice must not have it served
+ * twice: the second time may be long after the answer. */
+static bool is_repeated(struct rpc_peer *peer, const struct wire_envelope *envelope)
+{
+    uint64_t *latest = &peer->ids[envelope->id % PEER_IDS];
+    if (envelope->id < peer->settled || *latest == envelope->id)
+        return true;
+    *latest = envelope->id;
+    if (envelope->settled > peer->settled)
+        peer->settled = envelope->settled;
+    return false;
+}
+
 void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelope,
                       const struct transport_message *message)
 {
     struct rpc *rpc = peer->rpc;
     bool in_payload = envelope->flags & WIRE_BODY_IN_PAYLOAD;
+    if (is_repeated(peer, envelope)) {
+        rpc_refuse_message(rpc, peer->name, "it came before");
+        peer->link->road->transport->release(message);
+        return;
+    }
     struct served *served = malloc(sizeof *served);
     if (peer->requests >= CREDIT_SLACK * rpc->config.conf->credit_requests || !served) {
         free(served);

@@ -8,12 +8,15 @@
 #include <time.h>
 
 #include "err.h"
+#include "list.h"
 #include "log.h"
 #include "rpc.h"
 #include "service.h"
 
 /* So long the requests that wait for storage servers may go on after a stop was asked for. */
 enum { STOP_MS = 5000 };
+
+#define NS_PER_MS UINT64_C(1000000)
 
 /* The connections to one storage server, one for each shard; made when first needed. */
 struct shard_connections {
@@ -26,6 +29,8 @@ struct net {
     struct rpc *rpc;
     struct service *service;
     bool closing; /* no more calls to storage servers */
+    bool moving;  /* those that a connection's end gives back go to: */
+    struct list moved;
     struct shard_connections *servers; /* by the server's id */
     uint32_t server_count;
 };
@@ -101,14 +106,42 @@ static struct wire_bytes on_greeting(void *arg)
 struct outgoing {
     struct rpc_call call; /* first */
     struct iovec payload;
+    struct net *net;
     struct agent_call *agent_call;
+    uint64_t end_ns;       /* of its deadline, wherever the server is */
+    struct list_link link; /* in net->moved */
 };
 
 static void on_answer(struct rpc_call *call)
 {
     struct outgoing *outgoing = (struct outgoing *)call;
+    if (call->status == -ECANCELED && outgoing->net->moving) {
+        list_push_back(&outgoing->net->moved, &outgoing->link);
+        return;
+    }
     outgoing->agent_call->done(outgoing->agent_call, call->status, call->reply, call->reply_length);
     free(outgoing);
+}
+
+static int outgoing_start(struct outgoing *outgoing, struct rpc_connection *connection)
+{
+    const uint64_t now_ns = rpc_now_ns();
+    if (now_ns >= outgoing->end_ns)
+        return err_set(-ETIMEDOUT, "the storage server moved, and there is no time left to ask it again");
+    outgoing->call = (struct rpc_call){
+        .operation = outgoing->agent_call->operation,
+        .body = outgoing->agent_call->body,
+        .body_length = outgoing->agent_call->body_length,
+        .deadline_ms = (uint32_t)((outgoing->end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS),
+        .done = on_answer,
+    };
+    if (outgoing->agent_call->payload) {
+        outgoing->payload = (struct iovec){.iov_base = (void *)outgoing->agent_call->payload,
+                                           .iov_len = outgoing->agent_call->payload_length};
+        outgoing->call.payload = &outgoing->payload;
+        outgoing->call.payload_count = 1;
+    }
+    return rpc_call_start(connection, &outgoing->call);
 }
 
 static int servers_grow(struct net *net, uint32_t count)
@@ -142,6 +175,21 @@ static int find_place(struct net *net, const struct map_server *server, uint32_t
     return 0;
 }
 
+/* The server has been started anew, elsewhere: what it was asked before goes there, too, since all
+ * of it may be asked twice. */
+static void go_on_at(struct net *net, struct rpc_connection *connection, const char *name)
+{
+    for (struct list_link *link = list_pop(&net->moved); link; link = list_pop(&net->moved)) {
+        struct outgoing *outgoing = list_item(link, struct outgoing, link);
+        int error = connection ? outgoing_start(outgoing, connection)
+                               : err_set(-ENOMEM, "no memory for a connection to storage server %s", name);
+        if (!error)
+            continue;
+        outgoing->agent_call->done(outgoing->agent_call, error, NULL, 0);
+        free(outgoing);
+    }
+}
+
 static int find_connection(struct net *net, const struct map_server *server, uint32_t shard,
                            struct rpc_connection **connection)
 {
@@ -152,11 +200,14 @@ static int find_connection(struct net *net, const struct map_server *server, uin
     if (error)
         return error;
     if (*place && strcmp(rpc_connection_address(*place), address) != 0) {
+        net->moving = true;
         rpc_disconnect(*place);
+        net->moving = false;
         *place = NULL;
     }
     if (!*place) {
         error = rpc_connect(net->rpc, address, place);
+        go_on_at(net, *place, server->name);
         if (error)
             return error;
         snprintf(name, sizeof name, "storage server %s at %s", server->name, address);
@@ -178,19 +229,11 @@ static int call_shard(void *arg, struct agent_call *agent_call)
     struct outgoing *outgoing = calloc(1, sizeof *outgoing);
     if (!outgoing)
         return err_set(-ENOMEM, "no memory for a request to a storage server");
+    outgoing->net = net;
     outgoing->agent_call = agent_call;
-    outgoing->call.operation = agent_call->operation;
-    outgoing->call.body = agent_call->body;
-    outgoing->call.body_length = agent_call->body_length;
-    outgoing->call.deadline_ms = agent_call->deadline_ms;
-    outgoing->call.done = on_answer;
-    if (agent_call->payload) {
-        outgoing->payload = (struct iovec){.iov_base = (void *)agent_call->payload,
-                                           .iov_len = agent_call->payload_length};
-        outgoing->call.payload = &outgoing->payload;
-        outgoing->call.payload_count = 1;
-    }
-    error = rpc_call_start(connection, &outgoing->call);
+    outgoing->end_ns = rpc_now_ns() + agent_call->deadline_ms * NS_PER_MS;
+    list_link_init(&outgoing->link);
+    error = outgoing_start(outgoing, connection);
     if (error)
         free(outgoing);
     return error;
@@ -268,6 +311,7 @@ int net_open(const struct conf *conf, const char *who, struct store *store, stru
     if (!net)
         return err_set(-ENOMEM, "no memory for the network");
     net->conf = conf;
+    list_init(&net->moved);
     const struct rpc_config config = {
         .conf = conf, .name = who, .role = WIRE_ROLE_METADATA, .service = &handlers, .arg = net};
     int error = rpc_open(&config, &net->rpc);

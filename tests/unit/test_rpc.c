@@ -352,6 +352,34 @@ static void more_calls_than_credit_all_end(void **state)
     world_end(&world);
 }
 
+static uint64_t counted(const struct rpc *rpc, const char *name)
+{
+    const struct counter *counters;
+    size_t count = rpc_counters(rpc, &counters);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(counters[i].name, name) == 0)
+            return counter_get(&counters[i]);
+    fail_msg("there is no counter %s", name);
+    return 0;
+}
+
+/* What is still on its way over the earlier one was sent again over the later. */
+static void later_connection_of_a_client_ends_its_earlier_one(void **state)
+{
+    (void)state;
+    struct world world;
+    struct rpc_connection *later;
+    struct waited waited = {0};
+    world_begin(&world, "1");
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_int_equal(rpc_connect(world.rpc, world.server.address, &later), 0);
+    assert_int_equal(call(world.rpc, later, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    for (unsigned turn = 0; turn < 100 && !counted(world.rpc, "connections_lost"); turn++)
+        rpc_wait(world.rpc, 100);
+    assert_int_equal(counted(world.rpc, "connections_lost"), 1);
+    world_end(&world);
+}
+
 static void error_carries_the_servers_text(void **state)
 {
     (void)state;
@@ -736,6 +764,7 @@ static int run_all(void)
         cmocka_unit_test(payloads_of_all_sizes_arrive),
         cmocka_unit_test(many_pieces_arrive_in_order),
         cmocka_unit_test(more_calls_than_credit_all_end),
+        cmocka_unit_test(later_connection_of_a_client_ends_its_earlier_one),
         cmocka_unit_test(error_carries_the_servers_text),
         cmocka_unit_test(killed_server_that_returns_is_waited_for),
         cmocka_unit_test(killed_server_ends_calls_within_the_deadline),

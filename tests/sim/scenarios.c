@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scenarios.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster.h"
+#include "sim.h"
+#include "weft/weft.h"
+
+/* One client, one storage server with one shard. */
+static void prepare_small(void)
+{
+    cluster.storage_count = cluster.client_count = cluster.shards = cluster.targets = 1;
+    cluster.moves = false;
+}
+
+static weft_session_t *connect_client(void)
+{
+    weft_session_t *session;
+    if (weft_connect(process_current->conf_path, &session))
+        sim_fail("%s", weft_error());
+    return session;
+}
+
+static weft_file_t *open_new(weft_session_t *session, const char *path)
+{
+    weft_file_t *file;
+    if (weft_file_open(session, path, O_RDWR | O_CREAT | O_EXCL, 0600, NULL, &file))
+        sim_fail("%s", weft_error());
+    return file;
+}
+
+static void must(int64_t result, int64_t wanted)
+{
+    if (result != wanted)
+        sim_fail("%" PRId64 ", not %" PRId64 ": %s", result, wanted, weft_error());
+}
+
+/* ---- an old write arrives late -------------------------------------------------- */
+
+/* The client's connection is cut while a write is on its way, and the server does not see it. The client
+ * connects anew, sends the write again, and another one. The first copy of the first one comes in the end.
+ * */
+static void *run_late_write(void *unused)
+{
+    weft_session_t *session = connect_client();
+    weft_file_t *file = open_new(session, "/f");
+    char first[512], second[512], found[512];
+    (void)unused;
+    memset(first, 'a', sizeof first);
+    memset(second, 'b', sizeof second);
+    must(weft_file_write(file, second, sizeof second, 0), sizeof second); /* connects */
+    weather_hold(process_current->host, SIM_S);
+    sim_at(sim_now() + SIM_MS, (void (*)(void *))streams_cut_unnoticed, process_current);
+    must(weft_file_write(file, first, sizeof first, 0), sizeof first);
+    must(weft_file_write(file, second, sizeof second, 0), sizeof second);
+    fiber_sleep(2 * SIM_S);
+    must(weft_file_read(file, found, sizeof found, 0), sizeof found);
+    if (memcmp(found, second, sizeof found) != 0)
+        sim_fail("a write that was replaced is there again");
+    must(weft_file_close(file), 0);
+    weft_disconnect(session);
+    return NULL;
+}
+
+/* ---- a message comes twice ------------------------------------------------------- */
+
+static void prepare_twice(void)
+{
+    prepare_small();
+    weather.twice = 1000000;
+}
+
+/* A renaming that found nothing, and comes again when there is something. */
+static void *run_twice(void *unused)
+{
+    weft_session_t *session = connect_client();
+    struct weft_attr attr;
+    (void)unused;
+    for (unsigned i = 0; i < 20; i++) {
+        must(weft_rename(session, "/a", "/b"), -ENOENT);
+        must(weft_file_close(open_new(session, "/a")), 0);
+        fiber_sleep(SIM_S);
+        must(weft_stat(session, "/b", 0, &attr), -ENOENT);
+        must(weft_unlink(session, "/a"), 0);
+    }
+    weft_disconnect(session);
+    return NULL;
+}
+
+/* ---- a storage server moves ------------------------------------------------------- */
+
+static void prepare_move(void)
+{
+    prepare_small();
+    cluster.moves = true;
+}
+
+static void kill_storage(void *unused)
+{
+    (void)unused;
+    cluster_server_end(&cluster.storage[0], SERVER_KILLED, 10 * SIM_MS);
+}
+
+static void *truncate_other(void *file)
+{
+    fiber_sleep(SIM_S);
+    must(weft_file_truncate(file, 100), 0);
+    return NULL;
+}
+
+/* While the metadata server has it cut a file, a storage server is killed, and comes back on another port,
+ * which the next question to it brings to light. */
+static void *run_move(void *unused)
+{
+    weft_session_t *session = connect_client();
+    weft_file_t *file = open_new(session, "/f"), *other = open_new(session, "/g");
+    char bytes[512] = {1};
+    pthread_t thread;
+    uint64_t size;
+    (void)unused;
+    must(weft_file_write(file, bytes, sizeof bytes, 0), sizeof bytes);
+    must(weft_file_write(other, bytes, sizeof bytes, 0), sizeof bytes);
+    must(weft_file_truncate(file, 300), 0); /* the metadata server connects */
+    weather_hold(cluster.metadata.host, SIM_S);
+    sim_at(sim_now() + SIM_MS, kill_storage, NULL);
+    pthread_create(&thread, NULL, truncate_other, other);
+    must(weft_file_truncate(file, 200), 0);
+    pthread_join(thread, NULL);
+    must(weft_file_size(file, &size), 0);
+    must((int64_t)size, 200);
+    must(weft_file_close(file), 0);
+    must(weft_file_close(other), 0);
+    weft_disconnect(session);
+    return NULL;
+}
+
+const struct scenario scenarios[] = {
+    {"late-write", prepare_small, run_late_write},
+    {"twice", prepare_twice, run_twice},
+    {"move", prepare_move, run_move},
+};
+const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
+
+const struct scenario *scenario_find(const char *name)
+{
+    for (unsigned i = 0; i < scenario_count; i++)
+        if (strcmp(scenarios[i].name, name) == 0)
+            return &scenarios[i];
+    fprintf(stderr, "there is no scenario %s\n", name);
+    exit(2);
+}
