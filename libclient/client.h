@@ -399,25 +399,27 @@ void told_lose(weft_file_t *file);
 /* Puts what is known into the close. */
 void told_close(const weft_file_t *file, struct wire_closing *closing);
 
-/* ---- small.c ---------------------------------------------------------------- */
+/* ---- file_small.c ------------------------------------------------------------ */
 
 struct transfer;
 
-void small_init(weft_file_t *file);
+void file_small_init(weft_file_t *file);
 /* (locked) It was opened, and `max` is how far it may grow as a small file; 0: it is none. */
-void small_begin(weft_file_t *file, uint32_t max);
-void small_end(weft_file_t *file); /* (locked) */
+void file_small_begin(weft_file_t *file, uint32_t max);
+/* (locked) The metadata server says that it has spilled. */
+void file_small_over(weft_file_t *file);
+void file_small_end(weft_file_t *file); /* (locked) */
 /* (locked) What the metadata server told, asked at `sent_ns` when session->small_changes was `changes`. */
-void small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes);
+void file_small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes);
 /* (locked) This session is about to change the file, or has just done so: what is known of it is so no
  * longer. 0: of all files. */
-void small_change(weft_session_t *session, uint64_t ino);
+void file_small_change(weft_session_t *session, uint64_t ino);
 /* (locked) Whether what is in it is known for now; *size of it. */
-bool small_known(const weft_file_t *file, uint64_t *size);
+bool file_small_known(const weft_file_t *file, uint64_t *size);
 /* (locked) 1: the transfer is under way, or ended; 0: it is to go on by the layout. */
-int small_transfer(struct transfer *transfer);
+int file_small_transfer(struct transfer *transfer);
 /* Makes it one of the storage servers', and waits. */
-int small_spill(weft_file_t *file);
+int file_small_spill(weft_file_t *file);
 
 /* ---- size.c --------------------------------------------------------------- */
 

@@ -39,7 +39,7 @@ static void file_free(weft_file_t *file)
     if (!file)
         return;
     planner_table_unref(file->table);
-    small_end(file);
+    file_small_end(file);
     free(file->path);
     free(file->hints);
     free(file);
@@ -50,7 +50,7 @@ static weft_file_t *file_new(weft_session_t *session, const char *path,
 {
     weft_file_t *file = calloc(1, sizeof *file);
     if (file) {
-        small_init(file);
+        file_small_init(file);
         file->path = strdup(path);
         file->hints = strdup(hints);
     }
@@ -127,8 +127,8 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     told_begin(file, &reply.attr);
 
     session_lock(session);
-    small_begin(file, reply.small_max);
-    small_learn(file, &reply.small, opening->sent_ns, opening->small_changes);
+    file_small_begin(file, reply.small_max);
+    file_small_learn(file, &reply.small, opening->sent_ns, opening->small_changes);
     bool newer = !session->map || session->map->version < reply.map_version;
     session_unlock(session);
     if (newer && session_map_refresh(session) < 0) {
@@ -147,7 +147,7 @@ static struct opening opening_begin(weft_session_t *session, uint32_t wire_flags
         return opening;
     session_lock(session);
     if (wire_flags & WIRE_OPEN_TRUNCATE)
-        small_change(session, 0);
+        file_small_change(session, 0);
     opening.small_changes = session->small_changes;
     session_unlock(session);
     return opening;
@@ -285,7 +285,7 @@ static ssize_t file_export(weft_file_t *file, void *blob, size_t size)
     if (size > 0 && !blob)
         return err_set(-EINVAL, "there is no place for the blob (NULL)");
     /* Whoever imports it has no handle of his own, by which the metadata server would know of his writing. */
-    result = file->access & WIRE_ACCESS_WRITE ? small_spill(file) : 0;
+    result = file->access & WIRE_ACCESS_WRITE ? file_small_spill(file) : 0;
     if (result < 0)
         return client_about((int)result, file->path);
     result = session_map(file->session, &map);
@@ -362,7 +362,7 @@ static int file_import(weft_session_t *session, const void *blob, size_t length,
     file->access = wire.access;
     file->imported = true;
     session_lock(session);
-    small_begin(file, wire.small_max);
+    file_small_begin(file, wire.small_max);
     session_unlock(session);
     *out = file;
     return 0;

@@ -76,12 +76,16 @@ static bool of_small(weft_file_t *file, uint64_t *size, int *result)
     struct weft_attr attr;
     session_lock(file->session);
     bool is_small = file->small.state == SMALL_IS;
-    bool known = is_small && small_known(file, size);
+    bool known = is_small && file_small_known(file, size);
     session_unlock(file->session);
     *result = 0;
     if (is_small && !known) {
         *result = attr_ask(file->session, "", file->capability.ino, 0, &attr);
         *size = *result < 0 ? *size : attr.size;
+        session_lock(file->session);
+        if (*result == 0 && !attr.small)
+            file_small_over(file);
+        session_unlock(file->session);
     }
     return is_small;
 }
@@ -117,17 +121,24 @@ static void sync_release(struct weft_op *op)
     free(list_item(op, struct fan_op, op));
 }
 
-/* 1: of a small file all is durable that was written to it, and there is nothing to be done. */
+/* 1: it is a small file, of which all is durable that was written, and there is nothing to be done. That it
+ * is still one, only the metadata server can say: others may have written to storage servers by now. */
 static int sync_small(struct fan_op *of)
 {
-    weft_session_t *session = of->file->session;
-    session_lock(session);
-    bool is_small = of->file->small.state == SMALL_IS;
+    weft_file_t *file = of->file;
+    uint64_t size;
+    int result = 0;
+    if (!of_small(file, &size, &result))
+        return 0;
+    if (result < 0)
+        return result;
+    session_lock(file->session);
+    bool is_small = file->small.state == SMALL_IS;
     if (is_small) {
-        op_init(&of->op, session, sync_release);
+        op_init(&of->op, file->session, sync_release);
         op_complete(&of->op, 0);
     }
-    session_unlock(session);
+    session_unlock(file->session);
     return is_small;
 }
 
@@ -174,7 +185,7 @@ static int note_change(weft_session_t *session, uint64_t ino)
     if (result < 0)
         return result;
     session_lock(session);
-    small_change(session, ino);
+    file_small_change(session, ino);
     session_unlock(session);
     return 0;
 }

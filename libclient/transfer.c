@@ -172,7 +172,7 @@ int transfer_start(struct transfer *transfer, weft_file_t *file, bool write,
         return client_about(result, file->path);
 
     session_lock(session);
-    result = small_transfer(transfer);
+    result = file_small_transfer(transfer);
     if (result == 0)
         result = transfer_go(transfer);
     if (result >= 0) {

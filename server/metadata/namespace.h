@@ -201,7 +201,7 @@ int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *siz
 int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, uint64_t bytes, bool exact,
                       bool closed);
 /* Who has a small file open for writing is not in the store. From now on he is: it spills, or has lost its
- * last name, and he is to have it after a restart, too. */
-int ns_writers_note(struct ns *ns, const struct inode *inode);
+ * last name, or its shared pointer was used, and he is to have it after a restart, too. */
+int ns_writers_note(struct ns *ns, uint64_t ino);
 
 #endif

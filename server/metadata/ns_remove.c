@@ -54,7 +54,7 @@ int ns_drop(struct ns *ns, struct inode *inode)
     opens_file_find(ns->opens, inode->ino)->orphan = true;
     int error = records_inode_put(ns->txn, inode);
     if (!error && (inode->flags & INODE_SMALL))
-        error = ns_writers_note(ns, inode);
+        error = ns_writers_note(ns, inode->ino);
     return error ? error : records_mark(ns->txn, STORE_ORPHANS, inode->ino);
 }
 

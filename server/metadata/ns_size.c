@@ -53,9 +53,9 @@ int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, uint64_
     return exact && closed ? ns_size_close(ns, inode) : records_inode_put(ns->txn, inode);
 }
 
-int ns_writers_note(struct ns *ns, const struct inode *inode)
+int ns_writers_note(struct ns *ns, uint64_t ino)
 {
-    const struct opens_file *file = opens_file_find(ns->opens, inode->ino);
+    const struct opens_file *file = opens_file_find(ns->opens, ino);
     int error = 0;
     if (!file)
         return 0;
@@ -64,7 +64,7 @@ int ns_writers_note(struct ns *ns, const struct inode *inode)
         struct opens_handle *handle = list_item(link, struct opens_handle, file_link);
         if (error || handle->closed || handle->recorded || !(handle->access & WIRE_ACCESS_WRITE))
             continue;
-        struct writer writer = {.handle = opens_number(handle), .ino = inode->ino, .access = handle->access};
+        struct writer writer = {.handle = opens_number(handle), .ino = ino, .access = handle->access};
         memcpy(writer.client, handle->client->id, sizeof writer.client);
         error = records_writer_put(ns->txn, &writer);
         handle->recorded = true; /* also when this is undone: then the store is only asked in vain */

@@ -76,7 +76,7 @@ int spill_note(struct ns *ns, struct inode *inode)
         inode->mtime_base_ns = ns->now_ns;
     }
     if (!error && file)
-        error = ns_writers_note(ns, inode);
+        error = ns_writers_note(ns, inode->ino);
     if (file && file->writers) {
         list_each(&file->openings, link, after)
         {
@@ -242,5 +242,5 @@ int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint
         return 0;
     handle->file->dirty = true;
     int error = ns_size_open(ns, inode);
-    return error ? error : ns_writers_note(ns, inode);
+    return error ? error : ns_writers_note(ns, inode->ino);
 }

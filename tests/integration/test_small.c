@@ -84,7 +84,6 @@ static void test_requests(void **state)
     for (unsigned i = 0; i < FILES; i++) {
         weft_file_t *file = open_small(session, name_of(i), O_WRONLY | O_CREAT | O_EXCL);
         assert_int_equal(weft_file_write(file, bytes, sizeof bytes, 0), sizeof bytes);
-        ok(weft_file_sync(file));
         ok(weft_file_close(file));
     }
     assert_int_equal(metadata_requests(session), before + 2 * FILES);

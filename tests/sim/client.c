@@ -189,7 +189,9 @@ static void do_sync(struct client *client, weft_file_t *file)
 
 static int open_path(const struct client *client, const char *path, int flags, weft_file_t **file)
 {
-    int result = weft_file_open(client->session, path, flags, 0600, NULL, file);
+    static const struct weft_layout striped = {0}; /* else it may be a small file */
+    const struct weft_layout *layout = sim_chance(500000) ? NULL : &striped;
+    int result = weft_file_open(client->session, path, flags, 0600, layout, file);
     if (result)
         *file = NULL;
     return result;

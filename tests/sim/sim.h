@@ -9,7 +9,7 @@
  * process of the simulation is a few fibers that give way where the program would wait, and ends as the
  * kernel would end it: its memory, descriptors and connections go, whatever it was doing.
  *
- *   core.c        fibers, virtual time, and which of them runs next
+ *   fibers.c        fibers, virtual time, and which of them runs next
  *   process.c     processes: what they own, how they end
  *   memory.c      malloc() and its kin: whose memory it is
  *   threads.c     pthreads, semaphores, the clock, random numbers
@@ -45,7 +45,7 @@
 struct fiber;
 struct process;
 
-/* ---- core.c --------------------------------------------------------------- */
+/* ---- fibers.c --------------------------------------------------------------- */
 
 /* Begins a world; nothing of an earlier one is left. */
 void core_begin(uint64_t seed);

@@ -114,7 +114,7 @@ void world_give_map(weft_session_t *session, struct map *map)
 weft_file_t *world_file(weft_session_t *session, uint32_t access, uint64_t chunk_size, uint32_t groups)
 {
     weft_file_t *file = calloc(1, sizeof *file);
-    small_init(file);
+    file_small_init(file);
     file->session = session;
     file->path = strdup("/run7/state");
     file->hints = strdup("weft_collective=direct");

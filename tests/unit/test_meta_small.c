@@ -530,6 +530,28 @@ static void one_that_spills_the_file_itself_joins_too(void **state)
     assert_int_equal(rows(STORE_WRITERS), 1);
 }
 
+static void its_shared_pointer_outlives_a_restart(void **state)
+{
+    struct opened file;
+    struct wire_pointer_reply reply;
+    (void)state;
+    open_file(&ann, "/f", NEW | SMALL, &file);
+    assert_ok(ask(&ann, pointer, .handle = file.file.handle, .capability = file.file.capability,
+                  .value = 59));
+    lab_restart();
+    lab_connect(&ann);
+    struct lab_answer *answer =
+        submit(&ann, pointer, .handle = file.file.handle, .capability = file.file.capability, .value = 1);
+    lab_run();
+    decode_answer(answer, pointer_reply, &reply);
+    assert_int_equal(reply.before, 59);
+    lab_answer_free(answer);
+    assert_ok(lab_close_file(&ann, &file.file, false));
+    lab_wait(50);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+    assert_int_equal(rows(STORE_POINTERS), 0);
+}
+
 static void damage_is_told(void **state)
 {
     struct opened file;
@@ -573,6 +595,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_name_that_goes_during_a_spill_ends_the_file, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(a_handle_of_an_earlier_server_joins, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(one_that_spills_the_file_itself_joins_too, setup, lab_teardown),
+        cmocka_unit_test_setup_teardown(its_shared_pointer_outlives_a_restart, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(damage_is_told, setup, lab_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,12 +29,12 @@ enum { BODY_FIXED = 256, PIECE_BYTES = 8 };
 
 /* ---- what is known (locked) ----------------------------------------------- */
 
-void small_init(weft_file_t *file)
+void file_small_init(weft_file_t *file)
 {
     list_link_init(&file->small.link);
 }
 
-void small_begin(weft_file_t *file, uint32_t max)
+void file_small_begin(weft_file_t *file, uint32_t max)
 {
     if (max == 0)
         return;
@@ -50,7 +50,13 @@ static void over(weft_file_t *file, bool joined)
     file->small.until_ns = 0;
 }
 
-void small_end(weft_file_t *file)
+void file_small_over(weft_file_t *file)
+{
+    if (file->small.state == SMALL_IS)
+        over(file, false);
+}
+
+void file_small_end(weft_file_t *file)
 {
     list_remove(&file->small.link);
     free(file->small.data);
@@ -58,7 +64,7 @@ void small_end(weft_file_t *file)
     list_link_init(&file->small.link);
 }
 
-void small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes)
+void file_small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes)
 {
     struct file_small *own = &file->small;
     own->until_ns = 0;
@@ -77,7 +83,7 @@ void small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sen
     own->until_ns = sent_ns + UINT64_C(1000) * small->lease_us;
 }
 
-void small_change(weft_session_t *session, uint64_t ino)
+void file_small_change(weft_session_t *session, uint64_t ino)
 {
     session->small_changes++;
     list_each(&session->small_files, link, after)
@@ -88,7 +94,7 @@ void small_change(weft_session_t *session, uint64_t ino)
     }
 }
 
-bool small_known(const weft_file_t *file, uint64_t *size)
+bool file_small_known(const weft_file_t *file, uint64_t *size)
 {
     *size = file->small.length;
     return file->small.until_ns && rpc_now_ns() < file->small.until_ns;
@@ -151,14 +157,13 @@ static bool fits(const struct transfer *transfer)
 
 /* ---- requests (locked) ------------------------------------------------------- */
 
-/* A spill's answer: the file is empty, and only this handle writes it, so that it can tell its size when it
- * is closed. */
+/* A spill's answer. `sole`: the file was empty, and only this handle writes it, so that it can tell its
+ * size when it is closed, as from its open on. */
 static void joined(weft_file_t *file, bool sole)
 {
-    static const struct wire_attr empty;
     over(file, true);
-    if (sole)
-        told_begin(file, &empty);
+    if (!sole)
+        told_lose(file);
 }
 
 /* What the answer means: 0: the transfer is done, *count; 1: it goes on by the layout. */
@@ -182,11 +187,11 @@ static int take_answer(const struct small_call *call, uint64_t *count)
             over(file, false);
             return 1;
         }
-        small_learn(file, &reply.read.small, call->sent_ns, call->changes);
+        file_small_learn(file, &reply.read.small, call->sent_ns, call->changes);
         *count = scatter(transfer, (uint8_t *)reply.read.small.data.data, reply.read.small.data.length);
         return 0;
     case WIRE_OP_small_write:
-        small_change(file->session, file->capability.ino);
+        file_small_change(file->session, file->capability.ino);
         error = wire_decode_small_write_reply(rpc->reply, rpc->reply_length, &reply.write);
         if (error)
             return error;
@@ -197,7 +202,7 @@ static int take_answer(const struct small_call *call, uint64_t *count)
         joined(file, false);
         return 1;
     default:
-        small_change(file->session, file->capability.ino);
+        file_small_change(file->session, file->capability.ino);
         error = wire_decode_spill_reply(rpc->reply, rpc->reply_length, &reply.spill);
         if (error)
             return error;
@@ -215,7 +220,7 @@ static void answered(struct rpc_call *rpc)
     if (result == 0)
         result = take_answer(call, &count);
     else if (transfer->write)
-        small_change(transfer->file->session, transfer->file->capability.ino);
+        file_small_change(transfer->file->session, transfer->file->capability.ino);
     free(call);
     if (result == 1)
         result = transfer_go(transfer);
@@ -277,7 +282,7 @@ static int ask(struct transfer *transfer, uint16_t operation)
         return result;
     }
     if (transfer->write)
-        small_change(session, transfer->file->capability.ino);
+        file_small_change(session, transfer->file->capability.ino);
     call->transfer = transfer;
     call->sent_ns = rpc_now_ns();
     call->changes = session->small_changes;
@@ -292,7 +297,7 @@ static int ask(struct transfer *transfer, uint16_t operation)
     return 1;
 }
 
-int small_transfer(struct transfer *transfer)
+int file_small_transfer(struct transfer *transfer)
 {
     weft_file_t *file = transfer->file;
     uint64_t size;
@@ -303,7 +308,7 @@ int small_transfer(struct transfer *transfer)
                    file->small.state == SMALL_IS && fits(transfer) ? WIRE_OP_small_write : WIRE_OP_spill);
     if (file->small.state != SMALL_IS)
         return 0;
-    if (!small_known(file, &size))
+    if (!file_small_known(file, &size))
         return ask(transfer, WIRE_OP_small_read);
     session_count(transfer->op.session, CLIENT_COUNT_small_hits, 1);
     op_complete(&transfer->op, (ssize_t)scatter(transfer, file->small.data, size));
@@ -312,7 +317,7 @@ int small_transfer(struct transfer *transfer)
 
 /* ---- the whole file ------------------------------------------------------------ */
 
-int small_spill(weft_file_t *file)
+int file_small_spill(weft_file_t *file)
 {
     uint8_t body[BODY_FIXED];
     struct op_call call;
@@ -320,7 +325,7 @@ int small_spill(weft_file_t *file)
     session_lock(file->session);
     bool is_small = file->small.state != SMALL_NOT;
     if (is_small)
-        small_change(file->session, file->capability.ino);
+        file_small_change(file->session, file->capability.ino);
     session_unlock(file->session);
     if (!is_small)
         return 0;
@@ -331,7 +336,7 @@ int small_spill(weft_file_t *file)
         result = wire_decode_spill_reply(call.reply, call.reply_length, &reply);
     op_call_free(&call);
     session_lock(file->session);
-    small_change(file->session, file->capability.ino);
+    file_small_change(file->session, file->capability.ino);
     if (result == 0)
         joined(file, reply.sole);
     session_unlock(file->session);
