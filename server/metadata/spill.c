@@ -229,7 +229,7 @@ int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint
     if (!(access & WIRE_ACCESS_WRITE))
         return 0;
     struct opens_handle *handle = opens_find(ns->opens, number);
-    if (!handle && opens_is_earlier(ns->opens, number)) {
+    if (!handle && opens_known(ns->opens, number)) {
         struct opens_client *client = opens_client_get(ns->opens, request->from->client);
         int error = client ? opens_restore(ns->opens, client, inode->ino, access, number) : -ENOMEM;
         if (error)

@@ -515,6 +515,23 @@ static void a_handle_of_an_earlier_server_joins(void **state)
     assert_int_equal(look("/f").size_open, 0);
 }
 
+/* Its client was out of touch for longer than its lease, and does not know that. */
+static void a_handle_that_was_given_up_joins(void **state)
+{
+    struct opened file;
+    (void)state;
+    open_file(&ann, "/f", NEW | SMALL, &file);
+    lab_disconnect(&ann);
+    lab_live(12000);
+    lab_connect(&ann);
+    assert_false(spill(&ann, &file));
+    assert_int_equal(look("/f").size_open, 1);
+    assert_int_equal(rows(STORE_WRITERS), 1);
+    assert_ok(lab_close_file(&ann, &file.file, false));
+    lab_live(1000);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+}
+
 static void one_that_spills_the_file_itself_joins_too(void **state)
 {
     struct opened file;
@@ -594,6 +611,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_without_a_name_lives_on_for_its_writer, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(a_name_that_goes_during_a_spill_ends_the_file, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(a_handle_of_an_earlier_server_joins, setup, lab_teardown),
+        cmocka_unit_test_setup_teardown(a_handle_that_was_given_up_joins, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(one_that_spills_the_file_itself_joins_too, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(its_shared_pointer_outlives_a_restart, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(damage_is_told, setup, lab_teardown),
