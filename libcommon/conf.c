@@ -233,14 +233,20 @@ static int read_store(const struct conf_source *source, const config_setting_t *
 static int read_target(const struct conf_source *source, const config_setting_t *group,
                        struct conf_target *target)
 {
-    static const char *const known[] = {"id", "dir", "store", "device", NULL};
+    static const char *const known[] = {"id", "dir", "disk", "store", "device", NULL};
+    const config_setting_t *disk = member(group, "disk");
     int error = conf_group_check(source, group, known);
     if (!error)
         error = conf_get_u32(source, group, "id", CONF_REQUIRED, 0, UINT32_MAX, &target->id);
+    if (!error && disk && member(group, "dir"))
+        error = conf_refuse(source, disk, "a target has a dir or a disk, not both");
+    target->is_disk = disk != NULL;
     if (!error)
-        error = conf_get_path(source, group, "dir", CONF_REQUIRED, &target->dir);
+        error = conf_get_path(source, group, disk ? "disk" : "dir", CONF_REQUIRED, &target->dir);
     if (!error)
         error = read_store(source, group, &target->store);
+    if (!error && disk && target->store && strcmp(target->store, "chunks") != 0)
+        error = conf_refuse(source, member(group, "store"), "a disk has the store \"chunks\" and no other");
     if (!error)
         error = conf_get_string(source, group, "device", CONF_OPTIONAL, 31, &target->device);
     if (!error && target->device) {
@@ -492,8 +498,10 @@ static int check_targets(const struct conf_source *source, const config_setting_
     clash = find_clash(claims, count);
     if (clash) {
         const config_setting_t *targets = member(server_setting(root, clash->server), "targets");
-        return conf_refuse(source, member(config_setting_get_elem(targets, clash->target), "dir"),
-                           "another target of this server has the folder %s too", clash->text);
+        const config_setting_t *target = config_setting_get_elem(targets, clash->target);
+        const config_setting_t *disk = member(target, "disk");
+        return conf_refuse(source, disk ? disk : member(target, "dir"),
+                           "another target of this server has %s too", clash->text);
     }
     return 0;
 }
@@ -609,6 +617,17 @@ const struct conf_storage *conf_storage_by_name(const struct conf *conf, const c
     for (uint32_t i = 0; i < conf->storage_count; i++) {
         if (strcmp(conf->storage[i].name, name) == 0)
             return &conf->storage[i];
+    }
+    return NULL;
+}
+
+const struct conf_target *conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards)
+{
+    for (uint32_t i = 0; i < conf->storage_count; i++) {
+        *shards = conf->storage[i].shards;
+        for (uint32_t k = 0; k < conf->storage[i].target_count; k++)
+            if (conf->storage[i].targets[k].id == id)
+                return &conf->storage[i].targets[k];
     }
     return NULL;
 }

@@ -20,6 +20,7 @@
 #ifndef COMMON_CONF_H
 #define COMMON_CONF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,9 +31,10 @@
 
 struct conf_target {
     uint32_t id;
-    char *dir;
-    char *store;  /* how a new target is to keep its bytes; NULL: as conf->store says */
-    char *device; /* the disk that it is on, for choosing cores near it; NULL: to be found out */
+    char *dir;          /* the folder of its data; or the disk, or the file, that it is by itself */
+    bool is_disk;       /* `disk` was set, not `dir` */
+    char *store;        /* how a new target is to keep its bytes; NULL: as conf->store says */
+    char *device;       /* the disk that it is on, for choosing cores near it; NULL: to be found out */
     char *device_where; /* as in conf_each; NULL: `device` is not set */
 };
 
@@ -100,6 +102,9 @@ void conf_free(struct conf *conf); /* NULL is allowed */
 
 /* The storage section of that name; NULL when there is none. */
 const struct conf_storage *conf_storage_by_name(const struct conf *conf, const char *name);
+
+/* Likewise the target of that id; *shards: of its server. */
+const struct conf_target *conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards);
 
 /* "64K", "1M", "470080" to bytes; -EINVAL. Used for command-line options and hints too. */
 int conf_parse_size(const char *text, uint64_t *bytes);

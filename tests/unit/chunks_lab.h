@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chunks_lab.h: one chunk store as the server uses it, on real files in a folder of TMPDIR, and its
- * operations with their ends waited for.
+ * chunks_lab.h: one chunk store as the server uses it, on real files in a folder of TMPDIR or on one that
+ * stands for a disk, as `on_disk` says, and its operations with their ends waited for.
  */
 #ifndef TEST_CHUNKS_LAB_H
 #define TEST_CHUNKS_LAB_H
@@ -24,12 +24,15 @@
 
 #include "crc.h"
 #include "err.h"
+#include "storage/chunks/chunks.h"
+#include "storage/chunks/volume.h"
 #include "storage/store.h"
 #include "storage/target.h"
 
 enum { DEADLINE_MS = 20000 };
 
-static char dir[128];
+static bool on_disk;
+static char dir[128], disk_path[160];
 static struct conf_target conf;
 static struct target target;
 static struct store *store;
@@ -40,6 +43,14 @@ static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_coun
 static inline struct store_object object_of(uint64_t ino)
 {
     return (struct store_object){.ino = ino, .position = 1, .layout = layout};
+}
+
+/* The file with the bytes of `data`. */
+static inline const char *data_path(void)
+{
+    static char path[200];
+    snprintf(path, sizeof path, "%s/shard-1/data", dir);
+    return on_disk ? disk_path : path;
 }
 
 static inline void open_store(void)
@@ -54,7 +65,10 @@ static inline int setup(void **state)
     (void)state;
     snprintf(dir, sizeof dir, "%.90s/weft-test-XXXXXX", base ? base : "/tmp");
     assert_non_null(mkdtemp(dir));
-    conf = (struct conf_target){.id = 3, .dir = dir};
+    snprintf(disk_path, sizeof disk_path, "%s/disk", dir);
+    conf = (struct conf_target){.id = 3, .dir = on_disk ? disk_path : dir, .is_disk = on_disk};
+    if (on_disk)
+        assert_int_equal(target_format(&conf, 2, UINT64_C(96) << 20, false), 0);
     assert_int_equal(target_open(&conf, 2, &store_chunks, &target), 0);
     open_store();
     for (size_t i = 0; i < sizeof data; i++)
@@ -159,6 +173,15 @@ static inline struct store_stat stat_of(uint64_t ino)
     struct store_stat stat;
     assert_int_equal(store_chunks.stat(store, &object, &stat), 0);
     return stat;
+}
+
+/* All tests in files, then on a disk. */
+static inline int lab_run(int (*run)(const char *name))
+{
+    on_disk = false;
+    const int failed = run("in files");
+    on_disk = true;
+    return failed + run("on a disk");
 }
 
 #endif

@@ -16,6 +16,12 @@ static struct disk *disk_of(struct cs_io *io)
     return (struct disk *)io;
 }
 
+/* Where the file's bytes are. */
+static enum cs_file bytes_of(const struct disk *disk, enum cs_file file)
+{
+    return disk->raw ? CS_DATA : file;
+}
+
 static void *must(void *memory)
 {
     if (!memory)
@@ -72,6 +78,7 @@ static int disk_read(struct cs_io *io, enum cs_file file, uint64_t offset, struc
         disk->fault = DISK_GOOD;
         return err_set(-EIO, "a test's disk can't be read");
     }
+    file = bytes_of(disk, file);
     for (int i = 0; i < iov_count; i++) {
         if (offset + iov[i].iov_len > disk->size[file])
             return err_set(-ENODATA, "a test's disk ends before");
@@ -96,6 +103,7 @@ static int write_wrong(struct disk *disk, enum cs_file file, uint64_t offset, co
 {
     const enum disk_fault fault = disk->fault;
     disk->fault = DISK_GOOD;
+    file = bytes_of(disk, file);
     if (fault == DISK_WRITE_EIO)
         return err_set(-EIO, "a test's disk can't be written");
     if (fault == DISK_WRITE_MISDIRECTED)
@@ -118,13 +126,14 @@ static int disk_write(struct cs_io *io, enum cs_file file, uint64_t offset, stru
         at += iov[i].iov_len;
     }
     int error = 0;
-    assert(offset + length <= disk->size[file]);
+    const enum cs_file of = bytes_of(disk, file);
+    assert(offset + length <= disk->size[of]);
     if (goes_wrong(disk, file, DISK_WRITE_EIO, DISK_WRITE_MISDIRECTED))
         error = write_wrong(disk, file, offset, bytes, length);
     else
-        put(disk, file, offset, bytes, length);
+        put(disk, of, offset, bytes, length);
     if (disk->records)
-        note(disk, (struct disk_event){DISK_WRITE, file, offset, length, bytes});
+        note(disk, (struct disk_event){DISK_WRITE, of, offset, length, bytes});
     else
         free(bytes);
     return error;
@@ -138,7 +147,7 @@ static int disk_flush(struct cs_io *io, enum cs_file file)
         disk->fault = DISK_GOOD;
         return err_set(-EIO, "a test's disk can't be flushed");
     }
-    note(disk, (struct disk_event){DISK_FLUSH, file, 0, 0, NULL});
+    note(disk, (struct disk_event){DISK_FLUSH, bytes_of(disk, file), 0, 0, NULL});
     return 0;
 }
 
@@ -164,7 +173,7 @@ static int disk_grow(struct cs_io *io, enum cs_file file, uint64_t size)
 
 static int disk_size(struct cs_io *io, enum cs_file file, uint64_t *size)
 {
-    *size = disk_of(io)->size[file];
+    *size = disk_of(io)->size[bytes_of(disk_of(io), file)];
     return 0;
 }
 
@@ -187,6 +196,13 @@ void disk_open(struct disk *disk)
     *disk = (struct disk){.io = {.type = &disk_type}};
 }
 
+void disk_open_raw(struct disk *disk, uint64_t size)
+{
+    disk_open(disk);
+    resize(disk, CS_DATA, size);
+    disk->raw = true;
+}
+
 static void copy_image(struct disk *to, uint8_t *const bytes[CS_FILES], const uint64_t size[CS_FILES])
 {
     for (int file = 0; file < CS_FILES; file++) {
@@ -200,6 +216,7 @@ static void copy_image(struct disk *to, uint8_t *const bytes[CS_FILES], const ui
 void disk_copy(struct disk *to, const struct disk *from)
 {
     disk_open(to);
+    to->raw = from->raw;
     copy_image(to, from->bytes, from->size);
 }
 
@@ -232,6 +249,7 @@ void disk_replay_open(struct disk_replay *replay, const struct disk *disk)
 {
     *replay = (struct disk_replay){.of = disk};
     disk_open(&replay->durable);
+    replay->durable.raw = disk->raw;
     copy_image(&replay->durable, disk->first, disk->first_size);
     replay->waiting = must(malloc((disk->event_count + 1) * sizeof *replay->waiting));
 }
@@ -286,8 +304,7 @@ static void apply_some(struct disk *disk, const struct disk_event *event, uint64
 void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct disk *result)
 {
     size_t *order = must(malloc((replay->waiting_count + 1) * sizeof *order));
-    disk_open(result);
-    copy_image(result, replay->durable.bytes, replay->durable.size);
+    disk_copy(result, &replay->durable);
     memcpy(order, replay->waiting, replay->waiting_count * sizeof *order);
     for (size_t i = replay->waiting_count; i > 1; i--) {
         const size_t other = disk_random(seed) % i, kept = order[i - 1];
@@ -310,8 +327,7 @@ void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct 
 
 void disk_replay_kill(const struct disk_replay *replay, uint64_t *seed, struct disk *result)
 {
-    disk_open(result);
-    copy_image(result, replay->durable.bytes, replay->durable.size);
+    disk_copy(result, &replay->durable);
     for (size_t i = 0; i < replay->waiting_count; i++)
         apply(result, &replay->of->events[replay->waiting[i]]);
     if (replay->at == replay->of->event_count || replay->of->events[replay->at].kind != DISK_WRITE)

@@ -36,6 +36,7 @@ struct disk {
     uint64_t size[CS_FILES];
     uint64_t size_max[CS_FILES]; /* 0: none */
     bool cold;                   /* reads with nowait say -EAGAIN */
+    bool raw;                    /* all files are the same bytes, which are those of CS_DATA */
 
     /* The next operation of that kind after `fault_in` others goes wrong, on `fault_file`. */
     enum disk_fault fault;
@@ -55,6 +56,8 @@ struct disk {
 };
 
 void disk_open(struct disk *disk);
+/* One without files, of that size, as below a volume (volume.h). */
+void disk_open_raw(struct disk *disk, uint64_t size);
 void disk_close(struct disk *disk);
 /* Opens `to`, with the bytes of `from`. */
 void disk_copy(struct disk *to, const struct disk *from);

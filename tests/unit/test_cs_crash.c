@@ -30,6 +30,7 @@
 #include "log.h"
 #include "storage/chunks/cs_store.h"
 #include "cs_disk.h"
+#include "volume_lab.h"
 
 enum {
     OBJECTS = 5,
@@ -222,15 +223,17 @@ static void commit(void)
 
 static void run_workload(void)
 {
-    disk_open(&disk);
-    config = (struct cs_config){.io = &disk.io,
+    lab_disk_open(&disk);
+    config = (struct cs_config){.io = lab_io(&disk, 0),
                                 .name = "target 0 shard 0",
                                 .uuid = {9},
                                 .grow_blocks = 64,
                                 .cache_pages = 64,
                                 .log = true};
     check(cs_format(&config));
+    lab_formatted(&config);
     disk_record(&disk);
+    config.io = lab_io(&disk, 0);
     check(cs_open(&config, &store));
     memset(&now, 0, sizeof now);
     sealed[0].model = calloc(1, sizeof now);
@@ -320,13 +323,14 @@ static void write_some(struct cs_store *mounted, uint8_t with)
 }
 
 /* After the crash it goes on; with the log nothing is lost without a commit either. */
-static void go_on(struct cs_config *after, struct cs_store *mounted)
+static void go_on(struct cs_config *after, struct disk *left, struct cs_store *mounted)
 {
     uint8_t byte;
     size_t count;
     write_some(mounted, 0x5a);
     if (after->log) {
         cs_close(mounted);
+        after->io = lab_io(left, 0);
         check(cs_open(after, &mounted));
         check(cs_read(mounted, name_of(0), &layout, 2000, &byte, 1, &count, NULL));
         assert_true(count == 1 && byte == 0x5a && mounted->log.replayed > 0);
@@ -335,6 +339,7 @@ static void go_on(struct cs_config *after, struct cs_store *mounted)
     check(cs_commit(mounted));
     check_whole(mounted);
     cs_close(mounted);
+    after->io = lab_io(left, 0);
     check(cs_open(after, &mounted));
     assert_int_equal(mounted->failed, 0);
     check_whole(mounted);
@@ -345,7 +350,7 @@ static struct cs_store *mount(struct cs_config *after, struct disk *left, bool l
 {
     struct cs_store *mounted;
     *after = config;
-    after->io = &left->io;
+    after->io = lab_io(left, 0);
     after->log = log;
     check(cs_open(after, &mounted));
     if (mounted->failed)
@@ -371,7 +376,7 @@ static void check_log(struct disk *left, unsigned seal, unsigned least)
     check_objects(mounted, &one, &other);
     check_whole(mounted);
     replayed += mounted->log.replayed;
-    go_on(&after, mounted);
+    go_on(&after, left, mounted);
 }
 
 static void crash(const struct disk_replay *replay, size_t event)
@@ -388,7 +393,7 @@ static void crash(const struct disk_replay *replay, size_t event)
     unsigned seal = seal_of(mounted->generation);
     check_objects(mounted, sealed[seal].model, sealed[seal].model);
     check_whole(mounted);
-    go_on(&after, mounted);
+    go_on(&after, &left, mounted);
     disk_close(&left);
 
     disk_replay_crash(replay, &same, &left);
@@ -447,10 +452,15 @@ static void test_crashes(void **state)
                   (unsigned long long)replayed);
 }
 
-int main(void)
+static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crashes),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return lab_run(run);
 }

@@ -293,6 +293,8 @@ static void test_a_full_disk(void **state)
 static void test_no_room_for_metadata(void **state)
 {
     (void)state;
+    if (on_volume)
+        return; /* files have no bound of their own there */
     disk.size_max[CS_META] = disk.size[CS_META];
     uint64_t ino = 0;
     while (write_at(ino, 0, "a", 1) == 0)
@@ -348,7 +350,7 @@ static void test_nowait(void **state)
     check_store();
 }
 
-int main(void)
+static int run(const char *name)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lab_open, lab_close)
     const struct CMUnitTest tests[] = {
@@ -366,5 +368,10 @@ int main(void)
         TEST(test_no_room_for_metadata),
         TEST(test_nowait),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return lab_run(run);
 }

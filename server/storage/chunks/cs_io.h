@@ -76,4 +76,8 @@ struct cs_io {
  * durably. `name` stands in the errors' texts. */
 int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **io);
 
+/* A disk, or a file that stands for one, as it is: all files of this one are the same bytes, and its size
+ * does not change (volume.h makes files of it). Has a descriptor of its own. */
+int cs_io_raw_open(int fd, const char *name, struct cs_io **io);
+
 #endif

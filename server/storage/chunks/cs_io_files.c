@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cs_calls.h"
 #include "cs_mapping.h"
 #include "cs_ring.h"
 #include "err.h"
@@ -38,40 +38,29 @@ static struct files_io *files_of(struct cs_io *io)
     return (struct files_io *)io;
 }
 
-static int failed(const struct files_io *files, enum cs_file file, const char *what)
+static int failed(const struct files_io *files, enum cs_file file, int error, const char *what)
 {
-    return err_sys("%s/%s: %s", files->name, file_names[file], what);
+    return err_set(error, "%s/%s: %s: %s", files->name, file_names[file], what, err_name(error));
 }
 
 static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
                       bool nowait)
 {
     struct files_io *files = files_of(io);
-    int flags =
-        nowait && !atomic_load_explicit(&files->nowait_refused, memory_order_relaxed) ? RWF_NOWAIT : 0;
-    size_t left = (size_t)iov_count;
+    const bool may_refuse = nowait && !atomic_load_explicit(&files->nowait_refused, memory_order_relaxed);
+    struct cs_call call = {offset, iov, (size_t)iov_count};
     if (files->in_memory && cs_mapping_read(&files->mappings[file], offset, iov, iov_count))
         return 0;
-    while (left > 0) {
-        int pieces = left < IOV_MAX ? (int)left : IOV_MAX;
-        ssize_t count = preadv2(files->fd[file], iov, pieces, (off_t)offset, flags);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0 && errno == EOPNOTSUPP && flags) {
-            /* It is asked once: a call that only fails costs a tenth of a read of 47,008 bytes. */
-            atomic_store_explicit(&files->nowait_refused, true, memory_order_relaxed);
-            flags = 0;
-            continue;
-        }
-        if (count < 0)
-            return errno == EAGAIN && nowait ? -EAGAIN : failed(files, file, "read");
-        if (count == 0)
-            return err_set(-ENODATA, "%s/%s ends before offset %" PRIu64, files->name, file_names[file],
-                           offset);
-        offset += (uint64_t)count;
-        iov_skip(&iov, &left, (size_t)count);
+    int error = cs_calls_read(files->fd[file], &call, may_refuse ? RWF_NOWAIT : 0);
+    if (error == -EOPNOTSUPP && may_refuse) {
+        /* It is asked once: a call that only fails costs a tenth of a read of 47,008 bytes. */
+        atomic_store_explicit(&files->nowait_refused, true, memory_order_relaxed);
+        error = cs_calls_read(files->fd[file], &call, 0);
     }
-    return 0;
+    if (error == -ENODATA)
+        return err_set(error, "%s/%s ends before offset %" PRIu64, files->name, file_names[file],
+                       call.offset);
+    return error && !(error == -EAGAIN && nowait) ? failed(files, file, error, "read") : error;
 }
 
 /* True when it is done. */
@@ -92,31 +81,22 @@ static bool write_mapped(struct files_io *files, enum cs_file file, uint64_t off
 static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
 {
     struct files_io *files = files_of(io);
-    const uint64_t begin = offset;
-    size_t left = (size_t)iov_count;
+    const size_t length = iov_length(iov, (size_t)iov_count);
+    struct cs_call call = {offset, iov, (size_t)iov_count};
     if (write_mapped(files, file, offset, iov, iov_count))
         return 0;
-    while (left > 0) {
-        int pieces = left < IOV_MAX ? (int)left : IOV_MAX;
-        ssize_t count = pwritev(files->fd[file], iov, pieces, (off_t)offset);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0) {
-            errno = count ? errno : ENOSPC;
-            return failed(files, file, "write");
-        }
-        offset += (uint64_t)count;
-        iov_skip(&iov, &left, (size_t)count);
-    }
+    int error = cs_calls_write(files->fd[file], &call);
+    if (error)
+        return failed(files, file, error, "write");
     if (files->in_memory)
-        cs_mapping_written(&files->mappings[file], begin, offset - begin);
+        cs_mapping_written(&files->mappings[file], offset, length);
     return 0;
 }
 
 static int files_flush(struct cs_io *io, enum cs_file file)
 {
     struct files_io *files = files_of(io);
-    return fdatasync(files->fd[file]) ? failed(files, file, "flush") : 0;
+    return fdatasync(files->fd[file]) ? failed(files, file, -errno, "flush") : 0;
 }
 
 static int files_grow(struct cs_io *io, enum cs_file file, uint64_t size)
@@ -131,7 +111,7 @@ static int files_grow(struct cs_io *io, enum cs_file file, uint64_t size)
     atomic_store(&files->may_be_longer[file], true);
     if (!result && files->in_memory)
         cs_mapping_cover(&files->mappings[file]);
-    return result ? failed(files, file, "allocate space") : 0;
+    return result ? failed(files, file, -errno, "allocate space") : 0;
 }
 
 static int files_size(struct cs_io *io, enum cs_file file, uint64_t *size)
@@ -139,7 +119,7 @@ static int files_size(struct cs_io *io, enum cs_file file, uint64_t *size)
     struct files_io *files = files_of(io);
     struct stat stat;
     if (fstat(files->fd[file], &stat))
-        return failed(files, file, "look at");
+        return failed(files, file, -errno, "look at");
     *size = (uint64_t)stat.st_size;
     return 0;
 }
@@ -201,7 +181,7 @@ int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **i
     for (int file = 0; file < CS_FILES && !error; file++) {
         files->fd[file] = openat(dir_fd, file_names[file], O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
         if (files->fd[file] < 0)
-            error = failed(files, (enum cs_file)file, "open");
+            error = failed(files, (enum cs_file)file, -errno, "open");
         cs_mapping_open(&files->mappings[file], files->fd[file]);
         atomic_init(&files->may_be_longer[file], true);
         if (!error && files->in_memory)

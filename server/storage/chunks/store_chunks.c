@@ -31,6 +31,7 @@
 #include "err.h"
 #include "log.h"
 #include "scrub.h"
+#include "volume.h"
 #include "storage/target.h"
 
 /* Written and not yet committed: from the first on a commit is made, at the second writers wait for it. */
@@ -443,7 +444,9 @@ static int chunks_open(const struct store_config *config, struct store **result)
     struct chunks_store *store = new_store(config);
     if (!store)
         return err_set(-ENOMEM, "no memory for a store");
-    int error = store_chunks_configure(config->target, config->shard, false, store->name, &inner);
+    int error = config->target->volume ? volume_heal(config->target->volume) : 0;
+    if (!error)
+        error = store_chunks_configure(config->target, config->shard, false, store->name, &inner);
     inner.log = true;
     if (!error)
         error = wrap(config, store->name, &inner.io);
