@@ -33,6 +33,7 @@ static struct conf *conf_new(void)
     conf->chunk_size = UINT64_C(1) << 20;
     conf->wire_checksums = true;
     conf->scrub_rate = UINT64_C(1) << 20;
+    conf->discard_rate = CONF_DISCARD_RATE_BY_TARGET;
     conf->deadline_ms = 30000;
     conf->heartbeat_ms = 1000;
     conf->lease_ms = 10000;
@@ -554,9 +555,9 @@ static int read_transport(const struct conf_source *source, const config_setting
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster",    "metadata",  "storage", "layout", "limits",
-                                        "log",        "transport", "store",   "mount",  "wire_checksums",
-                                        "scrub_rate", NULL};
+    static const char *const known[] = {"cluster",    "metadata",     "storage", "layout", "limits",
+                                        "log",        "transport",    "store",   "mount",  "wire_checksums",
+                                        "scrub_rate", "discard_rate", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
     };
@@ -571,6 +572,11 @@ static int read_all(const struct conf_source *source, struct conf *conf)
     if (!error)
         error =
             conf_get_size(source, root, "scrub_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40, &conf->scrub_rate);
+    if (!error)
+        error = conf_get_size(source, root, "discard_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40,
+                              &conf->discard_rate);
+    if (!error && conf->discard_rate > 0 && conf->discard_rate < UINT64_C(1) << 20)
+        return conf_refuse(source, member(root, "discard_rate"), "must be 0, or 1M at the least");
     if (!error)
         error = read_store(source, root, &conf->store);
     if (!error)

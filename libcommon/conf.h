@@ -65,6 +65,9 @@ struct conf_storage {
     struct conf_binding binding;
 };
 
+/* Of discard_rate: disks do, at the storage server's own rate, and directories do not. */
+#define CONF_DISCARD_RATE_BY_TARGET UINT64_MAX
+
 struct conf {
     char *file; /* absolute path */
     char *cluster_name;
@@ -77,6 +80,7 @@ struct conf {
     uint32_t stripe_count; /* 0: all groups */
     char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums;   /* of payloads (default yes) */
+    uint64_t discard_rate; /* bytes a second that one store gives back; 0: none; by default as below */
     uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
     char *store;           /* of new targets: "files" or "chunks" */
     char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */

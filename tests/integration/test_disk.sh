@@ -41,10 +41,22 @@ expect 1 "$format" 0
 says 'needs no formatting'
 head -c 9000000 /dev/urandom >"$scratch/file"
 
-# life DISK: from the first start to the last, on a disk of 64 MiB that is a target already.
+# allocated FILE: its bytes on the file system.
+allocated()
+{
+    echo $(($(stat -c %b "$1") * 512))
+}
+
+# Where nothing is, the file below has no space either: label, metadata and logs take some, twice 4 MiB at the most.
+is_given_back()
+{
+    [ "$(allocated "$1")" -lt 20000000 ]
+}
+
+# life DISK FILE: from the first start to the last, on a disk of 64 MiB that is a target already.
 life()
 {
-    local first
+    local first below=$2
     expect 0 weft up --dir "$dir"
     expect 0 weft df
     says '64 MiB'
@@ -78,6 +90,20 @@ life()
     expect 0 weft cp weft:/file "$scratch/back"
     cmp "$scratch/file" "$scratch/back" || fail "other bytes came back from $1, which was full"
     within 10 weft cp "$scratch/file" weft:/more
+    # What is free goes back to the file system below, and all else stays: runs of 64 blocks, so that how much it
+    # is as long as there are files depends on how they lie.
+    expect 0 weft rm weft:/more
+    sleep 4
+    expect 0 weft cp weft:/file "$scratch/back"
+    cmp "$scratch/file" "$scratch/back" || fail "other bytes came back from $1, which gave space back"
+    expect 0 weft rm weft:/file
+    within 30 is_given_back "$below" || echo "allocated: $(allocated "$below")"
+    expect 0 weft status --counters
+    [ "$(grep -oE 'bytes_discarded +[0-9]+' <<<"$output" | awk '$2 > 20000000' | wc -l)" -gt 0 ] ||
+        fail "the counters do not tell what was given back: $output"
+    expect 0 weft cp "$scratch/file" weft:/file
+    expect 0 weft cp weft:/file "$scratch/back"
+    cmp "$scratch/file" "$scratch/back" || fail "other bytes came back from $1, whose space was given back"
     expect 0 weft down --dir "$dir"
     expect 0 "$fsck" 0
 }
@@ -92,7 +118,7 @@ expect 0 "$format" --size 64M 0
 says 'is target 0 now, empty, for 2 shards'
 expect 1 "$format" 0
 says 'holds target 0 of a Weft cluster'
-life "$scratch/disk"
+life "$scratch/disk" "$scratch/disk"
 
 echo "one that is another cluster's, or damaged at its beginning"
 cp "$scratch/disk" "$scratch/kept"
@@ -141,4 +167,4 @@ if mount "$loop" "$scratch/mounted" 2>/dev/null; then
     umount "$scratch/mounted"
 fi
 expect 0 "$format" --force 0
-life "$loop"
+life "$loop" "$scratch/below"

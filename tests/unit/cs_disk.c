@@ -127,6 +127,8 @@ static int disk_write(struct cs_io *io, enum cs_file file, uint64_t offset, stru
     }
     int error = 0;
     const enum cs_file of = bytes_of(disk, file);
+    for (uint64_t at = offset / PLACE; file == CS_DATA && disk->holes && at * PLACE < offset + length; at++)
+        assert(!disk->holes[at]);
     assert(offset + length <= disk->size[of]);
     if (goes_wrong(disk, file, DISK_WRITE_EIO, DISK_WRITE_MISDIRECTED))
         error = write_wrong(disk, file, offset, bytes, length);
@@ -177,6 +179,55 @@ static int disk_size(struct cs_io *io, enum cs_file file, uint64_t *size)
     return 0;
 }
 
+/* At once: whoever still needs them notices. In the replay of a crash at any time, or not. */
+static int disk_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct disk *disk = disk_of(io);
+    before(disk);
+    file = bytes_of(disk, file);
+    assert(length > 0 && offset % PLACE == 0 && length % PLACE == 0 && offset + length <= disk->size[file]);
+    uint8_t *bytes = must(malloc(length));
+    memset(bytes, 0xdd, length);
+    put(disk, file, offset, bytes, length);
+    disk->discarded += length;
+    if (disk->records)
+        note(disk, (struct disk_event){DISK_DISCARD, file, offset, length, bytes});
+    else
+        free(bytes);
+    return 0;
+}
+
+static int disk_punch(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct disk *disk = disk_of(io);
+    for (uint64_t at = offset / PLACE; disk->holes && at < (offset + length) / PLACE; at++) {
+        assert(!disk->holes[at]);
+        disk->holes[at] = 1;
+        disk->hole_blocks++;
+    }
+    return disk_discard(io, file, offset, length);
+}
+
+static int disk_fill(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct disk *disk = disk_of(io);
+    (void)file;
+    if (length / PLACE > disk->hole_room)
+        return err_set(-ENOSPC, "a test's disk has no room to fill a hole");
+    disk->hole_room -= length / PLACE;
+    for (uint64_t at = offset / PLACE; disk->holes && at < (offset + length) / PLACE; at++) {
+        disk->hole_blocks -= disk->holes[at];
+        disk->holes[at] = 0;
+    }
+    return 0;
+}
+
+static bool disk_has_holes(struct cs_io *io, enum cs_file file)
+{
+    (void)file;
+    return !disk_of(io)->holes || disk_of(io)->hole_blocks > 0;
+}
+
 static void disk_leave(struct cs_io *io)
 {
     (void)io;
@@ -189,11 +240,32 @@ static const struct cs_io_type disk_type = {
     .grow = disk_grow,
     .size = disk_size,
     .close = disk_leave,
+    .discard = disk_discard,
+};
+
+static const struct cs_io_type punching_type = {
+    .read = disk_read,
+    .write = disk_write,
+    .flush = disk_flush,
+    .grow = disk_grow,
+    .size = disk_size,
+    .close = disk_leave,
+    .discard = disk_punch,
+    .fill = disk_fill,
+    .has_holes = disk_has_holes,
 };
 
 void disk_open(struct disk *disk)
 {
     *disk = (struct disk){.io = {.type = &disk_type}};
+}
+
+void disk_punches(struct disk *disk, uint64_t room)
+{
+    enum { BLOCKS = 1 << 16 };
+    disk->io.type = &punching_type;
+    disk->holes = must(calloc(BLOCKS, 1));
+    disk->hole_room = room;
 }
 
 void disk_open_raw(struct disk *disk, uint64_t size)
@@ -217,6 +289,8 @@ void disk_copy(struct disk *to, const struct disk *from)
 {
     disk_open(to);
     to->raw = from->raw;
+    to->io.type = from->io.type;
+    to->hole_room = UINT64_MAX;
     copy_image(to, from->bytes, from->size);
 }
 
@@ -236,6 +310,7 @@ void disk_close(struct disk *disk)
     for (size_t i = 0; i < disk->event_count; i++)
         free(disk->events[i].bytes);
     free(disk->events);
+    free(disk->holes);
     for (int file = 0; file < CS_FILES; file++) {
         free(disk->bytes[file]);
         free(disk->first[file]);
@@ -250,6 +325,7 @@ void disk_replay_open(struct disk_replay *replay, const struct disk *disk)
     *replay = (struct disk_replay){.of = disk};
     disk_open(&replay->durable);
     replay->durable.raw = disk->raw;
+    replay->durable.io.type = disk->io.type;
     copy_image(&replay->durable, disk->first, disk->first_size);
     replay->waiting = must(malloc((disk->event_count + 1) * sizeof *replay->waiting));
 }
@@ -319,7 +395,7 @@ void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct 
     }
     for (size_t i = 0; i < replay->waiting_count; i++) {
         const struct disk_event *event = &replay->of->events[order[i]];
-        if (event->kind == DISK_WRITE)
+        if (event->kind != DISK_GROW)
             apply_some(result, event, seed);
     }
     free(order);

@@ -127,6 +127,7 @@ static void the_documented_example_is_read(void **state)
         "           connections_max = 9; metadata_bytes_max = \"2G\"; };\n"
         "log = { level = \"debug\"; };\n"
         "mount = \"/scratch/weft\";\n"
+        "discard_rate = \"2M\";\n"
         "store = \"chunks\";\n"
         "transport = \"ucx:tcp\";\n";
     assert_int_equal(load(text, &conf), 0);
@@ -162,6 +163,7 @@ static void the_documented_example_is_read(void **state)
     assert_true(conf->storage[1].targets[1].is_disk);
     assert_string_equal(conf->storage[1].targets[1].dir, "/dev/sdx");
     assert_int_equal(conf->chunk_size, 64 << 10);
+    assert_int_equal(conf->discard_rate, 2 << 20);
     assert_int_equal(conf->stripe_count, 3);
     assert_int_equal(conf->deadline_ms, 500);
     assert_int_equal(conf->heartbeat_ms, 50);
@@ -398,6 +400,8 @@ static void wrong_types_are_refused(void **state)
     expect_refused(CLUSTER METADATA "mount = \"weft\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "mount = \"//\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "transport = 5;\n", 3, "transport: must be a string");
+    expect_refused(CLUSTER METADATA "discard_rate = 1000;\n", 3,
+                   "discard_rate: must be 0, or 1M at the least");
     expect_refused(CLUSTER METADATA "store = \"blocks\";\n", 3, "write \"files\" or \"chunks\"");
     expect_refused(CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\";\n"
                                     "targets = ( { id = 0; dir = \"x\";\n disk = \"y\"; } ); } );\n",

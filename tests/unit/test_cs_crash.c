@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The crash simulator of the chunk store. What it must survive, between any two writes or flushes:
+ * The crash simulator of the chunk store. What it must survive, between any two writes, flushes or discards:
  *  - a crash of the host: whatever part of what was not flushed is on the disk, in any order, torn at any 512
- *    bytes, files at their size from before;
+ *    bytes, files at their size from before; what was given back may be gone, at any time until the next
+ *    flush;
  *  - the death of the process: all that was written is there, and a part of the write that came next.
  *
  * A workload from a seed runs on a disk that records (cs_disk.h), with operations also in the middle of
@@ -39,7 +40,7 @@ enum {
     STEPS = 160,
     STATES = 400,
     STATES_A_RUN = 100,
-    OPS_MAX = STEPS + 4 * COMMITS_MAX,
+    OPS_MAX = 4 * STEPS + 4 * COMMITS_MAX,
 };
 
 struct model {
@@ -50,7 +51,9 @@ struct model {
 
 static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 1, .group_count = 1};
 static uint64_t seed, run_seed;
-static uint64_t replayed; /* changes, by all mounts */
+static uint64_t replayed;  /* changes, by all mounts */
+static uint64_t discarded; /* bytes, by all runs */
+static bool punching;      /* what is discarded has no space behind it (cs_disk.h) */
 
 /* The workload. */
 static struct disk disk;
@@ -173,9 +176,8 @@ static struct op draw(void)
     return op;
 }
 
-static void step(void)
+static void make(struct op op)
 {
-    struct op op = draw();
     int result;
     assert_true(op_count < OPS_MAX);
     while ((result = store_op(&op)) > 0)
@@ -187,10 +189,41 @@ static void step(void)
     ops[op_count++] = op;
 }
 
+static void step(void)
+{
+    make(draw());
+}
+
+/* Most of the space becomes free. */
+static void remove_most(void)
+{
+    const unsigned stays = (unsigned)(disk_random(&seed) % OBJECTS);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        if (i != stays)
+            make((struct op){.kind = OP_REMOVE, .object = i});
+}
+
+/* Gives space back, with others at work meanwhile. */
+static void discard(void)
+{
+    struct cs_discard discard;
+    while (disk_random(&seed) % 4 &&
+           cs_discard_begin(store, (1 + disk_random(&seed) % 4) * CS_STRIP, &discard)) {
+        if (disk_random(&seed) % 4 == 0)
+            step();
+        check(cs_discard_make(store, &discard));
+        if (disk_random(&seed) % 4 == 0)
+            step();
+        cs_discard_end(store, &discard, 0);
+    }
+}
+
 /* Between the writes and flushes of a commit. */
 static void in_between(void *arg)
 {
     (void)arg;
+    if (disk_random(&seed) % 8 == 0)
+        discard();
     if (inside && disk_random(&seed) % 3 == 0) {
         inside--;
         step();
@@ -229,10 +262,13 @@ static void run_workload(void)
                                 .uuid = {9},
                                 .grow_blocks = 64,
                                 .cache_pages = 64,
+                                .discard = true,
                                 .log = true};
     check(cs_format(&config));
     lab_formatted(&config);
     disk_record(&disk);
+    if (punching)
+        disk_punches(&disk, UINT64_MAX);
     config.io = lab_io(&disk, 0);
     check(cs_open(&config, &store));
     memset(&now, 0, sizeof now);
@@ -246,10 +282,15 @@ static void run_workload(void)
     ended_count = 1;
     for (unsigned n = 0; n < STEPS; n++) {
         step();
+        if (disk_random(&seed) % 12 == 0)
+            remove_most();
         if (disk_random(&seed) % 6 == 0 && sealed_count < COMMITS_MAX)
             commit();
+        if (disk_random(&seed) % 3 == 0)
+            discard();
     }
     cs_close(store);
+    discarded += disk.discarded;
 }
 
 /* ---- crashes ------------------------------------------------------------ */
@@ -447,9 +488,11 @@ static void test_crashes(void **state)
         commits += crash_run(STATES_A_RUN);
     }
     print_message("%u crashes and deaths each, of runs WEFT_SEED=%llu to %llu, with %u commits; %llu changes "
-                  "came from the log\n",
+                  "came from the log; %llu strips' space was given back\n",
                   done, (unsigned long long)first, (unsigned long long)run_seed, commits,
-                  (unsigned long long)replayed);
+                  (unsigned long long)replayed, (unsigned long long)discarded / CS_STRIP);
+    assert_true(discarded > 0);
+    discarded = replayed = 0;
 }
 
 static int run(const char *name)
@@ -462,5 +505,8 @@ static int run(const char *name)
 
 int main(void)
 {
-    return lab_run(run);
+    const int failed = lab_run(run);
+    on_volume = false;
+    punching = true;
+    return failed + run("in files that get holes");
 }

@@ -167,6 +167,76 @@ static void test_damage_is_an_error(void **state)
     assert_memory_equal(buffer, data, 8192);
 }
 
+/* ---- space that is given back --------------------------------------------- */
+
+static struct counter discarded;
+
+static void open_discarding(void)
+{
+    struct store_config config = {
+        .target = &target, .shard = 1, .discard = {.rate = 1 << 30, .bytes = &discarded}};
+    assert_int_equal(store_chunks.close(store), 0);
+    discarded.value = 0;
+    assert_int_equal(store_chunks.open(&config, &store), 0);
+}
+
+static uint64_t allocated(void)
+{
+    struct stat file;
+    assert_int_equal(stat(data_path(), &file), 0);
+    return (uint64_t)file.st_blocks * 512;
+}
+
+/* The file below gets smaller, all can be written again, and is what it was. */
+static void test_space_goes_back(void **state)
+{
+    (void)state;
+    /* A file keeps 64 MiB. */
+    const uint64_t objects = on_disk ? 40 : 100, least = (on_disk ? 38u : 30u) * sizeof data;
+    open_discarding();
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint64_t ino = 0; ino < objects; ino++)
+            assert_int_equal(put(ino, 0, data, sizeof data), 0);
+        assert_int_equal(sync_it(0), 0);
+        const uint64_t before = allocated(), counted = counter_get(&discarded);
+        assert_true(before >= objects * sizeof data);
+        for (uint64_t ino = 1; ino < objects; ino++)
+            assert_int_equal(drop(ino), 0);
+        assert_int_equal(sync_it(0), 0);
+        for (unsigned ms = 0; counter_get(&discarded) < counted + least; ms++) {
+            if (ms > DEADLINE_MS)
+                fail_msg("%llu bytes were given back", (unsigned long long)counter_get(&discarded));
+            usleep(1000);
+        }
+        assert_true(allocated() <= before - least);
+        assert_int_equal(get(0, 0, buffer, sizeof buffer), sizeof data);
+        assert_memory_equal(buffer, data, sizeof data);
+    }
+}
+
+/* On a disk that is full, space that is just being given back is waited for. */
+static void test_no_false_alarm_on_a_full_disk(void **state)
+{
+    (void)state;
+    if (!on_disk)
+        return;
+    open_discarding();
+    uint64_t count = 0;
+    while (put(count, 0, data, sizeof data) == 0)
+        count++;
+    for (unsigned round = 0; round < 4; round++) {
+        for (uint64_t ino = 0; ino < count; ino++)
+            assert_int_equal(drop(ino), 0);
+        assert_int_equal(sync_it(0), 0);
+        usleep(1000000); /* it begins a second later */
+        for (uint64_t ino = 0; ino < count; ino++)
+            if (put(ino, 0, data, sizeof data))
+                fail_msg("object %llu of %llu: %s", (unsigned long long)ino, (unsigned long long)count,
+                         err_text());
+    }
+    assert_true(counter_get(&discarded) > 0);
+}
+
 /* ---- the scrubber --------------------------------------------------------- */
 
 static struct counter scrubbed, scrubs, scrub_damage;
@@ -410,6 +480,8 @@ static int run(const char *name)
         TEST(test_the_scrubber_finds_damage),
         TEST(test_the_scrubber_is_slow),
         TEST(test_the_scrubber_gives_no_false_alarm),
+        TEST(test_space_goes_back),
+        TEST(test_no_false_alarm_on_a_full_disk),
         TEST(test_damage_is_an_error),
         TEST(test_a_slow_disk_holds_nobody_up),
         TEST(test_a_write_to_a_slow_disk_waits_aside),

@@ -9,6 +9,8 @@
  *  - What was written to a file before its flush() began survives everything once
  *    flush() has returned 0; so does the size that grow() gave it. Of all other
  *    writes any part may be lost, in any order, even half a block.
+ *  - What was given to discard() may become anything, at any time until the next flush(), and reads as
+ *    anything until it is written again.
  *  - Writes and reads are whole or fail. All functions return 0 or a negative errno with a
  *    text.
  *
@@ -54,6 +56,15 @@ struct cs_io_type {
     int (*grow)(struct cs_io *io, enum cs_file file, uint64_t size);
     int (*size)(struct cs_io *io, enum cs_file file, uint64_t *size);
     void (*close)(struct cs_io *io);
+
+    /* Optional (NULL): these bytes are of no use any more, and their space may go back to where it came from.
+     * -EOPNOTSUPP: it can't be given back. */
+    int (*discard)(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length);
+    /* Optional, for disks on which discarded bytes have no space behind them: gives it to them, as grow()
+     * did; -ENOSPC. They must not be written before. */
+    int (*fill)(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length);
+    /* With that: some bytes of the file may have no space behind them. */
+    bool (*has_holes)(struct cs_io *io, enum cs_file file);
 
     /* Optional, all of them or none (NULL): reads that nobody waits for. They belong to one thread. */
 

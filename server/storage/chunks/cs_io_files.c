@@ -114,6 +114,39 @@ static int files_grow(struct cs_io *io, enum cs_file file, uint64_t size)
     return result ? failed(files, file, -errno, "allocate space") : 0;
 }
 
+/* Of a file in memory that is mapped a read of what has no space would take some, which ends the process when
+ * there is none. */
+static int files_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct files_io *files = files_of(io);
+    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    int result;
+    if (files->in_memory)
+        return failed(files, file, -EOPNOTSUPP, "give space back");
+    do {
+        result = fallocate(files->fd[file], mode, (off_t)offset, (off_t)length);
+    } while (result && errno == EINTR);
+    return result ? failed(files, file, -errno, "give space back") : 0;
+}
+
+static int files_fill(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct files_io *files = files_of(io);
+    int result;
+    do {
+        result = fallocate(files->fd[file], 0, (off_t)offset, (off_t)length);
+    } while (result && errno == EINTR);
+    return result && errno != EOPNOTSUPP ? failed(files, file, -errno, "allocate space") : 0;
+}
+
+static bool files_has_holes(struct cs_io *io, enum cs_file file)
+{
+    struct files_io *files = files_of(io);
+    struct stat stat;
+    return !files->in_memory && fstat(files->fd[file], &stat) == 0 &&
+           stat.st_blocks * UINT64_C(512) < (uint64_t)stat.st_size;
+}
+
 static int files_size(struct cs_io *io, enum cs_file file, uint64_t *size)
 {
     struct files_io *files = files_of(io);
@@ -162,6 +195,9 @@ static const struct cs_io_type files_type = {
     .grow = files_grow,
     .size = files_size,
     .close = files_close,
+    .discard = files_discard,
+    .fill = files_fill,
+    .has_holes = files_has_holes,
     .watch = files_watch,
     .begin = files_begin,
     .ended = files_ended,

@@ -83,6 +83,21 @@ static int raw_size(struct cs_io *io, enum cs_file file, uint64_t *size)
     return 0;
 }
 
+/* A file that stands for a disk gets smaller below, as a disk that is lent more than there is. */
+static int raw_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct raw_io *raw = raw_of(io);
+    uint64_t range[2] = {offset, length};
+    int result;
+    (void)file;
+    do {
+        result = raw->is_device ? ioctl(raw->fd, BLKDISCARD, range)
+                                : fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                            (off_t)offset, (off_t)length);
+    } while (result && errno == EINTR);
+    return result ? failed(raw, -errno, "give space back") : 0;
+}
+
 static void raw_close(struct cs_io *io)
 {
     struct raw_io *raw = raw_of(io);
@@ -115,6 +130,7 @@ static const struct cs_io_type raw_type = {
     .grow = raw_grow,
     .size = raw_size,
     .close = raw_close,
+    .discard = raw_discard,
     .watch = raw_watch,
     .begin = raw_begin,
     .ended = raw_ended,

@@ -187,6 +187,22 @@ static int shard_size(struct cs_io *io, enum cs_file file, uint64_t *size)
     return 0;
 }
 
+static int shard_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct shard_io *shard = shard_of(io);
+    struct cs_io *raw = shard->raw;
+    int error = raw->type->discard ? check_range(shard, file, offset, length)
+                                   : err_set(-EOPNOTSUPP, "the disk takes no space back");
+    while (length > 0 && !error) {
+        uint64_t there;
+        const uint64_t place = place_of(shard, file, offset, length, &there);
+        error = raw->type->discard(raw, file, place, there);
+        offset += there;
+        length -= there;
+    }
+    return error;
+}
+
 /* ---- reads that nobody waits for ---------------------------------------- */
 
 static int shard_watch(struct cs_io *io, int event_fd)
@@ -238,6 +254,7 @@ static const struct cs_io_type shard_type = {
     .grow = shard_grow,
     .size = shard_size,
     .close = shard_close,
+    .discard = shard_discard,
     .watch = shard_watch,
     .begin = shard_begin,
     .ended = shard_ended,
