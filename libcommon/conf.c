@@ -418,6 +418,25 @@ static int read_log(const struct conf_source *source, const config_setting_t *ro
     return error;
 }
 
+static int read_direct_io(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
+{
+    static const char *const words[] = {
+        [CONF_DIRECT_AUTO] = "auto", [CONF_DIRECT_ON] = "on", [CONF_DIRECT_OFF] = "off"};
+    char *word = NULL;
+    int error = conf_get_string(source, root, "direct_io", CONF_OPTIONAL, 31, &word);
+    if (error || !word)
+        return error;
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(word, words[i]) == 0) {
+            conf->direct_io = i;
+            free(word);
+            return 0;
+        }
+    error = conf_refuse(source, member(root, "direct_io"), "\"%s\": write \"auto\", \"on\" or \"off\"", word);
+    free(word);
+    return error;
+}
+
 static int read_mount(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
 {
     int error = conf_get_string(source, root, "mount", CONF_OPTIONAL, WEFT_PATH_BYTES_MAX, &conf->mount);
@@ -555,9 +574,9 @@ static int read_transport(const struct conf_source *source, const config_setting
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster",    "metadata",     "storage", "layout", "limits",
-                                        "log",        "transport",    "store",   "mount",  "wire_checksums",
-                                        "scrub_rate", "discard_rate", NULL};
+    static const char *const known[] = {"cluster",    "metadata",     "storage",   "layout", "limits",
+                                        "log",        "transport",    "store",     "mount",  "wire_checksums",
+                                        "scrub_rate", "discard_rate", "direct_io", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
     };
@@ -579,6 +598,8 @@ static int read_all(const struct conf_source *source, struct conf *conf)
         return conf_refuse(source, member(root, "discard_rate"), "must be 0, or 1M at the least");
     if (!error)
         error = read_store(source, root, &conf->store);
+    if (!error)
+        error = read_direct_io(source, root, conf);
     if (!error)
         error = read_mount(source, root, conf);
     if (!error)

@@ -80,6 +80,7 @@ struct conf {
     uint32_t stripe_count; /* 0: all groups */
     char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums;   /* of payloads (default yes) */
+    enum { CONF_DIRECT_AUTO, CONF_DIRECT_ON, CONF_DIRECT_OFF } direct_io; /* stores go past the page cache */
     uint64_t discard_rate; /* bytes a second that one store gives back; 0: none; by default as below */
     uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
     char *store;           /* of new targets: "files" or "chunks" */

@@ -192,6 +192,7 @@ static int store_open(struct shard *shard, uint32_t i)
     struct store_config config = {
         .target = target,
         .shard = shard->index,
+        .direct_io = shard->server->conf->direct_io == CONF_DIRECT_ON,
         .scrub = {.rate = shard->server->conf->scrub_rate,
                   .bytes = &shard->counters[SHARD_BYTES_SCRUBBED],
                   .passes = &shard->counters[SHARD_SCRUBS],

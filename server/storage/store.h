@@ -92,6 +92,7 @@ struct store_config {
     const struct target *target;
     uint32_t shard;
     uint32_t open_files_max; /* 0: the store's own default */
+    bool direct_io;          /* past the page cache; opening fails where that is not possible: -ENOTSUP */
     struct store_scrub scrub;
     struct store_discard discard;
     struct store_faults faults;

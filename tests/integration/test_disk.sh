@@ -168,3 +168,10 @@ if mount "$loop" "$scratch/mounted" 2>/dev/null; then
 fi
 expect 0 "$format" --force 0
 life "$loop" "$scratch/below"
+
+echo "the same past the page cache"
+weft down --quiet --dir "$dir"
+rm -rf "$dir/metadata"
+expect 0 "$format" --force 0
+printf 'direct_io = "on";\n' >>"$WEFT_CONF"
+life "$loop" "$scratch/below"

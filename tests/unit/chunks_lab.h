@@ -25,13 +25,15 @@
 #include "crc.h"
 #include "err.h"
 #include "storage/chunks/chunks.h"
+#include "storage/chunks/cs_direct.h"
+#include "storage/chunks/cs_mapping.h"
 #include "storage/chunks/volume.h"
 #include "storage/store.h"
 #include "storage/target.h"
 
 enum { DEADLINE_MS = 20000 };
 
-static bool on_disk;
+static bool on_disk, past_cache;
 static char dir[128], disk_path[160];
 static struct conf_target conf;
 static struct target target;
@@ -53,9 +55,23 @@ static inline const char *data_path(void)
     return on_disk ? disk_path : path;
 }
 
+/* Where a byte of `data` is in it. */
+static inline off_t data_place(uint64_t offset)
+{
+    struct cs_io *raw, *io;
+    if (!on_disk)
+        return (off_t)offset;
+    assert_int_equal(cs_io_raw_open(target.disk_fd, "a test's disk", &raw), 0);
+    assert_int_equal(volume_shard_open(target.volume, 1, raw, &io), 0);
+    const uint64_t place = volume_place(io, CS_DATA, offset);
+    io->type->close(io);
+    assert_true(place != UINT64_MAX);
+    return (off_t)place;
+}
+
 static inline void open_store(void)
 {
-    struct store_config config = {.target = &target, .shard = 1};
+    struct store_config config = {.target = &target, .shard = 1, .direct_io = past_cache};
     assert_int_equal(store_chunks.open(&config, &store), 0);
 }
 
@@ -175,13 +191,37 @@ static inline struct store_stat stat_of(uint64_t ino)
     return stat;
 }
 
-/* All tests in files, then on a disk. */
+static inline bool can_be_direct(void)
+{
+    const char *base = getenv("TMPDIR");
+    char path[128];
+    struct cs_direct direct;
+    snprintf(path, sizeof path, "%.90s/weft-test-XXXXXX", base ? base : "/tmp");
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return false;
+    const bool can = !cs_mapping_in_memory(fd) && cs_direct_open(fd, path, &direct) == 0;
+    if (can)
+        cs_direct_close(&direct);
+    close(fd);
+    unlink(path);
+    return can;
+}
+
+/* All tests in files, then on a disk; and past the page cache, where the file system can. */
 static inline int lab_run(int (*run)(const char *name))
 {
-    on_disk = false;
-    const int failed = run("in files");
+    int failed = run("in files");
     on_disk = true;
-    return failed + run("on a disk");
+    failed += run("on a disk");
+    if (!can_be_direct()) {
+        print_message("skipped: the file system of %s has no direct I/O\n", dir);
+        return failed;
+    }
+    past_cache = true;
+    failed += run("on a disk, past the page cache");
+    on_disk = false;
+    return failed + run("in files, past the page cache");
 }
 
 #endif

@@ -36,6 +36,7 @@ struct disk {
     uint64_t size[CS_FILES];
     uint64_t size_max[CS_FILES]; /* 0: none */
     bool cold;                   /* reads with nowait say -EAGAIN */
+    bool whole_blocks;           /* of `data` nothing else is taken */
     bool raw;                    /* all files are the same bytes, which are those of CS_DATA */
 
     uint8_t *holes; /* a byte for each block of `data` of a disk that punches: 1 is a hole; NULL: not known */

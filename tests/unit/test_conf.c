@@ -128,6 +128,7 @@ static void the_documented_example_is_read(void **state)
         "log = { level = \"debug\"; };\n"
         "mount = \"/scratch/weft\";\n"
         "discard_rate = \"2M\";\n"
+        "direct_io = \"on\";\n"
         "store = \"chunks\";\n"
         "transport = \"ucx:tcp\";\n";
     assert_int_equal(load(text, &conf), 0);
@@ -164,6 +165,7 @@ static void the_documented_example_is_read(void **state)
     assert_string_equal(conf->storage[1].targets[1].dir, "/dev/sdx");
     assert_int_equal(conf->chunk_size, 64 << 10);
     assert_int_equal(conf->discard_rate, 2 << 20);
+    assert_int_equal(conf->direct_io, CONF_DIRECT_ON);
     assert_int_equal(conf->stripe_count, 3);
     assert_int_equal(conf->deadline_ms, 500);
     assert_int_equal(conf->heartbeat_ms, 50);
@@ -400,6 +402,8 @@ static void wrong_types_are_refused(void **state)
     expect_refused(CLUSTER METADATA "mount = \"weft\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "mount = \"//\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "transport = 5;\n", 3, "transport: must be a string");
+    expect_refused(CLUSTER METADATA "direct_io = \"yes\";\n", 3,
+                   "direct_io: \"yes\": write \"auto\", \"on\"");
     expect_refused(CLUSTER METADATA "discard_rate = 1000;\n", 3,
                    "discard_rate: must be 0, or 1M at the least");
     expect_refused(CLUSTER METADATA "store = \"blocks\";\n", 3, "write \"files\" or \"chunks\"");

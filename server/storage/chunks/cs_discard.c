@@ -20,7 +20,7 @@ bool cs_discard_begin(struct cs_store *store, uint64_t bytes_max, struct cs_disc
     if (!store->config.discard || store->failed || !store->io->type->discard || space->stale_words == 0)
         return false;
     /* Where it has to be asked for again, as much stays as is asked for at once. */
-    if (store->io->type->fill) {
+    if (cs_io_punches(store->io)) {
         const uint32_t keep = store->config.grow_blocks;
         const uint32_t spare = space->free > keep ? space->free - keep : 0;
         most = most < spare ? most : spare;
@@ -40,7 +40,7 @@ void cs_discard_end(struct cs_store *store, const struct cs_discard *discard, in
 {
     /* After another error some of it may have been done. */
     cs_space_discarded(&store->space, discard->block, discard->count,
-                       store->io->type->fill && status != -EOPNOTSUPP);
+                       cs_io_punches(store->io) && status != -EOPNOTSUPP);
     if (status == -EOPNOTSUPP)
         store->config.discard = false;
 }

@@ -34,6 +34,9 @@ struct cs_piece {
     int iov_count;
     size_t length; /* the disk's, as what follows */
     struct cs_batch *batch;
+    void *copy; /* where it is read to, when the disk does not take the memory itself; NULL: it does */
+    struct iovec wanted[3];
+    int wanted_count;
 };
 
 struct cs_batch {
@@ -57,13 +60,18 @@ struct cs_io_type {
     int (*size)(struct cs_io *io, enum cs_file file, uint64_t *size);
     void (*close)(struct cs_io *io);
 
+    /* Optional (NULL): from now on `data` is read and written past the page cache, so that both have to be
+     * waited for, and in whole blocks of 4 KiB (cs_whole.h). Before anything else is done. -ENOTSUP. */
+    int (*direct)(struct cs_io *io);
+
     /* Optional (NULL): these bytes are of no use any more, and their space may go back to where it came from.
      * -EOPNOTSUPP: it can't be given back. */
     int (*discard)(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length);
-    /* Optional, for disks on which discarded bytes have no space behind them: gives it to them, as grow()
-     * did; -ENOSPC. They must not be written before. */
+    /* Optional, all or none: discarded bytes have no space behind them, and must not be written before fill()
+     * gave it to them, as grow() did; -ENOSPC. */
+    bool (*punches)(struct cs_io *io);
     int (*fill)(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length);
-    /* With that: some bytes of the file may have no space behind them. */
+    /* Some bytes of the file may have none. */
     bool (*has_holes)(struct cs_io *io, enum cs_file file);
 
     /* Optional, all of them or none (NULL): reads that nobody waits for. They belong to one thread. */
@@ -82,6 +90,11 @@ struct cs_io_type {
 struct cs_io {
     const struct cs_io_type *type;
 };
+
+static inline bool cs_io_punches(struct cs_io *io)
+{
+    return io->type->punches && io->type->punches(io);
+}
 
 /* The files "data", "meta", "log-0" and "log-1" in a directory. `create` makes them where they are missing,
  * durably. `name` stands in the errors' texts. */

@@ -196,6 +196,11 @@ static int faults_discard(struct cs_io *io, enum cs_file file, uint64_t offset, 
                                 : err_set(-EOPNOTSUPP, "the disk takes no space back");
 }
 
+static bool faults_punches(struct cs_io *io)
+{
+    return cs_io_punches(faults_of(io)->config.inner);
+}
+
 static int faults_fill(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
 {
     struct cs_io *inner = faults_of(io)->config.inner;
@@ -224,6 +229,7 @@ static const struct cs_io_type faults_type = {
     .size = faults_size,
     .close = faults_close,
     .discard = faults_discard,
+    .punches = faults_punches,
     .fill = faults_fill,
     .has_holes = faults_has_holes,
 };

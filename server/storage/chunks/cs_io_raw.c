@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cs_calls.h"
+#include "cs_direct.h"
 #include "cs_ring.h"
 #include "err.h"
 
@@ -21,7 +21,8 @@ struct raw_io {
     int fd;
     uint64_t size;
     bool is_device;
-    struct cs_ring *ring; /* NULL: none */
+    struct cs_direct direct; /* of `data`; fd -1: it goes by the page cache */
+    struct cs_ring *ring;    /* NULL: none */
     atomic_bool nowait_refused;
     char name[256];
 };
@@ -42,8 +43,11 @@ static int raw_read(struct cs_io *io, enum cs_file file, uint64_t offset, struct
     struct raw_io *raw = raw_of(io);
     const bool may_refuse = nowait && !atomic_load_explicit(&raw->nowait_refused, memory_order_relaxed);
     struct cs_call call = {offset, iov, (size_t)iov_count};
-    (void)file;
-    int error = cs_calls_read(raw->fd, &call, may_refuse ? RWF_NOWAIT : 0);
+    const bool direct = file == CS_DATA && raw->direct.fd >= 0;
+    if (direct && nowait)
+        return -EAGAIN;
+    int error = direct ? cs_direct_read(&raw->direct, &call)
+                       : cs_calls_read(raw->fd, &call, may_refuse ? RWF_NOWAIT : 0);
     if (error == -EOPNOTSUPP && may_refuse) {
         atomic_store_explicit(&raw->nowait_refused, true, memory_order_relaxed);
         error = cs_calls_read(raw->fd, &call, 0);
@@ -57,9 +61,21 @@ static int raw_write(struct cs_io *io, enum cs_file file, uint64_t offset, struc
 {
     struct raw_io *raw = raw_of(io);
     struct cs_call call = {offset, iov, (size_t)iov_count};
-    (void)file;
-    int error = cs_calls_write(raw->fd, &call);
+    int error = file == CS_DATA && raw->direct.fd >= 0 ? cs_direct_write(&raw->direct, &call)
+                                                       : cs_calls_write(raw->fd, &call);
     return error ? failed(raw, error, "write") : 0;
+}
+
+static bool raw_write_waits(struct cs_io *io)
+{
+    return raw_of(io)->direct.fd >= 0;
+}
+
+/* Pages, tables and logs go by the page cache still, and share no block with `data`. */
+static int raw_direct(struct cs_io *io)
+{
+    struct raw_io *raw = raw_of(io);
+    return cs_direct_open(raw->fd, raw->name, &raw->direct);
 }
 
 static int raw_flush(struct cs_io *io, enum cs_file file)
@@ -103,6 +119,7 @@ static void raw_close(struct cs_io *io)
     struct raw_io *raw = raw_of(io);
     if (raw->ring)
         cs_ring_close(raw->ring);
+    cs_direct_close(&raw->direct);
     close(raw->fd);
     free(raw);
 }
@@ -110,26 +127,38 @@ static void raw_close(struct cs_io *io)
 static int raw_watch(struct cs_io *io, int event_fd)
 {
     struct raw_io *raw = raw_of(io);
-    return cs_ring_open(raw->fd, event_fd, &raw->ring);
+    return cs_ring_open(raw->direct.fd >= 0 ? raw->direct.fd : raw->fd, event_fd, &raw->ring);
 }
 
 static int raw_begin(struct cs_io *io, struct cs_batch *batch)
 {
-    return cs_ring_begin(raw_of(io)->ring, batch);
+    struct raw_io *raw = raw_of(io);
+    if (!cs_direct_begin(&raw->direct, batch))
+        return -EAGAIN;
+    int error = cs_ring_begin(raw->ring, batch);
+    if (error)
+        cs_direct_end(&raw->direct, batch);
+    return error;
 }
 
 static struct cs_batch *raw_ended(struct cs_io *io)
 {
-    return cs_ring_ended(raw_of(io)->ring);
+    struct raw_io *raw = raw_of(io);
+    struct cs_batch *batch = cs_ring_ended(raw->ring);
+    if (batch)
+        cs_direct_end(&raw->direct, batch);
+    return batch;
 }
 
 static const struct cs_io_type raw_type = {
     .read = raw_read,
     .write = raw_write,
+    .write_waits = raw_write_waits,
     .flush = raw_flush,
     .grow = raw_grow,
     .size = raw_size,
     .close = raw_close,
+    .direct = raw_direct,
     .discard = raw_discard,
     .watch = raw_watch,
     .begin = raw_begin,
@@ -165,6 +194,7 @@ int cs_io_raw_open(int fd, const char *name, struct cs_io **io)
         return err_set(-ENOMEM, "no memory for a disk");
     raw->io.type = &raw_type;
     snprintf(raw->name, sizeof raw->name, "%s", name);
+    raw->direct.fd = -1;
     raw->fd = open_anew(fd);
     int error = raw->fd < 0 ? failed(raw, -errno, "open") : find_size(raw);
     if (error) {

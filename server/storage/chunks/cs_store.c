@@ -250,7 +250,7 @@ int cs_open(const struct cs_config *config, struct cs_store **result)
     if (config->discard)
         cs_space_all_stale(&store->space);
     /* A repair, which has neither, looks at the map as it is, and takes no block. */
-    if ((config->log || config->discard) && store->io->type->has_holes &&
+    if ((config->log || config->discard) && cs_io_punches(store->io) &&
         store->io->type->has_holes(store->io, CS_DATA))
         cs_space_all_holes(&store->space);
     if (!config->log)

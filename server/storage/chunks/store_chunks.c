@@ -29,6 +29,7 @@
 #include "store_chunks.h"
 #include "chunks.h"
 #include "cs_io_faults.h"
+#include "cs_whole.h"
 #include "err.h"
 #include "log.h"
 #include "scrub.h"
@@ -460,6 +461,19 @@ static struct chunks_store *new_store(const struct store_config *config)
     return store;
 }
 
+/* Past the page cache, if that is wanted. */
+static int go_direct(const struct store_config *config, struct cs_io **io)
+{
+    if (!config->direct_io)
+        return 0;
+    int error =
+        (*io)->type->direct ? (*io)->type->direct(*io) : err_set(-ENOTSUP, "the disk has no direct I/O");
+    if (!error)
+        return cs_whole_open(*io, io);
+    (*io)->type->close(*io);
+    return err_prefix(error, "direct_io");
+}
+
 static int chunks_open(const struct store_config *config, struct store **result)
 {
     struct cs_config inner;
@@ -471,6 +485,8 @@ static int chunks_open(const struct store_config *config, struct store **result)
         error = store_chunks_configure(config->target, config->shard, false, store->name, &inner);
     inner.log = true;
     inner.discard = config->discard.rate > 0;
+    if (!error)
+        error = go_direct(config, &inner.io);
     if (!error)
         error = wrap(config, store->name, &inner.io);
     if (!error)

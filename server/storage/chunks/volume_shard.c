@@ -187,6 +187,12 @@ static int shard_size(struct cs_io *io, enum cs_file file, uint64_t *size)
     return 0;
 }
 
+static int shard_direct(struct cs_io *io)
+{
+    struct cs_io *raw = shard_of(io)->raw;
+    return raw->type->direct ? raw->type->direct(raw) : err_set(-ENOTSUP, "the disk has no direct I/O");
+}
+
 static int shard_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
 {
     struct shard_io *shard = shard_of(io);
@@ -254,6 +260,7 @@ static const struct cs_io_type shard_type = {
     .grow = shard_grow,
     .size = shard_size,
     .close = shard_close,
+    .direct = shard_direct,
     .discard = shard_discard,
     .watch = shard_watch,
     .begin = shard_begin,
