@@ -34,6 +34,7 @@ static struct conf *conf_new(void)
     conf->small_file = CONF_SMALL_FILE;
     conf->wire_checksums = true;
     conf->scrub_rate = UINT64_C(1) << 20;
+    conf->discard_rate = CONF_DISCARD_RATE_BY_TARGET;
     conf->deadline_ms = 30000;
     conf->heartbeat_ms = 1000;
     conf->lease_ms = 10000;
@@ -234,14 +235,20 @@ static int read_store(const struct conf_source *source, const config_setting_t *
 static int read_target(const struct conf_source *source, const config_setting_t *group,
                        struct conf_target *target)
 {
-    static const char *const known[] = {"id", "dir", "store", "device", NULL};
+    static const char *const known[] = {"id", "dir", "disk", "store", "device", NULL};
+    const config_setting_t *disk = member(group, "disk");
     int error = conf_group_check(source, group, known);
     if (!error)
         error = conf_get_u32(source, group, "id", CONF_REQUIRED, 0, UINT32_MAX, &target->id);
+    if (!error && disk && member(group, "dir"))
+        error = conf_refuse(source, disk, "a target has a dir or a disk, not both");
+    target->is_disk = disk != NULL;
     if (!error)
-        error = conf_get_path(source, group, "dir", CONF_REQUIRED, &target->dir);
+        error = conf_get_path(source, group, disk ? "disk" : "dir", CONF_REQUIRED, &target->dir);
     if (!error)
         error = read_store(source, group, &target->store);
+    if (!error && disk && target->store && strcmp(target->store, "chunks") != 0)
+        error = conf_refuse(source, member(group, "store"), "a disk has the store \"chunks\" and no other");
     if (!error)
         error = conf_get_string(source, group, "device", CONF_OPTIONAL, 31, &target->device);
     if (!error && target->device) {
@@ -417,6 +424,25 @@ static int read_log(const struct conf_source *source, const config_setting_t *ro
     return error;
 }
 
+static int read_direct_io(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
+{
+    static const char *const words[] = {
+        [CONF_DIRECT_AUTO] = "auto", [CONF_DIRECT_ON] = "on", [CONF_DIRECT_OFF] = "off"};
+    char *word = NULL;
+    int error = conf_get_string(source, root, "direct_io", CONF_OPTIONAL, 31, &word);
+    if (error || !word)
+        return error;
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(word, words[i]) == 0) {
+            conf->direct_io = i;
+            free(word);
+            return 0;
+        }
+    error = conf_refuse(source, member(root, "direct_io"), "\"%s\": write \"auto\", \"on\" or \"off\"", word);
+    free(word);
+    return error;
+}
+
 static int read_mount(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
 {
     int error = conf_get_string(source, root, "mount", CONF_OPTIONAL, WEFT_PATH_BYTES_MAX, &conf->mount);
@@ -498,8 +524,10 @@ static int check_targets(const struct conf_source *source, const config_setting_
     clash = find_clash(claims, count);
     if (clash) {
         const config_setting_t *targets = member(server_setting(root, clash->server), "targets");
-        return conf_refuse(source, member(config_setting_get_elem(targets, clash->target), "dir"),
-                           "another target of this server has the folder %s too", clash->text);
+        const config_setting_t *target = config_setting_get_elem(targets, clash->target);
+        const config_setting_t *disk = member(target, "disk");
+        return conf_refuse(source, disk ? disk : member(target, "dir"),
+                           "another target of this server has %s too", clash->text);
     }
     return 0;
 }
@@ -552,9 +580,9 @@ static int read_transport(const struct conf_source *source, const config_setting
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster",    "metadata",  "storage", "layout", "limits",
-                                        "log",        "transport", "store",   "mount",  "wire_checksums",
-                                        "scrub_rate", NULL};
+    static const char *const known[] = {"cluster",    "metadata",     "storage",   "layout", "limits",
+                                        "log",        "transport",    "store",     "mount",  "wire_checksums",
+                                        "scrub_rate", "discard_rate", "direct_io", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
     };
@@ -570,7 +598,14 @@ static int read_all(const struct conf_source *source, struct conf *conf)
         error =
             conf_get_size(source, root, "scrub_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40, &conf->scrub_rate);
     if (!error)
+        error = conf_get_size(source, root, "discard_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40,
+                              &conf->discard_rate);
+    if (!error && conf->discard_rate > 0 && conf->discard_rate < UINT64_C(1) << 20)
+        return conf_refuse(source, member(root, "discard_rate"), "must be 0, or 1M at the least");
+    if (!error)
         error = read_store(source, root, &conf->store);
+    if (!error)
+        error = read_direct_io(source, root, conf);
     if (!error)
         error = read_mount(source, root, conf);
     if (!error)
@@ -615,6 +650,17 @@ const struct conf_storage *conf_storage_by_name(const struct conf *conf, const c
     for (uint32_t i = 0; i < conf->storage_count; i++) {
         if (strcmp(conf->storage[i].name, name) == 0)
             return &conf->storage[i];
+    }
+    return NULL;
+}
+
+const struct conf_target *conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards)
+{
+    for (uint32_t i = 0; i < conf->storage_count; i++) {
+        *shards = conf->storage[i].shards;
+        for (uint32_t k = 0; k < conf->storage[i].target_count; k++)
+            if (conf->storage[i].targets[k].id == id)
+                return &conf->storage[i].targets[k];
     }
     return NULL;
 }

@@ -20,6 +20,7 @@
 #ifndef COMMON_CONF_H
 #define COMMON_CONF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,9 +33,10 @@
 
 struct conf_target {
     uint32_t id;
-    char *dir;
-    char *store;  /* how a new target is to keep its bytes; NULL: as conf->store says */
-    char *device; /* the disk that it is on, for choosing cores near it; NULL: to be found out */
+    char *dir;          /* the folder of its data; or the disk, or the file, that it is by itself */
+    bool is_disk;       /* `disk` was set, not `dir` */
+    char *store;        /* how a new target is to keep its bytes; NULL: as conf->store says */
+    char *device;       /* the disk that it is on, for choosing cores near it; NULL: to be found out */
     char *device_where; /* as in conf_each; NULL: `device` is not set */
 };
 
@@ -65,6 +67,9 @@ struct conf_storage {
     struct conf_binding binding;
 };
 
+/* Of discard_rate: disks do, at the storage server's own rate, and directories do not. */
+#define CONF_DISCARD_RATE_BY_TARGET UINT64_MAX
+
 struct conf {
     char *file; /* absolute path */
     char *cluster_name;
@@ -78,6 +83,8 @@ struct conf {
     uint32_t small_file;   /* bytes: files up to it may lie with the metadata server; 0: none do */
     char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums;   /* of payloads (default yes) */
+    enum { CONF_DIRECT_AUTO, CONF_DIRECT_ON, CONF_DIRECT_OFF } direct_io; /* stores go past the page cache */
+    uint64_t discard_rate; /* bytes a second that one store gives back; 0: none; by default as below */
     uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
     char *store;           /* of new targets: "files" or "chunks" */
     char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
@@ -103,6 +110,9 @@ void conf_free(struct conf *conf); /* NULL is allowed */
 
 /* The storage section of that name; NULL when there is none. */
 const struct conf_storage *conf_storage_by_name(const struct conf *conf, const char *name);
+
+/* Likewise the target of that id; *shards: of its server. */
+const struct conf_target *conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards);
 
 /* "64K", "1M", "470080" to bytes; -EINVAL. Used for command-line options and hints too. */
 int conf_parse_size(const char *text, uint64_t *bytes);

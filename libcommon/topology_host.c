@@ -88,7 +88,7 @@ bool topology_host_disk(const char *root, const char *dir, char *name, size_t si
         if (slash == path && stat(path, &status))
             return false;
     }
-    return topology_host_disk_of(root, status.st_dev, name, size);
+    return topology_host_disk_of(root, S_ISBLK(status.st_mode) ? status.st_rdev : status.st_dev, name, size);
 }
 
 /* ---- network devices ---------------------------------------------------- */

@@ -130,6 +130,19 @@ AC_DEFUN([WEFT_HDF5], [
     AM_CONDITIONAL([WITH_HDF5_$1], [test "$have_hdf5_$1" = yes])
 ])
 
+# WEFT_BLKID: what tells weft-format what a disk holds.
+AC_DEFUN([WEFT_BLKID], [
+    have_blkid=no
+    AS_IF([test "x$with_blkid" = xno], [blkid_remark="--without-blkid"], [
+        PKG_CHECK_MODULES([BLKID], [blkid >= 2.30],
+            [have_blkid=yes
+             blkid_remark=$($PKG_CONFIG --modversion blkid)],
+            [blkid_remark="install libblkid-dev"])])
+    AS_IF([test "x$with_blkid" = xyes && test "$have_blkid" = no],
+        [AC_MSG_ERROR([--with-blkid: not found; $blkid_remark])])
+    AS_IF([test "$have_blkid" = yes], [BLKID_CFLAGS="$BLKID_CFLAGS -DHAVE_BLKID"])
+])
+
 # WEFT_FUSE: is there a libfuse that the mount can be built with?
 AC_DEFUN([WEFT_FUSE], [
     have_fuse=no
@@ -246,6 +259,7 @@ AC_DEFUN([WEFT_SUMMARY], [
     WEFT_ROW([LMDB], [yes], [$($PKG_CONFIG --modversion lmdb)])
     WEFT_ROW([ISA-L], [yes], [$($PKG_CONFIG --modversion libisal)])
     WEFT_ROW([liburing], [yes], [$($PKG_CONFIG --modversion liburing)])
+    WEFT_ROW([libblkid], [$have_blkid], [$blkid_remark])
     WEFT_ROW([libconfig], [yes], [$($PKG_CONFIG --modversion libconfig)])
     WEFT_ROW([libsodium], [yes], [$($PKG_CONFIG --modversion libsodium)])
     WEFT_ROW([Jansson], [yes], [$($PKG_CONFIG --modversion jansson)])

@@ -20,6 +20,7 @@
 #include "err.h"
 #include "layout.h"
 #include "storage/chunks/cs_store.h"
+#include "storage/chunks/cs_whole.h"
 
 enum { RECORD = 47008, STREAMS = 8 };
 
@@ -32,6 +33,7 @@ struct options {
     uint64_t bytes;
     uint64_t commit_bytes;
     unsigned rounds;
+    bool direct;
     const char *only; /* in a pattern's name; NULL: all */
 };
 
@@ -196,6 +198,10 @@ static void measure(const struct options *options)
     if (dir_fd < 0)
         must(err_sys("%s", options->dir));
     must(cs_io_files_open(dir_fd, options->dir, true, &io));
+    if (options->direct) {
+        must(io->type->direct(io));
+        must(cs_whole_open(io, &io));
+    }
     const struct cs_config config = {.io = io, .name = options->dir, .log = true};
     must(cs_format(&config));
     must(cs_open(&config, &chunks.store));
@@ -352,6 +358,7 @@ static void help(void)
            "  --bytes SIZE     size of the data (default 256M)\n"
            "  --commit SIZE    make durable after so many bytes (default 64M)\n"
            "  --rounds N       each pattern so often (default 5)\n"
+           "  --direct         the store goes past the page cache (direct_io), the plain file does not\n"
            "  --only TEXT      patterns with TEXT in their names\n"
            "  --describe SIZE  instead: makes only the metadata of SIZE bytes, written in pieces of 47,008,\n"
            "                   and tells its size, memory, and how long a mount takes\n"
@@ -361,13 +368,10 @@ static void help(void)
 int main(int argc, char **argv)
 {
     static const struct option list[] = {
-        {"describe", required_argument, NULL, 'd'},
-        {"bytes", required_argument, NULL, 'b'},
-        {"commit", required_argument, NULL, 'c'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"only", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"describe", required_argument, NULL, 'd'}, {"bytes", required_argument, NULL, 'b'},
+        {"commit", required_argument, NULL, 'c'},   {"rounds", required_argument, NULL, 'r'},
+        {"direct", no_argument, NULL, 'D'},         {"only", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},           {0},
     };
     struct options options = {.bytes = UINT64_C(256) << 20, .commit_bytes = UINT64_C(64) << 20, .rounds = 5};
     int letter;
@@ -378,6 +382,8 @@ int main(int argc, char **argv)
             must(conf_parse_size(optarg, &options.describe));
         else if (letter == 'c')
             must(conf_parse_size(optarg, &options.commit_bytes));
+        else if (letter == 'D')
+            options.direct = true;
         else if (letter == 'o')
             options.only = optarg;
         else if (letter == 'r')

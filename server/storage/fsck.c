@@ -47,17 +47,6 @@ static void report(void *arg, const char *text)
     printf("target %" PRIu32 ": %s\n", *(const uint32_t *)arg, text);
 }
 
-static const struct conf_target *find(const struct conf *conf, uint32_t id, uint32_t *shards)
-{
-    for (uint32_t i = 0; i < conf->storage_count; i++) {
-        *shards = conf->storage[i].shards;
-        for (uint32_t k = 0; k < conf->storage[i].target_count; k++)
-            if (conf->storage[i].targets[k].id == id)
-                return &conf->storage[i].targets[k];
-    }
-    return NULL;
-}
-
 static void summary(const struct target *target, uint32_t shard, const struct store_chunks_checked *checked,
                     const struct options *options)
 {
@@ -110,7 +99,7 @@ static int check_target(const struct conf_target *conf, uint32_t shards, const s
     int worst = 0;
     snprintf(path, sizeof path, "%s/target", conf->dir);
     /* Opening it would make one. */
-    if (access(path, R_OK))
+    if (!conf->is_disk && access(path, R_OK))
         return err_sys("target %" PRIu32 ": %s", conf->id, path);
     int error = target_open(conf, shards, &store_chunks, &target);
     if (error)
@@ -144,7 +133,7 @@ static int run(const char *text, const struct options *options)
     int result = conf_load(options->file, &conf);
     if (result)
         return result;
-    const struct conf_target *target = find(conf, (uint32_t)id, &shards);
+    const struct conf_target *target = conf_target_by_id(conf, (uint32_t)id, &shards);
     result = target ? check_target(target, shards, options)
                     : err_set(-ENOENT, "%s has no target %lu", conf->file, id);
     conf_free(conf);
@@ -161,14 +150,10 @@ static int usage(const char *text)
 static int read_options(int argc, char **argv, struct options *options)
 {
     static const struct option list[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"metadata", no_argument, NULL, 'm'},
-        {"repair", no_argument, NULL, 'r'},
-        {"dry-run", no_argument, NULL, 'n'},
-        {"drop-lost", no_argument, NULL, 'D'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
+        {"config", required_argument, NULL, 'c'}, {"metadata", no_argument, NULL, 'm'},
+        {"repair", no_argument, NULL, 'r'},       {"dry-run", no_argument, NULL, 'n'},
+        {"drop-lost", no_argument, NULL, 'D'},    {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {0},
     };
     int letter;
     while ((letter = getopt_long(argc, argv, "c:mrnDhV", list, NULL)) >= 0) {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "chunks/volume.h"
 #include "err.h"
 #include "hostname.h"
 #include "log.h"
@@ -62,7 +63,13 @@ static struct space space_of(const struct server *server)
         struct statvfs fs;
         struct stat stat, other;
         bool counted = false;
+        struct volume *volume = server->targets[i].volume;
         space.free += room_of(server, i);
+        if (volume) {
+            space.total += volume_bytes(volume);
+            space.free += volume_free_bytes(volume);
+            continue;
+        }
         if (fstatvfs(server->targets[i].dir_fd, &fs) || fstat(server->targets[i].dir_fd, &stat))
             continue;
         for (uint32_t k = 0; k < i && !counted; k++)

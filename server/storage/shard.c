@@ -39,6 +39,7 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_CHUNKS_GATHERED] = "chunks_gathered",
     [SHARD_GATHERS_LATE] = "gathers_late",
     [SHARD_BYTES_SCRUBBED] = "bytes_scrubbed",
+    [SHARD_BYTES_DISCARDED] = "bytes_discarded",
     [SHARD_SCRUBS] = "scrubs",
     [SHARD_BLOCKS_DAMAGED] = "blocks_damaged",
     [SHARD_FAULTS_MADE] = "faults_made",
@@ -175,16 +176,29 @@ static void stores_progress(void *arg)
         shard->stores[i]->type->progress(shard->stores[i]);
 }
 
+/* Where nothing is said: a disk is told, since nobody else is who would tell it. A file system is not: it
+ * knows what is in use anyhow, and what is given back may be gone when it is wanted again. */
+static uint64_t discard_rate(const struct conf *conf, const struct target *target)
+{
+    enum { DISK_RATE = 64 << 20 };
+    if (conf->discard_rate != CONF_DISCARD_RATE_BY_TARGET)
+        return conf->discard_rate;
+    return target->is_disk ? DISK_RATE : 0;
+}
+
 static int store_open(struct shard *shard, uint32_t i)
 {
     const struct target *target = &shard->server->targets[i];
     struct store_config config = {
         .target = target,
         .shard = shard->index,
+        .direct_io = shard->server->conf->direct_io == CONF_DIRECT_ON,
         .scrub = {.rate = shard->server->conf->scrub_rate,
                   .bytes = &shard->counters[SHARD_BYTES_SCRUBBED],
                   .passes = &shard->counters[SHARD_SCRUBS],
                   .damaged = &shard->counters[SHARD_BLOCKS_DAMAGED]},
+        .discard = {.rate = discard_rate(shard->server->conf, target),
+                    .bytes = &shard->counters[SHARD_BYTES_DISCARDED]},
         .faults = {.rules = shard->server->faults, .made = &shard->counters[SHARD_FAULTS_MADE]},
     };
     int error = target->store_type->open(&config, &shard->stores[i]);
@@ -348,8 +362,7 @@ static void *run(void *arg)
         start->status = error;
         snprintf(start->text, sizeof start->text, "%s", err_text());
         close_all(shard);
-    }
-    else
+    } else
         set_name(shard);
     sem_post(&start->done); /* `start` is gone after this */
     if (error)

@@ -67,13 +67,14 @@ enum shard_counter {
     SHARD_LOCKS_GRANTED,
     SHARD_LOCKS_WAITED, /* were not granted at once */
     SHARD_LOCKS_RELEASED,
-    SHARD_LOCKS_LOST, /* held when their client's connection ended */
+    SHARD_LOCKS_LOST,      /* held when their client's connection ended */
     SHARD_CHUNKS_GATHERED, /* put together from several requests before they were written */
     SHARD_GATHERS_LATE,    /* written without what was still to come */
     SHARD_BYTES_SCRUBBED,
-    SHARD_SCRUBS,         /* passes over one store */
-    SHARD_BLOCKS_DAMAGED, /* found by these */
-    SHARD_FAULTS_MADE,    /* on purpose */
+    SHARD_BYTES_DISCARDED, /* whose space was given back */
+    SHARD_SCRUBS,          /* passes over one store */
+    SHARD_BLOCKS_DAMAGED,  /* found by these */
+    SHARD_FAULTS_MADE,     /* on purpose */
     SHARD_COUNTERS,
 };
 
@@ -117,7 +118,7 @@ struct shard {
     uint64_t map_changed;  /* the version at which they last changed */
     struct list parked;    /* requests that wait for a map, or for the end */
     struct shard_locks *locks;
-    uint32_t under_way;    /* requests being served */
+    uint32_t under_way; /* requests being served */
     struct shard_gathers gathers;
     /* The latest ones whose signatures were right: checking one takes longer than
      * a small request. Entries with a chunk size of 0 are empty. */
@@ -136,8 +137,8 @@ struct shard_run {
     uint64_t chunk;       /* of its first byte */
     uint64_t data_offset; /* in the payload */
     uint32_t extent_count;
-    size_t count;     /* bytes read */
-    struct iovec iov; /* bytes to write */
+    size_t count;         /* bytes read */
+    struct iovec iov;     /* bytes to write */
     const uint32_t *crcs; /* of them, as store_op has them */
     struct store_op op;
 };
@@ -161,14 +162,14 @@ struct shard_io {
     uint32_t removes_failed;  /* likewise: a bit for each */
     uint32_t lock_target;     /* lock, record */
     bool grow_only;
-    bool tell;                /* write, object_truncate: the answer tells of the file's objects */
+    bool tell;              /* write, object_truncate: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;
     struct bufpool_waiter waiter;
     void *buffer;
     uint32_t *crcs; /* of a write's blocks, of all runs */
-    uint8_t *body; /* of the reply */
+    uint8_t *body;  /* of the reply */
     size_t body_length;
     uint32_t pending; /* store operations, and one while they are being started */
     int status;       /* the first error */

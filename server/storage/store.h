@@ -71,9 +71,15 @@ struct store_stat {
 
 /* How a store that has checksums looks at all of its bytes, and what it counts of that. */
 struct store_scrub {
-    uint64_t rate;     /* bytes a second; 0: not at all */
-    uint64_t pause_ms; /* from one pass to the next; 0: a day */
+    uint64_t rate;                            /* bytes a second; 0: not at all */
+    uint64_t pause_ms;                        /* from one pass to the next; 0: a day */
     struct counter *bytes, *passes, *damaged; /* NULL: not counted; several stores may share them */
+};
+
+/* How a store gives back the space of what was removed, and what it counts of that. */
+struct store_discard {
+    uint64_t rate;         /* bytes a second; 0: not at all */
+    struct counter *bytes; /* NULL: not counted; several stores may share it */
 };
 
 /* Faults on purpose of a store that can have them. */
@@ -86,7 +92,9 @@ struct store_config {
     const struct target *target;
     uint32_t shard;
     uint32_t open_files_max; /* 0: the store's own default */
+    bool direct_io;          /* past the page cache; opening fails where that is not possible: -ENOTSUP */
     struct store_scrub scrub;
+    struct store_discard discard;
     struct store_faults faults;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * target.h: a target's directory: whose it is, and that only one server uses it.
+ * target.h: a target's directory, or disk: whose it is, and that only one server uses it.
  *
  * What it promises
  *  - An empty (or missing) directory is made into a target, durably, or not at all: a
@@ -8,7 +8,9 @@
  *  - A directory that is another target's, of another cluster, has another shard
  *    count, holds other things, or is in use, is left alone and refused.
  *
- * The description is the text file "target" in the directory:
+ *  - A disk is made into a target by target_format() alone, and never by opening it.
+ *
+ * The description is the text file "target" in the directory, or stands in the label of the disk (volume.h):
  *
  *     weft target 1
  *     id 0
@@ -29,14 +31,18 @@
 #include "conf.h"
 
 struct store_type;
+struct volume;
 
 enum { TARGET_UUID_BYTES = 16 };
 
 struct target {
     uint32_t id;
     uint32_t shard_count;
-    const char *dir; /* the configuration's */
-    int dir_fd;      /* locked */
+    const char *dir; /* the configuration's; of a disk, its path */
+    bool is_disk;
+    int dir_fd;            /* locked; -1: it is a disk */
+    int disk_fd;           /* nobody else has it; -1: it is a directory */
+    struct volume *volume; /* NULL: it is a directory */
     const struct store_type *store_type;
     uint8_t uuid[TARGET_UUID_BYTES];
     uint8_t cluster[TARGET_UUID_BYTES];
@@ -48,6 +54,13 @@ struct target {
 int target_open(const struct conf_target *conf, uint32_t shard_count, const struct store_type *type,
                 struct target *target);
 void target_close(struct target *target);
+
+/*
+ * Makes a disk into an empty target; conf->is_disk. `size`: a file of so many bytes is made, which stands for
+ * a disk; 0: there is one. -EEXIST when it holds anything, unless `force` gives that up: a file system,
+ * partitions, another target, or bytes that are not zeros, in its first or last MiB. -EBUSY: it is in use.
+ */
+int target_format(const struct conf_target *conf, uint32_t shard_count, uint64_t size, bool force);
 
 /*
  * Ties the target to the cluster before its first registration; -EINVAL when it

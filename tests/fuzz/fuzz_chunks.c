@@ -5,7 +5,9 @@
  * superblock, and of the log's entry. Whatever the store then says of itself, opening it, looking at it,
  * reading, writing and removing must come to an end without harm to the process.
  *
- * The input is a list of changes: what (a page, a log, the data, a superblock), where, and bytes.
+ * The input is a list of changes: what (a page, a log, the data, a superblock), where, and bytes. The same
+ * bytes are put over label and table of a disk with such a store (volume.h), with the right checksums and as
+ * they are.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +18,8 @@
 #include "err.h"
 #include "log.h"
 #include "storage/chunks/cs_store.h"
+#include "storage/chunks/volume.h"
+#include "storage/chunks/volume_format.h"
 #include "../unit/cs_disk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -270,10 +274,100 @@ static void try(const uint8_t *data, size_t size, bool sums, bool log)
     disk_close(&disk);
 }
 
+/* ---- a disk -------------------------------------------------------------------- */
+
+static struct disk base_disk;
+
+#define DISK_BYTES (2 * (uint64_t)VOLUME_AREA + 6 * (uint64_t)VOLUME_SEGMENT_MIN)
+
+static struct cs_io *files_of(struct disk *disk)
+{
+    struct volume *volume;
+    struct cs_io *io;
+    if (volume_open(&disk->io, &volume))
+        return NULL;
+    must(volume_shard_open(volume, 0, &disk->io, &io));
+    volume_close(volume);
+    return io;
+}
+
+static void make_base_disk(void)
+{
+    struct volume *volume;
+    struct cs_config config = usual;
+    struct cs_store *store;
+    uint8_t bytes[9000] = {1};
+    struct iovec iov = {bytes, sizeof bytes};
+    disk_open_raw(&base_disk, DISK_BYTES);
+    must(volume_make(&base_disk.io, 0, &volume));
+    must(volume_text_set(volume, "a text"));
+    volume_close(volume);
+    config.io = files_of(&base_disk);
+    must(cs_format(&config));
+    must(cs_open(&config, &store));
+    must(cs_write(store, name_of(0), &layout, 0, &iov, 1, NULL));
+    must(cs_commit(store));
+    cs_close(store);
+}
+
+/* Changes of two bytes each, in the first or the second label, or anywhere in the first entries of the
+ * tables. */
+static void change_disk(struct disk *disk, const uint8_t *data, size_t size, bool sums)
+{
+    for (; size >= 4; data += 4, size -= 4) {
+        const uint64_t area = data[0] % 2 ? DISK_BYTES - VOLUME_AREA : 0;
+        uint8_t *page = disk->bytes[CS_DATA] + area;
+        struct volume_label *label = (struct volume_label *)page;
+        if (data[0] % 4 < 2) {
+            const size_t at = data[1] % 80;
+            put(page + at, VOLUME_PAGE - at, data + 2, 2);
+            if (sums)
+                label->crc = volume_label_crc(page);
+            continue;
+        }
+        struct volume_entry *entries = (struct volume_entry *)(page + VOLUME_PAGE);
+        const unsigned segment = data[1] / 8 % 8;
+        put((uint8_t *)&entries[segment] + data[1] % 8, 2, data + 2, 2);
+        if (sums)
+            entries[segment].crc = volume_entry_crc(label->id, segment, &entries[segment]);
+    }
+}
+
+static void try_disk(const uint8_t *data, size_t size, bool sums)
+{
+    struct disk disk;
+    struct cs_config config = usual;
+    struct cs_store *store;
+    struct volume *volume;
+    disk_copy(&disk, &base_disk);
+    change_disk(&disk, data, size, sums);
+    config.log = true;
+    config.io = files_of(&disk);
+    if (config.io && cs_open(&config, &store) == 0) {
+        use(store);
+        cs_close(store);
+    }
+    if (volume_open(&disk.io, &volume) == 0) {
+        must(volume_heal(volume));
+        must(volume_text_set(volume, volume_text(volume)[0] ? "another" : "one"));
+        volume_close(volume);
+        must(volume_open(&disk.io, &volume));
+        volume_close(volume);
+    }
+    disk_close(&disk);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!base.io.type)
+    if (!base.io.type) {
         make_base();
+        make_base_disk();
+    }
+    if (size && data[0] % 8 == 6) { /* of the kinds of changes the least telling one */
+        try_disk(data + 1, size - 1, true);
+        try_disk(data + 1, size - 1, false);
+        return 0;
+    }
     try(data, size, true, true);
     try(data, size, true, false);
     try(data, size, false, true);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chunks_lab.h: one chunk store as the server uses it, on real files in a folder of TMPDIR, and its
- * operations with their ends waited for.
+ * chunks_lab.h: one chunk store as the server uses it, on real files in a folder of TMPDIR or on one that
+ * stands for a disk, as `on_disk` says, and its operations with their ends waited for.
  */
 #ifndef TEST_CHUNKS_LAB_H
 #define TEST_CHUNKS_LAB_H
@@ -24,12 +24,17 @@
 
 #include "crc.h"
 #include "err.h"
+#include "storage/chunks/chunks.h"
+#include "storage/chunks/cs_direct.h"
+#include "storage/chunks/cs_mapping.h"
+#include "storage/chunks/volume.h"
 #include "storage/store.h"
 #include "storage/target.h"
 
 enum { DEADLINE_MS = 20000 };
 
-static char dir[128];
+static bool on_disk, past_cache;
+static char dir[128], disk_path[160];
 static struct conf_target conf;
 static struct target target;
 static struct store *store;
@@ -42,9 +47,31 @@ static inline struct store_object object_of(uint64_t ino)
     return (struct store_object){.ino = ino, .position = 1, .layout = layout};
 }
 
+/* The file with the bytes of `data`. */
+static inline const char *data_path(void)
+{
+    static char path[200];
+    snprintf(path, sizeof path, "%s/shard-1/data", dir);
+    return on_disk ? disk_path : path;
+}
+
+/* Where a byte of `data` is in it. */
+static inline off_t data_place(uint64_t offset)
+{
+    struct cs_io *raw, *io;
+    if (!on_disk)
+        return (off_t)offset;
+    assert_int_equal(cs_io_raw_open(target.disk_fd, "a test's disk", &raw), 0);
+    assert_int_equal(volume_shard_open(target.volume, 1, raw, &io), 0);
+    const uint64_t place = volume_place(io, CS_DATA, offset);
+    io->type->close(io);
+    assert_true(place != UINT64_MAX);
+    return (off_t)place;
+}
+
 static inline void open_store(void)
 {
-    struct store_config config = {.target = &target, .shard = 1};
+    struct store_config config = {.target = &target, .shard = 1, .direct_io = past_cache};
     assert_int_equal(store_chunks.open(&config, &store), 0);
 }
 
@@ -54,7 +81,10 @@ static inline int setup(void **state)
     (void)state;
     snprintf(dir, sizeof dir, "%.90s/weft-test-XXXXXX", base ? base : "/tmp");
     assert_non_null(mkdtemp(dir));
-    conf = (struct conf_target){.id = 3, .dir = dir};
+    snprintf(disk_path, sizeof disk_path, "%s/disk", dir);
+    conf = (struct conf_target){.id = 3, .dir = on_disk ? disk_path : dir, .is_disk = on_disk};
+    if (on_disk)
+        assert_int_equal(target_format(&conf, 2, UINT64_C(96) << 20, false), 0);
     assert_int_equal(target_open(&conf, 2, &store_chunks, &target), 0);
     open_store();
     for (size_t i = 0; i < sizeof data; i++)
@@ -159,6 +189,39 @@ static inline struct store_stat stat_of(uint64_t ino)
     struct store_stat stat;
     assert_int_equal(store_chunks.stat(store, &object, &stat), 0);
     return stat;
+}
+
+static inline bool can_be_direct(void)
+{
+    const char *base = getenv("TMPDIR");
+    char path[128];
+    struct cs_direct direct;
+    snprintf(path, sizeof path, "%.90s/weft-test-XXXXXX", base ? base : "/tmp");
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return false;
+    const bool can = !cs_mapping_in_memory(fd) && cs_direct_open(fd, path, &direct) == 0;
+    if (can)
+        cs_direct_close(&direct);
+    close(fd);
+    unlink(path);
+    return can;
+}
+
+/* All tests in files, then on a disk; and past the page cache, where the file system can. */
+static inline int lab_run(int (*run)(const char *name))
+{
+    int failed = run("in files");
+    on_disk = true;
+    failed += run("on a disk");
+    if (!can_be_direct()) {
+        print_message("skipped: the file system of %s has no direct I/O\n", dir);
+        return failed;
+    }
+    past_cache = true;
+    failed += run("on a disk, past the page cache");
+    on_disk = false;
+    return failed + run("in files, past the page cache");
 }
 
 #endif

@@ -16,6 +16,12 @@ static struct disk *disk_of(struct cs_io *io)
     return (struct disk *)io;
 }
 
+/* Where the file's bytes are. */
+static enum cs_file bytes_of(const struct disk *disk, enum cs_file file)
+{
+    return disk->raw ? CS_DATA : file;
+}
+
 static void *must(void *memory)
 {
     if (!memory)
@@ -72,6 +78,7 @@ static int disk_read(struct cs_io *io, enum cs_file file, uint64_t offset, struc
         disk->fault = DISK_GOOD;
         return err_set(-EIO, "a test's disk can't be read");
     }
+    file = bytes_of(disk, file);
     for (int i = 0; i < iov_count; i++) {
         if (offset + iov[i].iov_len > disk->size[file])
             return err_set(-ENODATA, "a test's disk ends before");
@@ -96,6 +103,7 @@ static int write_wrong(struct disk *disk, enum cs_file file, uint64_t offset, co
 {
     const enum disk_fault fault = disk->fault;
     disk->fault = DISK_GOOD;
+    file = bytes_of(disk, file);
     if (fault == DISK_WRITE_EIO)
         return err_set(-EIO, "a test's disk can't be written");
     if (fault == DISK_WRITE_MISDIRECTED)
@@ -109,7 +117,9 @@ static int disk_write(struct cs_io *io, enum cs_file file, uint64_t offset, stru
 {
     struct disk *disk = disk_of(io);
     uint64_t length = 0;
-    before(disk);
+    /* What writes parts together has a lock there, which is not for whoever is called. */
+    if (!disk->whole_blocks || file != CS_DATA)
+        before(disk);
     for (int i = 0; i < iov_count; i++)
         length += iov[i].iov_len;
     uint8_t *bytes = must(malloc(length + 1)), *at = bytes;
@@ -118,13 +128,17 @@ static int disk_write(struct cs_io *io, enum cs_file file, uint64_t offset, stru
         at += iov[i].iov_len;
     }
     int error = 0;
-    assert(offset + length <= disk->size[file]);
+    const enum cs_file of = bytes_of(disk, file);
+    assert(!disk->whole_blocks || file != CS_DATA || (offset % PLACE == 0 && length % PLACE == 0));
+    for (uint64_t at = offset / PLACE; file == CS_DATA && disk->holes && at * PLACE < offset + length; at++)
+        assert(!disk->holes[at]);
+    assert(offset + length <= disk->size[of]);
     if (goes_wrong(disk, file, DISK_WRITE_EIO, DISK_WRITE_MISDIRECTED))
         error = write_wrong(disk, file, offset, bytes, length);
     else
-        put(disk, file, offset, bytes, length);
+        put(disk, of, offset, bytes, length);
     if (disk->records)
-        note(disk, (struct disk_event){DISK_WRITE, file, offset, length, bytes});
+        note(disk, (struct disk_event){DISK_WRITE, of, offset, length, bytes});
     else
         free(bytes);
     return error;
@@ -138,7 +152,7 @@ static int disk_flush(struct cs_io *io, enum cs_file file)
         disk->fault = DISK_GOOD;
         return err_set(-EIO, "a test's disk can't be flushed");
     }
-    note(disk, (struct disk_event){DISK_FLUSH, file, 0, 0, NULL});
+    note(disk, (struct disk_event){DISK_FLUSH, bytes_of(disk, file), 0, 0, NULL});
     return 0;
 }
 
@@ -164,8 +178,63 @@ static int disk_grow(struct cs_io *io, enum cs_file file, uint64_t size)
 
 static int disk_size(struct cs_io *io, enum cs_file file, uint64_t *size)
 {
-    *size = disk_of(io)->size[file];
+    *size = disk_of(io)->size[bytes_of(disk_of(io), file)];
     return 0;
+}
+
+/* At once: whoever still needs them notices. In the replay of a crash at any time, or not. */
+static int disk_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct disk *disk = disk_of(io);
+    before(disk);
+    file = bytes_of(disk, file);
+    assert(length > 0 && offset % PLACE == 0 && length % PLACE == 0 && offset + length <= disk->size[file]);
+    uint8_t *bytes = must(malloc(length));
+    memset(bytes, 0xdd, length);
+    put(disk, file, offset, bytes, length);
+    disk->discarded += length;
+    if (disk->records)
+        note(disk, (struct disk_event){DISK_DISCARD, file, offset, length, bytes});
+    else
+        free(bytes);
+    return 0;
+}
+
+static int disk_punch(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct disk *disk = disk_of(io);
+    for (uint64_t at = offset / PLACE; disk->holes && at < (offset + length) / PLACE; at++) {
+        assert(!disk->holes[at]);
+        disk->holes[at] = 1;
+        disk->hole_blocks++;
+    }
+    return disk_discard(io, file, offset, length);
+}
+
+static bool disk_does_punch(struct cs_io *io)
+{
+    (void)io;
+    return true;
+}
+
+static int disk_fill(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct disk *disk = disk_of(io);
+    (void)file;
+    if (length / PLACE > disk->hole_room)
+        return err_set(-ENOSPC, "a test's disk has no room to fill a hole");
+    disk->hole_room -= length / PLACE;
+    for (uint64_t at = offset / PLACE; disk->holes && at < (offset + length) / PLACE; at++) {
+        disk->hole_blocks -= disk->holes[at];
+        disk->holes[at] = 0;
+    }
+    return 0;
+}
+
+static bool disk_has_holes(struct cs_io *io, enum cs_file file)
+{
+    (void)file;
+    return !disk_of(io)->holes || disk_of(io)->hole_blocks > 0;
 }
 
 static void disk_leave(struct cs_io *io)
@@ -180,11 +249,40 @@ static const struct cs_io_type disk_type = {
     .grow = disk_grow,
     .size = disk_size,
     .close = disk_leave,
+    .discard = disk_discard,
+};
+
+static const struct cs_io_type punching_type = {
+    .read = disk_read,
+    .write = disk_write,
+    .flush = disk_flush,
+    .grow = disk_grow,
+    .size = disk_size,
+    .close = disk_leave,
+    .discard = disk_punch,
+    .punches = disk_does_punch,
+    .fill = disk_fill,
+    .has_holes = disk_has_holes,
 };
 
 void disk_open(struct disk *disk)
 {
     *disk = (struct disk){.io = {.type = &disk_type}};
+}
+
+void disk_punches(struct disk *disk, uint64_t room)
+{
+    enum { BLOCKS = 1 << 16 };
+    disk->io.type = &punching_type;
+    disk->holes = must(calloc(BLOCKS, 1));
+    disk->hole_room = room;
+}
+
+void disk_open_raw(struct disk *disk, uint64_t size)
+{
+    disk_open(disk);
+    resize(disk, CS_DATA, size);
+    disk->raw = true;
 }
 
 static void copy_image(struct disk *to, uint8_t *const bytes[CS_FILES], const uint64_t size[CS_FILES])
@@ -200,6 +298,9 @@ static void copy_image(struct disk *to, uint8_t *const bytes[CS_FILES], const ui
 void disk_copy(struct disk *to, const struct disk *from)
 {
     disk_open(to);
+    to->raw = from->raw;
+    to->io.type = from->io.type;
+    to->hole_room = UINT64_MAX;
     copy_image(to, from->bytes, from->size);
 }
 
@@ -219,6 +320,7 @@ void disk_close(struct disk *disk)
     for (size_t i = 0; i < disk->event_count; i++)
         free(disk->events[i].bytes);
     free(disk->events);
+    free(disk->holes);
     for (int file = 0; file < CS_FILES; file++) {
         free(disk->bytes[file]);
         free(disk->first[file]);
@@ -232,6 +334,8 @@ void disk_replay_open(struct disk_replay *replay, const struct disk *disk)
 {
     *replay = (struct disk_replay){.of = disk};
     disk_open(&replay->durable);
+    replay->durable.raw = disk->raw;
+    replay->durable.io.type = disk->io.type;
     copy_image(&replay->durable, disk->first, disk->first_size);
     replay->waiting = must(malloc((disk->event_count + 1) * sizeof *replay->waiting));
 }
@@ -286,8 +390,7 @@ static void apply_some(struct disk *disk, const struct disk_event *event, uint64
 void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct disk *result)
 {
     size_t *order = must(malloc((replay->waiting_count + 1) * sizeof *order));
-    disk_open(result);
-    copy_image(result, replay->durable.bytes, replay->durable.size);
+    disk_copy(result, &replay->durable);
     memcpy(order, replay->waiting, replay->waiting_count * sizeof *order);
     for (size_t i = replay->waiting_count; i > 1; i--) {
         const size_t other = disk_random(seed) % i, kept = order[i - 1];
@@ -302,7 +405,7 @@ void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct 
     }
     for (size_t i = 0; i < replay->waiting_count; i++) {
         const struct disk_event *event = &replay->of->events[order[i]];
-        if (event->kind == DISK_WRITE)
+        if (event->kind != DISK_GROW)
             apply_some(result, event, seed);
     }
     free(order);
@@ -310,8 +413,7 @@ void disk_replay_crash(const struct disk_replay *replay, uint64_t *seed, struct 
 
 void disk_replay_kill(const struct disk_replay *replay, uint64_t *seed, struct disk *result)
 {
-    disk_open(result);
-    copy_image(result, replay->durable.bytes, replay->durable.size);
+    disk_copy(result, &replay->durable);
     for (size_t i = 0; i < replay->waiting_count; i++)
         apply(result, &replay->of->events[replay->waiting[i]]);
     if (replay->at == replay->of->event_count || replay->of->events[replay->at].kind != DISK_WRITE)

@@ -24,10 +24,10 @@ enum disk_fault {
 };
 
 struct disk_event {
-    enum { DISK_WRITE, DISK_FLUSH, DISK_GROW } kind;
+    enum { DISK_WRITE, DISK_FLUSH, DISK_GROW, DISK_DISCARD } kind;
     enum cs_file file;
     uint64_t offset, length; /* GROW: the size in `length` */
-    uint8_t *bytes;
+    uint8_t *bytes;          /* DISCARD: what they became */
 };
 
 struct disk {
@@ -36,6 +36,12 @@ struct disk {
     uint64_t size[CS_FILES];
     uint64_t size_max[CS_FILES]; /* 0: none */
     bool cold;                   /* reads with nowait say -EAGAIN */
+    bool whole_blocks;           /* of `data` nothing else is taken */
+    bool raw;                    /* all files are the same bytes, which are those of CS_DATA */
+
+    uint8_t *holes; /* a byte for each block of `data` of a disk that punches: 1 is a hole; NULL: not known */
+    uint64_t hole_room, hole_blocks;
+    uint64_t discarded; /* bytes */
 
     /* The next operation of that kind after `fault_in` others goes wrong, on `fault_file`. */
     enum disk_fault fault;
@@ -55,10 +61,16 @@ struct disk {
 };
 
 void disk_open(struct disk *disk);
+/* One without files, of that size, as below a volume (volume.h). */
+void disk_open_raw(struct disk *disk, uint64_t size);
 void disk_close(struct disk *disk);
 /* Opens `to`, with the bytes of `from`. */
 void disk_copy(struct disk *to, const struct disk *from);
 void disk_record(struct disk *disk);
+
+/* From now on discarded bytes have no space behind them until fill(), as in a file, and must not be written
+ * before. `room`: blocks of `data` that can be filled. */
+void disk_punches(struct disk *disk, uint64_t room);
 
 /* Numbers from a seed. */
 uint64_t disk_random(uint64_t *seed);

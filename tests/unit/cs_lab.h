@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cs_lab.h: one chunk store on a disk in memory (cs_disk.h), and calls of it that end the
- * running test when they fail. Objects have names by their inode's number alone.
+ * running test when they fail. Objects have names by their inode's number alone. The disk has the store's
+ * files, or is a volume with the store in it: lab_run() runs the tests with both.
  */
 #ifndef TEST_CS_LAB_H
 #define TEST_CS_LAB_H
@@ -18,11 +19,12 @@
 #include "err.h"
 #include "storage/chunks/cs_store.h"
 #include "cs_disk.h"
+#include "volume_lab.h"
 
-enum { OBJECTS = 5, BYTES = 3 * CS_STRIP };
+enum { OBJECTS = 5, BYTES = 3 * CS_STRIP, LAB_SHARD = 1 };
 
 static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 2, .group_count = 2};
-static struct disk disk;
+static struct disk disk, *lab_disk = &disk; /* the second one is what is mounted */
 static struct cs_config config;
 static struct cs_store *store;
 static uint64_t seed;
@@ -33,9 +35,31 @@ static inline struct cs_name name_of(uint64_t ino)
     return (struct cs_name){.ino = ino, .position = 1};
 }
 
+/* As cs_open(), and reads what the disk says of its files before. */
+static inline int mount_store(void)
+{
+    config.io = lab_io(lab_disk, LAB_SHARD);
+    return cs_open(&config, &store);
+}
+
 static inline void open_store(void)
 {
-    assert_int_equal(cs_open(&config, &store), 0);
+    assert_int_equal(mount_store(), 0);
+}
+
+/* A byte of a file, to be damaged. */
+static inline uint8_t *byte_at(enum cs_file file, uint64_t offset)
+{
+    return disk.bytes[on_volume ? CS_DATA : file] + lab_place(&disk, LAB_SHARD, file, offset);
+}
+
+/* An empty store on a disk that is new. */
+static inline void format_store(void)
+{
+    lab_disk_open(&disk);
+    config.io = lab_io(&disk, LAB_SHARD);
+    assert_int_equal(cs_format(&config), 0);
+    lab_formatted(&config);
 }
 
 static inline void reopen(void)
@@ -51,15 +75,13 @@ static inline int lab_open(void **state)
     (void)state;
     seed = getenv("WEFT_SEED") ? strtoull(getenv("WEFT_SEED"), NULL, 0) : 1;
     print_message("WEFT_SEED=%llu\n", (unsigned long long)seed);
-    disk_open(&disk);
-    config = (struct cs_config){.io = &disk.io,
-                                .name = "target 3 shard 1",
+    config = (struct cs_config){.name = "target 3 shard 1",
                                 .uuid = {1, 2, 3},
-                                .shard = 1,
+                                .shard = LAB_SHARD,
                                 .shard_count = 2,
                                 .grow_blocks = 256,
                                 .cache_pages = 256};
-    assert_int_equal(cs_format(&config), 0);
+    format_store();
     open_store();
     return 0;
 }

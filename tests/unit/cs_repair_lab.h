@@ -61,8 +61,7 @@ static inline void make_anew(void)
 {
     cs_close(store);
     disk_close(&disk);
-    disk_open(&disk);
-    assert_int_equal(cs_format(&config), 0);
+    format_store();
     open_store();
     make_store();
 }
@@ -200,7 +199,7 @@ static inline void change_object(uint64_t ino, int64_t blocks, uint64_t length)
 static inline void flip_page(uint32_t number)
 {
     const uint64_t at = (uint64_t)number * CS_BLOCK + disk_random(&seed) % CS_BLOCK;
-    disk.bytes[CS_META][at] ^= (uint8_t)(1u << disk_random(&seed) % 8);
+    *byte_at(CS_META, at) ^= (uint8_t)(1u << disk_random(&seed) % 8);
 }
 
 /* Where the tree leads for a key: the page of that level. */

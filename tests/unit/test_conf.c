@@ -119,13 +119,16 @@ static void the_documented_example_is_read(void **state)
         "                          { id = 7; dir = \"/data/t7\"; } ); faults = \"bad/disk.conf\";\n"
         "                 host = \"n-1.a\"; chassis = \"c_1\"; rack = \"r1\"; },\n"
         "            { name = \"s1\"; listen = \"[::1]:0\";\n"
-        "              targets = ( { id = 4294967295; dir = \"s0/t0\"; } ); } );\n"
+        "              targets = ( { id = 4294967295; dir = \"s0/t0\"; }, { id = 1; disk = \"/dev/sdx\"; } "
+        "); } );\n"
         "layout = { chunk_size = \"64K\"; stripe_count = 3; };\n"
         "limits = { deadline_ms = 500; heartbeat_ms = 50; lease_ms = 100; gather_ms = 7;\n"
         "           memory_bytes = \"32M\"; credit_bytes = 1048576; credit_requests = 2;\n"
         "           connections_max = 9; metadata_bytes_max = \"2G\"; };\n"
         "log = { level = \"debug\"; };\n"
         "mount = \"/scratch/weft\";\n"
+        "discard_rate = \"2M\";\n"
+        "direct_io = \"on\";\n"
         "store = \"chunks\";\n"
         "transport = \"ucx:tcp\";\n";
     assert_int_equal(load(text, &conf), 0);
@@ -157,7 +160,12 @@ static void the_documented_example_is_read(void **state)
     assert_string_equal(conf->storage[1].listen, "[::1]:0");
     assert_int_equal(conf->storage[1].shards, 1);
     assert_int_equal(conf->storage[1].targets[0].id, UINT32_MAX);
+    assert_false(conf->storage[1].targets[0].is_disk);
+    assert_true(conf->storage[1].targets[1].is_disk);
+    assert_string_equal(conf->storage[1].targets[1].dir, "/dev/sdx");
     assert_int_equal(conf->chunk_size, 64 << 10);
+    assert_int_equal(conf->discard_rate, 2 << 20);
+    assert_int_equal(conf->direct_io, CONF_DIRECT_ON);
     assert_int_equal(conf->stripe_count, 3);
     assert_int_equal(conf->deadline_ms, 500);
     assert_int_equal(conf->heartbeat_ms, 50);
@@ -394,7 +402,21 @@ static void wrong_types_are_refused(void **state)
     expect_refused(CLUSTER METADATA "mount = \"weft\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "mount = \"//\";\n", 3, "mount: must be an absolute path");
     expect_refused(CLUSTER METADATA "transport = 5;\n", 3, "transport: must be a string");
+    expect_refused(CLUSTER METADATA "direct_io = \"yes\";\n", 3,
+                   "direct_io: \"yes\": write \"auto\", \"on\"");
+    expect_refused(CLUSTER METADATA "discard_rate = 1000;\n", 3,
+                   "discard_rate: must be 0, or 1M at the least");
     expect_refused(CLUSTER METADATA "store = \"blocks\";\n", 3, "write \"files\" or \"chunks\"");
+    expect_refused(CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\";\n"
+                                    "targets = ( { id = 0; dir = \"x\";\n disk = \"y\"; } ); } );\n",
+                   5, "targets[0].disk: a target has a dir or a disk, not both");
+    expect_refused(CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\";\n"
+                                    "targets = ( { id = 0; disk = \"x\";\n store = \"files\"; } ); } );\n",
+                   5, "targets[0].store: a disk has the store \"chunks\"");
+    expect_refused(CLUSTER METADATA
+                   "storage = ( { name = \"s0\"; listen = \"h:1\";\n"
+                   "targets = ( { id = 0; disk = \"x\"; },\n { id = 1; dir = \"x\"; } ); } );\n",
+                   5, "targets[1].dir: another target of this server has ");
     expect_refused(CLUSTER METADATA "transport = \"\";\n", 3, "transport: must not be empty");
     expect_refused(CLUSTER METADATA "transport = \"pigeons\";\n", 3, "no transport 'pigeons'");
     expect_refused(CLUSTER METADATA "transport = \"ucx+ucx:tcp\";\n", 3, "names ucx twice");
@@ -440,7 +462,7 @@ static void addresses_and_names_are_checked(void **state)
 }
 
 /* What says where shards run, on line 4 of a server with two of them. */
-#define TWO_SHARDS(setting)                                                                \
+#define TWO_SHARDS(setting)                                                                 \
     CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\"; shards = 2;\n" setting \
                      " targets = ( { id = 1; dir = \"d\"; device = \"nvme0n1\"; } ); } );\n"
 

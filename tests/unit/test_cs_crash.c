@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The crash simulator of the chunk store. What it must survive, between any two writes or flushes:
+ * The crash simulator of the chunk store. What it must survive, between any two writes, flushes or discards:
  *  - a crash of the host: whatever part of what was not flushed is on the disk, in any order, torn at any 512
- *    bytes, files at their size from before;
+ *    bytes, files at their size from before; what was given back may be gone, at any time until the next
+ *    flush;
  *  - the death of the process: all that was written is there, and a part of the write that came next.
  *
  * A workload from a seed runs on a disk that records (cs_disk.h), with operations also in the middle of
@@ -30,6 +31,7 @@
 #include "log.h"
 #include "storage/chunks/cs_store.h"
 #include "cs_disk.h"
+#include "volume_lab.h"
 
 enum {
     OBJECTS = 5,
@@ -38,7 +40,7 @@ enum {
     STEPS = 160,
     STATES = 400,
     STATES_A_RUN = 100,
-    OPS_MAX = STEPS + 4 * COMMITS_MAX,
+    OPS_MAX = 4 * STEPS + 4 * COMMITS_MAX,
 };
 
 struct model {
@@ -49,7 +51,9 @@ struct model {
 
 static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 1, .group_count = 1};
 static uint64_t seed, run_seed;
-static uint64_t replayed; /* changes, by all mounts */
+static uint64_t replayed;  /* changes, by all mounts */
+static uint64_t discarded; /* bytes, by all runs */
+static bool punching;      /* what is discarded has no space behind it (cs_disk.h) */
 
 /* The workload. */
 static struct disk disk;
@@ -172,9 +176,8 @@ static struct op draw(void)
     return op;
 }
 
-static void step(void)
+static void make(struct op op)
 {
-    struct op op = draw();
     int result;
     assert_true(op_count < OPS_MAX);
     while ((result = store_op(&op)) > 0)
@@ -186,10 +189,41 @@ static void step(void)
     ops[op_count++] = op;
 }
 
+static void step(void)
+{
+    make(draw());
+}
+
+/* Most of the space becomes free. */
+static void remove_most(void)
+{
+    const unsigned stays = (unsigned)(disk_random(&seed) % OBJECTS);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        if (i != stays)
+            make((struct op){.kind = OP_REMOVE, .object = i});
+}
+
+/* Gives space back, with others at work meanwhile. */
+static void discard(void)
+{
+    struct cs_discard discard;
+    while (disk_random(&seed) % 4 &&
+           cs_discard_begin(store, (1 + disk_random(&seed) % 4) * CS_STRIP, &discard)) {
+        if (disk_random(&seed) % 4 == 0)
+            step();
+        check(cs_discard_make(store, &discard));
+        if (disk_random(&seed) % 4 == 0)
+            step();
+        cs_discard_end(store, &discard, 0);
+    }
+}
+
 /* Between the writes and flushes of a commit. */
 static void in_between(void *arg)
 {
     (void)arg;
+    if (disk_random(&seed) % 8 == 0)
+        discard();
     if (inside && disk_random(&seed) % 3 == 0) {
         inside--;
         step();
@@ -222,15 +256,20 @@ static void commit(void)
 
 static void run_workload(void)
 {
-    disk_open(&disk);
-    config = (struct cs_config){.io = &disk.io,
+    lab_disk_open(&disk);
+    config = (struct cs_config){.io = lab_io(&disk, 0),
                                 .name = "target 0 shard 0",
                                 .uuid = {9},
                                 .grow_blocks = 64,
                                 .cache_pages = 64,
+                                .discard = true,
                                 .log = true};
     check(cs_format(&config));
+    lab_formatted(&config);
     disk_record(&disk);
+    if (punching)
+        disk_punches(&disk, UINT64_MAX);
+    config.io = lab_io(&disk, 0);
     check(cs_open(&config, &store));
     memset(&now, 0, sizeof now);
     sealed[0].model = calloc(1, sizeof now);
@@ -243,10 +282,15 @@ static void run_workload(void)
     ended_count = 1;
     for (unsigned n = 0; n < STEPS; n++) {
         step();
+        if (disk_random(&seed) % 12 == 0)
+            remove_most();
         if (disk_random(&seed) % 6 == 0 && sealed_count < COMMITS_MAX)
             commit();
+        if (disk_random(&seed) % 3 == 0)
+            discard();
     }
     cs_close(store);
+    discarded += disk.discarded;
 }
 
 /* ---- crashes ------------------------------------------------------------ */
@@ -320,13 +364,14 @@ static void write_some(struct cs_store *mounted, uint8_t with)
 }
 
 /* After the crash it goes on; with the log nothing is lost without a commit either. */
-static void go_on(struct cs_config *after, struct cs_store *mounted)
+static void go_on(struct cs_config *after, struct disk *left, struct cs_store *mounted)
 {
     uint8_t byte;
     size_t count;
     write_some(mounted, 0x5a);
     if (after->log) {
         cs_close(mounted);
+        after->io = lab_io(left, 0);
         check(cs_open(after, &mounted));
         check(cs_read(mounted, name_of(0), &layout, 2000, &byte, 1, &count, NULL));
         assert_true(count == 1 && byte == 0x5a && mounted->log.replayed > 0);
@@ -335,6 +380,7 @@ static void go_on(struct cs_config *after, struct cs_store *mounted)
     check(cs_commit(mounted));
     check_whole(mounted);
     cs_close(mounted);
+    after->io = lab_io(left, 0);
     check(cs_open(after, &mounted));
     assert_int_equal(mounted->failed, 0);
     check_whole(mounted);
@@ -345,7 +391,7 @@ static struct cs_store *mount(struct cs_config *after, struct disk *left, bool l
 {
     struct cs_store *mounted;
     *after = config;
-    after->io = &left->io;
+    after->io = lab_io(left, 0);
     after->log = log;
     check(cs_open(after, &mounted));
     if (mounted->failed)
@@ -371,7 +417,7 @@ static void check_log(struct disk *left, unsigned seal, unsigned least)
     check_objects(mounted, &one, &other);
     check_whole(mounted);
     replayed += mounted->log.replayed;
-    go_on(&after, mounted);
+    go_on(&after, left, mounted);
 }
 
 static void crash(const struct disk_replay *replay, size_t event)
@@ -388,7 +434,7 @@ static void crash(const struct disk_replay *replay, size_t event)
     unsigned seal = seal_of(mounted->generation);
     check_objects(mounted, sealed[seal].model, sealed[seal].model);
     check_whole(mounted);
-    go_on(&after, mounted);
+    go_on(&after, &left, mounted);
     disk_close(&left);
 
     disk_replay_crash(replay, &same, &left);
@@ -442,15 +488,25 @@ static void test_crashes(void **state)
         commits += crash_run(STATES_A_RUN);
     }
     print_message("%u crashes and deaths each, of runs WEFT_SEED=%llu to %llu, with %u commits; %llu changes "
-                  "came from the log\n",
+                  "came from the log; %llu strips' space was given back\n",
                   done, (unsigned long long)first, (unsigned long long)run_seed, commits,
-                  (unsigned long long)replayed);
+                  (unsigned long long)replayed, (unsigned long long)discarded / CS_STRIP);
+    assert_true(discarded > 0);
+    discarded = replayed = 0;
 }
 
-int main(void)
+static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crashes),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    const int failed = lab_run(run);
+    on_volume = false;
+    punching = true;
+    return failed + run("in files that get holes");
 }

@@ -21,7 +21,7 @@ static void test_a_damaged_block_is_named(void **state)
     put(1, 0, expected, BYTES);
     reopen();
     assert_int_equal(cs_strip_get(store, name_of(1), 1, &strip), 0);
-    disk.bytes[CS_DATA][(uint64_t)strip.block[3] * CS_BLOCK + 17] ^= 0x10;
+    *byte_at(CS_DATA, (uint64_t)strip.block[3] * CS_BLOCK + 17) ^= 0x10;
     assert_int_equal(read_error(1, 0, BYTES), -EIO);
     /* A chunk is a block here. The shard has every fourth of the file, from the fourth one on. */
     char wanted[160];
@@ -51,7 +51,7 @@ static void test_a_damaged_block_of_two_chunks(void **state)
     assert_int_equal(cs_write(store, name_of(1), &odd, 0, &iov, 1, NULL), 0);
     reopen();
     assert_int_equal(cs_strip_get(store, name_of(1), 0, &strip), 0);
-    disk.bytes[CS_DATA][(uint64_t)strip.block[1] * CS_BLOCK] ^= 1;
+    *byte_at(CS_DATA, (uint64_t)strip.block[1] * CS_BLOCK) ^= 1;
     assert_int_equal(cs_read(store, name_of(1), &odd, 5000, buffer, 100, &count, NULL), -EIO);
     assert_non_null(
         strstr(err_text(), "at offset 19096 and 35000 of the file (position 1, object offset 4096)"));
@@ -74,8 +74,8 @@ static void test_bit_flips(void **state)
         const uint64_t at = disk_random(&seed) % (file == CS_META ? 40 * CS_BLOCK : OBJECTS * BYTES / 2);
         const uint8_t bit = (uint8_t)(1u << disk_random(&seed) % 8);
         bool noticed = false;
-        disk.bytes[file][at] ^= bit;
-        int error = cs_open(&config, &store);
+        *byte_at(file, at) ^= bit;
+        int error = mount_store();
         noticed = error || store->failed || store->supers_bad;
         refused += error != 0;
         for (uint64_t ino = 0; !error && ino < OBJECTS; ino++) {
@@ -97,7 +97,7 @@ static void test_bit_flips(void **state)
         }
         found += noticed;
         unused += !noticed;
-        disk.bytes[file][at] ^= bit;
+        *byte_at(file, at) ^= bit;
     }
     print_message("%u flips: %u noticed, %u kept the store from opening, %u in what is not in use\n", FLIPS,
                   found, refused, unused);
@@ -112,16 +112,18 @@ static void test_a_flip_before_a_record_goes_on(void **state)
 {
     (void)state;
     struct cs_strip strip;
+    if (in_whole_blocks)
+        return; /* the disk's block is read again there */
     fill(expected, sizeof expected);
     put(1, 0, expected, 3000);
     assert_int_equal(cs_strip_get(store, name_of(1), 0, &strip), 0);
     const size_t at = (size_t)strip.block[0] * CS_BLOCK + disk_random(&seed) % 3000;
-    disk.bytes[CS_DATA][at] ^= 4;
+    *byte_at(CS_DATA, at) ^= 4;
     put(1, 3000, expected + 3000, 50000);
     assert_int_equal(read_error(1, 0, 53000), -EIO);
     assert_int_equal(get(1, CS_BLOCK, buffer, 53000 - CS_BLOCK), 53000 - CS_BLOCK);
     assert_memory_equal(buffer, expected + CS_BLOCK, 53000 - CS_BLOCK);
-    disk.bytes[CS_DATA][at] ^= 4;
+    *byte_at(CS_DATA, at) ^= 4;
     assert_int_equal(get(1, 0, buffer, 53000), 53000);
     assert_memory_equal(buffer, expected, 53000);
     check_store();
@@ -154,8 +156,8 @@ static void test_scrubbing_behind_a_damaged_page(void **state)
     const uint32_t leaf = root->entries[2].page, last = root->entries[root->header.count - 1u].page;
     const uint16_t leaves = root->header.count;
     cs_close(store);
-    disk.bytes[CS_META][(uint64_t)leaf * CS_BLOCK + 2000] ^= 1;
-    disk.bytes[CS_META][(uint64_t)last * CS_BLOCK + 2000] ^= 1;
+    *byte_at(CS_META, (uint64_t)leaf * CS_BLOCK + 2000) ^= 1;
+    *byte_at(CS_META, (uint64_t)last * CS_BLOCK + 2000) ^= 1;
     open_store();
     while ((result = cs_scrub_next(store, &scrub)) >= 0) {
         assert_true(strips + damaged < 2 * MANY);
@@ -172,8 +174,8 @@ static void test_scrubbing_behind_a_damaged_page(void **state)
     assert_int_equal(damaged, 2);
     assert_int_equal(faults, 0);
     assert_in_range(strips, MANY - 3 * MANY / leaves, MANY - MANY / leaves);
-    disk.bytes[CS_META][(uint64_t)leaf * CS_BLOCK + 2000] ^= 1;
-    disk.bytes[CS_META][(uint64_t)last * CS_BLOCK + 2000] ^= 1;
+    *byte_at(CS_META, (uint64_t)leaf * CS_BLOCK + 2000) ^= 1;
+    *byte_at(CS_META, (uint64_t)last * CS_BLOCK + 2000) ^= 1;
 }
 
 static void test_swapped_blocks_and_short_files(void **state)
@@ -186,9 +188,9 @@ static void test_swapped_blocks_and_short_files(void **state)
     put(2, 0, expected + 1, BYTES - 1);
     reopen();
     assert_int_equal(cs_strip_get(store, name_of(1), 0, &strip), 0);
-    uint8_t *a = disk.bytes[CS_DATA] + (uint64_t)strip.block[0] * CS_BLOCK;
+    uint8_t *a = byte_at(CS_DATA, (uint64_t)strip.block[0] * CS_BLOCK);
     assert_int_equal(cs_strip_get(store, name_of(2), 0, &strip), 0);
-    uint8_t *b = disk.bytes[CS_DATA] + (uint64_t)strip.block[0] * CS_BLOCK;
+    uint8_t *b = byte_at(CS_DATA, (uint64_t)strip.block[0] * CS_BLOCK);
     memcpy(kept, a, CS_BLOCK);
     memcpy(a, b, CS_BLOCK);
     memcpy(b, kept, CS_BLOCK);
@@ -196,6 +198,8 @@ static void test_swapped_blocks_and_short_files(void **state)
     assert_int_equal(read_error(2, 0, 10), -EIO);
     assert_int_equal(get(1, CS_BLOCK, buffer, 1000), 1000);
     assert_memory_equal(buffer, expected + CS_BLOCK, 1000);
+    if (on_volume)
+        return; /* what takes the place of a short file is in test_volume.c */
     const uint64_t size = disk.size[CS_DATA];
     cs_close(store);
     disk.size[CS_DATA] = 40 * CS_BLOCK;
@@ -278,8 +282,7 @@ static void test_lies_of_the_disk(void **state)
     for (unsigned n = 0; n < 240; n++) {
         cs_close(store);
         disk_close(&disk);
-        disk_open(&disk);
-        assert_int_equal(cs_format(&config), 0);
+        format_store();
         open_store();
         fill(expected, 2 * CS_STRIP);
         put(1, 0, expected, CS_STRIP);
@@ -295,11 +298,10 @@ static void test_lies_of_the_disk(void **state)
         assert_int_equal(cs_commit(store), 0);
         disk.fault = DISK_GOOD;
         cs_close(store);
-        bool told = cs_open(&config, &store) != 0;
+        bool told = mount_store() != 0;
         if (told) {
             disk_close(&disk);
-            disk_open(&disk);
-            assert_int_equal(cs_format(&config), 0);
+            format_store();
             open_store();
             continue;
         }
@@ -324,7 +326,7 @@ static void test_lies_of_the_disk(void **state)
     assert_true(made > 100);
 }
 
-int main(void)
+static int run(const char *name)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lab_open, lab_close)
     const struct CMUnitTest tests[] = {
@@ -339,5 +341,10 @@ int main(void)
         TEST(test_a_failed_flush_ends_all_changes),
         TEST(test_lies_of_the_disk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return lab_run(run);
 }

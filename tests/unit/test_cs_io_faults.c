@@ -296,7 +296,7 @@ static void store_with(const char *text)
     with(text);
     config.io = io;
     io = NULL; /* the store's */
-    open_store();
+    assert_int_equal(cs_open(&config, &store), 0);
 }
 
 static void close_store(void)

@@ -153,7 +153,7 @@ static void test_data_stays_damaged(void **state)
     write_model(3, 0, BYTES);
     reopen();
     assert_int_equal(cs_strip_get(store, name_of(3), 1, &strip), 0);
-    uint8_t *byte = &disk.bytes[CS_DATA][(uint64_t)strip.block[5] * CS_BLOCK + 99];
+    uint8_t *byte = byte_at(CS_DATA, (uint64_t)strip.block[5] * CS_BLOCK + 99);
     *byte ^= 1;
     flip_blocks(20, 2);
     repair(false);
@@ -170,6 +170,8 @@ static void test_data_stays_damaged(void **state)
 static void test_short_files(void **state)
 {
     (void)state;
+    if (on_volume)
+        return; /* what takes the place of a short file is in test_volume.c */
     make_store();
     cs_close(store);
     const uint64_t size = disk.size[CS_DATA], cut = 300 * CS_BLOCK;
@@ -243,16 +245,14 @@ static void test_a_log_that_does_not_fit(void **state)
     open_again();
     write_model(0, 0, CS_STRIP);
     assert_int_equal(cs_strip_get(store, name_of(0), 0, &strip), 0);
-    disk.bytes[CS_DATA][(uint64_t)strip.block[0] * CS_BLOCK] ^= 1;
+    *byte_at(CS_DATA, (uint64_t)strip.block[0] * CS_BLOCK) ^= 1;
     config.log = false;
     keep_disk();
     repair(false);
     assert_int_equal(repaired.left, 1);
     assert_int_equal(repaired.repaired, 0);
     assert_non_null(strstr(told, "changes in the log do not fit"));
-    assert_int_equal(disk.size[CS_META], kept.size[CS_META]);
-    assert_memory_equal(disk.bytes[CS_META], kept.bytes[CS_META], kept.size[CS_META]);
-    disk_close(&kept);
+    assert_disk_is_kept();
     repair(true);
     assert_int_equal(faults(), 0);
     assert_int_equal(repaired.dropped, 1);
@@ -286,10 +286,9 @@ static void test_nothing_is_written(void **state)
     assert_true(faults() > 0);
     assert_int_equal(disk.event_count, 0);
     cs_close(store);
-    assert_int_equal(cs_overlay_open(&disk.io, &overlay), 0);
+    assert_int_equal(cs_overlay_open(lab_io(&disk, LAB_SHARD), &overlay), 0);
     config.io = overlay;
     assert_int_equal(cs_open(&config, &store), 0);
-    config.io = &disk.io;
     told[0] = 0;
     assert_int_equal(cs_repair(store, false, note, NULL, &repaired), 0);
     assert_true(repaired.repaired > 0 && repaired.replayed > 0);
@@ -302,8 +301,7 @@ static void test_nothing_is_written(void **state)
 
 static void try_crash(struct disk *crashed, unsigned *before)
 {
-    struct disk *const was = (struct disk *)config.io;
-    config.io = &crashed->io;
+    lab_disk = crashed;
     open_store();
     *before += faults() > 0;
     compare();
@@ -314,7 +312,7 @@ static void try_crash(struct disk *crashed, unsigned *before)
         fail_msg("%s", told);
     compare();
     cs_close(store);
-    config.io = &was->io;
+    lab_disk = &disk;
     disk_close(crashed);
 }
 
@@ -367,7 +365,7 @@ static void test_errors_of_the_disk(void **state)
     goes_on();
 }
 
-int main(void)
+static int run(const char *name)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lab_open, lab_close)
     const struct CMUnitTest tests[] = {
@@ -385,5 +383,10 @@ int main(void)
         TEST(test_a_death_at_any_moment),
         TEST(test_errors_of_the_disk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return lab_run(run);
 }

@@ -15,7 +15,8 @@ static void make_groups(uint32_t groups)
 {
     memset(model, 0, sizeof model);
     memset(lengths, 0, sizeof lengths);
-    assert_int_equal(disk.io.type->grow(&disk.io, CS_DATA, (uint64_t)groups * CS_GROUP_BLOCKS * CS_BLOCK), 0);
+    const uint64_t bytes = (uint64_t)groups * CS_GROUP_BLOCKS * CS_BLOCK;
+    assert_int_equal(store->io->type->grow(store->io, CS_DATA, bytes), 0);
     assert_int_equal(cs_space_blocks_set(&store->space, groups * CS_GROUP_BLOCKS), 0);
     for (uint32_t i = 0; i < groups; i++) {
         store->space.cursor_strip = store->space.cursor_small = i * CS_GROUP_WORDS;
@@ -189,7 +190,9 @@ static void test_a_death_while_a_branch_is_dropped(void **state)
     make_many();
     const uint64_t at = (uint64_t)page_of(cs_object_key(name_of(ino_of(MANY - 1))), 1) * CS_BLOCK + 100;
     cs_close(store);
-    disk.bytes[CS_META][at] ^= 1;
+    const uint64_t place = lab_place(&disk, LAB_SHARD, CS_META, at);
+    const enum cs_file file = on_volume ? CS_DATA : CS_META;
+    disk.bytes[file][place] ^= 1;
     disk_record(&disk);
     open_store();
     repair(true);
@@ -200,8 +203,8 @@ static void test_a_death_while_a_branch_is_dropped(void **state)
         struct disk crashed;
         disk_replay_to(&replay, event);
         disk_replay_crash(&replay, &seed, &crashed);
-        crashed.bytes[CS_META][at] ^= 1;
-        config.io = &crashed.io;
+        crashed.bytes[file][place] ^= 1;
+        lab_disk = &crashed;
         open_store();
         if (store->generation < generation) {
             before++;
@@ -210,7 +213,7 @@ static void test_a_death_while_a_branch_is_dropped(void **state)
         }
         assert_int_equal(faults(), 0);
         cs_close(store);
-        config.io = &disk.io;
+        lab_disk = &disk;
         disk_close(&crashed);
     }
     assert_in_range(before, 2, disk.event_count);
@@ -258,11 +261,20 @@ static void test_the_root(void **state)
     assert_disk_is_kept();
 }
 
-int main(void)
+/* On a disk that has room for so many groups. */
+static int large_open(void **state)
+{
+    lab_disk_bytes = UINT64_C(320) << 20;
+    const int result = lab_open(state);
+    lab_disk_bytes = UINT64_C(64) << 20;
+    return result;
+}
+
+static int run(const char *name)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lab_open, lab_close)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_page_of_blocks_in_use),
+        cmocka_unit_test_setup_teardown(test_a_page_of_blocks_in_use, large_open, lab_close),
         TEST(test_a_page_of_blocks_and_objects),
         TEST(test_a_leaf_below_a_full_branch),
         TEST(test_a_branch),
@@ -270,5 +282,11 @@ int main(void)
         TEST(test_two_leaves),
         TEST(test_the_root),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    lab_disk_bytes = UINT64_C(64) << 20;
+    return lab_run(run);
 }

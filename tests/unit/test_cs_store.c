@@ -290,9 +290,130 @@ static void test_a_full_disk(void **state)
     assert_int_equal(store->space.free, store->space.blocks);
 }
 
+/* ---- space that is given back --------------------------------------------- */
+
+/* All that there is to be given back; returns the blocks. */
+static uint32_t discard_all(void)
+{
+    struct cs_discard discard;
+    uint32_t blocks = 0;
+    while (cs_discard_begin(store, 100 * CS_BLOCK, &discard)) {
+        assert_in_range(discard.count, CS_STRIP_BLOCKS, 100);
+        assert_int_equal(cs_discard_make(store, &discard), 0);
+        cs_discard_end(store, &discard, 0);
+        blocks += discard.count;
+    }
+    return blocks;
+}
+
+/* Objects of three strips each, of which all but the first are removed. */
+static void fill_and_remove(uint64_t objects)
+{
+    fill(expected, sizeof expected);
+    for (uint64_t ino = 0; ino < objects; ino++)
+        put(ino, 0, expected, BYTES);
+    assert_int_equal(cs_commit(store), 0);
+    discard_all(); /* after a mount all that is free counts */
+    for (uint64_t ino = 1; ino < objects; ino++)
+        drop(ino);
+}
+
+static void test_space_is_given_back(void **state)
+{
+    (void)state;
+    enum { OBJECTS_HERE = 8, FREED = (OBJECTS_HERE - 1) * BYTES / CS_BLOCK };
+    const bool holes = !on_volume;
+    if (holes)
+        disk_punches(&disk, UINT64_MAX);
+    config.discard = true;
+    reopen();
+    fill_and_remove(OBJECTS_HERE);
+    assert_int_equal(discard_all(), 0); /* no commit has let go of it */
+    assert_int_equal(cs_commit(store), 0);
+    const uint32_t space_free = store->space.free, given = discard_all();
+    const uint32_t stays = holes ? config.grow_blocks : 0;
+    assert_in_range(given, FREED - stays - 2 * CS_STRIP_BLOCKS, FREED);
+    assert_int_equal(store->space.free, space_free - (holes ? given : 0));
+    assert_int_equal(store->space.hole_blocks, holes ? given : 0);
+    assert_int_equal(discard_all(), 0);
+    assert_int_equal(get(0, 0, buffer, BYTES), BYTES);
+    assert_memory_equal(buffer, expected, BYTES);
+    /* It can be had again, also after another mount. */
+    const uint32_t blocks = store->space.blocks;
+    reopen();
+    for (uint64_t ino = 1; ino < OBJECTS_HERE; ino++)
+        put(ino, 0, expected, BYTES);
+    assert_int_equal(store->space.blocks, blocks);
+    for (uint64_t ino = 0; ino < OBJECTS_HERE; ino++) {
+        assert_int_equal(get(ino, 0, buffer, BYTES), BYTES);
+        assert_memory_equal(buffer, expected, BYTES);
+    }
+    check_store();
+}
+
+/* What is being given back is nobody's, and in no commit. */
+static void test_nobody_gets_what_is_given_back(void **state)
+{
+    (void)state;
+    struct cs_discard discard;
+    config.discard = true;
+    reopen();
+    fill_and_remove(4);
+    assert_int_equal(cs_commit(store), 0);
+    const uint32_t space_free = store->space.free;
+    assert_true(cs_discard_begin(store, UINT64_MAX, &discard));
+    assert_int_equal(store->space.free, space_free - discard.count);
+    assert_true(cs_commit_gains(store));
+    for (uint64_t ino = 10; ino < 14; ino++)
+        put(ino, 0, expected, BYTES);
+    assert_int_equal(cs_discard_make(store, &discard), 0);
+    check_store();
+    cs_discard_end(store, &discard, 0);
+    for (uint64_t ino = 10; ino < 14; ino++) {
+        assert_int_equal(get(ino, 0, buffer, BYTES), BYTES);
+        assert_memory_equal(buffer, expected, BYTES);
+    }
+    /* A disk that can't is not asked again. */
+    drop(10);
+    assert_int_equal(cs_commit(store), 0);
+    assert_true(cs_discard_begin(store, UINT64_MAX, &discard));
+    cs_discard_end(store, &discard, -EOPNOTSUPP);
+    assert_false(cs_discard_begin(store, UINT64_MAX, &discard));
+    check_store();
+}
+
+/* The space was given to somebody else: the store is full, and all that needs none goes on. */
+static void test_space_that_does_not_come_back(void **state)
+{
+    (void)state;
+    if (on_volume)
+        return; /* a disk keeps its own */
+    disk_punches(&disk, CS_STRIP_BLOCKS);
+    config.discard = true;
+    reopen();
+    fill_and_remove(8);
+    assert_int_equal(cs_commit(store), 0);
+    disk.size_max[CS_DATA] = disk.size[CS_DATA];
+    const uint32_t space_free = store->space.free, given = discard_all();
+    assert_true(given > 4 * CS_STRIP_BLOCKS);
+    uint64_t ino = 100;
+    while (write_at(ino, 0, expected, CS_BLOCK) == 0)
+        ino++;
+    assert_non_null(strstr(err_text(), "is full"));
+    assert_in_range(ino - 100, space_free - given + CS_STRIP_BLOCKS - 32,
+                    space_free - given + CS_STRIP_BLOCKS);
+    truncate_to(0, 5000);
+    assert_int_equal(cs_commit(store), 0);
+    disk.hole_room = UINT64_MAX;
+    put(50, 0, expected, BYTES);
+    check_store();
+}
+
 static void test_no_room_for_metadata(void **state)
 {
     (void)state;
+    if (on_volume)
+        return; /* files have no bound of their own there */
     disk.size_max[CS_META] = disk.size[CS_META];
     uint64_t ino = 0;
     while (write_at(ino, 0, "a", 1) == 0)
@@ -348,7 +469,7 @@ static void test_nowait(void **state)
     check_store();
 }
 
-int main(void)
+static int run(const char *name)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lab_open, lab_close)
     const struct CMUnitTest tests[] = {
@@ -364,7 +485,15 @@ int main(void)
         TEST(test_committed_blocks_are_not_written_over),
         TEST(test_a_full_disk),
         TEST(test_no_room_for_metadata),
+        TEST(test_space_is_given_back),
+        TEST(test_nobody_gets_what_is_given_back),
+        TEST(test_space_that_does_not_come_back),
         TEST(test_nowait),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return lab_run(run);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * chunks.h: the chunk store with its threads, as its own files see it: store_chunks.c has the interface and
- * who does what, chunks_commit.c the committer, chunks_cold.c reads that the disk has to be waited for.
+ * who does what, chunks_commit.c the committer, chunks_discard.c the discarder, chunks_cold.c reads that the
+ * disk has to be waited for.
  */
 #ifndef CHUNKS_H
 #define CHUNKS_H
@@ -44,19 +45,21 @@ struct chunks_store {
     pthread_mutex_t core;
 
     struct scrub *scrub; /* NULL: there is none */
-    pthread_t worker, committer;
-    bool worker_runs, committer_runs;
-    int done_fd; /* eventfd */
-    bool rings;  /* the disk takes reads that nobody waits for: the shard's thread alone asks it */
+    struct store_discard discard;
+    pthread_t worker, committer, discarder;
+    bool worker_runs, committer_runs, discarder_runs;
+    pthread_cond_t discarded; /* with `core`: what was being discarded is free again */
+    int done_fd;              /* eventfd */
+    bool rings; /* the disk takes reads that nobody waits for: the shard's thread alone asks it */
     /* Changes that were left to the worker, by a hash of the object: the shard's thread alone counts. */
     uint32_t queued[CHUNKS_QUEUED_SLOTS];
     atomic_bool dirty;         /* something was changed since the last seal: the committer minds the time */
     atomic_uint_fast64_t room; /* bytes in blocks that are free */
 
     pthread_mutex_t queue; /* of all that follows */
-    pthread_cond_t worker_wanted, committer_wanted, committed;
+    pthread_cond_t worker_wanted, committer_wanted, discarder_wanted, committed;
     struct jobs work, syncs, done;
-    bool stop_worker, stop_committer, commit_wanted;
+    bool stop_worker, stop_committer, stop_discarder, commit_wanted, discard_wanted;
     uint64_t rounds_begun, rounds_done; /* of the committer */
 };
 
@@ -85,6 +88,12 @@ void *chunks_run_committer(void *store);
 void chunks_want_commit(struct chunks_store *store);
 /* Waits for a commit that was sealed after this call began. */
 void chunks_wait_for_commit(struct chunks_store *store);
+
+/* chunks_discard.c */
+
+void *chunks_run_discarder(void *store);
+/* Something may have become free. */
+void chunks_want_discard(struct chunks_store *store);
 
 /* chunks_cold.c: reads of what is not in memory */
 

@@ -49,7 +49,10 @@ static int commit_once(struct chunks_store *store)
     chunks_note_room(store);
     if (error)
         error = cs_changeable(store->cs);
+    const bool gives = store->discarder_runs && store->cs->space.stale_words > 0;
     pthread_mutex_unlock(&store->core);
+    if (gives)
+        chunks_want_discard(store);
     return error;
 }
 

@@ -159,6 +159,6 @@ bool cs_wants_commit(const struct cs_store *store)
 
 bool cs_commit_gains(const struct cs_store *store)
 {
-    return store->space.pending.count || store->space.releasing.count || store->pages.freed.count ||
-           store->pages.releasing.count;
+    return store->space.discarding || store->space.pending.count || store->space.releasing.count ||
+           store->pages.freed.count || store->pages.releasing.count;
 }

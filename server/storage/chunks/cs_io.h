@@ -9,6 +9,8 @@
  *  - What was written to a file before its flush() began survives everything once
  *    flush() has returned 0; so does the size that grow() gave it. Of all other
  *    writes any part may be lost, in any order, even half a block.
+ *  - What was given to discard() may become anything, at any time until the next flush(), and reads as
+ *    anything until it is written again.
  *  - Writes and reads are whole or fail. All functions return 0 or a negative errno with a
  *    text.
  *
@@ -32,6 +34,9 @@ struct cs_piece {
     int iov_count;
     size_t length; /* the disk's, as what follows */
     struct cs_batch *batch;
+    void *copy; /* where it is read to, when the disk does not take the memory itself; NULL: it does */
+    struct iovec wanted[3];
+    int wanted_count;
 };
 
 struct cs_batch {
@@ -55,6 +60,20 @@ struct cs_io_type {
     int (*size)(struct cs_io *io, enum cs_file file, uint64_t *size);
     void (*close)(struct cs_io *io);
 
+    /* Optional (NULL): from now on `data` is read and written past the page cache, so that both have to be
+     * waited for, and in whole blocks of 4 KiB (cs_whole.h). Before anything else is done. -ENOTSUP. */
+    int (*direct)(struct cs_io *io);
+
+    /* Optional (NULL): these bytes are of no use any more, and their space may go back to where it came from.
+     * -EOPNOTSUPP: it can't be given back. */
+    int (*discard)(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length);
+    /* Optional, all or none: discarded bytes have no space behind them, and must not be written before fill()
+     * gave it to them, as grow() did; -ENOSPC. */
+    bool (*punches)(struct cs_io *io);
+    int (*fill)(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length);
+    /* Some bytes of the file may have none. */
+    bool (*has_holes)(struct cs_io *io, enum cs_file file);
+
     /* Optional, all of them or none (NULL): reads that nobody waits for. They belong to one thread. */
 
     /* From now on `event_fd` is written to when a batch may have ended. -errno with a text: there are only
@@ -72,8 +91,17 @@ struct cs_io {
     const struct cs_io_type *type;
 };
 
+static inline bool cs_io_punches(struct cs_io *io)
+{
+    return io->type->punches && io->type->punches(io);
+}
+
 /* The files "data", "meta", "log-0" and "log-1" in a directory. `create` makes them where they are missing,
  * durably. `name` stands in the errors' texts. */
 int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **io);
+
+/* A disk, or a file that stands for one, as it is: all files of this one are the same bytes, and its size
+ * does not change (volume.h makes files of it). Has a descriptor of its own. */
+int cs_io_raw_open(int fd, const char *name, struct cs_io **io);
 
 #endif

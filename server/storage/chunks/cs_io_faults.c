@@ -189,6 +189,30 @@ static int faults_size(struct cs_io *io, enum cs_file file, uint64_t *size)
     return inner->type->size(inner, file, size);
 }
 
+static int faults_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct cs_io *inner = faults_of(io)->config.inner;
+    return inner->type->discard ? inner->type->discard(inner, file, offset, length)
+                                : err_set(-EOPNOTSUPP, "the disk takes no space back");
+}
+
+static bool faults_punches(struct cs_io *io)
+{
+    return cs_io_punches(faults_of(io)->config.inner);
+}
+
+static int faults_fill(struct cs_io *io, enum cs_file file, uint64_t offset, uint64_t length)
+{
+    struct cs_io *inner = faults_of(io)->config.inner;
+    return inner->type->fill ? inner->type->fill(inner, file, offset, length) : 0;
+}
+
+static bool faults_has_holes(struct cs_io *io, enum cs_file file)
+{
+    struct cs_io *inner = faults_of(io)->config.inner;
+    return inner->type->has_holes && inner->type->has_holes(inner, file);
+}
+
 static void faults_close(struct cs_io *io)
 {
     struct faults_io *faults = faults_of(io);
@@ -204,6 +228,10 @@ static const struct cs_io_type faults_type = {
     .grow = faults_grow,
     .size = faults_size,
     .close = faults_close,
+    .discard = faults_discard,
+    .punches = faults_punches,
+    .fill = faults_fill,
+    .has_holes = faults_has_holes,
 };
 
 int cs_io_faults_open(const struct cs_io_faults_config *config, struct cs_io **io)

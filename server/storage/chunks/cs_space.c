@@ -43,6 +43,18 @@ static int more_room(uint64_t **bits, uint32_t before, uint32_t after)
     return 0;
 }
 
+/* Likewise, a bit for each word. */
+static int more_words(uint64_t **bits, uint32_t before, uint32_t after)
+{
+    enum { WORDS = CS_GROUP_WORDS / 64 };
+    uint64_t *more = realloc(*bits, (size_t)after * WORDS * sizeof **bits);
+    if (!more)
+        return err_set(-ENOMEM, "no memory for the map of blocks");
+    memset(more + (size_t)before * WORDS, 0, (size_t)(after - before) * WORDS * sizeof **bits);
+    *bits = more;
+    return 0;
+}
+
 int cs_space_blocks_set(struct cs_space *space, uint32_t blocks)
 {
     const uint32_t groups = blocks / CS_GROUP_BLOCKS + (blocks % CS_GROUP_BLOCKS != 0);
@@ -58,6 +70,10 @@ int cs_space_blocks_set(struct cs_space *space, uint32_t blocks)
             error = more_room(&space->freed, space->room, room);
         if (!error)
             error = more_room(&space->fresh, space->room, room);
+        if (!error)
+            error = more_words(&space->stale, space->room, room);
+        if (!error)
+            error = more_words(&space->holes, space->room, room);
         if (error)
             return error;
         space->room = room;
@@ -123,6 +139,8 @@ void cs_space_close(struct cs_space *space)
     free(space->used);
     free(space->freed);
     free(space->fresh);
+    free(space->stale);
+    free(space->holes);
     free(space->dirty);
     cs_numbers_free(&space->pending);
     cs_numbers_free(&space->releasing);
@@ -224,6 +242,12 @@ int cs_space_may_give(struct cs_space *space, uint32_t block)
     return error ? error : touch_group(space, block / CS_GROUP_BLOCKS);
 }
 
+static void make_stale(struct cs_space *space, uint32_t block)
+{
+    space->stale_words += !bit(space->stale, block / 64);
+    bit_set(space->stale, block / 64);
+}
+
 void cs_space_give(struct cs_space *space, uint32_t block)
 {
     assert(block < space->blocks && bit(space->used, block) && !bit(space->freed, block));
@@ -231,6 +255,7 @@ void cs_space_give(struct cs_space *space, uint32_t block)
     if (bit(space->fresh, block)) {
         bit_clear(space->fresh, block);
         bit_clear(space->used, block);
+        make_stale(space, block);
         space->free++;
         return;
     }
@@ -267,6 +292,100 @@ int cs_space_group_set(struct cs_space *space, uint32_t group, const uint64_t bi
     return 0;
 }
 
+/* ---- space that is given back ------------------------------------------- */
+
+static bool is_wanted(const struct cs_space *space, uint32_t word)
+{
+    return bit(space->stale, word) && space->used[word] == 0;
+}
+
+static void take_away(struct cs_space *space, uint32_t word)
+{
+    space->used[word] = space->freed[word] = UINT64_MAX;
+    space->free -= 64;
+}
+
+static void bring_back(struct cs_space *space, uint32_t word)
+{
+    space->used[word] = space->freed[word] = 0;
+    space->free += 64;
+    space->no_strips = false;
+}
+
+bool cs_space_discard_next(struct cs_space *space, uint32_t max, uint32_t *block, uint32_t *count)
+{
+    const uint32_t words = space->blocks / 64;
+    uint32_t at = space->cursor_discard < words ? space->cursor_discard : 0, looked = 0, run = 0;
+    while (looked < words && !is_wanted(space, at)) {
+        /* 64 words at a time, where none of them is stale. */
+        const uint32_t step = at % 64 == 0 && space->stale[at / 64] == 0 ? 64 : 1;
+        looked += step;
+        at = at + step < words ? at + step : 0;
+    }
+    if (looked >= words)
+        return false;
+    for (; at + run < words && run < max / 64 && is_wanted(space, at + run); run++)
+        take_away(space, at + run);
+    space->cursor_discard = at + run;
+    space->discarding += run * 64;
+    *block = at * 64;
+    *count = run * 64;
+    return run > 0;
+}
+
+void cs_space_discarded(struct cs_space *space, uint32_t block, uint32_t count, bool are_holes)
+{
+    for (uint32_t word = block / 64; word < (block + count) / 64; word++) {
+        bit_clear(space->stale, word);
+        space->stale_words--;
+        if (are_holes)
+            bit_set(space->holes, word);
+        else
+            bring_back(space, word);
+    }
+    space->discarding -= count;
+    space->hole_blocks += are_holes ? count : 0;
+}
+
+bool cs_space_hole_next(const struct cs_space *space, uint32_t max, uint32_t *block, uint32_t *count)
+{
+    const uint32_t words = space->blocks / 64;
+    uint32_t at = 0, run = 0;
+    while (at < words && !bit(space->holes, at))
+        at += at % 64 == 0 && space->holes[at / 64] == 0 ? 64 : 1;
+    while (at + run < words && run < max / 64 && bit(space->holes, at + run))
+        run++;
+    *block = at * 64;
+    *count = run * 64;
+    return run > 0;
+}
+
+void cs_space_filled(struct cs_space *space, uint32_t block, uint32_t count)
+{
+    for (uint32_t word = block / 64; word < (block + count) / 64; word++) {
+        bit_clear(space->holes, word);
+        bring_back(space, word);
+    }
+    space->hole_blocks -= count;
+}
+
+void cs_space_all_stale(struct cs_space *space)
+{
+    for (uint32_t word = 0; word < space->blocks / 64; word++)
+        make_stale(space, word * 64);
+}
+
+void cs_space_all_holes(struct cs_space *space)
+{
+    for (uint32_t word = 0; word < space->blocks / 64; word++) {
+        if (space->used[word])
+            continue;
+        take_away(space, word);
+        bit_set(space->holes, word);
+        space->hole_blocks += 64;
+    }
+}
+
 /* ---- a commit ----------------------------------------------------------- */
 
 int cs_space_seal(struct cs_space *space)
@@ -300,6 +419,7 @@ void cs_space_release(struct cs_space *space)
 {
     for (size_t i = 0; i < space->releasing.count; i++) {
         bit_clear(space->used, space->releasing.list[i]);
+        make_stale(space, space->releasing.list[i]);
         space->free++;
         space->no_strips = false;
     }

@@ -8,7 +8,10 @@
  *  - The bits on disk are those of the commit that they belong to.
  *  - Blocks that follow each other in a strip lie so on the disk where there is room.
  *
- * Memory: three bits for each block. Threads: one at a time (the store's lock).
+ *  - Space is given back (discarded) in whole words of the map, 64 blocks, and only of those that are free,
+ *    which no commit and nobody else then has.
+ *
+ * Memory: three bits for each block, and two for each word. Threads: one at a time (the store's lock).
  */
 #ifndef CS_SPACE_H
 #define CS_SPACE_H
@@ -29,6 +32,12 @@ struct cs_space {
     uint32_t cursor_small; /* where the search for single blocks goes on; likewise for whole strips */
     uint32_t cursor_strip;
     bool no_strips; /* there is no room for a whole strip until something becomes free */
+    /* Of each word of the map a bit: something in it was in use, and it was not discarded since; it has no
+     * space behind it. What is a hole, or being discarded, is `used` and `freed`, so that nobody gets it, and
+     * no commit takes it for in use. */
+    uint64_t *stale, *holes;
+    uint32_t stale_words, hole_blocks, discarding; /* how many; blocks that are being discarded */
+    uint32_t cursor_discard;
     struct cs_numbers pending, releasing;
 };
 
@@ -58,6 +67,20 @@ bool cs_space_is_used(const struct cs_space *space, uint32_t block);
 /* For a repair, with nothing uncommitted but of its own: these blocks of the group are in use and no others,
  * a bit for each. None that is behind the last block. Fails as cs_space_take(). */
 int cs_space_group_set(struct cs_space *space, uint32_t group, const uint64_t bits[CS_GROUP_WORDS]);
+
+/* ---- space that is given back */
+
+/* The next run of words that are free and stale, of `max` blocks at the most: nobody gets them until
+ * cs_space_discarded(). False: there is none. */
+bool cs_space_discard_next(struct cs_space *space, uint32_t max, uint32_t *block, uint32_t *count);
+/* They can be had again, or are holes from now on. */
+void cs_space_discarded(struct cs_space *space, uint32_t block, uint32_t count, bool are_holes);
+/* A run of holes, likewise; they stay that until cs_space_filled(). */
+bool cs_space_hole_next(const struct cs_space *space, uint32_t max, uint32_t *block, uint32_t *count);
+void cs_space_filled(struct cs_space *space, uint32_t block, uint32_t count);
+/* For the mount, which does not know better: all words are stale; those that are free are holes. */
+void cs_space_all_stale(struct cs_space *space);
+void cs_space_all_holes(struct cs_space *space);
 
 /* Fills in the records, then begins anew: nothing is fresh. Before cs_pages_seal(). */
 int cs_space_seal(struct cs_space *space);

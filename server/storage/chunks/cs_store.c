@@ -247,6 +247,12 @@ int cs_open(const struct cs_config *config, struct cs_store **result)
         cs_close(store);
         return error;
     }
+    if (config->discard)
+        cs_space_all_stale(&store->space);
+    /* A repair, which has neither, looks at the map as it is, and takes no block. */
+    if ((config->log || config->discard) && cs_io_punches(store->io) &&
+        store->io->type->has_holes(store->io, CS_DATA))
+        cs_space_all_holes(&store->space);
     if (!config->log)
         store->log.sequence += CS_LOG_JUMP; /* what the log has is of no use on what this one changes */
     else if (!store->failed)
@@ -431,11 +437,20 @@ int cs_room(struct cs_store *store, uint32_t blocks, bool frees)
             return err_set(-ENOSPC, "%s is full: there is no room for metadata", store->config.name);
     }
     const uint32_t reserve = frees ? 0 : RESERVE_BLOCKS;
+    /* Large writes do not scatter over what is left between others, while holes could be filled. */
+    const bool wants_strips =
+        blocks >= CS_STRIP_BLOCKS / 4 && store->space.no_strips && store->space.hole_blocks;
+    if (wants_strips && store->pages.nowait)
+        return -EAGAIN;
+    if (wants_strips)
+        cs_discard_undo(store); /* what can't be had is no error yet */
     while (blocks > 0 && store->space.free < blocks + reserve) {
         if (store->pages.nowait)
             return -EAGAIN;
-        error = grow_blocks(store);
-        if (error)
+        error = cs_discard_undo(store);
+        if (error == 0)
+            error = grow_blocks(store);
+        if (error < 0)
             return error;
     }
     return 0;

@@ -20,7 +20,7 @@
  * disk returns -EAGAIN without a text; it may have done a part, and is done anew, whole,
  * with cs_nowait(store, false). Writes go to the page cache and count as not waiting.
  *
- * Threads: one at a time, but for cs_commit_flush(), which may run beside all others.
+ * Threads: one at a time, but for cs_commit_flush() and cs_discard_make(), which may run beside all others.
  */
 #ifndef CS_STORE_H
 #define CS_STORE_H
@@ -40,6 +40,7 @@ struct cs_config {
     uint32_t cache_pages;     /* 0: 8192, 32 MiB */
     uint32_t grow_blocks;     /* by which `data` grows at least; 0: 16384, 64 MiB */
     uint32_t data_blocks_max; /* 0: the format's bound, 16 TiB */
+    bool discard;             /* cs_discard_begin() is called: notes what may be given back */
     bool log; /* changes since the last commit are found again, and noted from then on; else only looked at */
 };
 
@@ -148,6 +149,22 @@ int cs_commit(struct cs_store *store);
 bool cs_wants_commit(const struct cs_store *store);
 /* A commit would make blocks or pages free. */
 bool cs_commit_gains(const struct cs_store *store);
+
+/* cs_discard.c: space that is given back */
+
+/* Blocks that are free, and that nobody gets meanwhile. */
+struct cs_discard {
+    uint32_t block, count;
+};
+/* Some of what became free, of `bytes_max` at the most; no commit that a crash may bring back has any of it.
+ * False: there is nothing to be given back now. */
+bool cs_discard_begin(struct cs_store *store, uint64_t bytes_max, struct cs_discard *discard);
+/* Beside all others, without the lock. -EOPNOTSUPP: the disk takes nothing back, now and later. */
+int cs_discard_make(struct cs_store *store, const struct cs_discard *discard);
+/* `status` is what that returned. */
+void cs_discard_end(struct cs_store *store, const struct cs_discard *discard, int status);
+/* Space behind blocks that have none, to be used again: 1, or 0 when there are none; -ENOSPC. */
+int cs_discard_undo(struct cs_store *store);
 
 /* cs_check.c */
 

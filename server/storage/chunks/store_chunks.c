@@ -10,12 +10,13 @@
  *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
  *    every two seconds. All syncs that were asked for before a seal are answered by that commit.
  *  - The scrubber (scrub.h), a third one, reads what nobody else does.
+ *  - The discarder, a fourth one where that is wanted, gives back the space that commits have made free.
  * A change does not overtake another one of the same object that was left to the worker: of two writes, the
  * one that was asked for last is the one that stays.
  *
- * Locks: `core` is held around every call of cs_store.h but cs_commit_flush(); the shard's thread only tries
- * it, except for stat(), which may wait for a page. `queue` guards the lists and counts. Who needs both
- * takes `core` first.
+ * Locks: `core` is held around every call of cs_store.h but cs_commit_flush() and cs_discard_make(); the
+ * shard's thread only tries it, except for stat(), which may wait for a page. `queue` guards the lists and
+ * counts. Who needs both takes `core` first.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -28,9 +29,11 @@
 #include "store_chunks.h"
 #include "chunks.h"
 #include "cs_io_faults.h"
+#include "cs_whole.h"
 #include "err.h"
 #include "log.h"
 #include "scrub.h"
+#include "volume.h"
 #include "storage/target.h"
 
 /* Written and not yet committed: from the first on a commit is made, at the second writers wait for it. */
@@ -205,6 +208,12 @@ static void work_on(struct chunks_store *store, struct job *job)
         const bool full = changes(job) && is_too_dirty(store->cs);
         if (!full)
             status = attempt(store, job, false);
+        /* What is being discarded is free, but not to be had. */
+        if (status == -ENOSPC && store->cs->space.discarding) {
+            while (store->cs->space.discarding)
+                pthread_cond_wait(&store->discarded, &store->core);
+            status = attempt(store, job, false);
+        }
         const bool gains = status == -ENOSPC && !committed && cs_commit_gains(store->cs);
         pthread_mutex_unlock(&store->core);
         if (full || gains)
@@ -369,6 +378,8 @@ static void stop_threads(struct chunks_store *store)
     stop_thread(store, store->worker, &store->worker_runs, &store->stop_worker, &store->worker_wanted);
     stop_thread(store, store->committer, &store->committer_runs, &store->stop_committer,
                 &store->committer_wanted);
+    stop_thread(store, store->discarder, &store->discarder_runs, &store->stop_discarder,
+                &store->discarder_wanted);
 }
 
 static void free_store(struct chunks_store *store)
@@ -379,6 +390,8 @@ static void free_store(struct chunks_store *store)
     if (store->done_fd >= 0)
         close(store->done_fd);
     pthread_cond_destroy(&store->committed);
+    pthread_cond_destroy(&store->discarded);
+    pthread_cond_destroy(&store->discarder_wanted);
     pthread_cond_destroy(&store->committer_wanted);
     pthread_cond_destroy(&store->worker_wanted);
     pthread_mutex_destroy(&store->queue);
@@ -411,6 +424,14 @@ static int start_threads(struct chunks_store *store)
     if (errno)
         return err_sys("%s: start the thread that commits", store->name);
     store->committer_runs = true;
+    if (store->discard.rate == 0)
+        return 0;
+    errno = pthread_create(&store->discarder, NULL, chunks_run_discarder, store);
+    if (errno)
+        return err_sys("%s: start the thread that gives space back", store->name);
+    pthread_mutex_lock(&store->core);
+    store->discarder_runs = true; /* the committer looks at it */
+    pthread_mutex_unlock(&store->core);
     return 0;
 }
 
@@ -422,12 +443,15 @@ static struct chunks_store *new_store(const struct store_config *config)
         return NULL;
     store->store.type = &store_chunks;
     store->target = config->target;
+    store->discard = config->discard;
     store->done_fd = -1;
     pthread_mutex_init(&store->core, NULL);
     pthread_mutex_init(&store->queue, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&store->committer_wanted, &monotonic);
+    pthread_cond_init(&store->discarder_wanted, &monotonic);
+    pthread_cond_init(&store->discarded, NULL);
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&store->worker_wanted, NULL);
     pthread_cond_init(&store->committed, NULL);
@@ -437,14 +461,32 @@ static struct chunks_store *new_store(const struct store_config *config)
     return store;
 }
 
+/* Past the page cache, if that is wanted. */
+static int go_direct(const struct store_config *config, struct cs_io **io)
+{
+    if (!config->direct_io)
+        return 0;
+    int error =
+        (*io)->type->direct ? (*io)->type->direct(*io) : err_set(-ENOTSUP, "the disk has no direct I/O");
+    if (!error)
+        return cs_whole_open(*io, io);
+    (*io)->type->close(*io);
+    return err_prefix(error, "direct_io");
+}
+
 static int chunks_open(const struct store_config *config, struct store **result)
 {
     struct cs_config inner;
     struct chunks_store *store = new_store(config);
     if (!store)
         return err_set(-ENOMEM, "no memory for a store");
-    int error = store_chunks_configure(config->target, config->shard, false, store->name, &inner);
+    int error = config->target->volume ? volume_heal(config->target->volume) : 0;
+    if (!error)
+        error = store_chunks_configure(config->target, config->shard, false, store->name, &inner);
     inner.log = true;
+    inner.discard = config->discard.rate > 0;
+    if (!error)
+        error = go_direct(config, &inner.io);
     if (!error)
         error = wrap(config, store->name, &inner.io);
     if (!error)

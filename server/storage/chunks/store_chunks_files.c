@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store_chunks_files.c: a shard's store as it lies in the target's directory, and what is done with it while
- * no server has it. */
+/* store_chunks_files.c: a shard's store as it lies in the target's directory or on its disk, and what is done
+ * with it while no server has it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,7 +12,18 @@
 #include "store_chunks.h"
 #include "cs_overlay.h"
 #include "err.h"
+#include "volume.h"
 #include "storage/target.h"
+
+/* Those on a disk that is the target. */
+static int open_on_disk(const struct target *target, uint32_t shard, struct cs_io **io)
+{
+    char name[256];
+    struct cs_io *raw;
+    snprintf(name, sizeof name, "target %" PRIu32 ": %s", target->id, target->dir);
+    int error = cs_io_raw_open(target->disk_fd, name, &raw);
+    return error ? error : volume_shard_open(target->volume, shard, raw, io);
+}
 
 /* Opens the files of a shard; `create` makes what is missing. */
 static int open_files(const struct target *target, uint32_t shard, bool create, struct cs_io **io)
@@ -36,7 +47,8 @@ int store_chunks_configure(const struct target *target, uint32_t shard, bool cre
     snprintf(name, STORE_CHUNKS_NAME_BYTES, "target %" PRIu32 " shard %" PRIu32, target->id, shard);
     *config = (struct cs_config){.name = name, .shard = shard, .shard_count = target->shard_count};
     memcpy(config->uuid, target->uuid, sizeof config->uuid);
-    return open_files(target, shard, create, &config->io);
+    return target->volume ? open_on_disk(target, shard, &config->io)
+                          : open_files(target, shard, create, &config->io);
 }
 
 int store_chunks_format(const struct target *target)
@@ -48,11 +60,16 @@ int store_chunks_format(const struct target *target)
         if (error)
             return error;
         error = cs_format(&config);
+        /* On a disk that fills up later, no shard should be without a log. */
+        for (enum cs_file file = CS_LOG; target->volume && !error && file <= CS_LOG_OTHER; file++)
+            error = config.io->type->grow(config.io, file, 1);
         config.io->type->close(config.io);
         if (error)
             return error;
     }
-    return syncfs(target->dir_fd) ? err_sys("target %" PRIu32 ": flush %s", target->id, target->dir) : 0;
+    return !target->volume && syncfs(target->dir_fd)
+               ? err_sys("target %" PRIu32 ": flush %s", target->id, target->dir)
+               : 0;
 }
 
 static int check(struct cs_store *cs, const struct store_chunks_checking *checking,
