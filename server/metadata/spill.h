@@ -20,8 +20,8 @@ struct request;
 void spill_want(struct request *request);
 /* The last step; for an empty file, the only one. All who have it open for writing count as writers. */
 int spill_note(struct ns *ns, struct inode *inode);
-/* A handle that was opened when the file was small is going to be used with the storage servers. One that this
- * server does not know is of an earlier one, or was given up while its client was out of touch. */
+/* A handle that was opened when the file was small is going to be used with the storage servers. One that
+ * this server does not know is of an earlier one, or was given up while its client was out of touch. */
 int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint64_t handle,
                uint32_t access);
 
