@@ -9,8 +9,9 @@
 
 #include "err.h"
 
-/* A request is made again at most so often, each time because of a newer map. */
-#define ATTEMPTS_MAX 6u
+/* A request is made again at most so often, each time because of a newer map. Its deadline ends it sooner,
+ * but for servers that are started again and again. */
+#define ATTEMPTS_MAX 20u
 
 /* ---- connections ------------------------------------------------------------ */
 

@@ -72,6 +72,7 @@ struct opens_handle {
     struct list_link journal_link;
     bool added, closed; /* in the present transaction */
     bool closing;       /* its client has closed it; the store is to hear of it */
+    bool lost_pointer;  /* it was given up with its client's lease, and its shared pointer with it */
     bool has_pointer;   /* a shared pointer, in the store, which ends with it */
 };
 

@@ -67,7 +67,7 @@ int request_pointer(struct request *request, struct ns *ns)
     const struct wire_pointer *body = &request->body.pointer;
     struct opens_handle *handle = opens_find(ns->opens, body->handle);
     struct pointer pointer;
-    if (handle ? handle->closing : !opens_is_earlier(ns->opens, body->handle))
+    if (handle ? handle->closing || handle->lost_pointer : !opens_is_earlier(ns->opens, body->handle))
         return not_open(body->handle);
     int error = capability_check(service->conf->key, &body->capability, 0);
     if (!error)

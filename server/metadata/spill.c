@@ -13,6 +13,9 @@
 #include "service_internal.h"
 #include "small.h"
 
+/* How often the bytes are written when a storage server loses them. */
+enum { TRIES_MAX = 5 };
+
 struct spill {
     struct service *service;
     struct list_link link; /* in service->small.spills */
@@ -23,6 +26,7 @@ struct spill {
     struct agent_work work;
     bool counted; /* among the file's truncations: the inode stays, and nobody else takes its end for noted */
     bool moves;   /* there are bytes to be moved */
+    unsigned tries;
     bool cuts;    /* an earlier try may have left something */
     uint8_t data[LIMITS_SMALL_BYTES_MAX];
 };
@@ -115,6 +119,18 @@ static void last_done(struct job *job, int status)
 
 /* ---- the step between --------------------------------------------------- */
 
+static enum agent_kind next_kind(enum agent_kind kind)
+{
+    switch (kind) {
+    case AGENT_WRITE:
+        return AGENT_SYNC;
+    case AGENT_SYNC:
+        return AGENT_STAT;
+    default:
+        return AGENT_WRITE;
+    }
+}
+
 static void answered(struct agent_work *work)
 {
     struct spill *spill = list_item(work, struct spill, work);
@@ -123,10 +139,15 @@ static void answered(struct agent_work *work)
             err_set(work->status, "a small file can't be moved to the storage servers: %s", work->text));
         return;
     }
+    /* A host that crashed between the write and the sync has nothing to sync, and does not know that. */
+    bool is_lost = work->kind == AGENT_STAT && work->end < work->data_length;
+    if (is_lost && ++spill->tries == TRIES_MAX) {
+        end(spill, err_set(-EIO, "a small file can't be moved: a storage server loses what it was sent"));
+        return;
+    }
     /* What was durable here is to be so there. */
-    bool moves = spill->moves && work->kind != AGENT_SYNC;
-    if (moves) {
-        work->kind = work->kind == AGENT_TRUNCATE ? AGENT_WRITE : AGENT_SYNC;
+    if (spill->moves && (work->kind != AGENT_STAT || is_lost)) {
+        work->kind = next_kind(work->kind);
         agent_start(&spill->service->agent, work);
         return;
     }
@@ -236,6 +257,7 @@ int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint
             return error;
         handle = opens_find(ns->opens, number);
         handle->recorded = false;
+        handle->lost_pointer = !opens_is_earlier(ns->opens, number);
     }
     if (!handle || handle->recorded || opens_ino(handle->file) != inode->ino ||
         !(handle->access & WIRE_ACCESS_WRITE))

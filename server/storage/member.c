@@ -31,6 +31,7 @@ struct member {
     bool asked; /* and a shard waits for its answer */
     atomic_bool map_wanted;
     uint64_t map_version;
+    bool is_displaced; /* that map has another address of this server */
     struct rpc_call call;
     uint8_t *body;
     size_t body_size;
@@ -120,6 +121,23 @@ static void on_greeting(void *arg, struct rpc_connection *connection, const void
     map_unref(map);
 }
 
+/* Whether clients find this server by the map. A registration of an earlier process of this server may have
+ * been long on its way, and come last. */
+static bool is_listed(const struct member *member, const struct map *map)
+{
+    const struct server *server = member->server;
+    for (uint32_t i = 0; i < map->server_count; i++) {
+        const struct map_server *listed = &map->servers[i];
+        if (strcmp(listed->name, server->storage->name) != 0)
+            continue;
+        bool same = listed->shard_count == server->shard_count;
+        for (uint32_t k = 0; same && k < server->shard_count; k++)
+            same = strcmp(listed->addresses[k], server->shards[k].bound) == 0;
+        return same;
+    }
+    return true; /* not known: a heartbeat is told so */
+}
+
 static int take_map(struct member *member, const struct wire_bytes *encoded)
 {
     struct map *map;
@@ -131,6 +149,7 @@ static int take_map(struct member *member, const struct wire_bytes *encoded)
     error = join(member, map, true);
     if (!error && map->version > member->map_version) {
         member->map_version = map->version;
+        member->is_displaced = !is_listed(member, map);
         log_debug("cluster map version %" PRIu64, map->version);
         for (uint32_t k = 0; k < member->server->shard_count; k++)
             shard_map_put(&member->server->shards[k], map_ref(map));
@@ -248,6 +267,11 @@ static void heartbeat_done(struct rpc_call *call)
         status = take_map(member, &reply.map);
     if (status)
         log_error("the answer to a heartbeat makes no sense: %s", err_text());
+    if (member->is_displaced) {
+        log_warn("the cluster map has this server at another address: registering again");
+        member->state = MEMBER_OUT;
+        atomic_store(&member->map_wanted, true);
+    }
     for (uint32_t k = 0; member->asked && k < member->server->shard_count; k++)
         shard_map_confirm(&member->server->shards[k]);
 }
