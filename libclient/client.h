@@ -122,7 +122,7 @@ struct weft_session {
     struct rpc_call map_call; /* the one map_get that may be under way */
     struct closes closes;
     struct list small_files;  /* weft_file: those that are or were small ones */
-    uint64_t small_changes;   /* grows whenever this session begins or has ended to change one */
+    uint64_t small_writes;    /* grows whenever this session begins or has ended to write to one */
     bool map_asked;
     uint64_t looked_ns; /* when slow calls were last a reason to ask */
     bool map_changed; /* connections to servers that moved are still to be dropped */
@@ -409,11 +409,8 @@ void file_small_begin(weft_file_t *file, uint32_t max);
 /* (locked) The metadata server says that it has spilled. */
 void file_small_over(weft_file_t *file);
 void file_small_end(weft_file_t *file); /* (locked) */
-/* (locked) What the metadata server told, asked at `sent_ns` when session->small_changes was `changes`. */
-void file_small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes);
-/* (locked) This session is about to change the file, or has just done so: what is known of it is so no
- * longer. 0: of all files. */
-void file_small_change(weft_session_t *session, uint64_t ino);
+/* (locked) What the metadata server told, asked at `sent_ns` when session->small_writes was `writes`. */
+void file_small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t writes);
 /* (locked) Whether what is in it is known for now; *size of it. */
 bool file_small_known(const weft_file_t *file, uint64_t *size);
 /* (locked) 1: the transfer is under way, or ended; 0: it is to go on by the layout. */

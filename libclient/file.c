@@ -106,8 +106,19 @@ static int flags_to_wire(int flags, uint32_t *wire)
 /* As it was when the metadata server was asked. */
 struct opening {
     uint64_t sent_ns;
-    uint64_t small_changes;
+    uint64_t small_writes;
 };
+
+static struct opening opening_begin(weft_session_t *session)
+{
+    struct opening opening = {.sent_ns = rpc_now_ns()};
+    if (session_check(session) < 0)
+        return opening;
+    session_lock(session);
+    opening.small_writes = session->small_writes;
+    session_unlock(session);
+    return opening;
+}
 
 /* Makes the file of what the metadata server answered. */
 static int file_of_reply(weft_session_t *session, const char *path, const struct op_call *call,
@@ -128,7 +139,7 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
 
     session_lock(session);
     file_small_begin(file, reply.small_max);
-    file_small_learn(file, &reply.small, opening->sent_ns, opening->small_changes);
+    file_small_learn(file, &reply.small, opening->sent_ns, opening->small_writes);
     bool newer = !session->map || session->map->version < reply.map_version;
     session_unlock(session);
     if (newer && session_map_refresh(session) < 0) {
@@ -137,20 +148,6 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     }
     *out = file;
     return 0;
-}
-
-/* Cutting files by a session's open is a change, and which file it is comes with the answer. */
-static struct opening opening_begin(weft_session_t *session, uint32_t wire_flags)
-{
-    struct opening opening = {.sent_ns = rpc_now_ns()};
-    if (session_check(session) < 0)
-        return opening;
-    session_lock(session);
-    if (wire_flags & WIRE_OPEN_TRUNCATE)
-        file_small_change(session, 0);
-    opening.small_changes = session->small_changes;
-    session_unlock(session);
-    return opening;
 }
 
 static_assert((int)WIRE_OPEN_READ == (int)WIRE_ACCESS_READ && (int)WIRE_OPEN_WRITE == (int)WIRE_ACCESS_WRITE,
@@ -180,7 +177,7 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     /* Who wants a layout wants it from the start. */
     if (!layout)
         open.flags |= WIRE_OPEN_SMALL;
-    struct opening opening = opening_begin(session, open.flags);
+    struct opening opening = opening_begin(session);
     closes_board(session, &ride);
     /* Without a session the call is about to be refused. */
     open.host = wanted.placement == WIRE_PLACEMENT_HOST || !session ? wanted.host : session->host;

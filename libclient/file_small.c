@@ -4,9 +4,9 @@
  * from one is a request to it; where the answer is that the file has spilled, or where what is to be written
  * does not fit, the transfer goes on as any other.
  *
- * What an open or a read has told is good for the time of its lease. A lease does not keep this session
- * itself from writing, so what it changes is forgotten first, and what was asked before that is not
- * remembered.
+ * What an open or a read has told is good for the time of its lease. Who cuts a file, or makes it spill,
+ * waits for the end of all leases. A lease does not keep this session itself from writing, so what it writes to is
+ * forgotten first, and what was asked before that is not remembered.
  */
 #include "transfer.h"
 
@@ -15,13 +15,14 @@
 #include <string.h>
 
 #include "err.h"
+#include "pieces.h"
 
 /* A request for a transfer. */
 struct small_call {
     struct rpc_call rpc;
     struct transfer *transfer;
     uint64_t sent_ns;
-    uint64_t changes; /* session->small_changes when it was sent */
+    uint64_t writes; /* session->small_writes when it was sent */
     uint8_t body[];
 };
 
@@ -60,15 +61,13 @@ void file_small_end(weft_file_t *file)
 {
     list_remove(&file->small.link);
     free(file->small.data);
-    file->small = (struct file_small){.state = SMALL_NOT};
-    list_link_init(&file->small.link);
 }
 
-void file_small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t changes)
+void file_small_learn(weft_file_t *file, const struct wire_small *small, uint64_t sent_ns, uint64_t writes)
 {
     struct file_small *own = &file->small;
     own->until_ns = 0;
-    if (!small->lease_us || own->state != SMALL_IS || changes != file->session->small_changes)
+    if (!small->lease_us || own->state != SMALL_IS || writes != file->session->small_writes)
         return;
     if (small->data.length > own->room) {
         uint8_t *bigger = realloc(own->data, small->data.length);
@@ -83,13 +82,14 @@ void file_small_learn(weft_file_t *file, const struct wire_small *small, uint64_
     own->until_ns = sent_ns + UINT64_C(1000) * small->lease_us;
 }
 
-void file_small_change(weft_session_t *session, uint64_t ino)
+/* This session is about to write to the file, or has just done so. */
+static void forget(weft_session_t *session, uint64_t ino)
 {
-    session->small_changes++;
+    session->small_writes++;
     list_each(&session->small_files, link, after)
     {
         weft_file_t *file = list_item(link, struct weft_file, small.link);
-        if (file->capability.ino == ino || ino == 0)
+        if (file->capability.ino == ino)
             file->small.until_ns = 0;
     }
 }
@@ -102,41 +102,17 @@ bool file_small_known(const weft_file_t *file, uint64_t *size)
 
 /* ---- bytes ------------------------------------------------------------------ */
 
-struct cursor {
-    const struct iovec *iov;
-    size_t count, index, done;
-};
-
-/* Copies between the caller's memory and `bytes`. */
-static void move(struct cursor *cursor, uint8_t *bytes, size_t length, bool to_caller)
-{
-    while (length > 0 && cursor->index < cursor->count) {
-        const struct iovec *iov = &cursor->iov[cursor->index];
-        size_t part = iov->iov_len - cursor->done < length ? iov->iov_len - cursor->done : length;
-        uint8_t *memory = (uint8_t *)iov->iov_base + cursor->done;
-        if (part)
-            memcpy(to_caller ? memory : bytes, to_caller ? bytes : memory, part);
-        bytes += part;
-        length -= part;
-        cursor->done += part;
-        if (cursor->done == iov->iov_len) {
-            cursor->index++;
-            cursor->done = 0;
-        }
-    }
-}
-
 /* Gives the caller what he reads of `size` bytes; returns how many. */
-static uint64_t scatter(struct transfer *transfer, uint8_t *data, uint64_t size)
+static uint64_t scatter(struct transfer *transfer, const uint8_t *data, uint64_t size)
 {
-    struct cursor cursor = {.iov = transfer->iov, .count = transfer->iov_count};
+    struct pieces_place place = {.piece = transfer->iov};
     uint64_t count = planner_count_before(transfer->extents, transfer->extent_count, size);
     uint64_t left = count;
     for (size_t i = 0; left > 0; i++) {
         const struct weft_extent *extent = &transfer->extents[i];
         uint64_t length = extent->length < left ? extent->length : left;
         if (length)
-            move(&cursor, data + extent->offset, length, true);
+            pieces_fill(&place, data + extent->offset, length);
         left -= length;
     }
     return count;
@@ -187,11 +163,10 @@ static int take_answer(const struct small_call *call, uint64_t *count)
             over(file, false);
             return 1;
         }
-        file_small_learn(file, &reply.read.small, call->sent_ns, call->changes);
-        *count = scatter(transfer, (uint8_t *)reply.read.small.data.data, reply.read.small.data.length);
+        file_small_learn(file, &reply.read.small, call->sent_ns, call->writes);
+        *count = scatter(transfer, reply.read.small.data.data, reply.read.small.data.length);
         return 0;
     case WIRE_OP_small_write:
-        file_small_change(file->session, file->capability.ino);
         error = wire_decode_small_write_reply(rpc->reply, rpc->reply_length, &reply.write);
         if (error)
             return error;
@@ -202,7 +177,6 @@ static int take_answer(const struct small_call *call, uint64_t *count)
         joined(file, false);
         return 1;
     default:
-        file_small_change(file->session, file->capability.ino);
         error = wire_decode_spill_reply(rpc->reply, rpc->reply_length, &reply.spill);
         if (error)
             return error;
@@ -217,10 +191,10 @@ static void answered(struct rpc_call *rpc)
     struct transfer *transfer = call->transfer;
     uint64_t count = 0;
     int result = rpc->status;
+    if (rpc->operation == WIRE_OP_small_write)
+        forget(transfer->op.session, transfer->file->capability.ino);
     if (result == 0)
         result = take_answer(call, &count);
-    else if (transfer->write)
-        file_small_change(transfer->file->session, transfer->file->capability.ino);
     free(call);
     if (result == 1)
         result = transfer_go(transfer);
@@ -235,7 +209,6 @@ static void answered(struct rpc_call *rpc)
 static ssize_t encode_write(const struct transfer *transfer, uint8_t *body, size_t room, uint8_t *data)
 {
     const weft_file_t *file = transfer->file;
-    struct cursor cursor = {.iov = transfer->iov, .count = transfer->iov_count};
     uint8_t pieces[LIMITS_SMALL_PIECES_MAX * PIECE_BYTES];
     struct wire_writer writer = wire_writer_on(pieces, sizeof pieces);
     for (size_t i = 0; i < transfer->extent_count; i++) {
@@ -243,13 +216,19 @@ static ssize_t encode_write(const struct transfer *transfer, uint8_t *body, size
         wire_put_small_piece(&writer, &(struct wire_small_piece){.offset = (uint32_t)extent->offset,
                                                                  .length = (uint32_t)extent->length});
     }
-    move(&cursor, data, transfer->total, false);
+    pieces_pack(transfer->iov, transfer->iov_count, data);
     return wire_encode_small_write(
         body, room,
         &(struct wire_small_write){.capability = file->capability,
                                    .handle = file->handle,
                                    .pieces = wire_list_of(&writer, (uint32_t)transfer->extent_count),
                                    .data = {.data = data, .length = (uint32_t)transfer->total}});
+}
+
+static ssize_t encode_spill(const weft_file_t *file, uint8_t *body, size_t room)
+{
+    return wire_encode_spill(body, room,
+                             &(struct wire_spill){.capability = file->capability, .handle = file->handle});
 }
 
 static ssize_t encode(const struct transfer *transfer, uint16_t operation, uint8_t *body, size_t room,
@@ -261,8 +240,7 @@ static ssize_t encode(const struct transfer *transfer, uint16_t operation, uint8
     if (operation == WIRE_OP_small_read)
         return wire_encode_small_read(
             body, room, &(struct wire_small_read){.capability = file->capability, .handle = file->handle});
-    return wire_encode_spill(body, room,
-                             &(struct wire_spill){.capability = file->capability, .handle = file->handle});
+    return encode_spill(file, body, room);
 }
 
 static int ask(struct transfer *transfer, uint16_t operation)
@@ -281,11 +259,11 @@ static int ask(struct transfer *transfer, uint16_t operation)
         free(call);
         return result;
     }
-    if (transfer->write)
-        file_small_change(session, transfer->file->capability.ino);
+    if (operation == WIRE_OP_small_write)
+        forget(session, transfer->file->capability.ino);
     call->transfer = transfer;
     call->sent_ns = rpc_now_ns();
-    call->changes = session->small_changes;
+    call->writes = session->small_writes;
     call->rpc = (struct rpc_call){
         .operation = operation, .body = call->body, .body_length = (uint32_t)length, .done = answered};
     result = rpc_call_start(connection, &call->rpc);
@@ -324,19 +302,15 @@ int file_small_spill(weft_file_t *file)
     struct wire_spill_reply reply;
     session_lock(file->session);
     bool is_small = file->small.state != SMALL_NOT;
-    if (is_small)
-        file_small_change(file->session, file->capability.ino);
     session_unlock(file->session);
     if (!is_small)
         return 0;
-    struct wire_spill spill = {.capability = file->capability, .handle = file->handle};
-    int result = op_call_metadata(&call, file->session, WIRE_OP_spill, body,
-                                  wire_encode_spill(body, sizeof body, &spill));
+    int result =
+        op_call_metadata(&call, file->session, WIRE_OP_spill, body, encode_spill(file, body, sizeof body));
     if (result == 0)
         result = wire_decode_spill_reply(call.reply, call.reply_length, &reply);
     op_call_free(&call);
     session_lock(file->session);
-    file_small_change(file->session, file->capability.ino);
     if (result == 0)
         joined(file, reply.sole);
     session_unlock(file->session);

@@ -7,20 +7,15 @@ void pieces_pack(const struct iovec *pieces, size_t piece_count, void *packed)
 {
     char *at = packed;
     for (size_t i = 0; i < piece_count; i++) {
-        memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
+        if (pieces[i].iov_len)
+            memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
 }
 
-/* A place in the pieces, moving forward. */
-struct place {
-    const struct iovec *piece;
-    size_t done; /* bytes of it */
-};
-
-/* Fills the next `length` bytes from `source`, or with zeros when that is NULL. */
-static void fill(struct place *place, const char *source, uint64_t length)
+void pieces_fill(struct pieces_place *place, const void *source, uint64_t length)
 {
+    const char *from = source;
     while (length > 0) {
         size_t left = place->piece->iov_len - place->done;
         if (left == 0) {
@@ -30,9 +25,9 @@ static void fill(struct place *place, const char *source, uint64_t length)
         }
         size_t step = left < length ? left : (size_t)length;
         char *target = (char *)place->piece->iov_base + place->done;
-        if (source) {
-            memcpy(target, source, step);
-            source += step;
+        if (from) {
+            memcpy(target, from, step);
+            from += step;
         } else {
             memset(target, 0, step);
         }
@@ -67,15 +62,15 @@ void pieces_unpack(const struct planner_request *request, const uint32_t *presen
             unpack_in_place(request, present);
         return;
     }
-    struct place place = {.piece = request->pieces};
+    struct pieces_place place = {.piece = request->pieces};
     const char *at = packed;
     if (!present) {
-        fill(&place, at, request->bytes);
+        pieces_fill(&place, at, request->bytes);
         return;
     }
     for (uint32_t i = 0; i < request->extent_count; i++) {
-        fill(&place, at, present[i]);
-        fill(&place, NULL, request->extents[i].length - present[i]);
+        pieces_fill(&place, at, present[i]);
+        pieces_fill(&place, NULL, request->extents[i].length - present[i]);
         at += present[i];
     }
 }

@@ -16,8 +16,17 @@
 
 #include "planner.h"
 
-/* Copies all pieces, one after the other, to `packed`. */
+/* Copies all pieces, one after the other, to `packed`. Empty ones may be NULL. */
 void pieces_pack(const struct iovec *pieces, size_t piece_count, void *packed);
+
+/* A place in the pieces, moving forward. */
+struct pieces_place {
+    const struct iovec *piece;
+    size_t done; /* bytes of it */
+};
+
+/* Fills the next `length` bytes, which are there, from `source`, or with zeros when that is NULL. */
+void pieces_fill(struct pieces_place *place, const void *source, uint64_t length);
 
 /*
  * Puts what came of a read where it belongs, and zeros where nothing is. `packed` holds

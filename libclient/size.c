@@ -178,18 +178,6 @@ int weft_file_sync(weft_file_t *file)
 
 /* ---- truncate and allocate ------------------------------------------------------- */
 
-/* `ino` 0: by a path. */
-static int note_change(weft_session_t *session, uint64_t ino)
-{
-    int result = session_check(session);
-    if (result < 0)
-        return result;
-    session_lock(session);
-    file_small_change(session, ino);
-    session_unlock(session);
-    return 0;
-}
-
 static int truncate_send(weft_session_t *session, struct wire_truncate *truncate)
 {
     uint8_t body[WEFT_PATH_BYTES_MAX + 256 + CLOSES_BYTES_MAX];
@@ -197,15 +185,11 @@ static int truncate_send(weft_session_t *session, struct wire_truncate *truncate
     struct closes_ride ride;
     if (truncate->size > INT64_MAX)
         return err_set(-EFBIG, "a size of %" PRIu64 " bytes is beyond what a file can have", truncate->size);
-    int result = note_change(session, truncate->capability.ino);
-    if (result < 0)
-        return result;
     closes_board(session, &ride);
     truncate->closes = ride.list;
-    result = closes_call(&call, session, &ride, WIRE_OP_truncate, body,
-                         wire_encode_truncate(body, sizeof body, truncate));
+    int result = closes_call(&call, session, &ride, WIRE_OP_truncate, body,
+                             wire_encode_truncate(body, sizeof body, truncate));
     op_call_free(&call);
-    (void)note_change(session, truncate->capability.ino);
     return result;
 }
 
