@@ -200,8 +200,10 @@ int ns_size_settle(struct ns *ns, struct inode *inode, const struct ns_size *siz
  * `bytes` of space. `closed`: no one has it open for writing either. */
 int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, uint64_t bytes, bool exact,
                       bool closed);
-/* Who has a small file open for writing is not in the store. From now on he is: it spills, or has lost its
- * last name, or its shared pointer was used, and he is to have it after a restart, too. */
+/* From now on the store knows a handle that writes, so that a restart does. Of a small file it does not,
+ * until that spills, has lost its last name, or the handle's shared pointer is used. */
+int ns_writer_note(struct ns *ns, struct opens_handle *handle);
+/* All handles of the file that are open. */
 int ns_writers_note(struct ns *ns, uint64_t ino);
 
 #endif

@@ -53,6 +53,17 @@ int ns_size_truncated(struct ns *ns, struct inode *inode, uint64_t size, uint64_
     return exact && closed ? ns_size_close(ns, inode) : records_inode_put(ns->txn, inode);
 }
 
+int ns_writer_note(struct ns *ns, struct opens_handle *handle)
+{
+    struct writer writer = {
+        .handle = opens_number(handle), .ino = opens_ino(handle->file), .access = handle->access};
+    if (handle->recorded || !(handle->access & WIRE_ACCESS_WRITE))
+        return 0;
+    memcpy(writer.client, handle->client->id, sizeof writer.client);
+    handle->recorded = true; /* also when this is undone: then the store is only asked in vain */
+    return records_writer_put(ns->txn, &writer);
+}
+
 int ns_writers_note(struct ns *ns, uint64_t ino)
 {
     const struct opens_file *file = opens_file_find(ns->opens, ino);
@@ -62,12 +73,8 @@ int ns_writers_note(struct ns *ns, uint64_t ino)
     list_each(&file->openings, link, after)
     {
         struct opens_handle *handle = list_item(link, struct opens_handle, file_link);
-        if (error || handle->closed || handle->recorded || !(handle->access & WIRE_ACCESS_WRITE))
-            continue;
-        struct writer writer = {.handle = opens_number(handle), .ino = ino, .access = handle->access};
-        memcpy(writer.client, handle->client->id, sizeof writer.client);
-        error = records_writer_put(ns->txn, &writer);
-        handle->recorded = true; /* also when this is undone: then the store is only asked in vain */
+        if (!error && !handle->closed)
+            error = ns_writer_note(ns, handle);
     }
     return error;
 }

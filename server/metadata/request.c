@@ -68,6 +68,18 @@ void request_capability(const struct service *service, const struct inode *inode
     *capability = capability_make(service->conf->key, inode->ino, &inode->layout, access);
 }
 
+int request_find(const struct request *request, struct ns *ns, const struct wire_capability *capability,
+                 uint32_t access, struct inode *inode)
+{
+    int error = capability_check(request->service->conf->key, capability, access);
+    if (error)
+        return error;
+    error = records_inode_get(ns->txn, capability->ino, inode);
+    if (error == -ENOENT)
+        return err_set(-ESTALE, "the open file (inode %" PRIu64 ") does not exist any more", capability->ino);
+    return error;
+}
+
 /* ---- running ------------------------------------------------------------ */
 
 static struct request *request_of(struct job *job)

@@ -3,11 +3,8 @@
  * Opening and truncating files.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "capability.h"
 #include "err.h"
 #include "records.h"
 #include "service_internal.h"
@@ -54,21 +51,17 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
                           wire_encode_open_reply(service->scratch, LIMITS_BODY_MAX, &reply));
 }
 
-static int begin_writing(struct request *request, struct ns *ns, struct inode *inode,
-                         struct opens_handle *handle, bool created)
+static int begin_writing(struct ns *ns, struct inode *inode, struct opens_handle *handle, bool created)
 {
     if (inode->flags & INODE_SMALL)
         return 0; /* its size is the store's business alone */
-    struct writer writer = {.handle = opens_number(handle), .ino = inode->ino, .access = handle->access};
-    memcpy(writer.client, request->from->client, sizeof writer.client);
     /* The file may have grown by writers that are gone: it was so before it got into memory. */
     if ((inode->flags & INODE_SIZE_OPEN) && handle->file->writers == 1 && !created)
         handle->file->dirty = true;
     handle->sole = handle->file->writers == 1 && (created || !(inode->flags & INODE_SIZE_OPEN));
     handle->generation = handle->file->generation;
-    handle->recorded = true;
     int error = ns_size_open(ns, inode);
-    return error ? error : records_writer_put(ns->txn, &writer);
+    return error ? error : ns_writer_note(ns, handle);
 }
 
 /* An empty file that no storage server has anything of needs no one to be asked. */
@@ -120,7 +113,7 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
     if (!handle)
         return error ? error : -ENOMEM;
     if (flags & WIRE_OPEN_WRITE)
-        error = begin_writing(request, ns, inode, handle, created);
+        error = begin_writing(ns, inode, handle, created);
     if (!error && ask)
         error = truncation_prepare(request, ns, inode, 0, false, opens_number(handle));
     if (error) {
@@ -168,24 +161,12 @@ static int find_by_path(struct ns *ns, const char *text, struct inode *inode)
     return path_require(ns, inode, NS_MAY_WRITE, text);
 }
 
-static int find_by_capability(struct request *request, struct ns *ns, struct inode *inode)
-{
-    const struct wire_capability *capability = &request->body.truncate.capability;
-    int error = capability_check(request->service->conf->key, capability, WIRE_ACCESS_WRITE);
-    if (error)
-        return error;
-    error = records_inode_get(ns->txn, capability->ino, inode);
-    if (error == -ENOENT)
-        return err_set(-ESTALE, "the open file (inode %" PRIu64 ") does not exist any more", capability->ino);
-    return error;
-}
-
 int request_truncate(struct request *request, struct ns *ns)
 {
     const struct wire_truncate *truncate = &request->body.truncate;
     struct inode inode;
-    int error =
-        *truncate->path ? find_by_path(ns, truncate->path, &inode) : find_by_capability(request, ns, &inode);
+    int error = *truncate->path ? find_by_path(ns, truncate->path, &inode)
+                                : request_find(request, ns, &truncate->capability, WIRE_ACCESS_WRITE, &inode);
     if (error)
         return error;
     if (!inode_is_file(&inode))

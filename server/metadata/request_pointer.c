@@ -84,7 +84,7 @@ int request_pointer(struct request *request, struct ns *ns)
     error = records_pointer_put(ns->txn, &pointer);
     /* It is to be known after a restart, also that of a small file. */
     if (!error && handle)
-        error = ns_writers_note(ns, opens_ino(handle->file));
+        error = ns_writer_note(ns, handle);
     return error ? error
                  : request_answer(request, service->scratch,
                                   wire_encode_pointer_reply(service->scratch, LIMITS_BODY_MAX, &reply));

@@ -125,6 +125,9 @@ int request_keep(struct request *request, struct ns *ns);
 /* Answers it and its twins, and frees them. err_text() is that of `status`. */
 void request_finish(struct request *request, int status);
 void request_attr(const struct ns *ns, const struct inode *inode, struct wire_attr *attr);
+/* The inode that the client's capability is of. -EACCES: it does not allow `access`; -ESTALE. */
+int request_find(const struct request *request, struct ns *ns, const struct wire_capability *capability,
+                 uint32_t access, struct inode *inode);
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability);
 

@@ -3,10 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
-#include "capability.h"
 #include "err.h"
 #include "records.h"
 #include "service_internal.h"
@@ -202,26 +200,13 @@ int small_resize(struct ns *ns, struct inode *inode, uint64_t size)
 
 /* ---- the requests ------------------------------------------------------- */
 
-/* What the capability is for. */
-static int find(struct request *request, struct ns *ns, const struct wire_capability *capability,
-                uint32_t access, struct inode *inode)
-{
-    int error = capability_check(request->service->conf->key, capability, access);
-    if (error)
-        return error;
-    error = records_inode_get(ns->txn, capability->ino, inode);
-    if (error == -ENOENT)
-        return err_set(-ESTALE, "the open file (inode %" PRIu64 ") does not exist any more", capability->ino);
-    return error;
-}
-
 int request_small_read(struct request *request, struct ns *ns)
 {
     const struct wire_small_read *body = &request->body.small_read;
     struct service *service = request->service;
     struct wire_small_read_reply reply = {0};
     struct inode inode;
-    int error = find(request, ns, &body->capability, WIRE_ACCESS_READ, &inode);
+    int error = request_find(request, ns, &body->capability, WIRE_ACCESS_READ, &inode);
     if (error)
         return error;
     reply.spilled = !(inode.flags & INODE_SMALL);
@@ -266,7 +251,7 @@ int request_small_write(struct request *request, struct ns *ns)
     struct wire_small_write_reply reply = {0};
     uint8_t data[LIMITS_SMALL_BYTES_MAX];
     struct inode inode;
-    int error = find(request, ns, &body->capability, WIRE_ACCESS_WRITE, &inode);
+    int error = request_find(request, ns, &body->capability, WIRE_ACCESS_WRITE, &inode);
     if (error)
         return error;
     if (!(inode.flags & INODE_SMALL)) {
@@ -295,7 +280,7 @@ int request_spill(struct request *request, struct ns *ns)
     struct service *service = request->service;
     struct wire_spill_reply reply = {0};
     struct inode inode;
-    int error = find(request, ns, &body->capability, 0, &inode);
+    int error = request_find(request, ns, &body->capability, 0, &inode);
     if (!error && (inode.flags & INODE_SMALL)) {
         bool empty = inode.size == 0;
         error = small_spill(request, ns, &inode);

@@ -25,9 +25,10 @@ struct spill {
     struct job job;
     struct agent_work work;
     bool counted; /* among the file's truncations: the inode stays, and nobody else takes its end for noted */
-    bool moves;   /* there are bytes to be moved */
+    bool is_needed; /* it is a small file still */
+    bool moves;     /* there are bytes to be moved */
     unsigned tries;
-    bool cuts;    /* an earlier try may have left something */
+    bool cuts; /* an earlier try may have left something */
     uint8_t data[LIMITS_SMALL_BYTES_MAX];
 };
 
@@ -168,8 +169,8 @@ static int first_run(struct job *job, struct ns *ns)
         error = records_small_get(ns->txn, spill->ino, inode.flags & INODE_SMALL ? inode.size : 0, &data);
     if (error)
         return error;
-    spill->work.kind = AGENT_STAT; /* nothing is to be done */
-    if (!(inode.flags & INODE_SMALL))
+    spill->is_needed = inode.flags & INODE_SMALL;
+    if (!spill->is_needed)
         return 0;
     spill->cuts = inode.flags & INODE_WRITTEN;
     spill->moves = inode.size > 0;
@@ -193,7 +194,7 @@ static int first_run(struct job *job, struct ns *ns)
 static void first_done(struct job *job, int status)
 {
     struct spill *spill = list_item(job, struct spill, job);
-    if (status < 0 || spill->work.kind == AGENT_STAT)
+    if (status < 0 || !spill->is_needed)
         end(spill, status);
     else
         agent_start(&spill->service->agent, &spill->work);
@@ -264,5 +265,5 @@ int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint
         return 0;
     handle->file->dirty = true;
     int error = ns_size_open(ns, inode);
-    return error ? error : ns_writers_note(ns, inode->ino);
+    return error ? error : ns_writer_note(ns, handle);
 }
