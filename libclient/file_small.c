@@ -5,8 +5,8 @@
  * does not fit, the transfer goes on as any other.
  *
  * What an open or a read has told is good for the time of its lease. Who cuts a file, or makes it spill,
- * waits for the end of all leases. A lease does not keep this session itself from writing, so what it writes to is
- * forgotten first, and what was asked before that is not remembered.
+ * waits for the end of all leases. A lease does not keep this session itself from writing, so what it
+ * writes to is forgotten first, and what was asked before that is not remembered.
  */
 #include "transfer.h"
 

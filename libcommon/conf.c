@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -654,13 +655,27 @@ const struct conf_storage *conf_storage_by_name(const struct conf *conf, const c
     return NULL;
 }
 
-const struct conf_target *conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards)
+int conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards,
+                      const struct conf_target **target)
 {
     for (uint32_t i = 0; i < conf->storage_count; i++) {
         *shards = conf->storage[i].shards;
-        for (uint32_t k = 0; k < conf->storage[i].target_count; k++)
-            if (conf->storage[i].targets[k].id == id)
-                return &conf->storage[i].targets[k];
+        for (uint32_t k = 0; k < conf->storage[i].target_count; k++) {
+            *target = &conf->storage[i].targets[k];
+            if ((*target)->id == id)
+                return 0;
+        }
     }
-    return NULL;
+    return err_set(-ENOENT, "%s has no target %" PRIu32, conf->file, id);
+}
+
+int conf_target_id(const char *text, uint32_t *id)
+{
+    char *end;
+    errno = 0;
+    const unsigned long value = strtoul(text, &end, 10);
+    if (*end || end == text || errno || value > UINT32_MAX)
+        return err_set(-EINVAL, "\"%s\" is no target's id", text);
+    *id = (uint32_t)value;
+    return 0;
 }

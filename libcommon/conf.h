@@ -84,7 +84,7 @@ struct conf {
     char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums;   /* of payloads (default yes) */
     enum { CONF_DIRECT_AUTO, CONF_DIRECT_ON, CONF_DIRECT_OFF } direct_io; /* stores go past the page cache */
-    uint64_t discard_rate; /* bytes a second that one store gives back; 0: none; by default as below */
+    uint64_t discard_rate; /* bytes a second that one store gives back; 0: none; by default as above */
     uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
     char *store;           /* of new targets: "files" or "chunks" */
     char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
@@ -111,8 +111,11 @@ void conf_free(struct conf *conf); /* NULL is allowed */
 /* The storage section of that name; NULL when there is none. */
 const struct conf_storage *conf_storage_by_name(const struct conf *conf, const char *name);
 
-/* Likewise the target of that id; *shards: of its server. */
-const struct conf_target *conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards);
+/* The target of that id; *shards: of its server. -ENOENT. */
+int conf_target_by_id(const struct conf *conf, uint32_t id, uint32_t *shards,
+                      const struct conf_target **target);
+/* A target's id, as a user writes it. -EINVAL. */
+int conf_target_id(const char *text, uint32_t *id);
 
 /* "64K", "1M", "470080" to bytes; -EINVAL. Used for command-line options and hints too. */
 int conf_parse_size(const char *text, uint64_t *bytes);

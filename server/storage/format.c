@@ -37,16 +37,17 @@ static void help(void)
 static int format(const struct conf *conf, uint32_t id, const struct options *options)
 {
     uint32_t shards;
-    const struct conf_target *target = conf_target_by_id(conf, id, &shards);
-    if (!target)
-        return err_set(-ENOENT, "%s has no target %" PRIu32, conf->file, id);
+    const struct conf_target *target;
+    int error = conf_target_by_id(conf, id, &shards, &target);
+    if (error)
+        return error;
     if (!target->is_disk)
         return err_set(-EINVAL,
                        "target %" PRIu32
                        " is in the directory %s, which needs no formatting: its server makes it "
                        "when it starts",
                        id, target->dir);
-    int error = target_format(target, shards, options->size, options->force);
+    error = target_format(target, shards, options->size, options->force);
     if (!error)
         printf("%s is target %" PRIu32 " now, empty, for %" PRIu32 " shard%s\n", target->dir, id, shards,
                shards == 1 ? "" : "s");
@@ -56,15 +57,13 @@ static int format(const struct conf *conf, uint32_t id, const struct options *op
 static int run(const char *text, const struct options *options)
 {
     struct conf *conf;
-    char *end;
-    errno = 0;
-    const unsigned long id = strtoul(text, &end, 10);
-    if (*end || end == text || errno || id > UINT32_MAX)
-        return err_set(-EINVAL, "\"%s\" is no target's id", text);
-    int error = conf_load(options->file, &conf);
+    uint32_t id;
+    int error = conf_target_id(text, &id);
+    if (!error)
+        error = conf_load(options->file, &conf);
     if (error)
         return error;
-    error = format(conf, (uint32_t)id, options);
+    error = format(conf, id, options);
     conf_free(conf);
     return error;
 }

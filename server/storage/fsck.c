@@ -124,18 +124,16 @@ static int check_target(const struct conf_target *conf, uint32_t shards, const s
 static int run(const char *text, const struct options *options)
 {
     struct conf *conf;
-    uint32_t shards = 0;
-    char *end;
-    errno = 0;
-    const unsigned long id = strtoul(text, &end, 10);
-    if (*end || end == text || errno || id > UINT32_MAX)
-        return err_set(-EINVAL, "\"%s\" is no target's id", text);
-    int result = conf_load(options->file, &conf);
+    const struct conf_target *target;
+    uint32_t id, shards;
+    int result = conf_target_id(text, &id);
+    if (!result)
+        result = conf_load(options->file, &conf);
     if (result)
         return result;
-    const struct conf_target *target = conf_target_by_id(conf, (uint32_t)id, &shards);
-    result = target ? check_target(target, shards, options)
-                    : err_set(-ENOENT, "%s has no target %lu", conf->file, id);
+    result = conf_target_by_id(conf, id, &shards, &target);
+    if (!result)
+        result = check_target(target, shards, options);
     conf_free(conf);
     return result;
 }

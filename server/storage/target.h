@@ -31,6 +31,7 @@
 #include "conf.h"
 
 struct store_type;
+struct cs_io;
 struct volume;
 
 enum { TARGET_UUID_BYTES = 16 };
@@ -61,6 +62,8 @@ void target_close(struct target *target);
  * partitions, another target, or bytes that are not zeros, in its first or last MiB. -EBUSY: it is in use.
  */
 int target_format(const struct conf_target *conf, uint32_t shard_count, uint64_t size, bool force);
+/* The whole disk of a target that is one, for one more user, as cs_io_raw_open() gives it. */
+int target_disk_raw(const struct target *target, struct cs_io **raw);
 
 /*
  * Ties the target to the cluster before its first registration; -EINVAL when it

@@ -79,7 +79,7 @@ static int open_disk(struct target *target)
     return 0;
 }
 
-static int open_raw(const struct target *target, struct cs_io **raw)
+int target_disk_raw(const struct target *target, struct cs_io **raw)
 {
     char name[256];
     snprintf(name, sizeof name, "target %" PRIu32 ": %s", target->id, target->dir);
@@ -92,7 +92,7 @@ static int open_volume(struct target *target)
 {
     struct cs_io *raw;
     char text[512];
-    int error = open_raw(target, &raw);
+    int error = target_disk_raw(target, &raw);
     if (!error)
         error = volume_open(raw, &target->volume);
     if (error != -ENOENT && error != -EINVAL)
@@ -160,7 +160,7 @@ static int look_inside(const struct target *target, char *text, size_t size)
     struct volume *volume;
     uint64_t bytes = 0;
     uint32_t id;
-    int error = open_raw(target, &raw);
+    int error = target_disk_raw(target, &raw);
     if (error)
         return error;
     error = raw->type->size(raw, CS_DATA, &bytes);
@@ -188,7 +188,7 @@ static int make_volume(struct target *target)
     struct cs_io *raw;
     if (getrandom(target->uuid, sizeof target->uuid, 0) != sizeof target->uuid)
         return err_sys("target %" PRIu32 ": random numbers", target->id);
-    int error = open_raw(target, &raw);
+    int error = target_disk_raw(target, &raw);
     if (!error)
         error = volume_make(raw, 0, &target->volume);
     if (!error)

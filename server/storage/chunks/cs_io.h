@@ -96,7 +96,14 @@ static inline bool cs_io_punches(struct cs_io *io)
     return io->type->punches && io->type->punches(io);
 }
 
-/* The files "data", "meta", "log-0" and "log-1" in a directory. `create` makes them where they are missing,
+static inline const char *cs_file_name(enum cs_file file)
+{
+    static const char *const names[CS_FILES] = {
+        [CS_DATA] = "data", [CS_META] = "meta", [CS_LOG] = "log-0", [CS_LOG_OTHER] = "log-1"};
+    return names[file];
+}
+
+/* Files of these names in a directory. `create` makes them where they are missing,
  * durably. `name` stands in the errors' texts. */
 int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **io);
 

@@ -11,14 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cs_direct.h"
 #include "cs_mapping.h"
-#include "cs_ring.h"
+#include "cs_way.h"
 #include "err.h"
 #include "storage/iov.h"
-
-static const char *const file_names[CS_FILES] = {
-    [CS_DATA] = "data", [CS_META] = "meta", [CS_LOG] = "log-0", [CS_LOG_OTHER] = "log-1"};
 
 struct files_io {
     struct cs_io io; /* first */
@@ -27,10 +23,7 @@ struct files_io {
     /* Of a log: it may have space that was not asked for its mapping yet. */
     atomic_bool may_be_longer[CS_FILES];
     bool in_memory;
-    struct cs_direct direct; /* of `data`; fd -1: it goes by the page cache */
-    struct cs_ring *ring;    /* NULL: none */
-    /* The file system can't tell whether it would have to wait, as those in memory. */
-    atomic_bool nowait_refused;
+    struct cs_way way;
     char name[256];
 };
 
@@ -41,29 +34,19 @@ static struct files_io *files_of(struct cs_io *io)
 
 static int failed(const struct files_io *files, enum cs_file file, int error, const char *what)
 {
-    return err_set(error, "%s/%s: %s: %s", files->name, file_names[file], what, err_name(error));
+    return err_set(error, "%s/%s: %s: %s", files->name, cs_file_name(file), what, err_name(error));
 }
 
 static int files_read(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
                       bool nowait)
 {
     struct files_io *files = files_of(io);
-    const bool may_refuse = nowait && !atomic_load_explicit(&files->nowait_refused, memory_order_relaxed);
     struct cs_call call = {offset, iov, (size_t)iov_count};
     if (files->in_memory && cs_mapping_read(&files->mappings[file], offset, iov, iov_count))
         return 0;
-    const bool direct = file == CS_DATA && files->direct.fd >= 0;
-    if (direct && nowait)
-        return -EAGAIN;
-    int error = direct ? cs_direct_read(&files->direct, &call)
-                       : cs_calls_read(files->fd[file], &call, may_refuse ? RWF_NOWAIT : 0);
-    if (error == -EOPNOTSUPP && may_refuse) {
-        /* It is asked once: a call that only fails costs a tenth of a read of 47,008 bytes. */
-        atomic_store_explicit(&files->nowait_refused, true, memory_order_relaxed);
-        error = cs_calls_read(files->fd[file], &call, 0);
-    }
+    int error = cs_way_read(&files->way, files->fd[file], file, &call, nowait);
     if (error == -ENODATA)
-        return err_set(error, "%s/%s ends before offset %" PRIu64, files->name, file_names[file],
+        return err_set(error, "%s/%s ends before offset %" PRIu64, files->name, cs_file_name(file),
                        call.offset);
     return error && !(error == -EAGAIN && nowait) ? failed(files, file, error, "read") : error;
 }
@@ -90,8 +73,7 @@ static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, str
     struct cs_call call = {offset, iov, (size_t)iov_count};
     if (write_mapped(files, file, offset, iov, iov_count))
         return 0;
-    int error = file == CS_DATA && files->direct.fd >= 0 ? cs_direct_write(&files->direct, &call)
-                                                         : cs_calls_write(files->fd[file], &call);
+    int error = cs_way_write(&files->way, files->fd[file], file, &call);
     if (error)
         return failed(files, file, error, "write");
     if (files->in_memory)
@@ -101,14 +83,14 @@ static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, str
 
 static bool files_write_waits(struct cs_io *io)
 {
-    return files_of(io)->direct.fd >= 0;
+    return cs_way_write_waits(&files_of(io)->way);
 }
 
 static int files_direct(struct cs_io *io)
 {
     struct files_io *files = files_of(io);
     return files->in_memory ? err_set(-ENOTSUP, "%s: the file system is in memory", files->name)
-                            : cs_direct_open(files->fd[CS_DATA], files->name, &files->direct);
+                            : cs_direct_open(files->fd[CS_DATA], files->name, &files->way.direct);
 }
 
 static int files_flush(struct cs_io *io, enum cs_file file)
@@ -183,9 +165,7 @@ static int files_size(struct cs_io *io, enum cs_file file, uint64_t *size)
 static void files_close(struct cs_io *io)
 {
     struct files_io *files = files_of(io);
-    if (files->ring)
-        cs_ring_close(files->ring);
-    cs_direct_close(&files->direct);
+    cs_way_close(&files->way);
     for (int file = 0; file < CS_FILES; file++) {
         cs_mapping_close(&files->mappings[file]);
         if (files->fd[file] >= 0)
@@ -199,28 +179,17 @@ static int files_watch(struct cs_io *io, int event_fd)
     struct files_io *files = files_of(io);
     if (files->in_memory)
         return err_set(-ENOTSUP, "%s is in memory", files->name);
-    return cs_ring_open(files->direct.fd >= 0 ? files->direct.fd : files->fd[CS_DATA], event_fd,
-                        &files->ring);
+    return cs_way_watch(&files->way, files->fd[CS_DATA], event_fd);
 }
 
 static int files_begin(struct cs_io *io, struct cs_batch *batch)
 {
-    struct files_io *files = files_of(io);
-    if (!cs_direct_begin(&files->direct, batch))
-        return -EAGAIN;
-    int error = cs_ring_begin(files->ring, batch);
-    if (error)
-        cs_direct_end(&files->direct, batch);
-    return error;
+    return cs_way_begin(&files_of(io)->way, batch);
 }
 
 static struct cs_batch *files_ended(struct cs_io *io)
 {
-    struct files_io *files = files_of(io);
-    struct cs_batch *batch = cs_ring_ended(files->ring);
-    if (batch)
-        cs_direct_end(&files->direct, batch);
-    return batch;
+    return cs_way_ended(&files_of(io)->way);
 }
 
 static const struct cs_io_type files_type = {
@@ -251,10 +220,11 @@ int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **i
     snprintf(files->name, sizeof files->name, "%s", name);
     for (int file = 0; file < CS_FILES; file++)
         files->fd[file] = -1;
-    files->direct.fd = -1;
+    cs_way_open(&files->way);
     files->in_memory = cs_mapping_in_memory(dir_fd);
     for (int file = 0; file < CS_FILES && !error; file++) {
-        files->fd[file] = openat(dir_fd, file_names[file], O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+        files->fd[file] =
+            openat(dir_fd, cs_file_name(file), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
         if (files->fd[file] < 0)
             error = failed(files, (enum cs_file)file, -errno, "open");
         cs_mapping_open(&files->mappings[file], files->fd[file]);

@@ -5,15 +5,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cs_direct.h"
-#include "cs_ring.h"
+#include "cs_way.h"
 #include "err.h"
 
 struct raw_io {
@@ -21,9 +19,7 @@ struct raw_io {
     int fd;
     uint64_t size;
     bool is_device;
-    struct cs_direct direct; /* of `data`; fd -1: it goes by the page cache */
-    struct cs_ring *ring;    /* NULL: none */
-    atomic_bool nowait_refused;
+    struct cs_way way;
     char name[256];
 };
 
@@ -41,17 +37,8 @@ static int raw_read(struct cs_io *io, enum cs_file file, uint64_t offset, struct
                     bool nowait)
 {
     struct raw_io *raw = raw_of(io);
-    const bool may_refuse = nowait && !atomic_load_explicit(&raw->nowait_refused, memory_order_relaxed);
     struct cs_call call = {offset, iov, (size_t)iov_count};
-    const bool direct = file == CS_DATA && raw->direct.fd >= 0;
-    if (direct && nowait)
-        return -EAGAIN;
-    int error = direct ? cs_direct_read(&raw->direct, &call)
-                       : cs_calls_read(raw->fd, &call, may_refuse ? RWF_NOWAIT : 0);
-    if (error == -EOPNOTSUPP && may_refuse) {
-        atomic_store_explicit(&raw->nowait_refused, true, memory_order_relaxed);
-        error = cs_calls_read(raw->fd, &call, 0);
-    }
+    int error = cs_way_read(&raw->way, raw->fd, file, &call, nowait);
     if (error == -ENODATA)
         return err_set(error, "%s ends before offset %" PRIu64, raw->name, call.offset);
     return error && !(error == -EAGAIN && nowait) ? failed(raw, error, "read") : error;
@@ -61,21 +48,20 @@ static int raw_write(struct cs_io *io, enum cs_file file, uint64_t offset, struc
 {
     struct raw_io *raw = raw_of(io);
     struct cs_call call = {offset, iov, (size_t)iov_count};
-    int error = file == CS_DATA && raw->direct.fd >= 0 ? cs_direct_write(&raw->direct, &call)
-                                                       : cs_calls_write(raw->fd, &call);
+    int error = cs_way_write(&raw->way, raw->fd, file, &call);
     return error ? failed(raw, error, "write") : 0;
 }
 
 static bool raw_write_waits(struct cs_io *io)
 {
-    return raw_of(io)->direct.fd >= 0;
+    return cs_way_write_waits(&raw_of(io)->way);
 }
 
 /* Pages, tables and logs go by the page cache still, and share no block with `data`. */
 static int raw_direct(struct cs_io *io)
 {
     struct raw_io *raw = raw_of(io);
-    return cs_direct_open(raw->fd, raw->name, &raw->direct);
+    return cs_direct_open(raw->fd, raw->name, &raw->way.direct);
 }
 
 static int raw_flush(struct cs_io *io, enum cs_file file)
@@ -117,9 +103,7 @@ static int raw_discard(struct cs_io *io, enum cs_file file, uint64_t offset, uin
 static void raw_close(struct cs_io *io)
 {
     struct raw_io *raw = raw_of(io);
-    if (raw->ring)
-        cs_ring_close(raw->ring);
-    cs_direct_close(&raw->direct);
+    cs_way_close(&raw->way);
     close(raw->fd);
     free(raw);
 }
@@ -127,27 +111,17 @@ static void raw_close(struct cs_io *io)
 static int raw_watch(struct cs_io *io, int event_fd)
 {
     struct raw_io *raw = raw_of(io);
-    return cs_ring_open(raw->direct.fd >= 0 ? raw->direct.fd : raw->fd, event_fd, &raw->ring);
+    return cs_way_watch(&raw->way, raw->fd, event_fd);
 }
 
 static int raw_begin(struct cs_io *io, struct cs_batch *batch)
 {
-    struct raw_io *raw = raw_of(io);
-    if (!cs_direct_begin(&raw->direct, batch))
-        return -EAGAIN;
-    int error = cs_ring_begin(raw->ring, batch);
-    if (error)
-        cs_direct_end(&raw->direct, batch);
-    return error;
+    return cs_way_begin(&raw_of(io)->way, batch);
 }
 
 static struct cs_batch *raw_ended(struct cs_io *io)
 {
-    struct raw_io *raw = raw_of(io);
-    struct cs_batch *batch = cs_ring_ended(raw->ring);
-    if (batch)
-        cs_direct_end(&raw->direct, batch);
-    return batch;
+    return cs_way_ended(&raw_of(io)->way);
 }
 
 static const struct cs_io_type raw_type = {
@@ -194,7 +168,7 @@ int cs_io_raw_open(int fd, const char *name, struct cs_io **io)
         return err_set(-ENOMEM, "no memory for a disk");
     raw->io.type = &raw_type;
     snprintf(raw->name, sizeof raw->name, "%s", name);
-    raw->direct.fd = -1;
+    cs_way_open(&raw->way);
     raw->fd = open_anew(fd);
     int error = raw->fd < 0 ? failed(raw, -errno, "open") : find_size(raw);
     if (error) {

@@ -18,10 +18,8 @@
 /* Those on a disk that is the target. */
 static int open_on_disk(const struct target *target, uint32_t shard, struct cs_io **io)
 {
-    char name[256];
     struct cs_io *raw;
-    snprintf(name, sizeof name, "target %" PRIu32 ": %s", target->id, target->dir);
-    int error = cs_io_raw_open(target->disk_fd, name, &raw);
+    int error = target_disk_raw(target, &raw);
     return error ? error : volume_shard_open(target->volume, shard, raw, io);
 }
 

@@ -11,9 +11,6 @@
 #include "err.h"
 #include "storage/iov.h"
 
-static const char *const file_names[CS_FILES] = {
-    [CS_DATA] = "data", [CS_META] = "meta", [CS_LOG] = "log-0", [CS_LOG_OTHER] = "log-1"};
-
 enum { PIECES = 64 };
 
 /* What stands in the lists up to `count` does not change any more, so reads and writes need no lock. */
@@ -66,7 +63,7 @@ static int check_range(struct shard_io *shard, enum cs_file file, uint64_t offse
     if (offset <= size && length <= size - offset)
         return 0;
     return err_set(-ENODATA, "the file \"%s\" of shard %" PRIu32 " ends before offset %" PRIu64,
-                   file_names[file], shard->shard, offset + length);
+                   cs_file_name(file), shard->shard, offset + length);
 }
 
 uint64_t volume_place(struct cs_io *io, enum cs_file file, uint64_t offset)
