@@ -10,9 +10,9 @@
  *  - Over IP devices a dead peer's connection breaks, and what was under way fails. For all of them the
  *    control socket tells.
  *  - The shared-memory provider of libfabric 1.17 takes a spin lock in the memory of the peer that it
- *    sends to. A process that is killed or stopped there makes all others spin in libfabric, where nothing
- *    can help them. So it is used only when it is named; two processes of one host have tcp for their
- *    messages, and the kernel's process_vm_readv() for payloads.
+ *    sends to. A process that is killed there would make all others spin in libfabric: see
+ *    transport_ofi_guard.c. It is used only when it is named; two processes of one host have tcp for
+ *    their messages, and the kernel's process_vm_readv() for payloads.
  */
 #include "transport_ofi.h"
 
@@ -279,7 +279,7 @@ static int lane_arm(struct ofi_lane *lane)
     /* What is under way there moves only while it is looked at. */
     if (!lane->is_local || lane->sends_under_way)
         return -EBUSY;
-    return ofi_lane_drain(lane, false) || has_work(lane->worker) ? -EBUSY : 0;
+    return ofi_lane_drain(lane, false) || lane->unseen || has_work(lane->worker) ? -EBUSY : 0;
 }
 
 static int worker_arm(struct transport_worker *worker)

@@ -12,6 +12,7 @@
  *   transport_ofi_send.c     messages that go
  *   transport_ofi_receive.c  messages that came, and fetching their payloads
  *   transport_ofi_doorbell.c waking a peer on this host whose provider has nothing to sleep on
+ *   transport_ofi_guard.c    who may touch an endpoint in shared memory, and who died there
  *
  * How a message travels: a frame (ofi_frame in wire_messages.h), the header, and the payload when all that
  * fits the lane's `message_bytes_max`. The payload of a longer one stays where it is: the frame names its
@@ -78,7 +79,9 @@ struct ofi_lane {
     struct fid_cq *cq;
     struct fid_av *av;
     struct fid_ep *ep;
+    struct ofi_guard *guard; /* NULL: nobody else touches its endpoint */
     int fd;        /* to sleep on; -1: the provider has none */
+    bool unseen;   /* it could not be looked at, as another has the guard */
     bool broken;   /* closed on the way; only renew() helps */
     bool is_local; /* reaches this host only */
     bool registers_local, addresses_are_virtual, keys_are_providers, binds_memory;
@@ -137,6 +140,9 @@ struct ofi_remote {
     pid_t pid;
     uint64_t id_address;   /* where its id stands in its memory */
     struct ofi_bell *bell; /* NULL: it needs none */
+    struct ofi_guard *guard;  /* likewise */
+    /* Something was to be sent there; something was. */
+    bool was_tried, was_reached;
 };
 
 struct transport_peer {
@@ -286,5 +292,16 @@ int ofi_bell_open(const struct wire_ofi_address *address, struct ofi_bell **out)
 void ofi_bell_close(struct ofi_bell *bell);
 /* Wakes the other if it sleeps or is about to. */
 void ofi_bell_ring(struct ofi_bell *bell);
+
+/* ---- transport_ofi_guard.c ------------------------------------------------------------ */
+
+/* Of the endpoint in shared memory with that address, a text: one's own, and another's. */
+int ofi_guard_make(const char *address, struct ofi_guard **out);
+int ofi_guard_open(const char *address, struct ofi_guard **out);
+void ofi_guard_close(struct ofi_guard *guard);
+/* To be had around each call of libfabric that may touch that endpoint's memory. 0; -FI_EAGAIN: not now;
+ * -FI_ECONNABORTED: somebody died who had it, and nobody may touch that endpoint any more. With NULL: 0. */
+ssize_t ofi_guard_take(struct ofi_guard *guard);
+void ofi_guard_leave(struct ofi_guard *guard);
 
 #endif

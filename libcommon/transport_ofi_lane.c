@@ -61,10 +61,14 @@ static void buffer_post(struct ofi_buffer *buffer)
 {
     struct ofi_lane *lane = buffer->lane;
     list_remove(&buffer->queue);
-    ssize_t status = fi_recv(lane->ep, buffer->bytes, lane->message_bytes_max,
-                             buffer->mr ? fi_mr_desc(buffer->mr) : NULL, FI_ADDR_UNSPEC, &buffer->op.context);
+    ssize_t status = ofi_guard_take(lane->guard);
+    if (!status) {
+        status = fi_recv(lane->ep, buffer->bytes, lane->message_bytes_max,
+                         buffer->mr ? fi_mr_desc(buffer->mr) : NULL, FI_ADDR_UNSPEC, &buffer->op.context);
+        ofi_guard_leave(lane->guard);
+    }
     if (status) {
-        if (status != -FI_EAGAIN)
+        if (status != -FI_EAGAIN && status != -FI_ECONNABORTED)
             log_warn("libfabric: offering a buffer: %s", ofi_library_error((int)-status));
         list_push_back(&lane->unposted, &buffer->queue);
         return;
@@ -162,12 +166,26 @@ static void error_read(struct ofi_lane *lane)
         op_returned(entry.op_context, 0, ofi_error_of(-entry.err), false);
 }
 
+/* As fi_cq_read(). */
+static ssize_t queue_read(struct ofi_lane *lane, struct fi_cq_data_entry *entries)
+{
+    ssize_t got = ofi_guard_take(lane->guard);
+    if (got) {
+        lane->unseen = got == -FI_EAGAIN;
+        return got;
+    }
+    got = fi_cq_read(lane->cq, entries, BATCH);
+    ofi_guard_leave(lane->guard);
+    return got;
+}
+
 unsigned ofi_lane_drain(struct ofi_lane *lane, bool deliver)
 {
     struct fi_cq_data_entry entries[BATCH];
     unsigned count = 0;
+    lane->unseen = false;
     while (!lane->broken && count < TURN_MAX) {
-        ssize_t got = fi_cq_read(lane->cq, entries, BATCH);
+        ssize_t got = queue_read(lane, entries);
         if (got == -FI_EAGAIN || got == 0)
             break;
         if (got == -FI_EAVAIL) {
@@ -179,7 +197,7 @@ unsigned ofi_lane_drain(struct ofi_lane *lane, bool deliver)
             ofi_lane_break(lane, ofi_fail(got, "looking for what was done"));
             break;
         }
-        for (ssize_t i = 0; i < got; i++)
+        for (ssize_t i = 0; i < got && !lane->broken; i++)
             op_returned(entries[i].op_context, entries[i].len, 0, deliver);
         count += (unsigned)got;
     }
@@ -191,7 +209,13 @@ unsigned ofi_lane_drain(struct ofi_lane *lane, bool deliver)
 /* The other has something to do now: a message, or, where there was no room, to make some or to connect. */
 static ssize_t submit(struct ofi_remote *remote, struct ofi_stall *stall)
 {
-    ssize_t status = stall->submit(stall);
+    ssize_t status = ofi_guard_take(remote->guard);
+    if (!status) {
+        status = stall->submit(stall);
+        ofi_guard_leave(remote->guard);
+        remote->was_tried = true;
+        remote->was_reached |= !status;
+    }
     if (remote->bell && (status == 0 || status == -FI_EAGAIN))
         ofi_bell_ring(remote->bell);
     return status;
@@ -261,7 +285,7 @@ unsigned ofi_lane_push(struct ofi_lane *lane)
 
 bool ofi_lane_is_calm(const struct ofi_lane *lane)
 {
-    return list_empty(&lane->stalled) && list_empty(&lane->unposted);
+    return list_empty(&lane->stalled) && list_empty(&lane->unposted) && !lane->unseen;
 }
 
 /* ---- opening and closing --------------------------------------------------------------- */
@@ -316,7 +340,9 @@ static int endpoint_open(struct ofi_lane *lane)
     lane->address_length = sizeof lane->address;
     if (!status)
         status = fi_getname(&lane->ep->fid, lane->address, &lane->address_length);
-    return status ? ofi_fail(status, "making an endpoint") : 0;
+    if (status)
+        return ofi_fail(status, "making an endpoint");
+    return ofi_is_shm(lane->info) ? ofi_guard_make((const char *)lane->address, &lane->guard) : 0;
 }
 
 static int lane_start(struct ofi_lane *lane)
@@ -371,6 +397,8 @@ static void lane_end(struct ofi_lane *lane, int error)
     list_each(&lane->remotes, each, after) ofi_remote_end(list_item(each, struct ofi_remote, link), error);
     ofi_memories_close(lane);
     close_one(lane->ep ? &lane->ep->fid : NULL);
+    ofi_guard_close(lane->guard);
+    lane->guard = NULL;
     list_each(&lane->remotes, each, after) ofi_fetches_drop(list_item(each, struct ofi_remote, link), error);
     ofi_sends_drop(lane);
     buffers_end(lane);

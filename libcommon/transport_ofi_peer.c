@@ -97,6 +97,7 @@ void ofi_remote_drop(struct ofi_remote *remote)
         return;
     if (remote->bell)
         ofi_bell_close(remote->bell);
+    ofi_guard_close(remote->guard);
     list_remove(&remote->link);
     free(remote);
 }
@@ -108,6 +109,24 @@ static void peer_fail(struct transport_peer *peer, int error)
     list_push_back(&peer->remote->worker->failed, &peer->failed_link);
 }
 
+/*
+ * libfabric 1.17's shared memory: an address stands in a place that takes another one afterwards, with what
+ * was known of this one. If that is that it was asked to connect, and had not, the next one is never asked. So
+ * such a place is not given back. And a request to connect that came from an address that is removed would
+ * be answered in memory that may be gone: so those that came are answered before.
+ */
+static void address_forget(struct ofi_remote *remote)
+{
+    struct ofi_lane *lane = remote->lane;
+    if (ofi_is_shm(lane->info)) {
+        if ((remote->was_tried && !remote->was_reached) || ofi_guard_take(lane->guard))
+            return;
+        fi_cq_read(lane->cq, NULL, 0);
+        ofi_guard_leave(lane->guard);
+    }
+    fi_av_remove(lane->av, &remote->address, 1, 0);
+}
+
 void ofi_remote_end(struct ofi_remote *remote, int error)
 {
     if (remote->is_gone)
@@ -117,7 +136,14 @@ void ofi_remote_end(struct ofi_remote *remote, int error)
     list_each(&remote->peers, each, after) peer_fail(list_item(each, struct transport_peer, link), error);
     ofi_stalls_fail(remote, error);
     if (!remote->lane->broken)
-        fi_av_remove(remote->lane->av, &remote->address, 1, 0);
+        address_forget(remote);
+}
+
+static int guard_reach(struct ofi_remote *remote, const struct wire_bytes *address)
+{
+    if (!memchr(address->data, 0, address->length))
+        return err_set(-EPROTO, "libfabric: an address over shared memory has no end");
+    return ofi_guard_open((const char *)address->data, &remote->guard);
 }
 
 /* The lane that reaches it; what is shared with it. */
@@ -141,6 +167,11 @@ static int remote_reach(struct ofi_remote *remote, const struct wire_ofi_address
             if (fi_av_insert(lane->av, other.address.data, 1, &remote->address, 0, NULL) != 1)
                 return err_set(-EHOSTUNREACH, "libfabric: %s takes no such address", other.provider);
             remote->lane = lane;
+            if (ofi_is_shm(lane->info)) {
+                int error = guard_reach(remote, &other.address);
+                if (error)
+                    return error;
+            }
             return lane->is_local && lane->fd < 0 && address->awake_address
                        ? ofi_bell_open(address, &remote->bell)
                        : 0;
@@ -171,6 +202,7 @@ static int remote_make(struct transport_worker *worker, const struct wire_ofi_ad
     if (error) {
         if (remote->bell)
             ofi_bell_close(remote->bell);
+        ofi_guard_close(remote->guard);
         free(remote);
         return error;
     }

@@ -33,6 +33,7 @@ struct net {
     struct list moved;
     struct shard_connections *servers; /* by the server's id */
     uint32_t server_count;
+    uint64_t map_version; /* of the map whose addresses the connections have */
 };
 
 /* ---- requests of peers -------------------------------------------------- */
@@ -212,9 +213,30 @@ static int find_connection(struct net *net, const struct map_server *server, uin
             return error;
         snprintf(name, sizeof name, "storage server %s at %s", server->name, address);
         rpc_connection_name(*place, name);
+        /* Only servers that are up are asked: one that nobody listens for is being started again. */
+        rpc_connection_expect(*place, true);
     }
     *connection = *place;
     return 0;
+}
+
+/* What waits for a server that has come back elsewhere goes there now, and not with the next call. */
+static void follow_map(struct net *net)
+{
+    const struct map *map = service_map(net->service);
+    struct rpc_connection *connection;
+    if (map->version == net->map_version)
+        return;
+    net->map_version = map->version;
+    for (uint32_t i = 0; i < map->server_count; i++) {
+        const struct map_server *server = &map->servers[i];
+        const uint32_t count = server->id < net->server_count ? net->servers[server->id].count : 0;
+        for (uint32_t k = 0; k < count; k++) {
+            if (net->servers[server->id].connections[k] &&
+                find_connection(net, server, k, &connection) < 0)
+                log_warn("%s", err_text());
+        }
+    }
 }
 
 static int call_shard(void *arg, struct agent_call *agent_call)
@@ -371,6 +393,7 @@ int net_turn(struct net *net)
     rpc_wait(net->rpc, service_timeout_ms(net->service));
     while (service_turn(net->service))
         rpc_progress(net->rpc);
+    follow_map(net);
     return service_dead(net->service)
                ? err_set(-EIO, "the metadata store cannot go on; start the server again")
                : 0;

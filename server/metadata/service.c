@@ -19,6 +19,11 @@ static const struct map *present_map(void *arg)
     return members_map(service->members);
 }
 
+const struct map *service_map(const struct service *service)
+{
+    return members_map(service->members);
+}
+
 /* What every operation of a transaction starts from. */
 static void prepare(void *arg, struct ns *ns)
 {

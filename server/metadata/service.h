@@ -63,6 +63,8 @@ int service_timeout_ms(const struct service *service);
 /* Leases, silence, backoffs; to be called every service_tick_ms(). */
 void service_tick(struct service *service);
 uint32_t service_tick_ms(const struct service *service);
+/* The present map; valid until the next service_turn() or service_tick(). */
+const struct map *service_map(const struct service *service);
 /* Requests are waiting for storage servers. */
 bool service_busy(const struct service *service);
 /* The store cannot go on; the process should end and be started again. */

@@ -5,7 +5,7 @@
  *  - a storage server killed and started again in the middle of I/O: the I/O goes on;
  *  - one killed for good, or stopped: an error within the deadline that names it, and no
  *    harm to what needs other servers only;
- *  - one that comes back at another address: found by itself;
+ *  - one that comes back at another address: found by itself, by the metadata server, too;
  *  - the metadata server killed: what it acknowledged is there after its restart, clients
  *    in the middle of requests ride through, and open files do not notice;
  *  - nonsense on any server's port: refused, logged, and nothing else.
@@ -324,6 +324,39 @@ static void test_storage_moves(void **state)
     weft_disconnect(late);
 }
 
+/* ---- a storage server that the metadata server has not met yet ------------------------------- */
+
+static void *cut(void *arg)
+{
+    struct writer *writer = arg;
+    writer->result = weft_file_truncate(writer->file, BYTES / 2);
+    if (writer->result < 0)
+        snprintf(writer->text, sizeof writer->text, "%s", weft_error());
+    return NULL;
+}
+
+/* It is up in the map, so that a truncation waits for it, also where it moves to. */
+static void test_truncation_waits(void **state)
+{
+    (void)state;
+    struct writer writer = {.file = open_file("/cut", O_RDWR | O_CREAT)};
+    fill(bytes, sizeof bytes, 5);
+    assert_int_equal(weft_file_write(writer.file, bytes, sizeof bytes, 0), sizeof bytes);
+    cluster_kill(&cluster, CLUSTER_METADATA);
+    cluster_start(&cluster, CLUSTER_METADATA);
+    cluster_kill(&cluster, 1);
+    assert_int_equal(pthread_create(&writer.thread, NULL, cut, &writer), 0);
+    pause_ms(2500); /* longer than one waits where nobody is known to be */
+    cluster_start(&cluster, 1);
+    pthread_join(writer.thread, NULL);
+    if (writer.result < 0)
+        fail_msg("%ld: %s", writer.result, writer.text);
+    uint64_t size;
+    ok(weft_file_size(writer.file, &size));
+    assert_int_equal(size, BYTES / 2);
+    ok(weft_file_close(writer.file));
+}
+
 /* ---- the metadata server -------------------------------------------------------------------- */
 
 /* Makes files without end; `made` are acknowledged. */
@@ -512,6 +545,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_storage_killed_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(test_storage_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_storage_moves, setup_moving, teardown),
+        cmocka_unit_test_setup_teardown(test_truncation_waits, setup_patient, teardown),
+        cmocka_unit_test_setup_teardown(test_truncation_waits, setup_moving, teardown),
         cmocka_unit_test_setup_teardown(test_metadata_killed_and_back, setup_patient, teardown),
         cmocka_unit_test_setup_teardown(test_metadata_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),

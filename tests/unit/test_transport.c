@@ -5,7 +5,6 @@
  * of all sizes and pieces, payloads that are fetched late, given up, or never; the end of a connection in the
  * middle of all that; a worker made anew. After a disconnect nobody may touch the memory any more.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -14,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,7 +26,6 @@
 #define PAYLOAD_MAX (5u << 20)
 #define TURNS_MAX   2000000u
 #define MESSAGES    64u
-#define ENDS_BADLY  "--ends-badly"
 
 /* ---- two sides -------------------------------------------------------------------- */
 
@@ -499,51 +496,6 @@ static void many_messages_both_ways(void **state)
     free(bytes);
 }
 
-/* Whether /dev/shm has something of that process's. */
-static bool has_left(pid_t pid)
-{
-    struct dirent *entry;
-    char text[32];
-    bool found = false;
-    DIR *folder = opendir("/dev/shm");
-    assert_non_null(folder);
-    snprintf(text, sizeof text, "-%d-", (int)pid);
-    while ((entry = readdir(folder)))
-        found = found || (!strncmp(entry->d_name, "weft-", 5) && strstr(entry->d_name, text));
-    closedir(folder);
-    return found;
-}
-
-/* What this program does when it is run with ENDS_BADLY. */
-static int end_badly(void)
-{
-    struct side side = {0};
-    if (!transport->open(options, NULL, &events, &side, &side.worker))
-        kill(getpid(), SIGKILL);
-    return 1;
-}
-
-static void what_a_killed_process_left_is_removed(void **state)
-{
-    (void)state;
-    struct transport_worker *worker;
-    int status;
-    if (!strstr(options, "shm"))
-        skip();
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (!child) {
-        execl("/proc/self/exe", "test_transport", ENDS_BADLY, options, NULL);
-        _exit(1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    assert_true(has_left(child)); /* or the provider has learnt to clean up */
-    assert_int_equal(transport->open(options, NULL, &events, &sides[0], &worker), 0);
-    transport->close(worker);
-    assert_false(has_left(child));
-}
-
 /* ---- all of them ----------------------------------------------------------------------- */
 
 static const struct {
@@ -571,7 +523,6 @@ static int run_all(const char *name)
         cmocka_unit_test_setup_teardown(a_worker_is_made_anew, world_begin, world_end),
         cmocka_unit_test_setup_teardown(one_that_is_gone_is_no_obstacle, world_begin, world_end),
         cmocka_unit_test_setup_teardown(many_messages_both_ways, world_begin, world_end),
-        cmocka_unit_test(what_a_killed_process_left_is_removed),
     };
     return cmocka_run_group_tests_name(title, tests, NULL, NULL);
 }
@@ -597,11 +548,6 @@ int main(int argc, char **argv)
     int failed = signals_are_ours("as soon as the program is loaded");
     if (sodium_init() < 0)
         return 1;
-    if (argc > 2 && !strcmp(argv[1], ENDS_BADLY)) {
-        transport = transport_by_name("ofi");
-        options = argv[2];
-        return end_badly();
-    }
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     for (size_t i = 0; i < sizeof transports / sizeof transports[0]; i++) {
