@@ -110,10 +110,10 @@ static void peer_fail(struct transport_peer *peer, int error)
 }
 
 /*
- * libfabric 1.17's shared memory: an address stands in a place that takes another one afterwards, with what
- * was known of this one. If that is that it was asked to connect, and had not, the next one is never asked. So
- * such a place is not given back. And a request to connect that came from an address that is removed would
- * be answered in memory that may be gone: so those that came are answered before.
+ * libfabric 1.17's shared memory: an address stands in a place that takes another one afterwards, with
+ * what was known of this one. If that is that it was asked to connect, and had not, the next one is never
+ * asked. So such a place is not given back. And a request to connect that came from an address that is
+ * removed would be answered in memory that may be gone: so those that came are answered before.
  */
 static void address_forget(struct ofi_remote *remote)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libfabric's shared memory and processes that are killed: what they leave in /dev/shm goes, who dies while it
- * has an endpoint's guard stops nobody, and one that never answered takes nobody's place.
+ * libfabric's shared memory and processes that are killed: what they leave in /dev/shm goes, who dies while
+ * it has an endpoint's guard stops nobody, and one that never answered takes nobody's place.
  *
  * The others are this program, run again with what they are to do.
  */
