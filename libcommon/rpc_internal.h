@@ -178,6 +178,7 @@ struct rpc_peer {
     char name[LIMITS_SERVER_NAME_MAX + 72];
     void *arg;
     uint32_t requests;       /* not yet answered, or whose answer is under way */
+    uint32_t replies;        /* of them: whose answer is under way */
     uint64_t settled;        /* the client has the answers to all requests below */
     uint64_t ids[PEER_IDS];  /* of the latest requests, each at its remainder */
 };

@@ -11,8 +11,12 @@
 #include "rpc_internal.h"
 
 #define PIECES_ON_STACK 34u
-/* A client frees its credit when it has a reply, which may be before the sender
- * of that reply knows it. So twice the credit is honest; more is not. */
+/* A client frees its credit when it has a reply, and its next request may be here long before the transport
+ * gives that reply back. So replies do not count against the credit; but one who asks and asks, and takes
+ * no reply, is not to fill the memory. */
+#define REPLIES_MAX     8192u
+/* A client frees the credit of a call whose deadline is over, too, though the server still works on it. So
+ * twice the credit is honest; more is not. */
 #define CREDIT_SLACK    2u
 
 /* A request with what rpc needs for it. */
@@ -240,6 +244,16 @@ static bool is_repeated(struct rpc_peer *peer, const struct wire_envelope *envel
     return false;
 }
 
+static int check_credit(const struct rpc_peer *peer)
+{
+    const uint32_t credit = peer->rpc->config.conf->credit_requests;
+    if (peer->requests - peer->replies >= CREDIT_SLACK * credit)
+        return err_set(-EPROTO, "it has more than %u requests under way", credit);
+    if (peer->replies >= REPLIES_MAX)
+        return err_set(-EPROTO, "it takes none of %u replies", REPLIES_MAX);
+    return 0;
+}
+
 void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelope,
                       const struct transport_message *message)
 {
@@ -251,12 +265,11 @@ void rpc_request_came(struct rpc_peer *peer, const struct wire_envelope *envelop
         return;
     }
     struct served *served = malloc(sizeof *served);
-    if (peer->requests >= CREDIT_SLACK * rpc->config.conf->credit_requests || !served) {
+    int error = served ? check_credit(peer) : err_set(-ENOMEM, "out of memory for a request");
+    if (error) {
         free(served);
         peer->link->road->transport->release(message);
-        rpc_link_fail(peer->link, served ? err_set(-EPROTO, "it has more than %u requests under way",
-                                                   rpc->config.conf->credit_requests)
-                                         : err_set(-ENOMEM, "out of memory for a request"));
+        rpc_link_fail(peer->link, error);
         return;
     }
     peer->requests++;
@@ -339,6 +352,7 @@ static void reply_end(struct reply *reply)
         reply->sent(reply->arg);
     free(reply->body);
     free(reply);
+    peer->replies--;
     peer->requests--;
     peer_drop(peer);
 }
@@ -424,6 +438,7 @@ void rpc_reply(struct rpc_request *request, int status, const void *body, size_t
         return;
     }
     *reply = (struct reply){.peer = peer, .sent = sent, .arg = arg};
+    peer->replies++;
     list_link_init(&reply->link);
     int error = -ECONNRESET;
     if (peer->link && !peer->link->broken) {

@@ -363,6 +363,25 @@ static uint64_t counted(const struct rpc *rpc, const char *name)
     return 0;
 }
 
+/* The client has a reply before the server's transport says that it was sent. */
+static void replies_not_yet_given_back_do_not_count(void **state)
+{
+    (void)state;
+    struct world world;
+    world_begin(&world, "1");
+    static struct waited waited[16];
+    for (unsigned round = 0; round < 2000; round++) {
+        for (size_t i = 0; i < 16; i++)
+            assert_int_equal(call_start(world.connection, &waited[i], WIRE_OP_write, NULL, 0, NULL), 0);
+        for (size_t i = 0; i < 16; i++) {
+            wait_over(world.rpc, &waited[i]);
+            assert_int_equal(waited[i].call.status, 0);
+        }
+    }
+    assert_int_equal(counted(world.rpc, "connections_lost"), 0);
+    world_end(&world);
+}
+
 /* What is still on its way over the earlier one was sent again over the later. */
 static void later_connection_of_a_client_ends_its_earlier_one(void **state)
 {
@@ -764,6 +783,7 @@ static int run_all(void)
         cmocka_unit_test(payloads_of_all_sizes_arrive),
         cmocka_unit_test(many_pieces_arrive_in_order),
         cmocka_unit_test(more_calls_than_credit_all_end),
+        cmocka_unit_test(replies_not_yet_given_back_do_not_count),
         cmocka_unit_test(later_connection_of_a_client_ends_its_earlier_one),
         cmocka_unit_test(error_carries_the_servers_text),
         cmocka_unit_test(killed_server_that_returns_is_waited_for),
