@@ -3,10 +3,13 @@
  * rpc.c: what Weft's request layer gives without a store behind it: the ceiling
  * that reads and writes are measured against. Server processes place payloads
  * in memory, or send from it; client processes keep a number of requests
- * under way to all of them.
+ * under way to all of them. Servers and clients may stand in two network
+ * namespaces, which is as good as two hosts: they share no memory.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +22,7 @@
 #include "rpc.h"
 
 #define SERVERS_MAX 64u
-#define DEPTH_MAX 64u
+#define DEPTH_MAX   64u
 #define STORE_BYTES (64u << 20)
 
 static struct conf conf = {
@@ -36,6 +39,8 @@ struct options {
     unsigned depth, clients, servers;
     double seconds;
     bool read;
+    const char *listen;                          /* where servers are */
+    const char *server_network, *client_network; /* files of namespaces; NULL: this one */
 };
 
 /* What one client tells its parent. */
@@ -78,15 +83,25 @@ static void serve(void *arg, struct rpc_request *request)
         received(request, error);
 }
 
-static void server_main(int out)
+static void enter_network(const char *file)
+{
+    int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+    if (file && (fd < 0 || setns(fd, CLONE_NEWNET))) {
+        perror(file);
+        _exit(1);
+    }
+}
+
+static void server_main(const struct options *options, int out)
 {
     static const struct rpc_service service = {.request = serve};
     struct rpc_config config = {.conf = &conf, .name = "benchmark server", .service = &service};
     struct rpc *rpc;
     char bound[LIMITS_ADDRESS_MAX + 1] = "";
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    enter_network(options->server_network);
     store = malloc(STORE_BYTES);
-    if (!store || rpc_open(&config, &rpc) || rpc_listen(rpc, "127.0.0.1:0", bound)) {
+    if (!store || rpc_open(&config, &rpc) || rpc_listen(rpc, options->listen, bound)) {
         fprintf(stderr, "rpc: %s\n", err_text());
         _exit(1);
     }
@@ -152,6 +167,7 @@ static void client_main(const struct options *options, char addresses[][LIMITS_A
     static struct slot slots[DEPTH_MAX];
     struct result result = {0};
     uint64_t length = options->bytes, next = 0;
+    enter_network(options->client_network);
     if (rpc_open(&config, &rpc)) {
         fprintf(stderr, "rpc: %s\n", err_text());
         _exit(1);
@@ -192,6 +208,9 @@ static void usage(FILE *file)
           "  --seconds S    how long (default 2)\n"
           "  --transport T  as in weft.conf (default ucx)\n"
           "  --read         payloads come with the replies, rather than with the requests\n"
+          "  --listen A     where servers are (default 127.0.0.1:0)\n"
+          "  --server-network FILE, --client-network FILE\n"
+          "                 network namespaces that they run in, as /run/netns/NAME (needs root)\n"
           "  --help\n",
           file);
 }
@@ -199,24 +218,50 @@ static void usage(FILE *file)
 static int options_read(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"bytes", 1, NULL, 'b'},   {"depth", 1, NULL, 'd'},   {"transport", 1, NULL, 'n'},
-        {"clients", 1, NULL, 'c'}, {"servers", 1, NULL, 's'}, {"seconds", 1, NULL, 't'},
-        {"read", 0, NULL, 'r'},    {"help", 0, NULL, 'h'},    {0}};
+        {"bytes", 1, NULL, 'b'},          {"depth", 1, NULL, 'd'},          {"transport", 1, NULL, 'n'},
+        {"clients", 1, NULL, 'c'},        {"servers", 1, NULL, 's'},        {"seconds", 1, NULL, 't'},
+        {"read", 0, NULL, 'r'},           {"help", 0, NULL, 'h'},           {"listen", 1, NULL, 'l'},
+        {"server-network", 1, NULL, 'S'}, {"client-network", 1, NULL, 'C'}, {0}};
     int which;
-    *options = (struct options){.bytes = 1 << 20, .depth = 1, .clients = 4, .servers = 4, .seconds = 2};
+    *options = (struct options){
+        .bytes = 1 << 20, .depth = 1, .clients = 4, .servers = 4, .seconds = 2, .listen = "127.0.0.1:0"};
     while ((which = getopt_long(argc, argv, "", table, NULL)) != -1)
         switch (which) {
-        case 'b': options->bytes = strtoull(optarg, NULL, 0); break;
-        case 'd': options->depth = (unsigned)strtoul(optarg, NULL, 0); break;
-        case 'c': options->clients = (unsigned)strtoul(optarg, NULL, 0); break;
-        case 's': options->servers = (unsigned)strtoul(optarg, NULL, 0); break;
-        case 't': options->seconds = strtod(optarg, NULL); break;
-        case 'r': options->read = true; break;
+        case 'b':
+            options->bytes = strtoull(optarg, NULL, 0);
+            break;
+        case 'd':
+            options->depth = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 'c':
+            options->clients = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 's':
+            options->servers = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 't':
+            options->seconds = strtod(optarg, NULL);
+            break;
+        case 'r':
+            options->read = true;
+            break;
+        case 'l':
+            options->listen = optarg;
+            break;
+        case 'S':
+            options->server_network = optarg;
+            break;
+        case 'C':
+            options->client_network = optarg;
+            break;
         case 'n':
             conf.transport = optarg;
             break;
-        case 'h': usage(stdout); exit(0);
-        default: return -EINVAL;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            return -EINVAL;
         }
     bool right = optind == argc && options->bytes <= LIMITS_PAYLOAD_MAX && options->depth >= 1 &&
                  options->depth <= DEPTH_MAX && options->clients >= 1 && options->clients <= 1024 &&
@@ -237,7 +282,7 @@ int main(int argc, char **argv)
         if (pipe(channel))
             return 1;
         if (fork() == 0)
-            server_main(channel[1]);
+            server_main(&options, channel[1]);
         close(channel[1]);
         if (read(channel[0], addresses[i], sizeof addresses[i]) != sizeof addresses[i])
             return 1;
