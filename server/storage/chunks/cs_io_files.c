@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cs_mapping.h"
@@ -99,10 +100,22 @@ static int files_flush(struct cs_io *io, enum cs_file file)
     return fdatasync(files->fd[file]) ? failed(files, file, -errno, "flush") : 0;
 }
 
+/* ext4 takes all that there is before it says that there is not enough, and everyone else has none while
+ * it does. */
+static bool is_too_much(int fd, uint64_t size)
+{
+    struct stat file;
+    struct statvfs system;
+    return !fstat(fd, &file) && !fstatvfs(fd, &system) && size > (uint64_t)file.st_size &&
+           (size - (uint64_t)file.st_size) / system.f_frsize > system.f_bfree;
+}
+
 static int files_grow(struct cs_io *io, enum cs_file file, uint64_t size)
 {
     struct files_io *files = files_of(io);
     int result;
+    if (is_too_much(files->fd[file], size))
+        return failed(files, file, -ENOSPC, "allocate space");
     do {
         result = fallocate(files->fd[file], 0, 0, (off_t)size);
     } while (result && errno == EINTR);
