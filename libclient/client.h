@@ -104,6 +104,7 @@ struct weft_session {
     struct conf *conf;
     uint8_t *process_mark; /* a page that reads 0 in a child process */
     bool counters_wanted;
+    atomic_int mounted_error; /* mounted.c: why the cluster of a mount could not be reached; 0: no reason */
 
     pthread_mutex_t lock;
     atomic_uint contenders; /* threads that wait for the lock */

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files on mounts of Weft: where they are is mountpoint.h's to find; here, whether a session can have them. */
+#include "client.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "err.h"
+#include "mountpoint.h"
+
+static int session_cluster(weft_session_t *session, char cluster[WEFT_CLUSTER_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    struct map *map = NULL;
+    int result = session_check(session);
+    if (result == 0)
+        result = session_map(session, &map);
+    if (result < 0)
+        return result;
+    _Static_assert(2 * sizeof map->cluster + 1 == WEFT_CLUSTER_BYTES, "two digits for each byte");
+    for (size_t i = 0; i < sizeof map->cluster; i++) {
+        cluster[2 * i] = digits[map->cluster[i] >> 4];
+        cluster[2 * i + 1] = digits[map->cluster[i] & 15];
+    }
+    cluster[2 * sizeof map->cluster] = '\0';
+    map_unref(map);
+    return 0;
+}
+
+int weft_session_cluster(weft_session_t *session, char cluster[WEFT_CLUSTER_BYTES])
+{
+    return (int)client_result(__func__, session_cluster(session, cluster));
+}
+
+const char *weft_session_conf(const weft_session_t *session)
+{
+    return session->conf->file;
+}
+
+bool weft_mounted_find(int dirfd, const char *path, unsigned flags, struct weft_mounted *found)
+{
+    return mountpoint_find(dirfd, path, flags, found);
+}
+
+bool weft_mounted_of(const char *cluster, struct weft_mounted *found)
+{
+    return mountpoint_of(cluster, found);
+}
+
+int weft_mounted_connect(const struct weft_mounted *mounted, weft_session_t **session)
+{
+    int result = weft_connect(NULL, session);
+    return result == -ENOENT && mounted->conf[0] ? weft_connect(mounted->conf, session) : result;
+}
+
+/* Where the servers are out of reach it takes a deadline to find out: once is enough. */
+static int reach(weft_session_t *session, const struct weft_mounted *mounted)
+{
+    char cluster[WEFT_CLUSTER_BYTES];
+    int result = session_check(session);
+    if (result == 0 && atomic_load(&session->mounted_error))
+        return err_set(atomic_load(&session->mounted_error),
+                       "the cluster of a mount was not to be reached before, and is not asked again");
+    if (result == 0)
+        result = session_cluster(session, cluster);
+    if (result < 0) {
+        if (session)
+            atomic_store(&session->mounted_error, result);
+        return result;
+    }
+    return strcmp(cluster, mounted->cluster) == 0
+               ? 0
+               : err_set(-EXDEV, "the mount is of another cluster than %s names", session->conf->file);
+}
+
+int weft_mounted_reach(weft_session_t *session, const struct weft_mounted *mounted)
+{
+    return (int)client_result(__func__, reach(session, mounted));
+}
