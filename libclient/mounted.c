@@ -3,6 +3,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "err.h"
@@ -54,8 +55,9 @@ int weft_mounted_connect(const struct weft_mounted *mounted, weft_session_t **se
 }
 
 /* Where the servers are out of reach it takes a deadline to find out: once is enough. */
-static int reach(weft_session_t *session, const struct weft_mounted *mounted)
+static int reach(weft_session_t *session, const struct weft_mounted *mounted, int flags)
 {
+    bool would_write = (flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC));
     char cluster[WEFT_CLUSTER_BYTES];
     int result = session_check(session);
     if (result == 0 && atomic_load(&session->mounted_error))
@@ -68,12 +70,12 @@ static int reach(weft_session_t *session, const struct weft_mounted *mounted)
             atomic_store(&session->mounted_error, result);
         return result;
     }
-    return strcmp(cluster, mounted->cluster) == 0
-               ? 0
-               : err_set(-EXDEV, "the mount is of another cluster than %s names", session->conf->file);
+    if (strcmp(cluster, mounted->cluster) != 0)
+        return err_set(-EXDEV, "the mount is of another cluster than %s names", session->conf->file);
+    return mounted->is_read_only && would_write ? err_set(-EROFS, "the mount is read-only") : 0;
 }
 
-int weft_mounted_reach(weft_session_t *session, const struct weft_mounted *mounted)
+int weft_mounted_reach(weft_session_t *session, const struct weft_mounted *mounted, int flags)
 {
-    return (int)client_result(__func__, reach(session, mounted));
+    return (int)client_result(__func__, reach(session, mounted, flags));
 }

@@ -64,9 +64,9 @@ static void make_offer(const char *path, struct offer *offer)
 {
     weft_session_t *session;
     struct weft_mounted mounted;
-    if (!weft_mounted_find(AT_FDCWD, path, 0, &mounted) || mounted.is_cached || mounted.is_read_only)
+    if (!weft_mounted_find(AT_FDCWD, path, 0, &mounted) || mounted.is_cached)
         return;
-    if (session_get_mounted(&mounted, &session) < 0 || weft_mounted_reach(session, &mounted) < 0 ||
+    if (session_get_mounted(&mounted, &session) < 0 || weft_mounted_reach(session, &mounted, O_RDWR) < 0 ||
         !has_rights(session, &mounted, path))
         return;
     offer->is_made = 1;

@@ -205,12 +205,13 @@ bool weft_mounted_of(const char *cluster, struct weft_mounted *found);
 
 /*
  * weft_mounted_connect(): weft_connect(NULL), or, where there is no configuration, with the mount's.
- * weft_mounted_reach(): 0 when the session is of the mount's cluster and its metadata server has answered,
- * now or before. A session that has failed to reach it does not try again.
- * Errors: -EXDEV (it is another cluster's), those of weft_session_cluster().
+ * weft_mounted_reach(): 0 when the session is of the mount's cluster, its metadata server has answered, now or
+ * before, and the mount would let a file be opened with these flags of open(2). A session that has failed to reach
+ * the server does not try again.
+ * Errors: -EXDEV (it is another cluster's), -EROFS, those of weft_session_cluster().
  */
 int weft_mounted_connect(const struct weft_mounted *mounted, weft_session_t **session);
-int weft_mounted_reach(weft_session_t *session, const struct weft_mounted *mounted);
+int weft_mounted_reach(weft_session_t *session, const struct weft_mounted *mounted, int flags);
 
 /* ---- namespace -------------------------------------------------------- */
 

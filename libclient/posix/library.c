@@ -123,18 +123,18 @@ int px_enter(void)
     return enter(NULL);
 }
 
-int px_library_reach(const struct weft_mounted *mounted)
+int px_library_reach(const struct weft_mounted *mounted, int flags)
 {
     int saved = errno;
     if (atomic_load(&is_mount_given_up))
         return -EIO;
     int result = enter(mounted);
     if (result == 0) {
-        result = px_library.mounted_reach_(px_session, mounted);
+        result = px_library.mounted_reach_(px_session, mounted, flags);
         px_leave();
     }
-    /* It is of another cluster, or can't be reached: that is found out once, not for each file. */
-    if (result < 0 && result != -EXDEV)
+    /* That it can't be reached is found out once, not for each file. */
+    if (result < 0 && result != -EXDEV && result != -EROFS)
         atomic_store(&is_mount_given_up, true);
     errno = saved;
     return result;

@@ -81,9 +81,9 @@ static inline void px_leave(void)
         px_result_;                                                          \
     })
 
-/* Makes the session when there is none, by the mount's configuration if the process has none: 0 when it reaches the
- * mount's cluster. Says nothing when it does not. */
-int px_library_reach(const struct weft_mounted *mounted);
+/* Makes the session when there is none, by the mount's configuration if the process has none: 0 when files on
+ * the mount can be opened past it with these flags. Says nothing when they can't. */
+int px_library_reach(const struct weft_mounted *mounted, int flags);
 /* The configuration that this process has by a mount only; NULL: there is none. */
 const char *px_library_mounts_conf(void);
 

@@ -19,12 +19,6 @@ static bool is_plain(int flags)
     return !(flags & (O_DIRECTORY | O_PATH)) && (flags & O_TMPFILE) != O_TMPFILE;
 }
 
-static bool may_pass(const struct weft_mounted *mounted, int flags)
-{
-    bool is_read = (flags & O_ACCMODE) == O_RDONLY && !(flags & (O_CREAT | O_TRUNC));
-    return !mounted->is_cached && (is_read || !mounted->is_read_only);
-}
-
 /* A link at the end of the path was followed, or must not be. */
 static bool find(int dirfd, const char *path, int flags, struct weft_mounted *mounted)
 {
@@ -32,7 +26,7 @@ static bool find(int dirfd, const char *path, int flags, struct weft_mounted *mo
     px_inside++; /* these are not the program's calls */
     bool found = mountpoint_find(dirfd, path, is_exact ? WEFT_STAT_NOFOLLOW : 0, mounted);
     px_inside--;
-    return found && may_pass(mounted, flags);
+    return found && !mounted->is_cached;
 }
 
 int px_mounted_open(int dirfd, const char *path, int flags, mode_t mode)
@@ -40,7 +34,7 @@ int px_mounted_open(int dirfd, const char *path, int flags, mode_t mode)
     struct weft_mounted mounted;
     struct px_place place = {.error = 0};
     if (px_is_inside() || !path || !is_plain(flags) || !find(dirfd, path, flags, &mounted) ||
-        px_library_reach(&mounted) < 0)
+        px_library_reach(&mounted, flags) < 0)
         return -1;
     memcpy(place.path, mounted.path, strlen(mounted.path) + 1);
     int fd = px_open_past(&place, flags, mode, mounted.device);
