@@ -70,6 +70,11 @@ const char *px_library_mounts_conf(void)
     return atomic_load(&has_mounts_conf) ? mounts.conf : NULL;
 }
 
+bool px_library_has_given_up(void)
+{
+    return atomic_load(&is_mount_given_up);
+}
+
 /* (locked) */
 static int connect_by(const struct weft_mounted *mounted, weft_session_t **session)
 {

@@ -86,6 +86,8 @@ static inline void px_leave(void)
 int px_library_reach(const struct weft_mounted *mounted, int flags);
 /* The configuration that this process has by a mount only; NULL: there is none. */
 const char *px_library_mounts_conf(void);
+/* Whether the cluster of a mount was not to be reached. Programs that are started need not find that out. */
+bool px_library_has_given_up(void);
 
 /* Which session it is: another number after fork() and after px_library_end(). */
 unsigned px_library_generation(void);

@@ -120,17 +120,20 @@ static char **environment_with(char *const envp[])
     size_t count = 0, used = 0;
     while (envp && envp[count])
         count++;
-    char **made = calloc(count + 4, sizeof *made);
+    char **made = calloc(count + 5, sizeof *made);
     if (!made)
         return (char **)envp;
     for (size_t i = 0; i < count; i++) {
         bool is_old = strncmp(envp[i], working_variable, sizeof working_variable - 1) == 0 ||
                       strncmp(envp[i], px_sharing_variable, strlen(px_sharing_variable)) == 0;
         has_conf |= strncmp(envp[i], "WEFT_CONF=", 10) == 0;
+        is_old |= px_library_has_given_up() && strncmp(envp[i], "WEFT_BYPASS=", 12) == 0;
         if (!is_old)
             made[used++] = envp[i];
     }
     if (is_shared && conf && !has_conf && asprintf(&line, "WEFT_CONF=%s", conf) > 0)
+        made[used++] = line;
+    if (px_library_has_given_up() && (line = strdup("WEFT_BYPASS=no")))
         made[used++] = line;
     if (has_working && asprintf(&line, "%s=%s", working_variable, working) > 0)
         made[used++] = line;
@@ -298,6 +301,8 @@ static void set_environment(void)
         setenv(working_variable, working, 1);
     else
         unsetenv(working_variable);
+    if (px_library_has_given_up())
+        setenv("WEFT_BYPASS", "no", 1);
     if (px_sharing_is_needed() && px_library_mounts_conf())
         setenv("WEFT_CONF", px_library_mounts_conf(), 0);
     if (px_sharing_is_needed())

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of the kernel's table of mounts, sources of Weft's mounts, and paths that are on none. Paths that are on
- * one: tests/mount/test_short_road.sh. */
+ * one: tests/mount/test_past.sh. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
