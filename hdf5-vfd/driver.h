@@ -110,8 +110,9 @@ void vfd_session_end(void);
 
 /* ---- mounted.c -------------------------------------------------------- */
 
-/* vfd_mounted(): 1 when a local path (NULL: there is none) leads to a file on a mount of this process's cluster, else
- * 0; -EROFS when it does, and can't be opened so. Flags as of weft_mounted_find() and weft_mounted_reach(). */
+/* vfd_mounted(): 1 when a local path (NULL: there is none) leads to a file on a mount of this process's
+ * cluster, else 0; -EROFS when it does, and can't be opened so. Flags as of weft_mounted_find() and
+ * weft_mounted_reach(). */
 int vfd_mounted(const char *local, unsigned find_flags, int open_flags, struct weft_mounted *mounted);
 
 /* ---- fapl.c ----------------------------------------------------------- */

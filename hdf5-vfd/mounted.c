@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mounted.c: names that are paths on a mount of Weft. Whoever chose this driver wants its road, so the kernel is only
- * asked where the path leads. A path on no mount, or on that of a cluster which is not this process's, is one inside
- * the cluster, as ever.
+ * mounted.c: names that are paths on a mount of Weft. Whoever chose this driver wants its road, so the kernel
+ * is only asked where the path leads. A path on no mount, or on that of a cluster which is not this
+ * process's, is one inside the cluster, as ever.
  */
 #include <errno.h>
 #include <fcntl.h>

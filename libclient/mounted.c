@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files on mounts of Weft: where they are is mountpoint.h's to find; here, whether a session can have them. */
+/* Files on mounts of Weft: mountpoint.h finds where they are; here, whether a session can have them. */
 #include "client.h"
 
 #include <errno.h>

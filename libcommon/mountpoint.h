@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mountpoint.h: which mounts of Weft (weft-mount(8)) this process sees, and which file of a cluster a path
- * in one of them is. From it interfaces know that they can take the short road to a file, past the kernel.
+ * mountpoint.h: which mounts of Weft (weft-mount(8)) this process sees, and which file of a cluster a path in
+ * one of them is. From it interfaces know that they can take the short road to a file, past the kernel.
  *
  * What it promises
- *  - The kernel walks the path: links, "..", other mounts inside or on top, binds of a subfolder and what
- *    is renamed meanwhile are its business. A file is named by its folder's number and its name.
+ *  - The kernel walks the path: links, "..", other mounts inside or on top, binds of a subfolder and what is
+ *    renamed meanwhile are its business. A file is named by its folder's number and its name.
  *  - The mount is the one that the kernel says the folder is in: by its number, which statx(2) tells, in
- *    /proc/self/mountinfo. What that mount shows of which cluster stands in its source, as weft-mount wrote it.
+ *    /proc/self/mountinfo. What that mount shows of which cluster stands in its source, as weft-mount wrote
+ *    it.
  *  - Only mounts of root and of the process's own user count: anybody's could claim to be any cluster's.
- *  - Where there is no Weft mount, the table is read once in a second at most, and nothing else is done. Where
- *    there is one, a path that is not in it costs a statx(2), two when there is no such file.
+ *  - Where there is no Weft mount, the table is read once in a second at most, and nothing else is done.
+ *    Where there is one, a path that is not in it costs a statx(2), two when there is no such file.
  *  - Whatever can't be found out is no mount of Weft: nothing here is an error. errno stays as it was.
  *
  * It needs nothing but libc, since the preload library has it too. Threads: any, also around fork().
@@ -25,8 +26,8 @@
 
 #include "weft/weft.h"
 
-/* What a mount shows, as its source says: "weft:/run7?cluster=0123...&root=17&cache&conf=/etc/weft.conf". What
- * has a meaning in it, or to the kernel or libfuse, is written as in a URL, by % and two digits. */
+/* What a mount shows, as its source says: "weft:/run7?cluster=0123...&root=17&cache&conf=/etc/weft.conf".
+ * What has a meaning in it, or to the kernel or libfuse, is written as in a URL, by % and two digits. */
 struct mountpoint_source {
     char path[WEFT_PATH_BYTES_MAX + 1]; /* the folder of the cluster that is mounted */
     char cluster[WEFT_CLUSTER_BYTES];

@@ -93,8 +93,8 @@ void driver_path(const char *given, char path[DRIVER_PATH_BYTES]);
 
 /* ---- mounts.c --------------------------------------------------------- */
 
-/* mounts_agree(): collective: whether this file, which is not ours by its name, is on a mount of Weft that all
- * ranks can go past. The next call in this thread opens it. */
+/* mounts_agree(): collective: whether this file, which is not ours by its name, is on a mount of Weft that
+ * all ranks can go past. The next call in this thread opens it. */
 bool mounts_agree(MPI_Comm comm, const char *path);
 /* mounts_inside(): of a path that was agreed on the one with the prefix; any other as it is. */
 const char *mounts_inside(const char *given);
@@ -105,7 +105,7 @@ void mounts_take(ADIO_File fd);
 
 /* ---- session.c -------------------------------------------------------- */
 
-/* session_get_mounted(): as session_get(); without a configuration of its own the process takes the mount's. */
+/* session_get_mounted(): as session_get(); a process without a configuration takes the mount's. */
 int session_get_mounted(const struct weft_mounted *mounted, weft_session_t **session);
 /* session_hold(), session_release(): around the use of the session by an open file. */
 void session_hold(void);

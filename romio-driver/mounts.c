@@ -2,12 +2,12 @@
 /*
  * mounts.c: files that are named by a path on a mount of Weft, not by the prefix.
  *
- * Rank 0 looks where the path leads, and whether it can get there past the kernel. The others say whether they see
- * a mount of the same cluster. All go past the kernel, or none: then MPI opens the file as it opens any other.
- * Nobody but rank 0 asks the mount or the metadata server for anything.
+ * Rank 0 looks where the path leads, and whether it can get there past the kernel. The others say whether
+ * they see a mount of the same cluster. All go past the kernel, or none: then MPI opens the file as it opens
+ * any other. Nobody but rank 0 asks the mount or the metadata server for anything.
  *
- * ROMIO chooses a driver in one function and opens the file in another; what was agreed on waits in between, for
- * the thread that makes both calls.
+ * ROMIO chooses a driver in one function and opens the file in another; what was agreed on waits in between,
+ * for the thread that makes both calls.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,7 +53,7 @@ static bool has_rights(weft_session_t *session, const struct weft_mounted *mount
             granted |= faccessat(AT_FDCWD, path, kinds[i], AT_EACCESS) == 0 ? kinds[i] : 0;
         return weft_access(session, mounted->path, granted) == 0;
     }
-    /* A new file: the folder's rights count. Where they are short of what is wanted the mount has the answer. */
+    /* A new file: the folder's rights count. */
     char folder[sizeof mounted->path];
     snprintf(folder, sizeof folder, "%s", mounted->path);
     *strrchr(folder, '/') = '\0';

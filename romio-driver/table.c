@@ -72,7 +72,7 @@ romio_resolved_t __wrap_ADIO_ResolveFileType(MPI_Comm comm, const char *path, in
 {
     if (driver_path_match(path))
         mounts_keep(path);
-    else if (comm == MPI_COMM_SELF || !mounts_agree(comm, path)) /* to delete a name the mount is good enough */
+    else if (comm == MPI_COMM_SELF /* to delete a name */ || !mounts_agree(comm, path))
         return __real_ADIO_ResolveFileType(comm, path, file_system, table, error_code);
     *file_system = DRIVER_FILE_SYSTEM;
     *table = &driver_table;

@@ -205,9 +205,9 @@ bool weft_mounted_of(const char *cluster, struct weft_mounted *found);
 
 /*
  * weft_mounted_connect(): weft_connect(NULL), or, where there is no configuration, with the mount's.
- * weft_mounted_reach(): 0 when the session is of the mount's cluster, its metadata server has answered, now or
- * before, and the mount would let a file be opened with these flags of open(2). It takes two seconds at the most to
- * find out that the server is not to be reached, and the session does not try again.
+ * weft_mounted_reach(): 0 when the session is of the mount's cluster, its metadata server has answered, now
+ * or before, and the mount would let a file be opened with these flags of open(2). It takes two seconds at
+ * the most to find out that the server is not to be reached, and the session does not try again.
  * Errors: -EXDEV (it is another cluster's), -EROFS, those of weft_session_cluster().
  */
 int weft_mounted_connect(const struct weft_mounted *mounted, weft_session_t **session);

@@ -60,8 +60,8 @@ static bool load(void)
     return true;
 }
 
-/* Of the mount by which the process has come to its cluster, when it has no configuration. Sessions that are made
- * later need it too, here and in programs that are started. */
+/* Of the mount by which the process has come to its cluster, when it has no configuration. Sessions that are
+ * made later need it too, here and in programs that are started. */
 static struct weft_mounted mounts;
 static atomic_bool has_mounts_conf, is_mount_given_up;
 

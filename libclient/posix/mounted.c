@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Regular files on mounts of Weft (weft-mount(8)). Names, folders, links, locks of a path and programs are the
- * kernel's business there, as without this library; what a program opens goes past the kernel to the
+ * Regular files on mounts of Weft (weft-mount(8)). Names, folders, links, locks of a path and programs are
+ * the kernel's business there, as without this library; what a program opens goes past the kernel to the
  * servers. Whatever speaks against that leaves the open to the kernel, whose answer then counts: no error
  * comes from here.
  */

@@ -84,7 +84,8 @@ int px_open_descriptor(struct px_desc *desc, bool closes_on_exec);
 int px_open_file(struct px_desc *desc, weft_file_t **file);
 int px_close(int fd);
 
-/* The same of a file on a mount, without a link at its end; `device` is what the mount's files have as st_dev. */
+/* The same of a file on a mount, without a link at its end; `device` is what the mount's files have as
+ * st_dev. */
 int px_open_past(const struct px_place *place, int flags, mode_t mode, uint64_t device);
 
 /* ---- mounted.c ----------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * past.c: all ranks write a file by MPI-IO, interleaved and collectively, and read it back; rank 0 then tells by
- * which way they had it: "past the mount: PATH" or "by the mount".
+ * past.c: all ranks write a file by MPI-IO, interleaved and collectively, and read it back; rank 0 then tells
+ * by which way they had it: "past the mount: PATH" or "by the mount".
  *
  * usage: past PATH [read]
  * With the second word the file is only read. Exit status: 0, or 1 after a line about what went wrong.
@@ -86,6 +86,23 @@ static void tell_way(MPI_File file)
         printf("by the mount\n");
 }
 
+/* A file that is deleted at its close, and one that a single rank has. */
+static void come_and_go(const char *path)
+{
+    MPI_File file;
+    char gone[4096];
+    snprintf(gone, sizeof gone, "%s.gone", path);
+    check(MPI_File_open(MPI_COMM_WORLD, gone, MPI_MODE_CREATE | MPI_MODE_WRONLY | MPI_MODE_DELETE_ON_CLOSE,
+                        MPI_INFO_NULL, &file),
+          gone);
+    check(MPI_File_write_at(file, rank, record, 1, MPI_BYTE, MPI_STATUS_IGNORE), "write");
+    check(MPI_File_close(&file), "close");
+    snprintf(gone, sizeof gone, "%s.gone%d", path, rank);
+    check(MPI_File_open(MPI_COMM_SELF, gone, MPI_MODE_CREATE | MPI_MODE_WRONLY, MPI_INFO_NULL, &file), gone);
+    check(MPI_File_close(&file), "close");
+    check(MPI_File_delete(gone, MPI_INFO_NULL), "delete");
+}
+
 int main(int argc, char **argv)
 {
     MPI_File file;
@@ -101,6 +118,8 @@ int main(int argc, char **argv)
     read_all(file);
     tell_way(file);
     check(MPI_File_close(&file), "close");
+    if (!is_read)
+        come_and_go(argv[1]);
     MPI_Finalize();
     return 0;
 }

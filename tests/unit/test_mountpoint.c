@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines of the kernel's table of mounts, sources of Weft's mounts, and paths that are on none. Paths that are on
- * one: tests/mount/test_past.sh. */
+/* Lines of the kernel's table of mounts, sources of Weft's mounts, and paths that are on none. Paths that are
+ * on one: tests/mount/test_past.sh. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -150,7 +150,7 @@ static void a_table(void **state)
 static struct mountpoint_source source, again;
 static char text[MOUNTPOINT_SOURCE_BYTES];
 
-/* What is written is read as it was, and has nothing in it that libfuse or the kernel would take for theirs. */
+/* What is written is read as it was, and has nothing in it that libfuse or the kernel takes for theirs. */
 static void keeps(const char *path, const char *conf, bool is_cached)
 {
     memset(&source, 0, sizeof source);
