@@ -56,6 +56,8 @@ struct vfd_file {
     struct vfd_options options;
     bool has_fapl_info; /* as vfd_fapl_has_info() said of the list that it was opened with */
     char path[VFD_PATH_BYTES];
+    const char *local; /* while it is opened: its name, if that may be a local path; else NULL */
+    char mount_cluster[WEFT_CLUSTER_BYTES]; /* it is on a mount of that; "": it is not */
     haddr_t eoa;
     haddr_t eof;      /* with what the cache holds. Serial: exact; parallel: as far as this rank knows */
     haddr_t eof_sent; /* the same without the cache */
@@ -102,7 +104,16 @@ void vfd_errors_end(void);
 
 /* vfd_session(): the session of this process, made at the first call. 0 or a negative errno. */
 int vfd_session(weft_session_t **session);
+/* vfd_session_mounted(): the same; without a configuration of its own the process takes the mount's. */
+int vfd_session_mounted(const struct weft_mounted *mounted, weft_session_t **session);
 void vfd_session_end(void);
+
+/* ---- mounted.c -------------------------------------------------------- */
+
+/* vfd_mounted(): 1 when a local path (NULL: there is none) leads to a file on a mount of this process's
+ * cluster, else 0; -EROFS when it does, and can't be opened so. Flags as of weft_mounted_find() and
+ * weft_mounted_reach(). */
+int vfd_mounted(const char *local, unsigned find_flags, int open_flags, struct weft_mounted *mounted);
 
 /* ---- fapl.c ----------------------------------------------------------- */
 

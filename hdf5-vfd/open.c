@@ -37,6 +37,12 @@ static int open_here(struct vfd_file *file, unsigned flags)
     const struct hint_value *pool = &file->options.hints.values[HINT_weft_pool];
     const struct hint_value *placement = &file->options.hints.values[HINT_weft_placement];
     uint64_t size = 0;
+    struct weft_mounted mounted;
+    int is_mounted = vfd_mounted(file->local, 0, open_flags(flags), &mounted);
+    if (is_mounted < 0)
+        return is_mounted;
+    if (is_mounted)
+        memcpy(file->mount_cluster, mounted.cluster, sizeof file->mount_cluster);
     if (pool->is_set)
         snprintf(layout.pool, sizeof layout.pool, "%.*s", (int)sizeof layout.pool - 1, pool->text);
     if (placement->is_set)
@@ -44,8 +50,8 @@ static int open_here(struct vfd_file *file, unsigned flags)
                  placement->text);
     int error = vfd_session(&session);
     if (!error)
-        error = weft_file_open(session, file->path, open_flags(flags), file_mode(&file->options), &layout,
-                               &file->file);
+        error = weft_file_open(session, is_mounted ? mounted.path : file->path, open_flags(flags),
+                               file_mode(&file->options), &layout, &file->file);
     if (!error && !(flags & H5F_ACC_TRUNC))
         error = weft_file_size(file->file, &size);
     file->eof = file->eof_sent = size;
@@ -60,6 +66,7 @@ struct answer {
     uint64_t size;
     uint64_t blob_bytes;
     uint64_t head_bytes; /* of the file's first block, behind the handle */
+    char mount_cluster[WEFT_CLUSTER_BYTES];
 };
 
 /* Rank 0's handle, and what all ranks will read first, as one message. */
@@ -88,7 +95,12 @@ static int pack(struct vfd_file *file, struct answer *answer, uint8_t **message)
 static int unpack(struct vfd_file *file, const struct answer *answer, const uint8_t *message)
 {
     weft_session_t *session;
-    int error = file->ranks->rank == 0 ? 0 : vfd_session(&session);
+    struct weft_mounted mounted;
+    int error = 0;
+    if (file->ranks->rank != 0)
+        error = answer->mount_cluster[0] && weft_mounted_of(answer->mount_cluster, &mounted)
+                    ? vfd_session_mounted(&mounted, &session)
+                    : vfd_session(&session);
     if (!error && file->ranks->rank != 0)
         error = weft_file_import(session, message, answer->blob_bytes, &file->file);
     file->eof = file->eof_sent = answer->size;
@@ -109,6 +121,7 @@ static int open_for_all(struct vfd_file *file, unsigned flags)
             error = pack(file, &answer, &message);
         answer.error = error;
         answer.size = file->eof;
+        memcpy(answer.mount_cluster, file->mount_cluster, sizeof answer.mount_cluster);
     }
     MPI_Bcast(&answer, sizeof answer, MPI_BYTE, 0, file->ranks->own);
     if (answer.error) { /* all of them get its text */
@@ -203,6 +216,7 @@ static int prepare(struct vfd_file *file, const char *name, unsigned flags, hid_
     if (file->ranks && (flags & H5F_ACC_RDWR) && file->options.has_collective_metadata)
         (void)H5Pset_coll_metadata_write(fapl, true);
 #endif
+    file->local = vfd_options_local(&file->options, name);
     file->can_write = flags & H5F_ACC_RDWR;
     file->size_set = HADDR_UNDEF;
     bool in_order = false;
@@ -227,6 +241,7 @@ H5FD_t *vfd_open(const char *name, unsigned flags, hid_t fapl, haddr_t maxaddr)
     if (prepare(file, name, flags, fapl) < 0)
         goto forget_file;
     int error = open_file(file, flags);
+    file->local = NULL;
     if (error == 0)
         return &file->base;
     VFD_FAIL(flags & H5F_ACC_CREAT ? H5E_CANTCREATE : H5E_CANTOPENFILE, error, "%s", file->path);
@@ -265,10 +280,12 @@ static int delete_here(const struct vfd_options *options, const char *name)
 {
     char path[VFD_PATH_BYTES];
     weft_session_t *session;
-    int error = vfd_options_path(options, name, path, sizeof path);
+    struct weft_mounted mounted;
+    int is_mounted = vfd_mounted(vfd_options_local(options, name), WEFT_STAT_NOFOLLOW, O_RDWR, &mounted);
+    int error = is_mounted < 0 ? is_mounted : vfd_options_path(options, name, path, sizeof path);
     if (!error)
         error = vfd_session(&session);
-    return error ? error : weft_unlink(session, path);
+    return error ? error : weft_unlink(session, is_mounted ? mounted.path : path);
 }
 
 herr_t vfd_delete(const char *name, hid_t fapl)

@@ -56,7 +56,7 @@ static bool take_own(const struct parse *parse, const char *name, const char *va
                      "folder wants a path in the cluster that begins with '/', of at most %u bytes, or \".\"",
                      VFD_FOLDER_BYTES_MAX);
         else
-            snprintf(options->folder, sizeof options->folder, "%s", value);
+            options->has_folder = snprintf(options->folder, sizeof options->folder, "%s", value) > 0;
         return true;
     }
     if (strcmp(name, "collective_metadata") == 0) {
@@ -143,4 +143,10 @@ int vfd_options_path(const struct vfd_options *options, const char *name, char *
     const char *slash = folder[0] && folder[strlen(folder) - 1] != '/' ? "/" : "";
     int length = snprintf(path, size, "%s%s%s", folder, slash, rest);
     return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
+}
+
+const char *vfd_options_local(const struct vfd_options *options, const char *name)
+{
+    bool is_elsewhere = options->has_folder && strcmp(options->folder, ".") != 0;
+    return weft_path_match(name) || (name[0] != '/' && is_elsewhere) ? NULL : name;
 }

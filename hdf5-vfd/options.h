@@ -7,8 +7,9 @@
  * driver's own:
  *   cache_size  bytes of the cache for small pieces of one file; K, M and G are powers of 1024;
  *               0: none. Default: 16M
- *   folder      where files are whose name does not begin with '/'. Default: "/". "." is the working
- *               folder of the process, looked at for each name: for a cluster that has its path
+ *   folder      where files are whose name does not begin with '/'. Default: "/", but where the working
+ *               folder is on a mount of Weft, that. "." is the working folder of the process, looked at for
+ *               each name: for a cluster that has its path, or a mount
  *   collective_metadata  true or false: the ranks of a file write its metadata together, each its part
  *               as one list, and not each entry by itself. Default: false, as that of
  *               H5Pset_coll_metadata_write()
@@ -29,6 +30,7 @@ struct vfd_options {
     struct hint_set hints;
     char text[VFD_CONFIG_BYTES_MAX + 1]; /* as it was given */
     char folder[VFD_FOLDER_BYTES_MAX + 1];
+    bool has_folder; /* it was set */
     size_t cache_bytes;
     bool has_collective_metadata;
 };
@@ -46,5 +48,8 @@ void vfd_options_put(struct vfd_options *options, const char *name, const char *
 
 /* vfd_options_path(): the path in the cluster of a file's name; -ENAMETOOLONG, or getcwd()'s error. */
 int vfd_options_path(const struct vfd_options *options, const char *name, char *path, size_t size);
+
+/* vfd_options_local(): the name, when it may be the path of a file on a mount of Weft; else NULL. */
+const char *vfd_options_local(const struct vfd_options *options, const char *name);
 
 #endif

@@ -12,13 +12,13 @@ static weft_session_t *the_session;
 static pid_t owner;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-int vfd_session(weft_session_t **session)
+static int get(const struct weft_mounted *mounted, weft_session_t **session)
 {
     int error = 0;
     pthread_mutex_lock(&lock);
     /* A parent's session can't even be closed here. */
     if (!the_session || owner != getpid()) {
-        error = weft_connect(NULL, &the_session);
+        error = mounted ? weft_mounted_connect(mounted, &the_session) : weft_connect(NULL, &the_session);
         owner = getpid();
         if (error < 0)
             the_session = NULL;
@@ -26,6 +26,16 @@ int vfd_session(weft_session_t **session)
     *session = the_session;
     pthread_mutex_unlock(&lock);
     return error;
+}
+
+int vfd_session(weft_session_t **session)
+{
+    return get(NULL, session);
+}
+
+int vfd_session_mounted(const struct weft_mounted *mounted, weft_session_t **session)
+{
+    return get(mounted, session);
 }
 
 void vfd_session_end(void)

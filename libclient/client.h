@@ -104,6 +104,7 @@ struct weft_session {
     struct conf *conf;
     uint8_t *process_mark; /* a page that reads 0 in a child process */
     bool counters_wanted;
+    atomic_int mounted_error; /* mounted.c: why the cluster of a mount could not be reached; 0: no reason */
 
     pthread_mutex_t lock;
     atomic_uint contenders; /* threads that wait for the lock */
@@ -148,6 +149,8 @@ int session_metadata(weft_session_t *session, struct rpc_connection **connection
 /* The session's map, asked from the metadata server when there is none yet. The
  * reference is the caller's. */
 int session_map(weft_session_t *session, struct map **map);
+/* 0: the session's deadline. */
+int session_map_within(weft_session_t *session, struct map **map, uint32_t deadline_ms);
 /* The newest map that the metadata server has becomes the session's. */
 int session_map_refresh(weft_session_t *session);
 /* A newer map of the same cluster becomes the session's; an older one is passed

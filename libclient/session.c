@@ -173,10 +173,10 @@ void session_map_ask(weft_session_t *session)
     session_count(session, CLIENT_COUNT_metadata_requests, 1);
 }
 
-int session_map_refresh(weft_session_t *session)
+static int map_refresh(weft_session_t *session, uint32_t deadline_ms)
 {
     struct op_call call;
-    int result = op_call_metadata(&call, session, WIRE_OP_map_get, NULL, 0);
+    int result = op_call_metadata_within(&call, session, WIRE_OP_map_get, NULL, 0, deadline_ms);
     if (result == 0) {
         session_lock(session);
         result = map_adopt_reply(session, call.reply, call.reply_length);
@@ -184,6 +184,11 @@ int session_map_refresh(weft_session_t *session)
     }
     op_call_free(&call);
     return result;
+}
+
+int session_map_refresh(weft_session_t *session)
+{
+    return map_refresh(session, 0);
 }
 
 int session_table(weft_session_t *session, const struct layout *layout, struct planner_table **table)
@@ -204,11 +209,16 @@ int session_table(weft_session_t *session, const struct layout *layout, struct p
 
 int session_map(weft_session_t *session, struct map **map)
 {
+    return session_map_within(session, map, 0);
+}
+
+int session_map_within(weft_session_t *session, struct map **map, uint32_t deadline_ms)
+{
     session_lock(session);
     bool known = session->map != NULL;
     session_unlock(session);
     if (!known) {
-        int result = session_map_refresh(session);
+        int result = map_refresh(session, deadline_ms);
         if (result < 0)
             return result;
     }

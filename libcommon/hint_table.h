@@ -72,6 +72,9 @@
       "With true, rank 0 prints to standard error at MPI_File_close what was in effect and why, and "     \
       "what it cost: the layout, each hint with its source, and for each class of calls their number, "   \
       "bytes, strategy, requests and time, summed over the ranks.")                                       \
+    X(weft_past_mount, TOLD, 0, 0, "", "", OPEN, NOWHERE,                                                 \
+      "Told only: the path on a mount of Weft by which the file was opened, when its bytes go past the "  \
+      "mount, straight to the servers. Not there with a weft: path, and where the kernel has the file.")  \
     X(striping_factor, INTEGER, 1, UINT32_MAX, "", "", CREATION, LAYOUT,                                  \
       "As weft_stripe_count, by MPI's name.")                                                             \
     X(striping_unit, BYTES, WEFT_CHUNK_BYTES_MIN, WEFT_CHUNK_BYTES_MAX, "", "", CREATION, LAYOUT,         \

@@ -15,6 +15,7 @@
 #include "err.h"
 #include "locks.h"
 #include "log.h"
+#include "mountpoint.h"
 
 enum { BACKGROUND_MAX = 64 };
 
@@ -126,14 +127,32 @@ static int connect_cluster(struct mount *mount)
     return 0;
 }
 
+/* By it interfaces that are given a path on the mount find the cluster; see mountpoint.h. */
+static int name_source(struct mount *mount, char text[MOUNTPOINT_SOURCE_BYTES])
+{
+    const struct mount_options *options = &mount->options;
+    struct mountpoint_source *source = calloc(1, sizeof *source);
+    int error = source ? weft_session_cluster(mount->session, source->cluster) : -ENOMEM;
+    if (!error) {
+        source->root = mount->root;
+        source->is_cached = options->cache;
+        snprintf(source->path, sizeof source->path, "%s", options->path);
+        snprintf(source->conf, sizeof source->conf, "%s", weft_session_conf(mount->session));
+        mountpoint_source_write(source, text);
+    }
+    free(source);
+    return error ? failed("%s", error == -ENOMEM ? "out of memory" : weft_error()) : 0;
+}
+
 static int make_session(struct mount *mount, struct fuse_session **session)
 {
     const struct mount_options *options = &mount->options;
-    char text[1024 + PATH_MAX];
-    /* A comma in the name would begin another option. */
-    bool plain = !strpbrk(options->path, ",\\");
-    snprintf(text, sizeof text, "fsname=weft:%s,subtype=weft,max_read=%zu%s%s%s", plain ? options->path : "",
-             MOUNT_IO_BYTES, options->allow_other ? ",allow_other,default_permissions" : "",
+    char text[MOUNTPOINT_SOURCE_BYTES + 1024], source[MOUNTPOINT_SOURCE_BYTES];
+    int status = name_source(mount, source);
+    if (status)
+        return status;
+    snprintf(text, sizeof text, "fsname=%s,subtype=weft,max_read=%zu%s%s%s", source, MOUNT_IO_BYTES,
+             options->allow_other ? ",allow_other,default_permissions" : "",
              options->read_only ? ",ro" : "", options->kernel);
     char *argv[] = {(char[]){"weft-mount"}, (char[]){"-o"}, text, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, argv);

@@ -65,6 +65,7 @@ struct driver_file {
     struct view *view;         /* the file view's pieces, made when first needed */
     int64_t grain;             /* view_grain() of that rank whose view has the smallest; see shared.c */
     struct explain *explain;   /* NULL: nobody asked for it; see explain.c */
+    char *mounted;             /* the path on a mount that this rank gave; NULL: the file has the prefix */
 };
 
 static inline struct driver_file *driver_file(ADIO_File fd)
@@ -90,8 +91,22 @@ bool driver_path_match(const char *path);
  * long a one is cut off where the library refuses it. */
 void driver_path(const char *given, char path[DRIVER_PATH_BYTES]);
 
+/* ---- mounts.c --------------------------------------------------------- */
+
+/* mounts_agree(): collective: whether this file, which is not ours by its name, is on a mount of Weft that
+ * all ranks can go past. The next call in this thread opens it. */
+bool mounts_agree(MPI_Comm comm, const char *path);
+/* mounts_inside(): of a path that was agreed on the one with the prefix; any other as it is. */
+const char *mounts_inside(const char *given);
+/* mounts_keep(): what was agreed on is forgotten, unless it is this path with the prefix. */
+void mounts_keep(const char *inside);
+/* mounts_take(): the file that is being opened is the one that was agreed on, if any was. */
+void mounts_take(ADIO_File fd);
+
 /* ---- session.c -------------------------------------------------------- */
 
+/* session_get_mounted(): as session_get(); a process without a configuration takes the mount's. */
+int session_get_mounted(const struct weft_mounted *mounted, weft_session_t **session);
 /* session_hold(), session_release(): around the use of the session by an open file. */
 void session_hold(void);
 void session_release(void);

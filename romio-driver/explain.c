@@ -298,6 +298,8 @@ static void tell(ADIO_File fd, const struct cost costs[EXPLAIN_COUNT])
     MPI_Comm_size(fd->comm, &ranks);
     fprintf(out, "weft: explained: weft:%s, %.3f s after it was opened\n", fd->filename,
             (double)(now_ns() - file->explain->since_ns) / 1e9);
+    if (file->mounted != NULL)
+        fprintf(out, "  past the mount on which it is %s\n", file->mounted);
     tell_layout(out, file);
     tell_aggregators(out, fd);
     tell_hints(out, &file->hints.told);

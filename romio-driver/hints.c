@@ -266,6 +266,14 @@ static void tell_collective(struct driver_hints *hints)
 }
 
 /* What ROMIO says by itself and what means nothing here goes away. */
+/* Of a path with more bytes than an info holds, the beginning. */
+static void tell_mount(struct driver_file *file)
+{
+    char path[MPI_MAX_INFO_VAL];
+    snprintf(path, sizeof path, "%s", file->mounted);
+    hint_set_text(&file->hints.told, HINT_weft_past_mount, HINT_FROM_FILE, path);
+}
+
 static void forget_meaningless(MPI_Info info)
 {
     for (size_t i = 0; i < HINT_OTHER_COUNT; i++) {
@@ -289,6 +297,8 @@ void hints_publish(ADIO_File fd)
                   fd->hints->cb_config_list);
     if (file->file != NULL)
         tell_layout(file);
+    if (file->mounted != NULL)
+        tell_mount(file);
     for (enum hint_id id = 0; id < HINT_COUNT; id++)
         if (hints->told.values[id].is_set)
             ADIOI_Info_set(fd->info, hint_rows[id].name, hints->told.values[id].text);

@@ -152,6 +152,8 @@ static int close_handle(ADIO_File fd)
     view_forget(file);
     explain_forget(file);
     aggregators_forget(file);
+    if (file->mounted != NULL)
+        ADIOI_Free(file->mounted);
     ADIOI_Free(file);
     fd->fs_ptr = NULL;
     if (is_open)
@@ -166,6 +168,7 @@ void driver_open_coll(ADIO_File fd, int rank, int access_mode, int *error_code)
     int ranks;
 
     MPI_Comm_size(fd->comm, &ranks);
+    mounts_take(fd);
     fd->access_mode = access_mode;
     fd->fd_sys = -1;
     if (rank == 0)

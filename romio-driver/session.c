@@ -44,12 +44,13 @@ static void end_at_finalize(void)
         users++;
 }
 
-int session_get(weft_session_t **session)
+static int get(const struct weft_mounted *mounted, weft_session_t **session)
 {
     int error = 0;
     pthread_mutex_lock(&the_session_lock);
     if (the_session == NULL) {
-        error = weft_connect(NULL, &the_session);
+        error = mounted != NULL ? weft_mounted_connect(mounted, &the_session)
+                                : weft_connect(NULL, &the_session);
         if (error == 0)
             end_at_finalize();
         else
@@ -58,6 +59,16 @@ int session_get(weft_session_t **session)
     *session = the_session;
     pthread_mutex_unlock(&the_session_lock);
     return error;
+}
+
+int session_get(weft_session_t **session)
+{
+    return get(NULL, session);
+}
+
+int session_get_mounted(const struct weft_mounted *mounted, weft_session_t **session)
+{
+    return get(mounted, session);
 }
 
 void session_hold(void)

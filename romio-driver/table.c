@@ -70,7 +70,9 @@ romio_resolved_t __wrap_ADIO_ResolveFileType(MPI_Comm comm, const char *path, in
 romio_resolved_t __wrap_ADIO_ResolveFileType(MPI_Comm comm, const char *path, int *file_system,
                                              ADIOI_Fns **table, int *error_code)
 {
-    if (!driver_path_match(path))
+    if (driver_path_match(path))
+        mounts_keep(path);
+    else if (comm == MPI_COMM_SELF /* to delete a name */ || !mounts_agree(comm, path))
         return __real_ADIO_ResolveFileType(comm, path, file_system, table, error_code);
     *file_system = DRIVER_FILE_SYSTEM;
     *table = &driver_table;

@@ -168,6 +168,51 @@ int weft_connect(const char *conf_path, weft_session_t **session);
  */
 void weft_disconnect(weft_session_t *session);
 
+/*
+ * weft_session_cluster(): the cluster's identity, as hexadecimal digits; it was made once, and no other
+ * cluster has it. Asks the metadata server when it has not told yet.
+ * weft_session_conf(): the absolute path of the configuration file, as long as the session lives.
+ */
+#define WEFT_CLUSTER_BYTES 33u
+int weft_session_cluster(weft_session_t *session, char cluster[WEFT_CLUSTER_BYTES]);
+const char *weft_session_conf(const weft_session_t *session);
+
+/* ---- mounts ----------------------------------------------------------- */
+
+/*
+ * A file on a mount of Weft (weft-mount(8)), as the cluster knows it. Interfaces that are given a local path
+ * find by it that they can go past the kernel, straight to the servers.
+ */
+struct weft_mounted {
+    char path[sizeof WEFT_INODE_PREFIX + 22 + WEFT_NAME_BYTES_MAX]; /* of the file, for a session's calls */
+    char cluster[WEFT_CLUSTER_BYTES];
+    char conf[4096];   /* the configuration of the mount's process; "": it did not say */
+    uint64_t device;   /* st_dev of all that is on the mount */
+    bool is_cached;    /* weft mount --cache: the kernel sees late what gets past it */
+    bool is_read_only; /* the kernel lets nobody write there */
+};
+
+/*
+ * weft_mounted_find(): whether a path of this host, relative to the folder `dirfd` or AT_FDCWD, leads to a
+ * regular file on a mount of Weft, or to where one could be made. The kernel walks it, so links, ".." and
+ * other mounts are as for open(2). With WEFT_STAT_NOFOLLOW a symbolic link at its end is found itself. Mounts
+ * of root and of the process's effective user count, no others. With WEFT_BYPASS=no in the environment there
+ * is none. Sends nothing itself; the mount may be asked by the kernel. errno stays as it was.
+ * weft_mounted_of(): the same of any mount of this cluster that this process sees; `path` is "".
+ */
+bool weft_mounted_find(int dirfd, const char *path, unsigned flags, struct weft_mounted *found);
+bool weft_mounted_of(const char *cluster, struct weft_mounted *found);
+
+/*
+ * weft_mounted_connect(): weft_connect(NULL), or, where there is no configuration, with the mount's.
+ * weft_mounted_reach(): 0 when the session is of the mount's cluster, its metadata server has answered, now
+ * or before, and the mount would let a file be opened with these flags of open(2). It takes two seconds at
+ * the most to find out that the server is not to be reached, and the session does not try again.
+ * Errors: -EXDEV (it is another cluster's), -EROFS, those of weft_session_cluster().
+ */
+int weft_mounted_connect(const struct weft_mounted *mounted, weft_session_t **session);
+int weft_mounted_reach(weft_session_t *session, const struct weft_mounted *mounted, int flags);
+
 /* ---- namespace -------------------------------------------------------- */
 
 /* All follow symbolic links in all but the last component; which of them

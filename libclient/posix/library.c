@@ -60,7 +60,37 @@ static bool load(void)
     return true;
 }
 
-static int connect_session(void)
+/* Of the mount by which the process has come to its cluster, when it has no configuration. Sessions that are
+ * made later need it too, here and in programs that are started. */
+static struct weft_mounted mounts;
+static atomic_bool has_mounts_conf, is_mount_given_up;
+
+const char *px_library_mounts_conf(void)
+{
+    return atomic_load(&has_mounts_conf) ? mounts.conf : NULL;
+}
+
+bool px_library_has_given_up(void)
+{
+    return atomic_load(&is_mount_given_up);
+}
+
+/* (locked) */
+static int connect_by(const struct weft_mounted *mounted, weft_session_t **session)
+{
+    int result = px_library.connect_(NULL, session);
+    if (result != -ENOENT || (!mounted && !has_mounts_conf))
+        return result;
+    if (!has_mounts_conf)
+        mounts = *mounted;
+    result = px_library.mounted_connect_(&mounts, session);
+    if (result == 0)
+        atomic_store(&has_mounts_conf, true);
+    return result;
+}
+
+/* `mounted` may be NULL; it is by a mount's path that the session is needed otherwise. */
+static int connect_session(const struct weft_mounted *mounted)
 {
     weft_session_t *session = NULL;
     pthread_mutex_lock(&lock);
@@ -68,11 +98,11 @@ static int connect_session(void)
     if (!px_session) {
         if (!is_loaded)
             is_loaded = load();
-        result = is_loaded ? px_library.connect_(NULL, &session) : -ENOENT;
+        result = is_loaded ? connect_by(mounted, &session) : -ENOENT;
         if (result == 0) {
             atomic_fetch_add(&generation, 1);
             px_session = session;
-        } else if (is_loaded) {
+        } else if (is_loaded && !mounted) {
             px_say_once("connect", px_library.error_());
         }
     }
@@ -81,15 +111,37 @@ static int connect_session(void)
     return result < 0 ? -EIO : 0;
 }
 
-int px_enter(void)
+static int enter(const struct weft_mounted *mounted)
 {
     px_inside++;
     atomic_fetch_add_explicit(&px_busy, 1, memory_order_acquire);
     if (__builtin_expect(px_session != NULL, 1))
         return 0;
-    int result = connect_session();
+    int result = connect_session(mounted);
     if (result < 0)
         px_leave();
+    return result;
+}
+
+int px_enter(void)
+{
+    return enter(NULL);
+}
+
+int px_library_reach(const struct weft_mounted *mounted, int flags)
+{
+    int saved = errno;
+    if (atomic_load(&is_mount_given_up))
+        return -EIO;
+    int result = enter(mounted);
+    if (result == 0) {
+        result = px_library.mounted_reach_(px_session, mounted, flags);
+        px_leave();
+    }
+    /* That it can't be reached is found out once, not for each file. */
+    if (result < 0 && result != -EXDEV && result != -EROFS)
+        atomic_store(&is_mount_given_up, true);
+    errno = saved;
     return result;
 }
 

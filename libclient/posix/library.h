@@ -31,6 +31,7 @@
     X(file_import) X(file_ino) X(file_lock_drop) X(file_lock_set) X(file_lock_test) X(file_open)             \
     X(file_read) X(file_readv) X(file_size) X(file_stat) X(file_sync) X(file_truncate)                       \
     X(file_utimens) X(file_write) X(file_writev) X(lchown) X(link) X(lutimens) X(mkdir) X(mknod)             \
+    X(mounted_connect) X(mounted_reach)                                                                      \
     X(readlink) X(rename) X(rmdir) X(stat) X(statfs) X(symlink) X(truncate) X(unlink) X(utimens)
 
 struct px_library {
@@ -79,6 +80,14 @@ static inline void px_leave(void)
         errno = px_errno_;                                                   \
         px_result_;                                                          \
     })
+
+/* Makes the session when there is none, by the mount's configuration if the process has none: 0 when files on
+ * the mount can be opened past it with these flags. Says nothing when they can't. */
+int px_library_reach(const struct weft_mounted *mounted, int flags);
+/* The configuration that this process has by a mount only; NULL: there is none. */
+const char *px_library_mounts_conf(void);
+/* Whether the cluster of a mount was not to be reached. Programs that are started need not find that out. */
+bool px_library_has_given_up(void);
 
 /* Which session it is: another number after fork() and after px_library_end(). */
 unsigned px_library_generation(void);

@@ -153,8 +153,6 @@ static int open_file(const char *path, int flags, mode_t mode, struct px_desc **
 {
     weft_file_t *file;
     int result = PX_ASK(file_open, path, flags & FLAGS_ASKED, mode & ~px_umask() & 07777, NULL, &file);
-    if (result == -ENXIO)
-        px_say_once("special", "FIFOs, sockets and devices on Weft can be opened on a mount only (ENXIO)");
     if (result < 0)
         return result;
     result = desc_of(path, flags, PX_FILE, px_library.file_ino_(file), out);
@@ -176,6 +174,8 @@ int px_open(const struct px_place *place, int flags, mode_t mode)
         result = open_name(place->path, flags, &desc);
     else if (result == 0)
         result = open_file(place->path, flags, mode, &desc);
+    if (result == -ENXIO)
+        px_say_once("special", "FIFOs, sockets and devices on Weft can be opened on a mount only (ENXIO)");
     if (result == -EISDIR && !desc && (flags & (O_ACCMODE | O_CREAT)) == O_RDONLY && !(flags & O_TRUNC))
         result = open_name(place->path, flags, &desc);
     if (result == -ENOENT && !(flags & (O_CREAT | O_NOFOLLOW)) && px_place_leads_out(place->path, local)) {
@@ -183,6 +183,18 @@ int px_open(const struct px_place *place, int flags, mode_t mode)
         return fd < 0 ? -errno : fd;
     }
     return result < 0 ? result : px_open_descriptor(desc, flags & O_CLOEXEC);
+}
+
+int px_open_past(const struct px_place *place, int flags, mode_t mode, uint64_t device)
+{
+    struct px_desc *desc;
+    int result = open_file(place->path, flags | O_NOFOLLOW, mode, &desc);
+    if (result < 0)
+        return result;
+    desc->device = device;
+    if (!(flags & O_NOFOLLOW))
+        desc->flags &= ~O_NOFOLLOW;
+    return px_open_descriptor(desc, flags & O_CLOEXEC);
 }
 
 int px_close(int fd)
@@ -214,64 +226,74 @@ static int opened(const struct px_place *place, int flags, mode_t mode)
     return (int)px_return(px_open(place, flags, mode));
 }
 
-#define OPEN(name)                                                               \
-    PX_EXPORT int name(const char *path, int flags, ...)                         \
-    {                                                                            \
-        struct px_place place;                                                   \
-        MODE_OF(flags, mode)                                                     \
-        if (!px_find(AT_FDCWD, path, &place))                                    \
-            return px_descriptors_kept(PX_NEXT(name)(place.local, flags, mode)); \
-        PX_COUNT(name);                                                          \
-        return opened(&place, flags, mode);                                      \
+/* What is not ours by its name may lie on a mount, else it is libc's: `next` calls that. */
+#define OPEN_OTHER(name, dirfd, path, flags, mode, next)    \
+    {                                                       \
+        int fd = px_mounted_open(dirfd, path, flags, mode); \
+        if (fd < 0)                                         \
+            return px_descriptors_kept(PX_NEXT(name) next); \
+        PX_COUNT(name);                                     \
+        return fd;                                          \
+    }
+
+#define OPEN(name)                                                                           \
+    PX_EXPORT int name(const char *path, int flags, ...)                                     \
+    {                                                                                        \
+        struct px_place place;                                                               \
+        MODE_OF(flags, mode)                                                                 \
+        if (!px_find(AT_FDCWD, path, &place))                                                \
+            OPEN_OTHER(name, AT_FDCWD, place.local, flags, mode, (place.local, flags, mode)) \
+        PX_COUNT(name);                                                                      \
+        return opened(&place, flags, mode);                                                  \
     }
 OPEN(open)
 OPEN(open64)
 
-#define OPENAT(name)                                                                    \
-    PX_EXPORT int name(int dirfd, const char *path, int flags, ...)                     \
-    {                                                                                   \
-        struct px_place place;                                                          \
-        MODE_OF(flags, mode)                                                            \
-        if (!px_find(dirfd, path, &place))                                              \
-            return px_descriptors_kept(PX_NEXT(name)(dirfd, place.local, flags, mode)); \
-        PX_COUNT(name);                                                                 \
-        return opened(&place, flags, mode);                                             \
+#define OPENAT(name)                                                                             \
+    PX_EXPORT int name(int dirfd, const char *path, int flags, ...)                              \
+    {                                                                                            \
+        struct px_place place;                                                                   \
+        MODE_OF(flags, mode)                                                                     \
+        if (!px_find(dirfd, path, &place))                                                       \
+            OPEN_OTHER(name, dirfd, place.local, flags, mode, (dirfd, place.local, flags, mode)) \
+        PX_COUNT(name);                                                                          \
+        return opened(&place, flags, mode);                                                      \
     }
 OPENAT(openat)
 OPENAT(openat64)
 
-#define OPEN_2(name)                                                       \
-    PX_EXPORT int name(const char *path, int flags)                        \
-    {                                                                      \
-        struct px_place place;                                             \
-        if (!px_find(AT_FDCWD, path, &place))                              \
-            return px_descriptors_kept(PX_NEXT(name)(place.local, flags)); \
-        PX_COUNT(name);                                                    \
-        return opened(&place, flags, 0);                                   \
+#define OPEN_2(name)                                                                \
+    PX_EXPORT int name(const char *path, int flags)                                 \
+    {                                                                               \
+        struct px_place place;                                                      \
+        if (!px_find(AT_FDCWD, path, &place))                                       \
+            OPEN_OTHER(name, AT_FDCWD, place.local, flags, 0, (place.local, flags)) \
+        PX_COUNT(name);                                                             \
+        return opened(&place, flags, 0);                                            \
     }
 OPEN_2(__open_2)
 OPEN_2(__open64_2)
 
-#define OPENAT_2(name)                                                            \
-    PX_EXPORT int name(int dirfd, const char *path, int flags)                    \
-    {                                                                             \
-        struct px_place place;                                                    \
-        if (!px_find(dirfd, path, &place))                                        \
-            return px_descriptors_kept(PX_NEXT(name)(dirfd, place.local, flags)); \
-        PX_COUNT(name);                                                           \
-        return opened(&place, flags, 0);                                          \
+#define OPENAT_2(name)                                                                  \
+    PX_EXPORT int name(int dirfd, const char *path, int flags)                          \
+    {                                                                                   \
+        struct px_place place;                                                          \
+        if (!px_find(dirfd, path, &place))                                              \
+            OPEN_OTHER(name, dirfd, place.local, flags, 0, (dirfd, place.local, flags)) \
+        PX_COUNT(name);                                                                 \
+        return opened(&place, flags, 0);                                                \
     }
 OPENAT_2(__openat_2)
 OPENAT_2(__openat64_2)
 
-#define CREAT(name)                                                \
-    PX_EXPORT int name(const char *path, mode_t mode)              \
-    {                                                              \
-        struct px_place place;                                     \
-        if (!px_find(AT_FDCWD, path, &place))                      \
-            return PX_NEXT(name)(place.local, mode);               \
-        PX_COUNT(name);                                            \
-        return opened(&place, O_CREAT | O_WRONLY | O_TRUNC, mode); \
+#define CREAT(name)                                                                                          \
+    PX_EXPORT int name(const char *path, mode_t mode)                                                        \
+    {                                                                                                        \
+        struct px_place place;                                                                               \
+        if (!px_find(AT_FDCWD, path, &place))                                                                \
+            OPEN_OTHER(name, AT_FDCWD, place.local, O_CREAT | O_WRONLY | O_TRUNC, mode, (place.local, mode)) \
+        PX_COUNT(name);                                                                                      \
+        return opened(&place, O_CREAT | O_WRONLY | O_TRUNC, mode);                                           \
     }
 CREAT(creat)
 CREAT(creat64)

@@ -91,7 +91,7 @@ static void in_child(void)
     px_library_forget();
     for (size_t i = 0; i < PX_CALL_END; i++)
         px_counts[i] = 0;
-    px_bytes_read = px_bytes_written = 0;
+    px_bytes_read = px_bytes_written = px_mounted_opens = 0;
 }
 
 /* The child of vfork() runs in its parent's memory: closing and copying descriptors there would change
@@ -115,19 +115,26 @@ __attribute__((constructor)) static void begin(void)
 static char **environment_with(char *const envp[])
 {
     char working[PX_PATH_ROOM], *line = NULL;
-    bool has_working = px_place_working(working), is_shared = px_sharing_is_needed();
+    bool has_working = px_place_working(working), is_shared = px_sharing_is_needed(), has_conf = false;
+    const char *conf = px_library_mounts_conf();
     size_t count = 0, used = 0;
     while (envp && envp[count])
         count++;
-    char **made = calloc(count + 3, sizeof *made);
+    char **made = calloc(count + 5, sizeof *made);
     if (!made)
         return (char **)envp;
     for (size_t i = 0; i < count; i++) {
         bool is_old = strncmp(envp[i], working_variable, sizeof working_variable - 1) == 0 ||
                       strncmp(envp[i], px_sharing_variable, strlen(px_sharing_variable)) == 0;
+        has_conf |= strncmp(envp[i], "WEFT_CONF=", 10) == 0;
+        is_old |= px_library_has_given_up() && strncmp(envp[i], "WEFT_BYPASS=", 12) == 0;
         if (!is_old)
             made[used++] = envp[i];
     }
+    if (is_shared && conf && !has_conf && asprintf(&line, "WEFT_CONF=%s", conf) > 0)
+        made[used++] = line;
+    if (px_library_has_given_up() && (line = strdup("WEFT_BYPASS=no")))
+        made[used++] = line;
     if (has_working && asprintf(&line, "%s=%s", working_variable, working) > 0)
         made[used++] = line;
     if (is_shared && asprintf(&line, "%s=1", px_sharing_variable) > 0)
@@ -294,6 +301,10 @@ static void set_environment(void)
         setenv(working_variable, working, 1);
     else
         unsetenv(working_variable);
+    if (px_library_has_given_up())
+        setenv("WEFT_BYPASS", "no", 1);
+    if (px_sharing_is_needed() && px_library_mounts_conf())
+        setenv("WEFT_CONF", px_library_mounts_conf(), 0);
     if (px_sharing_is_needed())
         setenv(px_sharing_variable, "1", 1);
     else

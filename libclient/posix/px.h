@@ -84,6 +84,16 @@ int px_open_descriptor(struct px_desc *desc, bool closes_on_exec);
 int px_open_file(struct px_desc *desc, weft_file_t **file);
 int px_close(int fd);
 
+/* The same of a file on a mount, without a link at its end; `device` is what the mount's files have as
+ * st_dev. */
+int px_open_past(const struct px_place *place, int flags, mode_t mode, uint64_t device);
+
+/* ---- mounted.c ----------------------------------------------------------------- */
+
+/* Opens a file on a mount of Weft past the kernel; -1: the kernel is to open it. */
+int px_mounted_open(int dirfd, const char *path, int flags, mode_t mode);
+extern atomic_ulong px_mounted_opens;
+
 /* ---- io.c ---------------------------------------------------------------------- */
 
 ssize_t px_read_at(struct px_desc *desc, const struct iovec *iov, size_t count, off_t offset);
@@ -95,8 +105,8 @@ ssize_t px_write(struct px_desc *desc, int fd, const struct iovec *iov, size_t c
 
 /* ---- stat.c -------------------------------------------------------------------- */
 
-#define PX_DEVICE UINT64_C(0x57656674) /* st_dev of all that is Weft's */
-void px_stat_fill(const struct weft_attr *attr, struct stat *out);
+#define PX_DEVICE UINT64_C(0x57656674) /* st_dev of all that is Weft's and on no mount */
+void px_stat_fill(const struct weft_attr *attr, uint64_t device, struct stat *out);
 int px_stat_desc(struct px_desc *desc, struct weft_attr *attr);
 
 /* ---- descriptors.c ------------------------------------------------------------- */

@@ -30,6 +30,8 @@ void px_report(void)
     for (size_t i = 0; i < PX_CALL_END && used < sizeof text - 64; i++)
         if (px_counts[i])
             used += (size_t)snprintf(text + used, sizeof text - used, " %s %lu", names[i], px_counts[i]);
+    if (px_mounted_opens)
+        used += (size_t)snprintf(text + used, sizeof text - used, "; past a mount %lu", px_mounted_opens);
     text[used++] = '\n';
     px_inside++;
     bool is_file = strcmp(wanted, "-") != 0;

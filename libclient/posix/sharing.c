@@ -16,7 +16,7 @@
 
 #define RECORD_NAME   "weft-file"
 #define RECORD_OFFSET ((off_t)1 << 40)
-#define RECORD_MAGIC  UINT64_C(0x3144525446455721) /* "!WEFTRD1" */
+#define RECORD_MAGIC  UINT64_C(0x3244525446455721) /* "!WEFTRD2" */
 #define BLOB_MAX      (1u << 20)
 
 const char px_sharing_variable[] = "WEFT_DESCRIPTORS";
@@ -25,6 +25,7 @@ const char px_sharing_variable[] = "WEFT_DESCRIPTORS";
 struct record {
     uint64_t magic;
     uint64_t ino;
+    uint64_t device;
     uint32_t kind;
     int32_t flags;
     uint32_t path_length; /* follows, then the blob */
@@ -54,6 +55,7 @@ static bool write_record(int fd, const struct px_desc *desc)
     const struct record record = {
         .magic = RECORD_MAGIC,
         .ino = desc->ino,
+        .device = desc->device,
         .kind = desc->kind,
         .flags = desc->flags,
         .path_length = (uint32_t)strlen(desc->path),
@@ -159,6 +161,7 @@ static struct px_desc *read_record(int fd)
     desc->kind = (enum px_kind)record.kind;
     desc->flags = record.flags;
     desc->ino = record.ino;
+    desc->device = record.device;
     desc->is_shared = true;
     if (!desc->path) {
         px_desc_put(desc);

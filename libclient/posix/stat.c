@@ -17,10 +17,10 @@ static uint64_t blocks_of(const struct weft_attr *attr)
     return bytes / BLOCK_BYTES + (bytes % BLOCK_BYTES != 0);
 }
 
-void px_stat_fill(const struct weft_attr *attr, struct stat *out)
+void px_stat_fill(const struct weft_attr *attr, uint64_t device, struct stat *out)
 {
     px_library.attr_stat_(attr, out); /* it was loaded for asking, and a call of it needs no session */
-    out->st_dev = PX_DEVICE;
+    out->st_dev = device;
     out->st_blocks = (blkcnt_t)blocks_of(attr);
 }
 
@@ -41,7 +41,7 @@ static int stat_place(const struct px_place *place, bool is_followed, struct sta
     if (result == 0)
         result = PX_ASK(stat, place->path, is_followed ? 0 : WEFT_STAT_NOFOLLOW, &attr);
     if (result == 0)
-        px_stat_fill(&attr, out);
+        px_stat_fill(&attr, PX_DEVICE, out);
     if (result == -ENOENT && is_followed && px_place_leads_out(place->path, local))
         return PX_NEXT(stat)(local, out);
     return (int)px_return(result);
@@ -53,7 +53,7 @@ static int stat_fd(int fd, struct stat *out)
     struct px_desc *desc = px_desc_get(fd);
     int result = desc ? px_stat_desc(desc, &attr) : -EBADF;
     if (result == 0)
-        px_stat_fill(&attr, out);
+        px_stat_fill(&attr, desc->device ? desc->device : PX_DEVICE, out);
     px_desc_put(desc);
     return (int)px_return(result);
 }

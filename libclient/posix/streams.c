@@ -117,6 +117,17 @@ static int flags_of(const char *mode)
     return flags | access;
 }
 
+/* A file on a mount, past the kernel; NULL: libc is to open it. */
+static FILE *stream_open_mounted(const char *path, const char *mode)
+{
+    int flags = px_is_inside() ? -1 : flags_of(mode);
+    int fd = flags < 0 ? -1 : px_mounted_open(AT_FDCWD, path, flags, 0666);
+    FILE *stream = fd < 0 ? NULL : stream_new(fd, mode);
+    if (fd >= 0 && !stream)
+        px_close(fd);
+    return stream;
+}
+
 static FILE *stream_open(const struct px_place *place, const char *mode)
 {
     int flags = flags_of(mode);
@@ -133,8 +144,13 @@ static FILE *stream_open(const struct px_place *place, const char *mode)
     PX_EXPORT FILE *name(const char *restrict path, const char *restrict mode) \
     {                                                                          \
         struct px_place place;                                                 \
-        if (!px_find(AT_FDCWD, path, &place))                                  \
-            return PX_NEXT(name)(place.local, mode);                           \
+        if (!px_find(AT_FDCWD, path, &place)) {                                \
+            FILE *stream = stream_open_mounted(place.local, mode);             \
+            if (!stream)                                                       \
+                return PX_NEXT(name)(place.local, mode);                       \
+            PX_COUNT(name);                                                    \
+            return stream;                                                     \
+        }                                                                      \
         PX_COUNT(name);                                                        \
         return stream_open(&place, mode);                                      \
     }

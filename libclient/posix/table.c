@@ -100,6 +100,7 @@ struct px_desc *px_desc_new(void)
     desc->flags = 0;
     desc->is_shared = false;
     desc->ino = 0;
+    desc->device = 0;
     desc->offset = 0;
     desc->path = NULL;
     desc->file = NULL;

@@ -38,12 +38,13 @@ struct px_desc {
     atomic_int flags; /* of open(), as F_GETFL tells them */
     bool is_shared;   /* its offset is the kernel's, of the memory file behind its descriptors */
     uint64_t ino;
+    uint64_t device;             /* st_dev; 0: that of what is on no mount */
     off_t offset;                /* unless is_shared */
     char *path;                  /* inside the cluster, as it was when it was opened */
     _Atomic(weft_file_t *) file; /* of PX_FILE; NULL: to be opened again when needed */
     void *blob;                  /* of weft_file_export(), of the process that gave it to us */
     size_t blob_length;
-    uint64_t owner;              /* of the description's locks; 0: there are none yet */
+    uint64_t owner;       /* of the description's locks; 0: there are none yet */
     struct px_desc *next; /* in the list of free ones */
 };
 

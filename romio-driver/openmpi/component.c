@@ -3,8 +3,8 @@
  * component.c: the component `weft` of Open MPI's framework `io`.
  *
  * Open MPI asks each component for each file whether it wants it; this one
- * wants those whose path is Weft's, with a priority above all others, and no
- * other file. Behind it is a ROMIO of its own, by way of the glue that Open MPI
+ * wants those whose path is Weft's or leads to a mount of Weft, with a priority
+ * above all others, and no other file. Behind it is a ROMIO of its own, by way of the glue that Open MPI
  * has for its ROMIO; only the component's description is written anew here.
  */
 #include "ompi_config.h"
@@ -37,6 +37,8 @@
 
 /* Of driver.h, which wants the headers as ROMIO sees them. */
 bool driver_path_match(const char *path);
+bool mounts_agree(MPI_Comm comm, const char *path);
+const char *mounts_inside(const char *given);
 int nonblocking_progress(void);
 
 #define PRIORITY 90 /* ompio has 30, Open MPI's own ROMIO 10 */
@@ -139,7 +141,7 @@ static void ask_to_hear(ompi_file_t *file)
 static int open_file(struct ompi_communicator_t *comm, const char *path, int amode, struct opal_info_t *info,
                      ompi_file_t *file)
 {
-    int result = GLUE(_file_open)(comm, path, amode, info, file);
+    int result = GLUE(_file_open)(comm, mounts_inside(path), amode, info, file);
     if (result == MPI_SUCCESS && file->super.s_info != NULL) {
         publish_hints(file);
         ask_to_hear(file);
@@ -219,7 +221,8 @@ static const struct mca_io_base_module_2_0_0_t *file_query(struct ompi_file_t *f
                                                            struct mca_io_base_file_t **private_data,
                                                            int *priority)
 {
-    if (!driver_path_match(file->f_filename))
+    /* All ranks are here, and ask the components in the same order. */
+    if (!driver_path_match(file->f_filename) && !mounts_agree(file->f_comm, file->f_filename))
         return NULL;
     *private_data = calloc(1, sizeof(glue_data_t));
     if (*private_data == NULL)

@@ -122,13 +122,32 @@ static void test_paths(void **state)
     assert_int_equal(vfd_options_path(&options, "weft:/123456", path, 8), 0);
 }
 
+/* Names that may be paths on a mount. */
+static void test_local_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *name;
+        bool is_local;
+    } cases[] = {
+        {"", "/a/b.h5", true},        {"", "b.h5", true},
+        {"", "weft:/a/b.h5", false},  {"folder=.", "b.h5", true},
+        {"folder=/", "b.h5", false},  {"folder=/x", "b.h5", false},
+        {"folder=/x", "/b.h5", true}, {"folder=.", "weft:b.h5", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        taken(cases[i].config);
+        const char *local = vfd_options_local(&options, cases[i].name);
+        assert_ptr_equal(local, cases[i].is_local ? cases[i].name : NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_taken, setup),
-        cmocka_unit_test_setup(test_refused, setup),
-        cmocka_unit_test_setup(test_environment, setup),
-        cmocka_unit_test_setup(test_paths, setup),
+        cmocka_unit_test_setup(test_taken, setup),       cmocka_unit_test_setup(test_refused, setup),
+        cmocka_unit_test_setup(test_environment, setup), cmocka_unit_test_setup(test_paths, setup),
+        cmocka_unit_test_setup(test_local_names, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
