@@ -332,6 +332,14 @@ static int blob_check(const weft_session_t *session, const uint8_t *blob, size_t
     return wire_decode_handle_blob(blob, length, wire);
 }
 
+/* Who exported the handle has met the metadata server, so it is waited for, though nobody may listen now. */
+static void expect_metadata(weft_session_t *session)
+{
+    struct rpc_connection *connection;
+    if (session_metadata(session, &connection) == 0)
+        rpc_connection_expect(connection, true);
+}
+
 static int file_import(weft_session_t *session, const void *blob, size_t length, weft_file_t **out)
 {
     struct wire_handle_blob wire;
@@ -360,6 +368,7 @@ static int file_import(weft_session_t *session, const void *blob, size_t length,
     file->imported = true;
     session_lock(session);
     file_small_begin(file, wire.small_max);
+    expect_metadata(session);
     session_unlock(session);
     *out = file;
     return 0;

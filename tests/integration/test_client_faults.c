@@ -357,6 +357,39 @@ static void test_truncation_waits(void **state)
     ok(weft_file_close(writer.file));
 }
 
+/* A handle from elsewhere says that there is a metadata server. */
+static void *add(void *arg)
+{
+    struct writer *writer = arg;
+    writer->result = weft_file_pointer_add(writer->file, 1, NULL);
+    if (writer->result < 0)
+        snprintf(writer->text, sizeof writer->text, "%s", weft_error());
+    return NULL;
+}
+
+static void test_importer_waits(void **state)
+{
+    (void)state;
+    static uint8_t blob[65536];
+    struct writer writer = {0};
+    weft_session_t *late;
+    weft_file_t *file = open_file("/exported", O_RDWR | O_CREAT);
+    ssize_t length = weft_file_export(file, blob, sizeof blob);
+    ok(length);
+    cluster_kill(&cluster, CLUSTER_METADATA);
+    ok(weft_connect(NULL, &late));
+    ok(weft_file_import(late, blob, (size_t)length, &writer.file));
+    assert_int_equal(pthread_create(&writer.thread, NULL, add, &writer), 0);
+    pause_ms(2500); /* longer than one waits where nobody is known to be */
+    cluster_start(&cluster, CLUSTER_METADATA);
+    pthread_join(writer.thread, NULL);
+    if (writer.result < 0)
+        fail_msg("%ld: %s", writer.result, writer.text);
+    ok(weft_file_close(writer.file));
+    weft_disconnect(late);
+    ok(weft_file_close(file));
+}
+
 /* ---- the metadata server -------------------------------------------------------------------- */
 
 /* Makes files without end; `made` are acknowledged. */
@@ -548,6 +581,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_truncation_waits, setup_patient, teardown),
         cmocka_unit_test_setup_teardown(test_truncation_waits, setup_moving, teardown),
         cmocka_unit_test_setup_teardown(test_metadata_killed_and_back, setup_patient, teardown),
+        cmocka_unit_test_setup_teardown(test_importer_waits, setup_patient, teardown),
         cmocka_unit_test_setup_teardown(test_metadata_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),
     };
