@@ -233,8 +233,10 @@ static int stores_close(struct shard *shard)
     for (uint32_t i = 0; shard->stores && i < shard->server->target_count; i++) {
         struct store *store = shard->stores[i];
         int error = store ? store->type->close(store) : 0;
-        if (error)
+        if (error) {
             log_error("shard %" PRIu32 ": %s", shard->index, err_text());
+            atomic_store(&shard->server->targets[i].has_failed, true);
+        }
         first = first ? first : error;
     }
     free(shard->stores);
