@@ -320,7 +320,7 @@ struct fan {
     uint64_t bytes;
 
     /* its own */
-    struct planner_table *table;
+    struct planner_table *table; /* in a `done` without an error: by which all have answered */
     struct fan_call *calls;
     uint32_t pending;
     unsigned attempts;
@@ -377,6 +377,8 @@ struct weft_file {
     char *hints; /* of its directory */
     struct planner_table *table; /* guarded by the session's lock */
     bool wrote;                  /* likewise: something may have been written through it */
+    /* Likewise. Version of the cluster map; losses that later ones tell of are the next sync's to tell. */
+    uint64_t synced;
     struct file_told told;       /* likewise */
     struct file_small small;     /* likewise */
 };

@@ -24,11 +24,12 @@ static void fan_fail(struct fan *fan, int error)
 
 static void fan_end(struct fan *fan)
 {
+    struct planner_table *table = fan->table;
     free(fan->calls);
     fan->calls = NULL;
-    planner_table_unref(fan->table);
-    fan->table = NULL;
     if (fan->status == 0 && fan->redo) {
+        planner_table_unref(table);
+        fan->table = table = NULL;
         fan->attempts++;
         int result = fan_begin(fan);
         if (result == 0)
@@ -40,7 +41,8 @@ static void fan_end(struct fan *fan)
         free(fan->text);
         fan->text = NULL;
     }
-    fan->done(fan, fan->status);
+    fan->done(fan, fan->status); /* may be the end of it */
+    planner_table_unref(table);
 }
 
 static void add_answer(struct fan *fan, const struct rpc_call *rpc)

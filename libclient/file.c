@@ -132,6 +132,7 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     if (!file)
         return -ENOMEM;
     file->handle = reply.handle;
+    file->synced = reply.map_version;
     file->access = wire_flags & (WIRE_OPEN_READ | WIRE_OPEN_WRITE);
     /* Truncating counts: the size that the metadata server remembers is no longer the true one. */
     file->wrote = (wire_flags & WIRE_OPEN_TRUNCATE) != 0;
@@ -236,10 +237,14 @@ static void blob_mac(const weft_session_t *session, const void *blob, size_t len
 /* The blob without its size's being known to the caller; to be freed. */
 static ssize_t blob_make(weft_file_t *file, const struct map *map, uint8_t **out)
 {
+    session_lock(file->session);
+    uint64_t synced = file->synced;
+    session_unlock(file->session);
     struct wire_handle_blob wire = {
         .version = LIMITS_PROTOCOL_VERSION,
         .handle = file->handle,
         .access = file->access,
+        .synced = synced,
         .path = file->path,
         .pool = file->pool,
         .hints = file->hints,
@@ -365,6 +370,7 @@ static int file_import(weft_session_t *session, const void *blob, size_t length,
         return -ENOMEM;
     file->handle = wire.handle;
     file->access = wire.access;
+    file->synced = wire.synced;
     file->imported = true;
     session_lock(session);
     file_small_begin(file, wire.small_max);

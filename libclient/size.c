@@ -18,11 +18,31 @@ struct fan_op {
     struct weft_op op;
     struct fan fan;
     weft_file_t *file; /* NULL: none is open */
+    uint64_t synced;   /* of a sync: file->synced when it began */
 };
+
+/* All that was there is durable. But what was written before the crash of a host is not there any more, and a
+ * sync that said nothing of it would have its caller believe that it was. Told once, as a failed write-back
+ * by Linux' fsync(). */
+static int sync_judge(const struct fan_op *of)
+{
+    const struct map *map = of->fan.table->map;
+    const struct map_target *lost = map_lost_since(map, &of->file->layout, of->synced);
+    if (map->version > of->file->synced)
+        of->file->synced = map->version;
+    if (!lost)
+        return 0;
+    return err_set(-EIO,
+                   "the host of storage server %s has crashed: what was written to the file before, and not "
+                   "synced, may be lost; write it anew",
+                   map->servers[lost->server].name);
+}
 
 static void fan_op_done(struct fan *fan, int status)
 {
     struct fan_op *of = fan->arg;
+    if (status == 0 && fan->operation == WIRE_OP_sync)
+        status = sync_judge(of);
     if (status < 0)
         op_fail(&of->op, of->file ? client_about(status, of->file->path) : status);
     op_complete(&of->op, 0);
@@ -42,6 +62,8 @@ static int fan_op_start(struct fan_op *of, weft_session_t *session, uint16_t ope
         .arg = of,
     };
     session_lock(session);
+    if (of->file)
+        of->synced = of->file->synced;
     int result = fan_start(&of->fan);
     session_unlock(session);
     return result;
@@ -135,6 +157,9 @@ static int sync_small(struct fan_op *of)
     session_lock(file->session);
     bool is_small = file->small.state == SMALL_IS;
     if (is_small) {
+        /* Storage servers have nothing of it yet. */
+        if (file->session->map && file->session->map->version > file->synced)
+            file->synced = file->session->map->version;
         op_init(&of->op, file->session, sync_release);
         op_complete(&of->op, 0);
     }

@@ -18,6 +18,7 @@ struct map_object {
     /* Those of host number h are home_groups[home_first[h - 1]] to home_groups[home_first[h] - 1], rising. */
     uint32_t *home_first;
     uint32_t *home_groups;
+    uint64_t lost_at; /* the latest of any target */
 };
 
 static void *zeroed(size_t count, size_t size)
@@ -74,7 +75,7 @@ struct map *map_new(uint32_t host_count, uint32_t server_count, const uint32_t *
     return map;
 }
 
-/* A counting sort of the groups by their homes. */
+/* A counting sort of the groups by their homes; and the latest loss. */
 void map_index(struct map *map)
 {
     struct map_object *object = (struct map_object *)map;
@@ -94,6 +95,10 @@ void map_index(struct map *map)
     /* Each beginning has become the next one's. */
     memmove(first + 1, first, map->host_count * sizeof *first);
     first[0] = 0;
+    object->lost_at = 0;
+    for (uint32_t i = 0; i < map->target_count; i++)
+        if (map->targets[i].lost_at > object->lost_at)
+            object->lost_at = map->targets[i].lost_at;
 }
 
 struct map *map_ref(struct map *map)
@@ -135,7 +140,7 @@ size_t map_encoded_size(const struct map *map)
                 string_size(map->hosts[h].rack);
     for (uint32_t i = 0; i < map->server_count; i++)
         size += server_size(&map->servers[i]);
-    size += (size_t)map->target_count * (4 + 4 + 1);
+    size += (size_t)map->target_count * (4 + 4 + 1 + 8 + 8);
     for (uint32_t g = 0; g < map->group_count; g++)
         size += 4 + LIST_HEAD_BYTES + (size_t)map->groups[g].member_count * 4;
     return size;
@@ -214,6 +219,8 @@ static void put_map(struct wire_writer *writer, struct wire_writer *outer, struc
                                         .id = map->targets[i].id,
                                         .server = map->targets[i].server,
                                         .state = (uint8_t)map->targets[i].state,
+                                        .losses = map->targets[i].losses,
+                                        .lost_at = map->targets[i].lost_at,
                                     });
     wire.targets = piece_end(outer, &piece, map->target_count);
 
@@ -365,8 +372,13 @@ static int get_targets(const struct wire_list *list, struct map *map)
             return refuse("a target is on a server that does not exist");
         if (i > 0 && wire.id <= map->targets[i - 1].id)
             return refuse("the targets are not in the order of their ids, or one comes twice");
-        map->targets[i] =
-            (struct map_target){.id = wire.id, .server = wire.server, .state = (enum map_state)wire.state};
+        if (wire.lost_at > map->version)
+            return refuse("a target's loss was told by a later version");
+        map->targets[i] = (struct map_target){.id = wire.id,
+                                              .server = wire.server,
+                                              .state = (enum map_state)wire.state,
+                                              .losses = wire.losses,
+                                              .lost_at = wire.lost_at};
     }
     return wire_read_all(&reader, "map_target list");
 }
@@ -515,6 +527,21 @@ uint32_t map_group_of(const struct map *map, const struct layout *layout, uint32
     const struct map_object *object = (const struct map_object *)map;
     uint32_t group = layout_group_of(layout, position);
     return layout->host ? object->home_groups[object->home_first[layout->host - 1] + group] : group;
+}
+
+const struct map_target *map_lost_since(const struct map *map, const struct layout *layout, uint64_t version)
+{
+    if (((const struct map_object *)map)->lost_at <= version)
+        return NULL;
+    for (uint32_t position = 0; position < layout->stripe_count; position++) {
+        const struct map_group *group = &map->groups[map_group_of(map, layout, position)];
+        for (uint32_t m = 0; m < group->member_count; m++) {
+            const struct map_target *target = &map->targets[group->members[m]];
+            if (target->lost_at > version)
+                return target;
+        }
+    }
+    return NULL;
 }
 
 int map_locate(const struct map *map, const struct layout *layout, uint64_t offset,

@@ -42,6 +42,10 @@ struct map_target {
     uint32_t id;
     uint32_t server; /* index into servers, not an id */
     enum map_state state;
+    /* How often what it had answered may have been lost before it was synced, since its host crashed: it
+     * counts that itself. */
+    uint64_t losses;
+    uint64_t lost_at; /* the map's version that told of the latest; 0: of none */
 };
 
 struct map_group {
@@ -68,7 +72,8 @@ struct map {
  * is out. `shard_counts` gives each server's number of shards. */
 struct map *map_new(uint32_t host_count, uint32_t server_count, const uint32_t *shard_counts,
                     uint32_t target_count, uint32_t group_count);
-/* Finds each host's groups. To be called by whoever fills a new map in, before others read it. */
+/* Finds each host's groups, and the latest loss. To be called by whoever fills a new map in, before others
+ * read it. */
 void map_index(struct map *map);
 struct map *map_ref(struct map *map);
 void map_unref(struct map *map); /* NULL is allowed */
@@ -94,6 +99,10 @@ uint32_t map_host_groups(const struct map *map, uint32_t host);
 int map_layout_check(const struct map *map, const struct layout *layout);
 /* The group of one of the layout's positions. The layout must be checked. */
 uint32_t map_group_of(const struct map *map, const struct layout *layout, uint32_t position);
+
+/* The first of the layout's targets of which a version after `version` has told that it may have lost what
+ * was not synced; NULL: none has. The layout must be checked. */
+const struct map_target *map_lost_since(const struct map *map, const struct layout *layout, uint64_t version);
 
 /* The target, server and shard that a file's byte lives on. -EINVAL when the
  * layout names groups that the map does not have. */

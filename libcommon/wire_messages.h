@@ -230,7 +230,8 @@
     X(u8, created, 1)                                                                                  \
     X(attr, attr, 0)                                                                                   \
     X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)   /* when newer than the client's, it asks for the map */               \
+    X(u64, map_version, U64)   /* when newer than the client's, it asks for the map. Of losses that later */ \
+                               /* ones tell of the handle's next sync tells */                         \
     X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */                     \
     X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* not 0: it is a small file, and may grow so far as one */ \
     X(small, small, 0)         /* with a lease: what is in it */
@@ -374,7 +375,12 @@
     X(u32, host, U32)          /* its number, from 1 on; 0: not known */                               \
     X(list, addresses, LIMITS_SHARDS_MAX) /* address, one for each shard */
 #define WIRE_FIELDS_address(X) X(str, text, LIMITS_ADDRESS_MAX)
-#define WIRE_FIELDS_map_target(X) X(u32, id, U32) X(u32, server, LIMITS_SERVERS_MAX) X(u8, state, 1)
+#define WIRE_FIELDS_map_target(X)                                                                      \
+    X(u32, id, U32)                                                                                    \
+    X(u32, server, LIMITS_SERVERS_MAX)                                                                 \
+    X(u8, state, 1)                                                                                    \
+    X(u64, losses, U64)        /* how often it may have lost what was not synced */                    \
+    X(u64, lost_at, U64)       /* the version that told of the latest; 0: of none */
 #define WIRE_FIELDS_map_group(X)                                                                       \
     X(u32, home, U32)          /* its number, from 1 on; 0: not known */                               \
     X(list, members, LIMITS_GROUP_MEMBERS_MAX) /* number */
@@ -393,9 +399,10 @@
     X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
     X(map_host, host, 0)       /* where it runs */                                                     \
     X(list, addresses, LIMITS_SHARDS_MAX) /* address */                                                \
-    X(list, targets, LIMITS_LIST_MAX)  /* number: their ids */                                         \
+    X(list, targets, LIMITS_LIST_MAX)  /* served_target */                                             \
     X(u64, bytes_total, U64)                                                                           \
     X(u64, bytes_free, U64)
+#define WIRE_FIELDS_served_target(X) X(u32, id, U32) X(u64, losses, U64)
 #define WIRE_FIELDS_server_register_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2)
 
 #define WIRE_FIELDS_heartbeat(X)                                                                       \
@@ -522,6 +529,7 @@
     X(mac, cluster, 0)                                                                                 \
     X(u64, handle, U64)                                                                                \
     X(u32, access, 3)          /* WIRE_ACCESS_*: what the file was opened for */                       \
+    X(u64, synced, U64)        /* map version; losses that later ones tell of are the next sync's to tell */ \
     X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
     X(str, pool, WEFT_POOL_BYTES_MAX)                                                                  \
     X(str, hints, WEFT_HINTS_BYTES_MAX)                                                                \
@@ -593,6 +601,7 @@
     M(map)                                                                                             \
     M(map_get_reply)                                                                                   \
     M(server_register)                                                                                 \
+    M(served_target)                                                                                   \
     M(server_register_reply)                                                                           \
     M(heartbeat)                                                                                       \
     M(heartbeat_reply)                                                                                 \

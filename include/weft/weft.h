@@ -8,7 +8,8 @@
  *
  * What it promises
  *  - A write that returned is seen by every later read of any client.
- *  - What weft_file_sync() covered survives the crash of every process and host.
+ *  - What weft_file_sync() covered survives the crash of every process and host; and what a crash took before
+ *    it was covered, the next one tells of.
  *  - Every request ends within the session's deadline, with a result or an error; a
  *    call that needs several, one after the other, may take as many deadlines. Only a lock
  *    that someone else holds is waited for as long as that one lives and holds it.
@@ -397,8 +398,15 @@ bool weft_test(weft_op_t *op);
  */
 int weft_drive(weft_session_t *session, int timeout_ms, uint64_t *ended);
 
-/* weft_file_sync(): when it returns 0, all that was written to the file by
- * anyone before the call, and the file's size, survive a crash of everything. */
+/*
+ * weft_file_sync(): when it returns 0, all that was written to the file by
+ * anyone before the call, and the file's size, survive a crash of everything.
+ * -EIO: a storage server's host has crashed since the file was opened, or since its last sync:
+ * what was written before that and not synced may be lost. Told once for each open file, whoever
+ * wrote; what is there is durable all the same. Write anew what was written since the last sync
+ * that returned 0, and sync again. What others had begun to write before the file was opened is
+ * told to their own open files only.
+ */
 int weft_file_sync(weft_file_t *file);
 int weft_file_truncate(weft_file_t *file, uint64_t size);
 /* weft_file_allocate(): makes the file at least offset+length long. Space is

@@ -7,6 +7,7 @@
 
 #include "capability.h"
 #include "err.h"
+#include "rpc.h"
 #include "wire.h"
 
 /* A call with its request. */
@@ -20,6 +21,7 @@ struct question {
 };
 
 enum { BODY_BYTES = 256, CAPABILITY_BYTES = 64, REMOVE_BYTES = LIMITS_REMOVES_MAX * CAPABILITY_BYTES + 16 };
+#define NS_PER_MS UINT64_C(1000000)
 /* Of files of so few chunks the places are found one by one. */
 enum { CHUNKS_FEW = 64 };
 
@@ -44,8 +46,6 @@ static void fail(struct agent_work *work, int status)
     snprintf(work->text, sizeof work->text, "%s", err_text());
 }
 
-static void begin(struct agent *agent, struct agent_work *work);
-
 static void part_ended(struct agent *agent, struct agent_work *work)
 {
     if (--work->waiting)
@@ -55,12 +55,21 @@ static void part_ended(struct agent *agent, struct agent_work *work)
     list_push_back(&agent->finished, &work->link);
 }
 
+static void begin(struct agent *agent, struct agent_work *work);
+
 static void begin_next(struct agent *agent, struct opens_file *file)
 {
     struct list_link *next = list_pop(&file->works);
     file->working = next != NULL;
     if (next)
         begin(agent, list_item(next, struct agent_work, link));
+}
+
+/* Our map is as new as any, so one that was refused for an older one's sake may try by it. */
+static bool may_try_again(const struct agent *agent, const struct agent_work *work)
+{
+    return work->status == -ESTALE && agent->map(agent->arg)->version > work->map_version &&
+           rpc_now_ns() < work->end_ns;
 }
 
 bool agent_run(struct agent *agent)
@@ -70,6 +79,11 @@ bool agent_run(struct agent *agent)
         return false;
     for (; link; link = list_pop(&agent->finished)) {
         struct agent_work *work = list_item(link, struct agent_work, link);
+        /* Not when it ended: that is inside of an answer, where no connection may be given up. */
+        if (may_try_again(agent, work)) {
+            begin(agent, work);
+            continue;
+        }
         if (work->file)
             begin_next(agent, work->file);
         work->done(work);
@@ -178,6 +192,12 @@ static ssize_t encode(const struct agent *agent, const struct agent_work *work, 
     }
 }
 
+static uint32_t time_left_ms(const struct agent_work *work)
+{
+    uint64_t now_ns = rpc_now_ns();
+    return now_ns < work->end_ns ? (uint32_t)((work->end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS) : 1;
+}
+
 static int send(struct agent *agent, struct question *question, const struct map_server *server,
                 uint32_t shard)
 {
@@ -185,7 +205,7 @@ static int send(struct agent *agent, struct question *question, const struct map
     question->call.server = server;
     question->call.shard = shard;
     question->call.body = question->body;
-    question->call.deadline_ms = work->deadline_ms;
+    question->call.deadline_ms = time_left_ms(work);
     question->call.done = answered;
     work->waiting++;
     counter_add(&agent->counters[AGENT_CALLS], 1);
@@ -460,12 +480,15 @@ static void remove_all(struct agent *agent, struct agent_work *work, const struc
 
 static void begin(struct agent *agent, struct agent_work *work)
 {
+    if (!work->end_ns)
+        work->end_ns = rpc_now_ns() + work->deadline_ms * NS_PER_MS;
     work->status = 0;
     work->end = work->bytes = 0;
     work->mtime_ns = 0;
     work->waiting = 1; /* until all have been asked */
     counter_add(&agent->counters[AGENT_WORKS], 1);
     const struct map *map = agent->map(agent->arg);
+    work->map_version = map->version;
     if (work->kind == AGENT_REMOVE) {
         remove_all(agent, work, map);
     } else {
@@ -480,6 +503,7 @@ static void begin(struct agent *agent, struct agent_work *work)
 void agent_start(struct agent *agent, struct agent_work *work)
 {
     list_link_init(&work->link);
+    work->end_ns = 0;
     if (work->file && work->file->working) {
         list_push_back(&work->file->works, &work->link);
         return;

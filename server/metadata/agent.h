@@ -9,6 +9,8 @@
  *  - `done` runs exactly once for each work, from agent_run(), never from inside agent_start().
  *  - Works of one file that is in use are done one after the other, in the
  *    order of their start; so no two truncations mix.
+ *  - What a storage server did not do since the cluster map had changed meanwhile is asked for again by the
+ *    newer map.
  *  - A server that the map calls down fails a work at once (-EHOSTDOWN); any other failure
  *    shows by the work's deadline.
  *
@@ -80,10 +82,14 @@ struct agent_work {
     uint64_t end;
     uint64_t bytes;
     int64_t mtime_ns;
+    /* Version of the map that it was begun by. What it did on a target may be lost if a later version tells
+     * of a loss of that one. */
+    uint64_t map_version;
 
     /* the agent's */
     struct list_link link;
     uint32_t waiting;
+    uint64_t end_ns; /* of its deadline */
 };
 
 enum agent_count { AGENT_WORKS, AGENT_CALLS, AGENT_FAILURES, AGENT_COUNT };

@@ -145,14 +145,14 @@ struct claim {
     uint32_t shard_count;
     const char *addresses[LIMITS_SHARDS_MAX];
     uint32_t target_count;
-    uint32_t *targets; /* sorted */
+    struct wire_served_target *targets; /* sorted by id */
     struct map_host host;
 };
 
-static int compare_u32(const void *a, const void *b)
+static int compare_served(const void *a, const void *b)
 {
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-    return left < right ? -1 : left > right;
+    const struct wire_served_target *left = a, *right = b;
+    return left->id < right->id ? -1 : left->id > right->id;
 }
 
 static int check_name(const char *name)
@@ -205,26 +205,32 @@ static int read_targets(const struct wire_server_register *request, struct claim
     claim->targets = calloc(claim->target_count, sizeof *claim->targets);
     if (!claim->targets)
         return no_memory();
-    for (uint32_t i = 0; i < claim->target_count; i++) {
-        struct wire_number number;
-        wire_get_number(&reader, &number);
-        claim->targets[i] = number.value;
-    }
+    for (uint32_t i = 0; i < claim->target_count; i++)
+        wire_get_served_target(&reader, &claim->targets[i]);
     int error = wire_read_all(&reader, "list of targets");
     if (error)
         return error;
-    qsort(claim->targets, claim->target_count, sizeof *claim->targets, compare_u32);
+    qsort(claim->targets, claim->target_count, sizeof *claim->targets, compare_served);
     for (uint32_t i = 1; i < claim->target_count; i++) {
-        if (claim->targets[i] == claim->targets[i - 1])
+        if (claim->targets[i].id == claim->targets[i - 1].id)
             return err_set(-EINVAL, "storage server %s names target %u twice", claim->name,
-                           claim->targets[i]);
+                           claim->targets[i].id);
     }
     return 0;
 }
 
-static bool claims_target(const struct claim *claim, uint32_t id)
+/* NULL when it does not serve that one. */
+static const struct wire_served_target *claimed(const struct claim *claim, uint32_t id)
 {
-    return bsearch(&id, claim->targets, claim->target_count, sizeof id, compare_u32) != NULL;
+    const struct wire_served_target key = {.id = id};
+    return bsearch(&key, claim->targets, claim->target_count, sizeof key, compare_served);
+}
+
+/* One that tells of fewer than are known has been long on its way. */
+static bool tells_of_loss(const struct claim *claim, const struct map_target *target)
+{
+    const struct wire_served_target *served = claimed(claim, target->id);
+    return served && served->losses > target->losses;
 }
 
 /* Does the claim fit what is known? */
@@ -237,7 +243,7 @@ static int check_claim(const struct map *map, const struct claim *claim, const s
             "storage server %s came with %u shards, but its data is spread over %u; set shards = %u for it",
             claim->name, claim->shard_count, known->shard_count, known->shard_count);
     for (uint32_t i = 0; i < claim->target_count; i++) {
-        const struct map_target *target = map_target_by_id(map, claim->targets[i]);
+        const struct map_target *target = map_target_by_id(map, claim->targets[i].id);
         if (target && &map->servers[target->server] != known)
             return err_set(
                 -EEXIST,
@@ -252,7 +258,7 @@ static uint32_t count_new_targets(const struct map *map, const struct claim *cla
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < claim->target_count; i++)
-        count += map_target_by_id(map, claim->targets[i]) == NULL;
+        count += map_target_by_id(map, claim->targets[i].id) == NULL;
     return count;
 }
 
@@ -275,7 +281,7 @@ static bool changes_nothing(const struct map *map, const struct claim *claim, co
     for (uint32_t i = 0; i < map->target_count; i++) {
         const struct map_target *target = &map->targets[i];
         if (&map->servers[target->server] == known &&
-            (target->state == MAP_STATE_UP) != claims_target(claim, target->id))
+            ((target->state == MAP_STATE_UP) != !!claimed(claim, target->id) || tells_of_loss(claim, target)))
             return false;
     }
     return true;
@@ -288,9 +294,11 @@ static void append_targets(const struct map *old, const struct claim *claim, uin
 {
     uint32_t target = old->target_count, group = old->group_count;
     for (uint32_t i = 0; i < claim->target_count; i++) {
-        if (map_target_by_id(old, claim->targets[i]))
+        const struct wire_served_target *served = &claim->targets[i];
+        if (map_target_by_id(old, served->id))
             continue;
-        map->targets[target] = (struct map_target){.id = claim->targets[i], .server = server};
+        map->targets[target] =
+            (struct map_target){.id = served->id, .server = server, .losses = served->losses};
         map->groups[group] =
             (struct map_group){.member_count = 1, .members = {target}, .home = map->servers[server].host};
         target++;
@@ -308,6 +316,25 @@ static void place_server(struct map *map, uint32_t server, uint32_t host, const 
         struct map_group *group = &map->groups[g];
         if (group->member_count && group->home == 0 && map->targets[group->members[0]].server == server)
             group->home = host;
+    }
+}
+
+/* What the server serves is up, and what that may have lost since it registered last is told by this
+ * version. */
+static void note_claimed(const struct claim *claim, uint32_t server, struct map *map)
+{
+    for (uint32_t i = 0; i < map->target_count; i++) {
+        struct map_target *target = &map->targets[i];
+        if (target->server != server)
+            continue;
+        target->state = claimed(claim, target->id) ? MAP_STATE_UP : MAP_STATE_DOWN;
+        if (!tells_of_loss(claim, target))
+            continue;
+        target->losses = claimed(claim, target->id)->losses;
+        target->lost_at = map->version;
+        log_warn("storage server %s may have lost what was written to target %" PRIu32
+                 " and not synced, since its host crashed",
+                 claim->name, target->id);
     }
 }
 
@@ -336,10 +363,7 @@ static int build(const struct members *members, const struct claim *claim, const
         snprintf(server->addresses[k], sizeof server->addresses[k], "%s", claim->addresses[k]);
     place_server(map, index, host, &claim->host);
     append_targets(old, claim, index, map);
-    for (uint32_t i = 0; i < map->target_count; i++) {
-        if (map->targets[i].server == index)
-            map->targets[i].state = claims_target(claim, map->targets[i].id) ? MAP_STATE_UP : MAP_STATE_DOWN;
-    }
+    note_claimed(claim, index, map);
     int error = sort_targets(map);
     map_index(map);
     if (!error && map_encoded_size(map) > LIMITS_BODY_MAX / 2)

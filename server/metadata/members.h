@@ -6,6 +6,8 @@
  *  - Servers, targets and groups are only ever added. Group g stays group g, since the
  *    layouts of files name groups by their number.
  *  - The map's version is kept in the store and grows with every change.
+ *  - What a target may have lost is told by exactly one version, and never taken back: who names
+ *    that version, or a later one, knows of it.
  *  - A change is prepared inside a transaction and adopted after its commit,
  *    so that no one sees a map that a crash could take back.
  *

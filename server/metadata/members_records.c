@@ -5,11 +5,12 @@
  *   'h' host number   version u16, then name, chassis and rack: length u8, text
  *   's' server id     version u16, shard count u16, state u8, length of the name u8, the name,
  *                     then for each shard: length u16, address; then from version 2 on: host number u32
- *   't' target id     version u16, state u16, server id u32
+ *   't' target id     version u16, state u16, server id u32; then from version 2 on: losses u64, version of
+ *                     the map that told of the latest u64
  *   'g' group number  version u16, member count u16, target ids u32 ...; then from version 2 on: home (a
  *                     host's number) u32
  *
- * Where the host is not known, version 1 is written.
+ * Where the host is not known, or nothing was lost, version 1 is written.
  */
 #include "members.h"
 
@@ -22,7 +23,8 @@
 
 #define ROW_VERSION      1u
 #define ROW_VERSION_HOST 2u
-enum { SERVER_HEAD_BYTES = 6, TARGET_BYTES = 8, GROUP_HEAD_BYTES = 4 };
+#define ROW_VERSION_LOST 2u
+enum { SERVER_HEAD_BYTES = 6, TARGET_BYTES = 8, TARGET_LOST_BYTES = 24, GROUP_HEAD_BYTES = 4 };
 
 struct row_key {
     uint8_t bytes[5];
@@ -51,6 +53,11 @@ static void put_u32(uint8_t *at, uint32_t value)
     put_u16(at, value);
     put_u16(at + 2, value >> 16);
 }
+static void put_u64(uint8_t *at, uint64_t value)
+{
+    put_u32(at, (uint32_t)value);
+    put_u32(at + 4, (uint32_t)(value >> 32));
+}
 static uint32_t get_u16(const uint8_t *at)
 {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8;
@@ -58,6 +65,11 @@ static uint32_t get_u16(const uint8_t *at)
 static uint32_t get_u32(const uint8_t *at)
 {
     return get_u16(at) | get_u16(at + 2) << 16;
+}
+
+static uint64_t get_u64(const uint8_t *at)
+{
+    return get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -119,12 +131,15 @@ static int save_server(struct store_txn *txn, const struct map_server *server)
 static int save_target(struct store_txn *txn, const struct map *map, const struct map_target *target)
 {
     struct row_key key;
-    uint8_t row[TARGET_BYTES];
-    put_u16(row, ROW_VERSION);
+    uint8_t row[TARGET_LOST_BYTES];
+    bool has_lost = target->losses != 0;
+    put_u16(row, has_lost ? ROW_VERSION_LOST : ROW_VERSION);
     put_u16(row + 2, target->state);
     put_u32(row + 4, map->servers[target->server].id);
+    put_u64(row + 8, target->losses);
+    put_u64(row + 16, target->lost_at);
     return store_put(txn, STORE_MEMBERS, key_of(&key, 't', target->id),
-                     (struct store_bytes){row, sizeof row});
+                     (struct store_bytes){row, has_lost ? sizeof row : TARGET_BYTES});
 }
 
 static int save_group(struct store_txn *txn, const struct map *map, uint32_t number)
@@ -263,7 +278,9 @@ static int load_server(struct loading *loading, uint32_t id, struct store_bytes 
 static int load_target(struct loading *loading, uint32_t id, struct store_bytes row)
 {
     const uint8_t *at = row.data;
-    if (row.length != TARGET_BYTES || get_u16(at) != ROW_VERSION || get_u16(at + 2) > MAP_STATE_UP ||
+    bool has_lost = row.length == TARGET_LOST_BYTES;
+    if ((!has_lost && row.length != TARGET_BYTES) ||
+        get_u16(at) != (has_lost ? ROW_VERSION_LOST : ROW_VERSION) || get_u16(at + 2) > MAP_STATE_UP ||
         get_u32(at + 4) >= loading->counts[SERVERS])
         return damaged("a target's record makes no sense");
     if (loading->map)
@@ -271,6 +288,8 @@ static int load_target(struct loading *loading, uint32_t id, struct store_bytes 
             .id = id,
             .server = get_u32(at + 4),
             .state = get_u16(at + 2) == MAP_STATE_UP ? MAP_STATE_UP : MAP_STATE_DOWN,
+            .losses = has_lost ? get_u64(at + 8) : 0,
+            .lost_at = has_lost ? get_u64(at + 16) : 0,
         };
     return 0;
 }

@@ -23,14 +23,14 @@ bool request_open_writes(const struct request *request)
 }
 
 int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode,
-                        uint64_t handle, bool created)
+                        uint64_t handle, bool created, uint64_t map_version)
 {
     struct service *service = request->service;
     char hints[WEFT_HINTS_BYTES_MAX + 1];
     struct wire_open_reply reply = {
         .handle = handle,
         .created = created,
-        .map_version = members_map(service->members)->version,
+        .map_version = map_version,
         .hints = hints,
     };
     int error = records_hints_get(ns->txn, request->dir, hints);
@@ -120,7 +120,8 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
         opens_close(ns->opens, handle);
         return error;
     }
-    return request_open_answer(request, ns, inode, opens_number(handle), created);
+    return request_open_answer(request, ns, inode, opens_number(handle), created,
+                               members_map(request->service->members)->version);
 }
 
 int request_open(struct request *request, struct ns *ns)

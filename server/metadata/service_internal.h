@@ -154,8 +154,9 @@ int request_hints_get(struct request *request, struct ns *ns);
 int request_open(struct request *request, struct ns *ns);
 bool request_open_writes(const struct request *request);
 int request_truncate(struct request *request, struct ns *ns);
+/* `map_version`: losses that the map tells of from there on are the handle's, too. */
 int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode,
-                        uint64_t handle, bool created);
+                        uint64_t handle, bool created, uint64_t map_version);
 
 /* request_close.c */
 int request_close(struct request *request, struct ns *ns);

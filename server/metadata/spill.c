@@ -13,7 +13,7 @@
 #include "service_internal.h"
 #include "small.h"
 
-/* How often the bytes are written when a storage server loses them. */
+/* How often the bytes are written when storage servers' hosts crash. */
 enum { TRIES_MAX = 5 };
 
 struct spill {
@@ -28,6 +28,7 @@ struct spill {
     bool is_needed; /* it is a small file still */
     bool moves;     /* there are bytes to be moved */
     unsigned tries;
+    uint64_t map_version; /* that the present try was begun by */
     bool cuts; /* an earlier try may have left something */
     uint8_t data[LIMITS_SMALL_BYTES_MAX];
 };
@@ -120,35 +121,54 @@ static void last_done(struct job *job, int status)
 
 /* ---- the step between --------------------------------------------------- */
 
-static enum agent_kind next_kind(enum agent_kind kind)
+static enum agent_kind first_kind(const struct spill *spill)
 {
-    switch (kind) {
-    case AGENT_WRITE:
-        return AGENT_SYNC;
-    case AGENT_SYNC:
-        return AGENT_STAT;
-    default:
-        return AGENT_WRITE;
+    return spill->cuts ? AGENT_TRUNCATE : AGENT_WRITE;
+}
+
+/* A host that has crashed since the bytes were sent has nothing to sync any more, and says so to nobody. */
+static bool is_lost(const struct spill *spill)
+{
+    const struct map *map = members_map(spill->service->members);
+    return map_lost_since(map, &spill->work.layout, spill->map_version) != NULL;
+}
+
+/* What was durable here is to be so there. 0: it is; 1: *next has to be done. */
+static int step(struct spill *spill, enum agent_kind *next)
+{
+    const struct agent_work *work = &spill->work;
+    if (work->kind == first_kind(spill))
+        spill->map_version = work->map_version;
+    if (!spill->moves)
+        return 0;
+    if (work->kind == AGENT_TRUNCATE || work->kind == AGENT_WRITE) {
+        *next = work->kind == AGENT_TRUNCATE ? AGENT_WRITE : AGENT_SYNC;
+        return 1;
     }
+    *next = first_kind(spill);
+    if (!is_lost(spill))
+        return 0;
+    if (++spill->tries < TRIES_MAX)
+        return 1;
+    return err_set(-EIO, "a small file can't be moved: the storage servers' hosts crash again and again");
 }
 
 static void answered(struct agent_work *work)
 {
     struct spill *spill = list_item(work, struct spill, work);
+    enum agent_kind next;
     if (work->status) {
         end(spill,
             err_set(work->status, "a small file can't be moved to the storage servers: %s", work->text));
         return;
     }
-    /* A host that crashed between the write and the sync has nothing to sync, and does not know that. */
-    bool is_lost = work->kind == AGENT_STAT && work->end < work->data_length;
-    if (is_lost && ++spill->tries == TRIES_MAX) {
-        end(spill, err_set(-EIO, "a small file can't be moved: a storage server loses what it was sent"));
+    int result = step(spill, &next);
+    if (result < 0) {
+        end(spill, result);
         return;
     }
-    /* What was durable here is to be so there. */
-    if (spill->moves && (work->kind != AGENT_STAT || is_lost)) {
-        work->kind = next_kind(work->kind);
+    if (result) {
+        work->kind = next;
         agent_start(&spill->service->agent, work);
         return;
     }
@@ -176,7 +196,7 @@ static int first_run(struct job *job, struct ns *ns)
     spill->moves = inode.size > 0;
     memcpy(spill->data, data, inode.size);
     spill->work = (struct agent_work){
-        .kind = spill->cuts ? AGENT_TRUNCATE : AGENT_WRITE,
+        .kind = first_kind(spill),
         .ino = inode.ino,
         .layout = inode.layout,
         .data = spill->data,

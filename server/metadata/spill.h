@@ -2,7 +2,8 @@
 /*
  * spill.h: a small file becomes one of the storage servers'. In three steps, like a truncation: a transaction
  * notes that they may have something of it from now on, and nothing changes the file any more; its bytes are
- * written; a second transaction says so in the inode. A crash in between leaves a small file, and what it has
+ * written and synced, and once more when a host with some of them has crashed meanwhile; a second transaction
+ * says so in the inode. A crash in between leaves a small file, and what it has
  * left on the storage servers is cut away before the next try, and removed with the file.
  *
  * Threads: belongs to the service's thread.

@@ -124,7 +124,8 @@ static int run(struct job *job, struct ns *ns)
         return note_failure(truncation, ns, &inode);
     error = note_success(truncation, ns, &inode);
     if (!error && truncation->handle)
-        error = request_open_answer(request, ns, &inode, truncation->handle, false);
+        error =
+            request_open_answer(request, ns, &inode, truncation->handle, false, truncation->work.map_version);
     return error ? error : request_keep(request, ns);
 }
 

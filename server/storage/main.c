@@ -35,8 +35,27 @@ static int targets_open(struct server *server)
         if (error)
             return error;
         server->target_count++;
+        error = target_begin(&server->targets[i]);
+        if (error)
+            return error;
     }
     return 0;
+}
+
+/* Shards that could not end have not closed their stores: then that is as if the server had been killed. */
+static int targets_end(struct server *server)
+{
+    int first = 0;
+    for (uint32_t k = 0; k < server->shard_count; k++)
+        if (server->shards[k].stores)
+            return 0;
+    for (uint32_t i = 0; i < server->target_count; i++) {
+        int error = target_end(&server->targets[i]);
+        if (error)
+            log_error("%s", err_text());
+        first = first ? first : error;
+    }
+    return first;
 }
 
 static void targets_close(struct server *server)
@@ -109,6 +128,8 @@ static int serve(struct daemon *daemon, struct server *server)
     daemon_leaving();
     /* Shards may call map_wanted(), so the member ends after them. */
     int stop_error = shards_stop(server);
+    int end_error = targets_end(server);
+    stop_error = stop_error ? stop_error : end_error;
     if (member)
         member_close(member);
     pin_close(pins);

@@ -14,6 +14,8 @@
 #include "hostname.h"
 #include "log.h"
 
+enum { SERVED_TARGET_BYTES = 4 + 8 }; /* of a registration */
+
 enum member_state {
     MEMBER_OUT, /* not registered, or forgotten by the metadata server */
     MEMBER_REGISTERED,
@@ -138,6 +140,24 @@ static bool is_listed(const struct member *member, const struct map *map)
     return true; /* not known: a heartbeat is told so */
 }
 
+enum { REGISTER_AGAIN = 1 };
+
+/* The cluster may know of more losses than a target does that was put back to what it was earlier. Then it
+ * has one more, and is not served before that is known. */
+static int compare_losses(struct member *member, const struct map *map)
+{
+    for (uint32_t i = 0; i < member->server->target_count; i++) {
+        struct target *target = &member->server->targets[i];
+        const struct map_target *known = map_target_by_id(map, target->id);
+        uint64_t losses = target->losses;
+        int error = known ? target_losses_raise(target, known->losses) : 0;
+        if (error || target->losses != losses)
+            return error ? error : REGISTER_AGAIN;
+    }
+    return 0;
+}
+
+/* As compare_losses(). */
 static int take_map(struct member *member, const struct wire_bytes *encoded)
 {
     struct map *map;
@@ -147,6 +167,8 @@ static int take_map(struct member *member, const struct wire_bytes *encoded)
     if (error)
         return error;
     error = join(member, map, true);
+    if (!error)
+        error = compare_losses(member, map);
     if (!error && map->version > member->map_version) {
         member->map_version = map->version;
         member->is_displaced = !is_listed(member, map);
@@ -231,6 +253,10 @@ static void register_done(struct rpc_call *call)
     status = wire_decode_server_register_reply(call->reply, call->reply_length, &reply);
     if (!status)
         status = take_map(member, &reply.map);
+    if (status == REGISTER_AGAIN) {
+        atomic_store(&member->map_wanted, true);
+        return;
+    }
     if (status) {
         fail(member, status, "this server can't join the cluster");
         return;
@@ -265,10 +291,10 @@ static void heartbeat_done(struct rpc_call *call)
     status = wire_decode_heartbeat_reply(call->reply, call->reply_length, &reply);
     if (!status)
         status = take_map(member, &reply.map);
-    if (status)
+    if (status < 0)
         log_error("the answer to a heartbeat makes no sense: %s", err_text());
-    if (member->is_displaced) {
-        log_warn("the cluster map has this server at another address: registering again");
+    if (member->is_displaced || status == REGISTER_AGAIN) {
+        log_warn("the cluster map does not have this server as it is: registering again");
         member->state = MEMBER_OUT;
         atomic_store(&member->map_wanted, true);
     }
@@ -280,7 +306,7 @@ static ssize_t put_register(struct member *member)
 {
     const struct server *server = member->server;
     size_t addresses_size = server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8);
-    size_t targets_size = server->target_count * sizeof(uint32_t);
+    size_t targets_size = server->target_count * (size_t)SERVED_TARGET_BYTES;
     uint8_t *addresses = malloc(addresses_size), *targets = malloc(targets_size);
     ssize_t length = -ENOMEM;
     if (!addresses || !targets) {
@@ -292,7 +318,9 @@ static ssize_t put_register(struct member *member)
         wire_put_address(&address_writer, &(struct wire_address){.text = server->shards[k].bound});
     struct wire_writer target_writer = wire_writer_on(targets, targets_size);
     for (uint32_t i = 0; i < server->target_count; i++)
-        wire_put_number(&target_writer, &(struct wire_number){.value = server->targets[i].id});
+        wire_put_served_target(
+            &target_writer,
+            &(struct wire_served_target){.id = server->targets[i].id, .losses = server->targets[i].losses});
     struct space space = space_of(server);
     const struct conf_storage *storage = server->storage;
     char here[LIMITS_HOST_NAME_MAX + 1];
@@ -354,8 +382,8 @@ int member_open(struct daemon *daemon, struct server *server, struct member **re
         return err_set(-ENOMEM, "no memory");
     member->daemon = daemon;
     member->server = server;
-    member->body_size =
-        1024 + server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8) + 4 * server->target_count;
+    member->body_size = 1024 + server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8) +
+                        SERVED_TARGET_BYTES * (size_t)server->target_count;
     member->body = malloc(member->body_size);
     struct rpc_config config = {.conf = server->conf,
                                 .name = server->who,

@@ -149,6 +149,19 @@ static uint64_t digest_of(const struct server *server, const struct map *map)
     return digest;
 }
 
+/* The version that told of our targets' latest loss. Who names an earlier one does not know of it, and would
+ * take what he writes for a part of what may be lost, or what is lost for synced. */
+static uint64_t lost_at(const struct server *server, const struct map *map)
+{
+    uint64_t latest = 0;
+    for (uint32_t i = 0; i < server->target_count; i++) {
+        const struct map_target *target = map_target_by_id(map, server->targets[i].id);
+        if (target && target->lost_at > latest)
+            latest = target->lost_at;
+    }
+    return latest;
+}
+
 static void take_map(struct shard *shard)
 {
     struct map *map = atomic_exchange(&shard->map_new, NULL);
@@ -161,6 +174,9 @@ static void take_map(struct shard *shard)
     uint64_t digest = digest_of(shard->server, map);
     if (shard->map && shard->map_digest != digest)
         shard->map_changed = map->version;
+    uint64_t lost = lost_at(shard->server, map);
+    if (lost > shard->map_changed)
+        shard->map_changed = lost;
     shard->map_digest = digest;
     map_unref(shard->map);
     shard->map = map;
@@ -233,8 +249,10 @@ static int stores_close(struct shard *shard)
     for (uint32_t i = 0; shard->stores && i < shard->server->target_count; i++) {
         struct store *store = shard->stores[i];
         int error = store ? store->type->close(store) : 0;
-        if (error)
+        if (error) {
             log_error("shard %" PRIu32 ": %s", shard->index, err_text());
+            atomic_store(&shard->server->targets[i].has_failed, true);
+        }
         first = first ? first : error;
     }
     free(shard->stores);

@@ -9,8 +9,8 @@
  *  - Memory is bounded: payloads lie in the shard's pool; who finds no buffer waits
  *    in line, and rpc's credit bounds the line.
  *  - A request that names a newer map than ours, and can't be served with ours,
- *    waits for the map; one that names a map from before our groups changed gets the
- *    newer one.
+ *    waits for the map; one that names a map from before our groups changed, or from before
+ *    a loss of our targets was told, gets the newer one.
  *
  * Threads: a shard's fields belong to its thread, but for those marked. Shards
  * share nothing but what `struct server` has, which is read-only while they run.
@@ -115,7 +115,7 @@ struct shard {
     int stores_fd;         /* readable when a store has something to do */
     struct map *map;       /* NULL until registered */
     uint64_t map_digest;   /* of the groups with targets of ours */
-    uint64_t map_changed;  /* the version at which they last changed */
+    uint64_t map_changed;  /* the version at which they last changed, or a target of ours had a loss */
     struct list parked;    /* requests that wait for a map, or for the end */
     struct shard_locks *locks;
     uint32_t under_way; /* requests being served */

@@ -95,9 +95,12 @@ static int files_close(struct store *base)
     list_each(&store->recent, link, after)
     {
         struct files_object *object = list_item(link, struct files_object, recent);
-        if (error || object->sync_error || (object->changes == object->synced && !object->is_new))
+        if (error || (object->changes == object->synced && !object->is_new))
             continue;
-        error = files_sync_object(store, object, object->is_new);
+        error = object->sync_error ? err_set(object->sync_error,
+                                             "target %" PRIu32 ": a flush failed, and its data may be lost",
+                                             store->target->id)
+                                   : files_sync_object(store, object, object->is_new);
     }
     if (!error && store->evicted_dirty && syncfs(store->dir_fd))
         error = err_sys("target %" PRIu32 ": flush %s", store->target->id, store->target->dir);

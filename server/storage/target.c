@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "boot.h"
 #include "err.h"
 #include "log.h"
 #include "store.h"
@@ -24,7 +25,7 @@ static const char name_final[] = "target";
 static const char name_making[] = "target.making";
 static const char name_next[] = "target.next";
 
-static const uint8_t no_cluster[TARGET_UUID_BYTES];
+static const uint8_t none[TARGET_UUID_BYTES];
 
 /* ---- the description ---------------------------------------------------- */
 
@@ -222,11 +223,18 @@ void target_close(struct target *target)
     target->dir_fd = -1;
 }
 
+/* Replaces the description, durably. */
+static int describe_anew(struct target *target)
+{
+    int error = target->is_disk ? target_disk_describe(target) : write_description(target, name_next);
+    return error || target->is_disk ? error : rename_description(target, name_next);
+}
+
 int target_join(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES], bool is_known)
 {
     if (!memcmp(target->cluster, cluster, TARGET_UUID_BYTES))
         return 0;
-    if (memcmp(target->cluster, no_cluster, TARGET_UUID_BYTES))
+    if (memcmp(target->cluster, none, TARGET_UUID_BYTES))
         return err_set(-EINVAL,
                        "target %" PRIu32
                        ": %s belongs to another cluster, or the metadata server's directory was made "
@@ -239,10 +247,69 @@ int target_join(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES],
                        target->id, target->dir, target->is_disk ? "." : ": is its file system mounted?",
                        target->is_disk ? "disk" : "directory");
     memcpy(target->cluster, cluster, TARGET_UUID_BYTES);
-    int error = target->is_disk ? target_disk_describe(target) : write_description(target, name_next);
-    if (!error && !target->is_disk)
-        error = rename_description(target, name_next);
+    int error = describe_anew(target);
     if (error)
         memset(target->cluster, 0, TARGET_UUID_BYTES);
     return error;
+}
+
+/* ---- losses ------------------------------------------------------------- */
+
+/* Both in one step: a crash in between would count twice, or not at all. */
+static int note(struct target *target, uint64_t losses, const uint8_t boot[TARGET_UUID_BYTES])
+{
+    uint64_t losses_before = target->losses;
+    uint8_t boot_before[TARGET_UUID_BYTES];
+    memcpy(boot_before, target->boot, sizeof boot_before);
+    target->losses = losses;
+    memmove(target->boot, boot, sizeof target->boot);
+    int error = describe_anew(target);
+    if (error) {
+        target->losses = losses_before;
+        memcpy(target->boot, boot_before, sizeof target->boot);
+    }
+    return error;
+}
+
+int target_begin(struct target *target)
+{
+    uint8_t boot[BOOT_ID_BYTES];
+    int error = boot_id(boot);
+    if (error)
+        return error;
+    target->was_left = !memcmp(target->boot, boot, sizeof boot);
+    if (target->was_left)
+        return 0;
+    bool was_ended = !memcmp(target->boot, none, sizeof none);
+    error = note(target, target->losses + !was_ended, boot);
+    if (!error && !was_ended)
+        log_warn("target %" PRIu32 ": its host has crashed since it was served last: what was written then "
+                 "and not synced may be lost; who syncs it is told",
+                 target->id);
+    return error;
+}
+
+/* Stores flush what they know of: that of an earlier process may be in the page cache still. */
+static int flush_rest(const struct target *target)
+{
+    if (target->is_disk ? fsync(target->disk_fd) : syncfs(target->dir_fd))
+        return err_sys("target %" PRIu32 ": flush %s", target->id, target->dir);
+    return 0;
+}
+
+int target_end(struct target *target)
+{
+    if (target->was_left && flush_rest(target))
+        atomic_store(&target->has_failed, true);
+    return atomic_load(&target->has_failed) ? note(target, target->losses + 1, target->boot)
+                                            : note(target, target->losses, none);
+}
+
+int target_losses_raise(struct target *target, uint64_t known)
+{
+    if (target->losses >= known)
+        return 0;
+    log_warn("target %" PRIu32 ": it was put back to what it was earlier: what was written since is lost",
+             target->id);
+    return note(target, known + 1, target->boot);
 }

@@ -9,15 +9,19 @@
  *    count, holds other things, or is in use, is left alone and refused.
  *
  *  - A disk is made into a target by target_format() alone, and never by opening it.
+ *  - Each time that bytes may be gone which were answered and not synced, since the host crashed, one more
+ *    loss is counted, durably, before anything is served.
  *
  * The description is the text file "target" in the directory, or stands in the label of the disk (volume.h):
  *
- *     weft target 1
+ *     weft target 2
  *     id 0
  *     shards 1
  *     store files
  *     uuid 4a7c...            (32 hex digits)
  *     cluster 9b01...         (likewise; zeros: not registered yet)
+ *     losses 0
+ *     boot 77e0...            (the start of the host since which it is served; zeros: all of it is durable)
  *     crc 1a2b3c4d            (CRC32C of the lines above)
  *
  * Threads: made and changed by the main thread; shards only read it.
@@ -25,6 +29,7 @@
 #ifndef STORAGE_TARGET_H
 #define STORAGE_TARGET_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -47,6 +52,10 @@ struct target {
     const struct store_type *store_type;
     uint8_t uuid[TARGET_UUID_BYTES];
     uint8_t cluster[TARGET_UUID_BYTES];
+    uint8_t boot[TARGET_UUID_BYTES];
+    uint64_t losses;
+    bool was_left;          /* by a server that was killed since the host started */
+    atomic_bool has_failed; /* any thread: a store of it could not make durable what it had */
 };
 
 /* `type` is for a directory that is made into a target; one that is a target
@@ -64,6 +73,19 @@ void target_close(struct target *target);
 int target_format(const struct conf_target *conf, uint32_t shard_count, uint64_t size, bool force);
 /* The whole disk of a target that is one, for one more user, as cs_io_raw_open() gives it. */
 int target_disk_raw(const struct target *target, struct cs_io **raw);
+
+/*
+ * The target is about to be served. Counts a loss when it was served before, not ended, and the host has
+ * been started since: what was not flushed is gone with the page cache. The death of the server alone loses
+ * nothing.
+ */
+int target_begin(struct target *target);
+/* Its stores were closed: nothing is left that a crash could take, or, when one of them failed, a loss is
+ * counted. */
+int target_end(struct target *target);
+/* Others know of `known` losses. When these are more than the target has, it was put back to what it was
+ * earlier: that is a loss as well. */
+int target_losses_raise(struct target *target, uint64_t known);
 
 /*
  * Ties the target to the cluster before its first registration; -EINVAL when it

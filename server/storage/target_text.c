@@ -11,7 +11,8 @@
 #include "err.h"
 #include "store.h"
 
-enum { DESCRIPTION_VERSION = 1 };
+/* Version 1 had neither losses nor boot: nobody has counted yet. */
+enum { DESCRIPTION_VERSION = 2, DESCRIPTION_VERSION_UNCOUNTED = 1 };
 
 static void hex_of(const uint8_t bytes[TARGET_UUID_BYTES], char text[2 * TARGET_UUID_BYTES + 1])
 {
@@ -32,13 +33,15 @@ static bool hex_read(const char *text, uint8_t bytes[TARGET_UUID_BYTES])
 
 int target_describe(const struct target *target, char text[TARGET_TEXT_MAX])
 {
-    char uuid[2 * TARGET_UUID_BYTES + 1], cluster[2 * TARGET_UUID_BYTES + 1];
+    char uuid[2 * TARGET_UUID_BYTES + 1], cluster[2 * TARGET_UUID_BYTES + 1], boot[2 * TARGET_UUID_BYTES + 1];
     hex_of(target->uuid, uuid);
     hex_of(target->cluster, cluster);
-    int length = snprintf(
-        text, TARGET_TEXT_MAX,
-        "weft target %d\nid %" PRIu32 "\nshards %" PRIu32 "\nstore %s\nuuid %s\ncluster %s\n",
-        DESCRIPTION_VERSION, target->id, target->shard_count, target->store_type->name, uuid, cluster);
+    hex_of(target->boot, boot);
+    int length = snprintf(text, TARGET_TEXT_MAX,
+                          "weft target %d\nid %" PRIu32 "\nshards %" PRIu32 "\nstore %s\nuuid %s\n"
+                          "cluster %s\nlosses %" PRIu64 "\nboot %s\n",
+                          DESCRIPTION_VERSION, target->id, target->shard_count, target->store_type->name,
+                          uuid, cluster, target->losses, boot);
     uint32_t crc = crc_of(0, text, (size_t)length);
     return length + snprintf(text + length, TARGET_TEXT_MAX - (size_t)length, "crc %08" PRIx32 "\n", crc);
 }
@@ -63,28 +66,48 @@ struct description {
     int version;
     uint32_t id, shard_count;
     char store[32];
-    uint8_t uuid[TARGET_UUID_BYTES], cluster[TARGET_UUID_BYTES];
+    uint8_t uuid[TARGET_UUID_BYTES], cluster[TARGET_UUID_BYTES], boot[TARGET_UUID_BYTES];
+    uint64_t losses;
 };
+
+/* What both versions have. *end: behind it. */
+static bool parse_head(const char *text, struct description *said, int *end)
+{
+    char uuid[33], cluster[33];
+    *end = 0;
+    return sscanf(text,
+                  "weft target %*d\nid %" SCNu32 "\nshards %" SCNu32 "\nstore %31s\nuuid %32[0-9a-f]\n"
+                  "cluster %32[0-9a-f]%n",
+                  &said->id, &said->shard_count, said->store, uuid, cluster, end) == 5 &&
+           *end && text[*end] == '\n' && hex_read(uuid, said->uuid) && hex_read(cluster, said->cluster);
+}
+
+static bool parse_losses(const char *text, struct description *said, int *end)
+{
+    char boot[33];
+    *end = 0;
+    return sscanf(text, "\nlosses %" SCNu64 "\nboot %32[0-9a-f]%n", &said->losses, boot, end) == 2 && *end &&
+           text[*end] == '\n' && hex_read(boot, said->boot);
+}
 
 static int parse(const struct target *target, const char *text, struct description *said)
 {
-    char uuid[33], cluster[33];
     uint32_t crc;
-    int crc_at = 0, end = 0;
+    int at, more = 0, end = 0;
     if (sscanf(text, "weft target %d\n", &said->version) != 1)
         return target_damaged(target, "its first line is not \"weft target N\"");
-    if (said->version != DESCRIPTION_VERSION)
+    if (said->version != DESCRIPTION_VERSION && said->version != DESCRIPTION_VERSION_UNCOUNTED)
         return err_set(-EINVAL,
                        "target %" PRIu32 ": %s was made by another version of Weft (format %d, this is %d)",
                        target->id, target->dir, said->version, DESCRIPTION_VERSION);
-    if (sscanf(text,
-               "weft target %*d\nid %" SCNu32 "\nshards %" SCNu32 "\nstore %31s\nuuid %32[0-9a-f]\n"
-               "cluster %32[0-9a-f]\n%ncrc %8" SCNx32 "%n",
-               &said->id, &said->shard_count, said->store, uuid, cluster, &crc_at, &crc, &end) != 6 ||
-        !crc_at || strcmp(text + end, "\n") != 0)
+    bool is_whole = parse_head(text, said, &at);
+    if (is_whole && said->version != DESCRIPTION_VERSION_UNCOUNTED)
+        is_whole = parse_losses(text + at, said, &more);
+    at += more + 1;
+    if (!is_whole || sscanf(text + at, "crc %8" SCNx32 "%n", &crc, &end) != 1 ||
+        strcmp(text + at + end, "\n") != 0)
         return target_damaged(target, "a line is missing or altered");
-    if (crc != crc_of(0, text, (size_t)crc_at) || !hex_read(uuid, said->uuid) ||
-        !hex_read(cluster, said->cluster))
+    if (crc != crc_of(0, text, (size_t)at))
         return target_damaged(target, "its checksum is wrong");
     return 0;
 }
@@ -109,12 +132,14 @@ static int compare(struct target *target, const struct description *said)
                        target->id, target->dir, said->store);
     memcpy(target->uuid, said->uuid, sizeof target->uuid);
     memcpy(target->cluster, said->cluster, sizeof target->cluster);
+    memcpy(target->boot, said->boot, sizeof target->boot);
+    target->losses = said->losses;
     return 0;
 }
 
 int target_text_take(struct target *target, const char *text)
 {
-    struct description said;
+    struct description said = {0};
     int error = parse(target, text, &said);
     return error ? error : compare(target, &said);
 }

@@ -28,6 +28,8 @@ static void ask(const struct map *map)
                             .seed = map->version,
                             .stripe_count = map->group_count,
                             .group_count = map->group_count};
+    const struct map_target *lost = map->group_count ? map_lost_since(map, &layout, 0) : NULL;
+    require(!lost || (lost >= map->targets && lost < map->targets + map->target_count && lost->lost_at));
     for (uint64_t offset = 0; offset < 64 * 4096 && map->group_count > 0; offset += 4096) {
         struct map_location location;
         require(map_locate(map, &layout, offset, &location) == 0);

@@ -56,9 +56,10 @@ static void take_registration(struct peer *peer, const struct wire_server_regist
         snprintf(peer->map->servers[0].addresses[k], LIMITS_ADDRESS_MAX + 1, "%s", address.text);
     }
     for (uint32_t i = 0; i < request->targets.count; i++) {
-        struct wire_number number;
-        wire_get_number(&targets, &number);
-        peer->registered_targets[i] = number.value;
+        struct wire_served_target served;
+        wire_get_served_target(&targets, &served);
+        peer->registered_targets[i] = served.id;
+        peer->registered_losses[i] = served.losses;
     }
     assert_int_equal(wire_read_all(&addresses, "addresses"), 0);
     assert_int_equal(wire_read_all(&targets, "targets"), 0);

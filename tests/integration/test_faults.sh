@@ -197,6 +197,7 @@ expect 1 weft cp small weft:/unsafe
 same_or_told file file || fail "$output"
 rules
 weft down --dir "$dir" >/dev/null 2>&1
+grep -rqs --include=target '^losses 1$' "$dir" || fail "the loss is not counted"
 # It starts with a wrong file, too, and without faults then.
 printf 'faults = 5;\n' >"$rules"
 expect 0 weft up --dir "$dir"

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -91,6 +92,61 @@ static void test_unknown_groups_are_refused(void **state)
     assert_int_equal(peer_counter(&peer, "requests_refused"), 2);
 }
 
+/* ---- losses ------------------------------------------------------------- */
+
+static int write_by(uint64_t map_version)
+{
+    static const uint8_t data[PEER_CHUNK];
+    uint8_t body[512];
+    struct answer answer = {0};
+    const struct wire_capability capability = peer_capability(&peer, INO, WIRE_ACCESS_WRITE);
+    const struct layout layout = peer_layout();
+    uint64_t offset = 0;
+    uint32_t group;
+    while ((group = map_group_of(peer.map, &layout, layout_place_of(&layout, offset).position)) > 1)
+        offset += PEER_CHUNK;
+    const struct wire_extent extent = {.offset = offset, .length = PEER_CHUNK, .target = group};
+    const uint32_t shard = layout_shard_of(layout_place_of(&layout, offset).row, PEER_SHARDS);
+    const size_t length =
+        peer_encode_io(WIRE_OP_write, &capability, map_version, &extent, 1, body, sizeof body);
+    peer_call(&peer, peer.to_shard[shard], WIRE_OP_write, body, length, data, sizeof data, &answer);
+    return answer.status;
+}
+
+/* Who does not know of a loss has to hear of it before anything is done for him, also when this process
+ * of the server never had another map. */
+static void test_a_map_without_the_loss_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(peer.registered_losses[0], 0);
+    const uint64_t before = peer.map->version;
+    assert_int_equal(write_by(before), 0);
+    peer_signal(&peer, SIGKILL);
+    peer_map_next(&peer);
+    peer.map->targets[1].lost_at = before + 1;
+    peer_start(&peer);
+    assert_int_equal(write_by(before), -ESTALE);
+    assert_int_equal(write_by(before + 1), 0);
+    assert_int_equal(write_by(before + 2), 0);
+    assert_int_equal(peer_counter(&peer, "requests_stale"), 1);
+    /* Versions without one do not matter. */
+    peer_signal(&peer, SIGKILL);
+    peer_start(&peer);
+    assert_int_equal(write_by(before + 1), 0);
+}
+
+static void test_a_target_that_was_put_back_registers_again(void **state)
+{
+    (void)state;
+    peer_signal(&peer, SIGKILL);
+    peer.map->targets[1].losses = 4;
+    const unsigned before = peer.registrations;
+    peer_start(&peer);
+    assert_int_equal(peer.registrations, before + 2);
+    assert_int_equal(peer.registered_losses[0], 0);
+    assert_int_equal(peer.registered_losses[1], 5);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -98,6 +154,8 @@ int main(void)
         TEST(test_truncation_waits_for_the_map),
         TEST(test_removal_waits_for_the_map),
         TEST(test_unknown_groups_are_refused),
+        TEST(test_a_map_without_the_loss_is_refused),
+        TEST(test_a_target_that_was_put_back_registers_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,11 +119,6 @@ bool chaos_begin(void)
     return false;
 }
 
-bool chaos_crashes_hosts(void)
-{
-    return chaos.kinds[CHAOS_CRASHES];
-}
-
 void chaos_end(uint64_t counts[CHAOS_KINDS])
 {
     for (unsigned i = 0; i < CHAOS_KINDS; i++) {

@@ -21,8 +21,6 @@ extern const char *const chaos_names[CHAOS_KINDS];
 
 /* Draws the weather, and what else is to happen as soon as there are clients. True: nothing at all. */
 bool chaos_begin(void);
-/* Whether hosts of storage servers may crash in this schedule. */
-bool chaos_crashes_hosts(void);
 /* No more of it. What was on its way may still arrive. Adds how often each kind came. */
 void chaos_end(uint64_t counts[CHAOS_KINDS]);
 

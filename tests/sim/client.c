@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "chaos.h"
 #include "client_locks.h"
 #include "cluster.h"
 #include "model.h"
@@ -35,6 +34,8 @@ struct client {
     bool is_last;
     uint64_t in_touch_ns;   /* when the metadata server answered last */
     bool lost_touch[FILES]; /* for longer than a lease, while the file was open */
+    uint64_t since_ns[FILES]; /* when it was open, or a sync had told of a loss */
+    uint64_t asked_ns[FILES]; /* when the opening began, or the latest sync that told anything */
     /* What the shared pointer of the first file may be. */
     int64_t pointer[64];
     unsigned pointer_count;
@@ -178,12 +179,24 @@ static void do_size(struct client *client, unsigned which)
         model_size(model, size, began_ns);
 }
 
-static void do_sync(struct client *client, weft_file_t *file)
+/* It tells of a loss once, and only when there may have been one. */
+static void do_sync(struct client *client, unsigned which)
 {
+    weft_file_t *file = client->files[which];
     const uint64_t began_ns = sim_now();
     sim_trace("sync of file %" PRIu64, weft_file_ino(file));
-    if (!failed(client, "sync", weft_file_sync(file)))
-        model_synced(model_file(weft_file_ino(file)), began_ns);
+    const int result = weft_file_sync(file);
+    if (result == -EIO && cluster_lost_since(client->asked_ns[which])) {
+        sim_trace("sync: %s", weft_error());
+        client_counts.calls++;
+        client_counts.losses++;
+        client->since_ns[which] = sim_now();
+    } else if (failed(client, "sync", result)) {
+        return;
+    } else {
+        model_synced(model_file(weft_file_ino(file)), began_ns, client->since_ns[which]);
+    }
+    client->asked_ns[which] = began_ns;
 }
 
 /* ---- opening ------------------------------------------------------------------ */
@@ -191,8 +204,7 @@ static void do_sync(struct client *client, weft_file_t *file)
 static int open_path(const struct client *client, const char *path, int flags, weft_file_t **file)
 {
     static const struct weft_layout striped = {0}; /* else it may be a small file */
-    /* A spill relies on a sync, and what that does not tell of a crash: docs/simulation.md. */
-    const struct weft_layout *layout = sim_chance(500000) || chaos_crashes_hosts() ? &striped : NULL;
+    const struct weft_layout *layout = sim_chance(500000) ? &striped : NULL;
     int result = weft_file_open(client->session, path, flags, 0600, layout, file);
     if (result)
         *file = NULL;
@@ -209,6 +221,8 @@ static bool open_file(struct client *client, unsigned which)
         return false;
     in_touch(client);
     client->lost_touch[which] = is_longer_than_lease(began_ns);
+    client->asked_ns[which] = began_ns;
+    client->since_ns[which] = sim_now();
     if (which == 0) {
         client->pointer_count = 1;
         client->pointer[0] = 0;
@@ -357,7 +371,7 @@ static void do_file(struct client *client)
     else if (what < 83)
         do_size(client, which);
     else if (what < 90)
-        do_sync(client, file);
+        do_sync(client, which);
     else if (what < 95 && which == 0)
         do_pointer(client);
     else

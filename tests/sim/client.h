@@ -17,7 +17,7 @@ void *client_last_main(void *unused);
 void clients_crashed(void);
 
 struct client_counts {
-    uint64_t calls, failures;
+    uint64_t calls, failures, losses; /* losses: that syncs told of */
 };
 extern struct client_counts client_counts; /* of all schedules */
 

@@ -207,11 +207,31 @@ void cluster_end(void)
     folder_remove(AT_FDCWD, cluster.folder);
 }
 
+static void note_back(struct server_slot *slot)
+{
+    if (!slot->has_crashed || !is_ready(slot))
+        return;
+    slot->has_crashed = false;
+    slot->back_ns = slot->process->ready_ns;
+}
+
+bool cluster_lost_since(uint64_t ns)
+{
+    bool has_lost = false;
+    for (unsigned i = 0; i < cluster.storage_count; i++) {
+        struct server_slot *slot = &cluster.storage[i];
+        note_back(slot);
+        has_lost = has_lost || slot->has_crashed || slot->back_ns > ns;
+    }
+    return has_lost;
+}
+
 bool cluster_server_end(struct server_slot *slot, enum server_end how, uint64_t away_ns)
 {
     struct process *process = slot->process;
     if (!process || slot->was_told || process->ending || cluster.stopping)
         return false;
+    note_back(slot);
     slot->was_told = true;
     slot->away_ns = away_ns;
     if (how == SERVER_STOPS)
@@ -222,6 +242,7 @@ bool cluster_server_end(struct server_slot *slot, enum server_end how, uint64_t 
         process_vanish(process);
     if (how == SERVER_CRASHES) {
         cluster.crashes++;
+        slot->has_crashed = true;
         disks_crash(slot->host);
     }
     return true;

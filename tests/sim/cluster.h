@@ -25,6 +25,8 @@ struct server_slot {
     unsigned host;
     bool was_told; /* its end was planned; then it comes back after: */
     uint64_t away_ns;
+    bool has_crashed; /* its host, and it is not back yet */
+    uint64_t back_ns; /* from the latest crash */
 };
 
 struct cluster {
@@ -62,6 +64,8 @@ void cluster_end(void);
  * that time. False when it is not there. */
 enum server_end { SERVER_STOPS, SERVER_KILLED, SERVER_CRASHES };
 bool cluster_server_end(struct server_slot *slot, enum server_end how, uint64_t away_ns);
+/* A storage server's host has crashed, and was back after that time, or is not yet. */
+bool cluster_lost_since(uint64_t ns);
 bool cluster_client_kill(unsigned number);
 
 #endif

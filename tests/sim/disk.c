@@ -14,8 +14,9 @@
 #include "err.h"
 #include "sim.h"
 #include "storage/chunks/cs_io.h"
+#include "wraps.h"
 
-enum { PAGE = 4096, SECTOR = 512, NAME_BYTES = 256 };
+enum { PAGE = 4096, SECTOR = 512, NAME_BYTES = 256, HOSTS = 16 };
 
 /* A file's bytes; pages that were never written are NULL, and zeros. */
 struct image {
@@ -169,9 +170,23 @@ static void changes_take(struct disk_file *file, bool all)
     file->end = &file->first;
 }
 
+static unsigned crashes[HOSTS];
+
+/* Another one after each crash of the host. */
+int __wrap_boot_id(uint8_t id[16])
+{
+    const unsigned host = process_current->host;
+    memset(id, 0, 16);
+    id[0] = 1;
+    id[1] = (uint8_t)host;
+    memcpy(id + 4, &crashes[host], sizeof crashes[host]);
+    return 0;
+}
+
 void disks_crash(unsigned host)
 {
     struct process *process = world_enter();
+    crashes[host]++;
     list_each(&disks, each, after)
     {
         struct disk *disk = list_item(each, struct disk, link);
@@ -302,6 +317,7 @@ int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **i
 void disks_begin(void)
 {
     list_init(&disks);
+    memset(crashes, 0, sizeof crashes);
 }
 
 void disks_end(void)

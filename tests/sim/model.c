@@ -96,11 +96,15 @@ void model_done(struct model_file *file, uint32_t number)
     file->changes[number - 1].ended_ns = sim_now();
 }
 
-void model_synced(struct model_file *file, uint64_t began_ns)
+void model_synced(struct model_file *file, uint64_t began_ns, uint64_t since_ns)
 {
-    for (unsigned i = 0; i < file->count; i++)
-        if (file->changes[i].ended_ns < began_ns)
-            file->changes[i].synced = true;
+    for (unsigned i = 0; i < file->count; i++) {
+        struct change *change = &file->changes[i];
+        if (change->ended_ns >= began_ns || (change->may_lack && change->began_ns < since_ns))
+            continue;
+        change->synced = true;
+        change->may_lack = false;
+    }
 }
 
 void model_crash(void)

@@ -39,8 +39,10 @@ void model_done(struct model_file *file, uint32_t number);
 void model_read(struct model_file *file, const void *bytes, uint64_t offset, uint64_t asked, uint64_t got,
                 uint64_t began_ns);
 void model_size(const struct model_file *file, uint64_t size, uint64_t began_ns);
-/* A sync that began then has succeeded. */
-void model_synced(struct model_file *file, uint64_t began_ns);
+/* A sync that began then has succeeded, by a handle that was opened, or told of losses last, at `since_ns`:
+ * all that was begun from then on and had ended when it began is there, and durable, whoever did it and
+ * whatever crashed. */
+void model_synced(struct model_file *file, uint64_t began_ns, uint64_t since_ns);
 /* A host with a storage server has crashed. */
 void model_crash(void);
 /* As the metadata server tells it. It need not know what a client wrote that was cut off for longer than

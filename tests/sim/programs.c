@@ -64,6 +64,7 @@ void daemon_ready(struct daemon *daemon, const char *address)
     (void)daemon;
     sim_trace("ready at %s", address);
     process_current->ready = true;
+    process_current->ready_ns = sim_now();
 }
 
 void daemon_leaving(void)

@@ -141,10 +141,82 @@ static void *run_move(void *unused)
     return NULL;
 }
 
+/* ---- a host crashes between a write and its sync -------------------------------------- */
+
+static void crash_storage(void *how)
+{
+    cluster_server_end(&cluster.storage[0], (enum server_end)(uintptr_t)how, 10 * SIM_MS);
+}
+
+static void lose_storage(enum server_end how)
+{
+    sim_at(sim_now(), crash_storage, (void *)(uintptr_t)how);
+    fiber_sleep(5 * SIM_S);
+}
+
+/* The death of the server alone loses nothing, and a stop even less. A crash of its host does, and whoever
+ * has the file open since before is told once, also of what was written by another handle. */
+static void *run_lost(void *unused)
+{
+    static const struct weft_layout striped = {0};
+    weft_session_t *session = connect_client();
+    weft_file_t *file, *other;
+    char bytes[512] = {1}, blob[4096];
+    (void)unused;
+    must(weft_file_open(session, "/f", O_RDWR | O_CREAT, 0600, &striped, &file), 0);
+    const ssize_t length = weft_file_export(file, blob, sizeof blob);
+    must(length > 0 && length <= (ssize_t)sizeof blob, 1);
+    must(weft_file_import(session, blob, (size_t)length, &other), 0);
+    for (enum server_end how = SERVER_STOPS; how <= SERVER_CRASHES; how++) {
+        must(weft_file_write(other, bytes, sizeof bytes, 0), sizeof bytes);
+        lose_storage(how);
+        must(weft_file_sync(file), how == SERVER_CRASHES ? -EIO : 0);
+    }
+    must(weft_file_sync(file), 0);
+    must(weft_file_sync(other), -EIO);
+    must(weft_file_sync(other), 0);
+    must(weft_file_close(other), 0);
+    must(weft_file_close(file), 0);
+    weft_disconnect(session);
+    return NULL;
+}
+
+/* ---- a host crashes while a small file is moved to it --------------------------------- */
+
+/* What a small file has is durable, and stays so when it spills, whenever the host that gets it crashes. */
+static void *run_spill(void *unused)
+{
+    weft_session_t *session = connect_client();
+    char bytes[512], found[512], path[16];
+    ssize_t result;
+    (void)unused;
+    memset(bytes, 'a', sizeof bytes);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(path, sizeof path, "/f%u", i);
+        weft_file_t *file = open_new(session, path);
+        must(weft_file_write(file, bytes, sizeof bytes, 0), sizeof bytes);
+        sim_at(sim_now() + sim_below(4 * SIM_MS), crash_storage, (void *)(uintptr_t)SERVER_CRASHES);
+        do /* who was connected learns of the crash late */
+            result = weft_file_write(file, bytes, sizeof bytes, 8192);
+        while (result == -ETIMEDOUT);
+        must(result, sizeof bytes);
+        fiber_sleep(5 * SIM_S);
+        must(weft_file_read(file, found, sizeof found, 0), sizeof found);
+        if (memcmp(found, bytes, sizeof found) != 0)
+            sim_fail("%s lost what was durable when it spilled", path);
+        must(weft_file_close(file), 0);
+        must(weft_unlink(session, path), 0);
+    }
+    weft_disconnect(session);
+    return NULL;
+}
+
 const struct scenario scenarios[] = {
     {"late-write", prepare_small, run_late_write},
     {"twice", prepare_twice, run_twice},
     {"move", prepare_move, run_move},
+    {"lost", prepare_small, run_lost},
+    {"spill", prepare_small, run_spill},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 

@@ -118,6 +118,7 @@ struct process {
     const char *conf_path;
     const char *storage_name; /* NULL: the metadata server */
     bool ready;
+    uint64_t ready_ns;                      /* since when */
     void (*ended)(struct process *process); /* the process is gone after it */
     void *arg;
 };
@@ -229,7 +230,7 @@ uint64_t weather_held(unsigned host); /* takes it */
 
 void disks_begin(void);
 void disks_end(void);
-/* All disks of the host lose, by the seed, some of what was not flushed. */
+/* All disks of the host lose, by the seed, some of what was not flushed; it starts anew. */
 void disks_crash(unsigned host);
 
 /* ---- programs.c ----------------------------------------------------------- */

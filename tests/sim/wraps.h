@@ -99,7 +99,8 @@
     X(pid_t, getpid, (void))                                                                                \
     X(int, gethostname, (char *name, size_t size))                                                          \
     X(void, exit, (int status))                                                                             \
-    X(int, control_host_identity, (uint8_t host[16]))
+    X(int, control_host_identity, (uint8_t host[16]))                                                       \
+    X(int, boot_id, (uint8_t id[16]))
 
 #define WRAP_DECLARE(result, name, parameters) \
     result __wrap_##name parameters;           \

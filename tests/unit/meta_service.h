@@ -392,22 +392,28 @@ static inline int lab_close_file(struct lab_client *client, const struct lab_fil
     return lab_close(client, &(struct wire_closing){.handle = file->handle, .wrote = wrote});
 }
 
+/* What the storage servers that register count of their targets' losses, by the targets' ids. */
+enum { LAB_TARGETS = 64 };
+static uint64_t lab_losses[LAB_TARGETS];
+
 static inline int lab_register_on(const struct wire_map_host *host, struct lab_client *client,
                                   const char *name, uint32_t shards, const uint32_t *targets,
                                   uint32_t target_count, uint16_t port)
 {
     uint8_t address_bytes[4096], target_bytes[4096];
     struct wire_writer addresses = wire_writer_on(address_bytes, sizeof address_bytes);
-    struct wire_writer numbers = wire_writer_on(target_bytes, sizeof target_bytes);
+    struct wire_writer served = wire_writer_on(target_bytes, sizeof target_bytes);
     char address[64];
     for (uint32_t k = 0; k < shards; k++) {
         snprintf(address, sizeof address, "127.0.0.1:%u", port + k);
         wire_put_address(&addresses, &(struct wire_address){.text = address});
     }
-    for (uint32_t i = 0; i < target_count; i++)
-        wire_put_number(&numbers, &(struct wire_number){.value = targets[i]});
+    for (uint32_t i = 0; i < target_count; i++) {
+        uint64_t losses = targets[i] < LAB_TARGETS ? lab_losses[targets[i]] : 0;
+        wire_put_served_target(&served, &(struct wire_served_target){.id = targets[i], .losses = losses});
+    }
     return ask(client, server_register, .name = name, .host = *host,
-               .addresses = wire_list_of(&addresses, shards), .targets = wire_list_of(&numbers, target_count),
+               .addresses = wire_list_of(&addresses, shards), .targets = wire_list_of(&served, target_count),
                .bytes_total = 1000000, .bytes_free = 600000);
 }
 
@@ -477,6 +483,7 @@ static inline void lab_open_empty(uint64_t store_bytes)
 {
     lab = (struct lab){
         .monotonic_ns = UINT64_C(5000) * MS, .realtime_ns = INT64_C(1700000000000000000), .answers = true};
+    memset(lab_losses, 0, sizeof lab_losses);
     log_init("test", LOG_LEVEL_ERROR);
     list_init(&lab.calls);
     lab.conf = (struct conf){

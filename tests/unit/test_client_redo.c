@@ -3,7 +3,7 @@
  * What the client does when the cluster map changes under it, and when a server answers
  * nonsense: with a metadata server and two storage servers that this test plays itself,
  * in a thread of their own. Targets 0 and 2 are always on A; target 1 is on A in map 1,
- * on B from map 2 on.
+ * on B from map 2 on. Map 3 tells of a loss of target 1, map 5 of one of target 2.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -68,7 +68,11 @@ static struct map *map_of(uint64_t version)
 {
     const char *addresses[] = {world.address[PLACE_A], world.address[PLACE_B]};
     unsigned owners[TARGETS] = {0, version >= 2, 0};
-    return world_map(1, version, 2, addresses, TARGETS, owners);
+    struct map *map = world_map(1, version, 2, addresses, TARGETS, owners);
+    map->targets[1].lost_at = version >= 3 ? 3 : 0;
+    map->targets[2].lost_at = version >= 5 ? 5 : 0;
+    map_index(map);
+    return map;
 }
 
 static struct wire_bytes encoded_map(uint64_t version)
@@ -197,6 +201,17 @@ static bool belongs_here(const struct wire_list *extents, enum place place)
     return true;
 }
 
+static void answer_sync(struct rpc_request *request)
+{
+    struct wire_sync sync;
+    if (wire_decode_sync(request->body, request->body_length, &sync) < 0)
+        abort();
+    if (sync.map_version < world.version)
+        answer_stale(request, true);
+    else
+        rpc_reply(request, 0, NULL, 0, NULL, 0, NULL, NULL);
+}
+
 static void answer_size(struct rpc_request *request)
 {
     uint8_t body[64];
@@ -252,6 +267,8 @@ static void serve_storage(struct rpc_request *request, enum place place)
     struct wire_read read;
     if (request->operation == WIRE_OP_object_stat)
         answer_size(request);
+    else if (request->operation == WIRE_OP_sync)
+        answer_sync(request);
     else if (request->operation == WIRE_OP_write &&
              wire_decode_write(request->body, request->body_length, &write) == 0)
         serve_io(request, place, &write.extents, write.map_version, NULL);
@@ -584,14 +601,102 @@ static void test_line(void **state)
     end();
 }
 
+/* ---- losses -------------------------------------------------------------------------------- */
+
+static void expect_loss(int result)
+{
+    assert_int_equal(result, -EIO);
+    assert_non_null(strstr(weft_error(), "/run7/state"));
+    assert_non_null(strstr(weft_error(), "host of storage server s1 has crashed"));
+}
+
+/* Whoever has a file open is told of a loss by his next sync that ends well otherwise, once. */
+static void test_sync_tells_of_losses(void **state)
+{
+    weft_op_t *ops[2];
+    (void)state;
+    begin(2, MANNER_GOOD);
+    file->synced = 2;
+    assert_int_equal(weft_file_sync(file), 0);
+    assert_int_equal(file->synced, 2);
+    world.version = 3;
+    expect_loss(weft_file_sync(file));
+    assert_int_equal(weft_file_sync(file), 0);
+    assert_int_equal(file->synced, 3);
+    /* Two that are under way together both cover what was lost. */
+    file->synced = 2;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_file_sync_async(file, &ops[i]), 0);
+    for (int i = 0; i < 2; i++)
+        expect_loss((int)weft_wait(ops[i]));
+    assert_int_equal(weft_file_sync(file), 0);
+    end();
+}
+
+/* One that failed for another reason leaves it to the next. */
+static void test_a_failed_sync_forgets_no_loss(void **state)
+{
+    (void)state;
+    begin(3, MANNER_GOOD);
+    file->synced = 2;
+    struct wire_capability capability = file->capability;
+    uint32_t groups = file->layout.group_count;
+    file->capability.layout.group_count = 100; /* there are not so many */
+    assert_int_equal(weft_file_sync(file), -EINVAL);
+    file->capability = capability;
+    file->layout.group_count = groups;
+    expect_loss(weft_file_sync(file));
+    end();
+}
+
+static void test_a_loss_elsewhere_is_not_told(void **state)
+{
+    (void)state;
+    begin(4, MANNER_GOOD);
+    world_file_drop(file);
+    file = world_file(session, WIRE_ACCESS_WRITE, CHUNK, 2); /* targets 0 and 1 */
+    file->synced = 3;
+    world.version = 5;
+    assert_int_equal(weft_file_sync(file), 0);
+    assert_int_equal(file->synced, 5);
+    end();
+}
+
+/* Who gets a copy of a handle is told of what the handle would be. */
+static void test_a_copy_of_a_handle(void **state)
+{
+    uint8_t blob[16384];
+    weft_file_t *copy;
+    (void)state;
+    begin(4, MANNER_GOOD);
+    file->synced = 2;
+    ssize_t length = weft_file_export(file, blob, sizeof blob);
+    assert_true(length > 0 && length <= (ssize_t)sizeof blob);
+    assert_int_equal(weft_file_import(session, blob, (size_t)length, &copy), 0);
+    expect_loss(weft_file_sync(copy));
+    expect_loss(weft_file_sync(file));
+    assert_int_equal(weft_file_sync(copy), 0);
+    assert_int_equal(weft_file_close(copy), 0);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write_is_split),   cmocka_unit_test(test_read_is_split),
-        cmocka_unit_test(test_large_is_split),   cmocka_unit_test(test_size_again),
-        cmocka_unit_test(test_map_is_asked_for), cmocka_unit_test(test_no_newer_map),
-        cmocka_unit_test(test_ever_newer_maps),  cmocka_unit_test(test_again),
-        cmocka_unit_test(test_nonsense_replies), cmocka_unit_test(test_line),
+        cmocka_unit_test(test_write_is_split),
+        cmocka_unit_test(test_read_is_split),
+        cmocka_unit_test(test_large_is_split),
+        cmocka_unit_test(test_size_again),
+        cmocka_unit_test(test_map_is_asked_for),
+        cmocka_unit_test(test_no_newer_map),
+        cmocka_unit_test(test_ever_newer_maps),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_nonsense_replies),
+        cmocka_unit_test(test_line),
+        cmocka_unit_test(test_sync_tells_of_losses),
+        cmocka_unit_test(test_a_failed_sync_forgets_no_loss),
+        cmocka_unit_test(test_a_loss_elsewhere_is_not_told),
+        cmocka_unit_test(test_a_copy_of_a_handle),
     };
     return cmocka_run_group_tests_name("client_redo", tests, open_servers, close_servers);
 }

@@ -37,6 +37,10 @@ static struct map *make(void)
     for (uint32_t i = 0; i < 5; i++)
         map->targets[i] =
             (struct map_target){.id = 10 * i + 3, .server = target_servers[i], .state = MAP_STATE_UP};
+    map->targets[1].losses = UINT64_MAX;
+    map->targets[1].lost_at = map->version;
+    map->targets[3].losses = 1;
+    map->targets[3].lost_at = 9;
     for (uint32_t g = 0; g < 5; g++)
         map->groups[g] = (struct map_group){.member_count = 1, .members = {4 - g}};
     map->groups[5] = (struct map_group){.member_count = 3, .members = {1, 2, 3}};
@@ -90,6 +94,8 @@ static void expect_equal(const struct map *a, const struct map *b)
         assert_int_equal(a->targets[i].id, b->targets[i].id);
         assert_int_equal(a->targets[i].server, b->targets[i].server);
         assert_int_equal(a->targets[i].state, b->targets[i].state);
+        assert_int_equal(a->targets[i].losses, b->targets[i].losses);
+        assert_int_equal(a->targets[i].lost_at, b->targets[i].lost_at);
     }
     for (uint32_t g = 0; g < a->group_count; g++) {
         assert_int_equal(a->groups[g].member_count, b->groups[g].member_count);
@@ -259,6 +265,9 @@ static void maps_without_sense_are_refused(void **state)
     map->targets[2].server = 3;
     expect_refused(map, "server that does not exist");
     map = make();
+    map->targets[2].lost_at = map->version + 1;
+    expect_refused(map, "loss was told by a later version");
+    map = make();
     map->targets[2].id = map->targets[1].id;
     expect_refused(map, "order of their ids");
     map = make();
@@ -362,6 +371,30 @@ static void bytes_are_located(void **state)
     map_unref(map);
 }
 
+/* Targets 1 and 3 had losses, and are groups 3 and 1; all three of group 5 are looked at. */
+static void losses_are_found_where_a_file_is(void **state)
+{
+    (void)state;
+    struct map *map = make();
+    struct layout all = {.chunk_size = 4096, .seed = 77, .stripe_count = 6, .group_count = 6};
+    assert_null(map_lost_since(map, &all, map->version));
+    assert_ptr_equal(map_lost_since(map, &all, map->version - 1), &map->targets[1]);
+    assert_ptr_equal(map_lost_since(map, &all, 9), &map->targets[1]);
+    for (uint32_t seed = 0; seed < 100; seed++) {
+        struct layout one = {.chunk_size = 4096, .seed = seed, .stripe_count = 1, .group_count = 6};
+        uint32_t group = map_group_of(map, &one, 0);
+        const struct map_target *lost = map_lost_since(map, &one, 8), *later = map_lost_since(map, &one, 9);
+        bool has_first = group == 3 || group == 5, has_second = group == 1 || group == 5;
+        assert_ptr_equal(later, has_first ? &map->targets[1] : NULL);
+        assert_ptr_equal(lost, has_first ? &map->targets[1] : has_second ? &map->targets[3] : NULL);
+    }
+    map->targets[1].lost_at = 0;
+    map_index(map);
+    assert_null(map_lost_since(map, &all, 9));
+    assert_ptr_equal(map_lost_since(map, &all, 8), &map->targets[3]);
+    map_unref(map);
+}
+
 static void layouts_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -419,6 +452,7 @@ int main(void)
         cmocka_unit_test(flipped_bits_are_refused_or_harmless),
         cmocka_unit_test(targets_and_servers_are_found),
         cmocka_unit_test(bytes_are_located),
+        cmocka_unit_test(losses_are_found_where_a_file_is),
         cmocka_unit_test(layouts_that_do_not_fit_are_refused),
         cmocka_unit_test(the_last_one_frees),
     };

@@ -66,6 +66,40 @@ static void registering_again_changes_nothing(void **state)
     assert_int_equal(map()->group_count, 1);
 }
 
+/* What a target counts is told by one version of the map, the one that told it first. */
+static void losses_are_told_once_and_never_taken_back(void **state)
+{
+    (void)state;
+    lab_losses[3] = 2; /* before it was known */
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){7, 3}, 2, 7500));
+    assert_int_equal(map_target_by_id(map(), 3)->losses, 2);
+    assert_int_equal(map_target_by_id(map(), 3)->lost_at, 0);
+    uint64_t version = map()->version;
+    lab_losses[3] = 3;
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){7, 3}, 2, 7500));
+    assert_int_equal(map()->version, version + 1);
+    assert_int_equal(map_target_by_id(map(), 3)->losses, 3);
+    assert_int_equal(map_target_by_id(map(), 3)->lost_at, version + 1);
+    assert_int_equal(map_target_by_id(map(), 7)->lost_at, 0);
+    /* Once more the same, and one that was long on its way. */
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){7, 3}, 2, 7500));
+    assert_int_equal(map()->version, version + 1);
+    lab_losses[3] = 2;
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){7, 3}, 2, 7900));
+    assert_int_equal(map()->version, version + 2);
+    assert_int_equal(map_target_by_id(map(), 3)->losses, 3);
+    assert_int_equal(map_target_by_id(map(), 3)->lost_at, version + 1);
+    /* Others that come and go do not matter. */
+    assert_ok(lab_register(&storage[1], "s1", 1, (uint32_t[]){5}, 1, 7600));
+    lab_restart();
+    assert_int_equal(map_target_by_id(map(), 3)->losses, 3);
+    assert_int_equal(map_target_by_id(map(), 3)->lost_at, version + 1);
+    assert_int_equal(map_target_by_id(map(), 5)->lost_at, 0);
+    const struct layout all = {.chunk_size = 4096, .stripe_count = 3, .group_count = 3};
+    assert_ptr_equal(map_lost_since(map(), &all, version), map_target_by_id(map(), 3));
+    assert_null(map_lost_since(map(), &all, version + 1));
+}
+
 static void the_map_is_the_same_after_a_restart(void **state)
 {
     uint8_t before[4096], after[4096];
@@ -114,7 +148,7 @@ static void refused_registrations_leave_no_trace(void **state)
     struct wire_list one = wire_list_of(&writer, 1), two = one;
     two.count = 2;
     struct wire_writer number = wire_writer_on(bytes + 100, sizeof bytes - 100);
-    wire_put_number(&number, &(struct wire_number){.value = 4});
+    wire_put_served_target(&number, &(struct wire_served_target){.id = 4});
     struct wire_list target = wire_list_of(&number, 1), targets = target;
     targets.count = 3;
     assert_result(ask(&storage[1], server_register, .name = "s1",
@@ -383,6 +417,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(registration_appends_targets_and_groups),
         T(registering_again_changes_nothing),
+        T(losses_are_told_once_and_never_taken_back),
         T(the_map_is_the_same_after_a_restart),
         T(refused_registrations_leave_no_trace),
         T(a_silent_server_goes_down_and_comes_back),

@@ -349,6 +349,86 @@ static void bytes_go_with_it(void **state)
         assert_false(fake_object(i, file.file.ino)->exists);
 }
 
+/* Steps of a spill, one at a time. */
+static void answer_step(unsigned writes, unsigned syncs)
+{
+    fake_answer_all();
+    lab_run();
+    assert_int_equal(lab.writes, writes);
+    assert_int_equal(lab.syncs, syncs);
+}
+
+static void lose(uint32_t server)
+{
+    char name[8];
+    snprintf(name, sizeof name, "s%u", server);
+    lab_losses[server]++;
+    assert_ok(lab_register(&storage[server], name, 1, &server, 1, (uint16_t)(7500 + 10 * server)));
+}
+
+/* A host with a part of it that crashes has lost it, whatever its sync says. */
+static void what_a_crash_takes_is_written_again(void **state)
+{
+    struct opened file;
+    struct wire_spill_reply reply;
+    (void)state;
+    open_file(&ann, "/f", NEW | SMALL, &file);
+    assert_int_equal(write_text(&ann, &file, 0, "0123456789"), 0);
+    lab.answers = false;
+    struct lab_answer *answer =
+        submit(&ann, spill, .capability = file.file.capability, .handle = file.file.handle);
+    lab_run();
+    answer_step(1, 0);
+    for (uint32_t i = 0; i < SERVERS; i++)
+        lose(i);
+    answer_step(1, 1);
+    answer_step(2, 1);
+    assert_false(answer->done);
+    answer_step(2, 2);
+    decode_answer(answer, spill_reply, &reply);
+    lab_answer_free(answer);
+    lab.answers = true;
+    assert_int_equal(exact_size("/f"), 10);
+}
+
+/* Its request was refused since it named a map of before the crash: it is made again. */
+static void a_refusal_for_an_old_map_is_no_failure(void **state)
+{
+    struct opened file;
+    struct wire_spill_reply reply;
+    (void)state;
+    open_file(&ann, "/f", NEW | SMALL, &file);
+    assert_int_equal(write_text(&ann, &file, 0, "0123456789"), 0);
+    lab.answers = false;
+    struct lab_answer *answer =
+        submit(&ann, spill, .capability = file.file.capability, .handle = file.file.handle);
+    lab_run();
+    for (uint32_t i = 0; i < SERVERS; i++) {
+        lose(i);
+        lab.server_error[i] = -ESTALE;
+    }
+    /* Not from inside the answer: the connection that it came by may have to be given up. */
+    const unsigned made = lab.calls_made;
+    fake_answer_all();
+    assert_int_equal(lab.calls_made, made);
+    lab_run();
+    assert_true(lab.calls_made > made);
+    memset(lab.server_error, 0, sizeof lab.server_error);
+    assert_false(answer->done);
+    answer_step(1, 0);
+    answer_step(1, 1);
+    decode_answer(answer, spill_reply, &reply);
+    lab_answer_free(answer);
+    /* When no newer map explains it, it is told. */
+    lab.answers = true;
+    open_file(&ann, "/g", NEW | SMALL, &file);
+    assert_int_equal(write_text(&ann, &file, 0, "0123456789"), 0);
+    for (uint32_t i = 0; i < SERVERS; i++)
+        lab.server_error[i] = -ESTALE;
+    assert_result(ask(&ann, spill, .capability = file.file.capability, .handle = file.file.handle), -ESTALE);
+    memset(lab.server_error, 0, sizeof lab.server_error);
+}
+
 static void nothing_changes_it_on_the_way(void **state)
 {
     struct opened file, reader;
@@ -607,6 +687,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_changes_it_on_the_way, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(a_try_that_failed_is_cut_away, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(a_try_that_failed_is_removed_with_the_file, setup, lab_teardown),
+        cmocka_unit_test_setup_teardown(what_a_crash_takes_is_written_again, setup, lab_teardown),
+        cmocka_unit_test_setup_teardown(a_refusal_for_an_old_map_is_no_failure, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(the_last_close_during_a_spill_settles_the_size, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(a_file_without_a_name_lives_on_for_its_writer, setup, lab_teardown),
         cmocka_unit_test_setup_teardown(a_name_that_goes_during_a_spill_ends_the_file, setup, lab_teardown),

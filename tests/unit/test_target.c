@@ -11,9 +11,12 @@
 
 #include <cmocka.h>
 
+#include "crc.h"
 #include "err.h"
+#include "log.h"
 #include "../../server/storage/store.h"
 #include "../../server/storage/target.h"
+#include "../../server/storage/target_internal.h"
 
 static char base[128], dir[192];
 static struct conf_target conf;
@@ -38,6 +41,7 @@ static int setup(void **state)
 {
     const char *tmp = getenv("TMPDIR");
     (void)state;
+    log_init("test_target", LOG_LEVEL_NONE);
     snprintf(base, sizeof base, "%.90s/weft-test-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(base));
     snprintf(dir, sizeof dir, "%s/s0/t0", base);
@@ -101,7 +105,7 @@ static void test_made_once(void **state)
     memcpy(uuid, target.uuid, sizeof uuid);
     target_close(&target);
     assert_true(read_file("target", text) > 0);
-    assert_non_null(strstr(text, "weft target 1\nid 5\nshards 2\nstore files\nuuid "));
+    assert_non_null(strstr(text, "weft target 2\nid 5\nshards 2\nstore files\nuuid "));
     assert_int_equal(read_file("target.making", text), 0);
 
     assert_int_equal(target_open(&conf, 2, &type, &target), 0);
@@ -231,6 +235,117 @@ static void test_an_empty_one_stands_in_for_none_with_data(void **state)
     target_close(&target);
 }
 
+/* ---- losses ------------------------------------------------------------- */
+
+static void open_begun(uint64_t losses)
+{
+    assert_int_equal(target_open(&conf, 2, &type, &target), 0);
+    assert_int_equal(target_begin(&target), 0);
+    assert_int_equal(target.losses, losses);
+}
+
+/* As if the host had been started again, and all were flushed. */
+static void start_host(void)
+{
+    char text[TARGET_TEXT_MAX];
+    assert_int_equal(target_open(&conf, 2, &type, &target), 0);
+    if (target.boot[3] || target.boot[7])
+        target.boot[3] ^= 1;
+    write_file("target", text, (size_t)target_describe(&target, text));
+    target_close(&target);
+}
+
+static void test_the_death_of_the_server_loses_nothing(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        open_begun(0);
+        target_close(&target);
+    }
+}
+
+static void test_the_crash_of_the_host_is_a_loss(void **state)
+{
+    (void)state;
+    open_begun(0);
+    target_close(&target);
+    for (uint64_t losses = 1; losses < 4; losses++) {
+        start_host();
+        open_begun(losses);
+        target_close(&target);
+        /* Counted once, and for good. */
+        open_begun(losses);
+        target_close(&target);
+    }
+}
+
+static void test_what_was_ended_is_not_lost(void **state)
+{
+    (void)state;
+    open_begun(0);
+    target_close(&target);
+    open_begun(0); /* after its server was killed */
+    assert_int_equal(target_end(&target), 0);
+    target_close(&target);
+    start_host();
+    open_begun(0);
+    target_close(&target);
+    start_host();
+    open_begun(1);
+    target_close(&target);
+}
+
+static void test_a_store_that_failed_is_a_loss(void **state)
+{
+    (void)state;
+    open_begun(0);
+    atomic_store(&target.has_failed, true);
+    assert_int_equal(target_end(&target), 0);
+    target_close(&target);
+    open_begun(1);
+    assert_int_equal(target_end(&target), 0);
+    target_close(&target);
+    open_begun(1);
+    target_close(&target);
+}
+
+static void test_one_that_was_put_back_counts_on(void **state)
+{
+    (void)state;
+    open_begun(0);
+    assert_int_equal(target_losses_raise(&target, 0), 0);
+    assert_int_equal(target.losses, 0);
+    assert_int_equal(target_losses_raise(&target, 7), 0);
+    assert_int_equal(target.losses, 8);
+    assert_int_equal(target_losses_raise(&target, 8), 0);
+    target_close(&target);
+    open_begun(8);
+    target_close(&target);
+}
+
+/* Those of before are taken, and have nothing counted. */
+static void test_an_earlier_description(void **state)
+{
+    char text[TARGET_TEXT_MAX], cluster[TARGET_UUID_BYTES];
+    (void)state;
+    make_one();
+    size_t length = read_file("target", text);
+    text[strlen("weft target ")] = '1';
+    length = (size_t)(strstr(text, "losses ") - text);
+    length += (size_t)snprintf(text + length, 14, "crc %08x\n", crc_of(0, text, length));
+    write_file("target", text, length);
+    open_begun(0);
+    memset(cluster, 7, sizeof cluster);
+    assert_int_equal(target_join(&target, (const uint8_t *)cluster, false), 0);
+    target_close(&target);
+    assert_true(read_file("target", text) > 0);
+    assert_non_null(strstr(text, "weft target 2\n"));
+    start_host();
+    open_begun(1);
+    assert_memory_equal(target.cluster, cluster, sizeof cluster);
+    target_close(&target);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -245,6 +360,12 @@ int main(void)
         TEST(test_an_interrupted_start_goes_on),
         TEST(test_belongs_to_one_cluster),
         TEST(test_an_empty_one_stands_in_for_none_with_data),
+        TEST(test_the_death_of_the_server_loses_nothing),
+        TEST(test_the_crash_of_the_host_is_a_loss),
+        TEST(test_what_was_ended_is_not_lost),
+        TEST(test_a_store_that_failed_is_a_loss),
+        TEST(test_one_that_was_put_back_counts_on),
+        TEST(test_an_earlier_description),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,12 +161,39 @@ static void test_its_cluster(void **state)
     target_close(&target);
 }
 
+/* What is counted in a directory is so on a disk; it stands in the label. */
+static void test_losses(void **state)
+{
+    (void)state;
+    const uint8_t ours[TARGET_UUID_BYTES] = {1};
+    assert_int_equal(target_format(&conf, 2, 0, false), 0);
+    assert_int_equal(open_target(), 0);
+    assert_int_equal(target_begin(&target), 0);
+    target_close(&target);
+    assert_int_equal(open_target(), 0);
+    assert_int_equal(target_begin(&target), 0);
+    assert_int_equal(target.losses, 0);
+    target.boot[3] ^= 1; /* its host was started again; the label is written with that */
+    assert_int_equal(target_join(&target, ours, false), 0);
+    target_close(&target);
+    assert_int_equal(open_target(), 0);
+    assert_int_equal(target_begin(&target), 0);
+    assert_int_equal(target.losses, 1);
+    assert_int_equal(target_end(&target), 0);
+    target_close(&target);
+    assert_int_equal(open_target(), 0);
+    assert_int_equal(target.losses, 1);
+    assert_int_equal(target_begin(&target), 0);
+    assert_int_equal(target.losses, 1);
+    target_close(&target);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_only_on_purpose), TEST(test_foreign_contents), TEST(test_another_one),
-        TEST(test_in_use),          TEST(test_a_file_of_a_size), TEST(test_its_cluster),
+        TEST(test_only_on_purpose),  TEST(test_foreign_contents), TEST(test_another_one), TEST(test_in_use),
+        TEST(test_a_file_of_a_size), TEST(test_its_cluster),      TEST(test_losses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

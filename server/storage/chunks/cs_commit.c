@@ -129,6 +129,7 @@ void cs_commit_finish(struct cs_store *store, struct cs_commit *commit, int stat
         snprintf(text, sizeof text, "a commit failed (%s); what was written since the last one is lost",
                  err_text());
         log_error("%s: %s", store->config.name, text);
+        store->has_lost = true;
         cs_fail(store, -EIO, text);
     } else {
         cs_space_release(&store->space);

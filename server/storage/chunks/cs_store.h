@@ -66,6 +66,7 @@ struct cs_store {
     bool sealed;          /* a commit is under way */
     uint32_t flushing;    /* pages of it */
     uint64_t bytes_dirty; /* written to `data` since the last seal */
+    bool has_lost;        /* a commit failed: not all that was answered will ever be durable */
     int failed;           /* no change is possible any more: a commit failed, or the metadata is damaged */
     char *failed_text;
     uint64_t generation; /* of the last durable commit */

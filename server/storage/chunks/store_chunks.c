@@ -511,6 +511,8 @@ static int chunks_close(struct store *base)
     stop_threads(store);
     cs_nowait(store->cs, false);
     int error = cs_commit(store->cs);
+    if (!error && store->cs->has_lost)
+        error = cs_changeable(store->cs);
     free_store(store);
     return error;
 }
