@@ -27,6 +27,7 @@ struct transport_worker {
     int fd;
     struct list peers;
     struct list inbox;      /* parcels that have arrived */
+    struct list held;       /* those whose payload was neither taken nor given up yet */
     struct list operations; /* under way */
     struct list ended;      /* whose callbacks are due */
 };
@@ -132,6 +133,7 @@ static struct operation *operation_find(uint64_t worker_id, uint64_t id)
 
 static void parcel_free(struct parcel *parcel)
 {
+    list_remove(&parcel->link);
     free(parcel->payload);
     free(parcel);
 }
@@ -324,6 +326,7 @@ static int sim_receive(const struct transport_message *message, void *buffer, tr
     operation->remote = parcel->from;
     operation->buffer = buffer;
     operation->parcel = parcel;
+    list_remove(&parcel->link);
     const unsigned host = message->worker->host;
     uint64_t ns = parcel->is_here ? sim_now() + sim_below(20 * SIM_US)
                                   : weather_arrival(remote ? remote->host : host, host);
@@ -366,6 +369,8 @@ static void deliver(struct transport_worker *worker, struct parcel *parcel, stru
     if (!parcel->payload_length) {
         message.private = NULL;
         parcel_free(parcel);
+    } else {
+        list_push_back(&worker->held, &parcel->link);
     }
     world_leave(process);
     worker->events->message(worker->arg, &message);
@@ -425,6 +430,7 @@ static int sim_open(const char *options, const char *devices, const struct trans
     worker->fd = fd;
     list_init(&worker->peers);
     list_init(&worker->inbox);
+    list_init(&worker->held);
     list_init(&worker->operations);
     list_init(&worker->ended);
     list_push_back(&workers, &worker->link);
@@ -439,6 +445,8 @@ static void worker_free(struct transport_worker *worker)
     struct list_link *first;
     while ((first = list_pop(&worker->inbox)))
         parcel_release(list_item(first, struct parcel, link));
+    while ((first = list_first(&worker->held)))
+        parcel_free(list_item(first, struct parcel, link));
     while ((first = list_first(&worker->operations)) || (first = list_first(&worker->ended)))
         operation_free(list_item(first, struct operation, link));
     while ((first = list_pop(&worker->peers)))
