@@ -16,13 +16,12 @@
 
 #include "crc.h"
 #include "err.h"
+#include "fuzz.h"
 #include "log.h"
 #include "storage/chunks/cs_store.h"
 #include "storage/chunks/volume.h"
 #include "storage/chunks/volume_format.h"
 #include "../unit/cs_disk.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { OBJECTS = 40, PAGES_MAX = 64, ENTRIES_MAX = 64, CHANGE_MAX = 16 };
 

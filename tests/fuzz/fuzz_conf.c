@@ -4,27 +4,17 @@
  * must keep its promises, so that nobody who uses it need check again.
  */
 #include <fcntl.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "conf.h"
+#include "fuzz.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
 
 static char dir[] = "/tmp/weft-fuzz-conf-XXXXXX";
 static char conf_path[64], key_path[64];
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void clean_up(void)
 {

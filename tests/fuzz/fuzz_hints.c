@@ -3,20 +3,8 @@
  * fuzz_hints: any text as WEFT_HINTS, and as the hints of a directory. What is
  * taken must be as the table of hints says, what is not must be told in plain text.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "hint_set.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void complain(void *argument, const char *complaint)
 {
@@ -49,11 +37,7 @@ static void check_value(enum hint_id id, const struct hint_value *value, enum hi
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct hint_set set;
-    char *text = malloc(size + 1);
-    require(text != NULL);
-    if (size > 0)
-        memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
     for (enum hint_source source = HINT_FROM_DIRECTORY; source <= HINT_FROM_ENVIRONMENT; source++) {
         hint_set_init(&set);
         hint_set_parse(&set, source, text, complain, NULL);

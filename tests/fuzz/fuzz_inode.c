@@ -4,21 +4,9 @@
  * refuses nearly all; so they are tried with the right one, too. What is taken
  * for an inode must be the same again after a round trip.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "crc.h"
+#include "fuzz.h"
 #include "metadata/inode.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void try(const uint8_t *record, size_t size)
 {

@@ -3,20 +3,8 @@
  * fuzz_map: any bytes as a cluster map. What is taken for a map must encode to
  * the very same bytes, and every question to it must have an answer inside it.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "map.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void ask(const struct map *map)
 {

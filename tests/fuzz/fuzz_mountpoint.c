@@ -3,20 +3,8 @@
  * fuzz_mountpoint: any text as a line of the kernel's table of mounts, and as the source of a mount. What is
  * read must be texts with an end, and mean the same when it is written again.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "mountpoint.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_source(const char *text)
 {
@@ -39,11 +27,7 @@ static void check_source(const char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct mountpoint mount;
-    char *text = malloc(size + 1);
-    require(text != NULL);
-    if (size > 0)
-        memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
     check_source(text);
     if (mountpoint_parse(text, &mount)) {
         require(mount.dir[0] != '\0' && memchr(mount.dir, '\0', sizeof mount.dir) != NULL);

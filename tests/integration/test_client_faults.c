@@ -223,6 +223,14 @@ static void writer_goes_on(struct writer *writer)
     ok(weft_file_close(writer->file));
 }
 
+/* Begins what needs a server that is away, which then comes back. */
+static void start_late(struct writer *writer, void *(*run)(void *arg), int server)
+{
+    assert_int_equal(pthread_create(&writer->thread, NULL, run, writer), 0);
+    pause_ms(2500); /* longer than one waits where nobody is known to be */
+    cluster_start(&cluster, server);
+}
+
 static void test_storage_killed_and_back(void **state)
 {
     (void)state;
@@ -243,9 +251,7 @@ static void test_storage_back_for_a_newcomer(void **state)
     (void)state;
     struct writer writer = {.file = open_file("/new", O_RDWR | O_CREAT)};
     cluster_kill(&cluster, 1);
-    assert_int_equal(pthread_create(&writer.thread, NULL, write_without_end, &writer), 0);
-    pause_ms(2500); /* longer than one waits where nobody is known to be */
-    cluster_start(&cluster, 1);
+    start_late(&writer, write_without_end, 1);
     writer_goes_on(&writer);
 }
 
@@ -324,18 +330,32 @@ static void test_storage_moves(void **state)
     weft_disconnect(late);
 }
 
-/* ---- a storage server that the metadata server has not met yet ------------------------------- */
+/* ---- calls that wait for a server that is being started --------------------------------------- */
 
-static void *cut(void *arg)
+static void *noted(struct writer *writer, long result)
 {
-    struct writer *writer = arg;
-    writer->result = weft_file_truncate(writer->file, BYTES / 2);
-    if (writer->result < 0)
+    writer->result = result;
+    if (result < 0)
         snprintf(writer->text, sizeof writer->text, "%s", weft_error());
     return NULL;
 }
 
-/* It is up in the map, so that a truncation waits for it, also where it moves to. */
+static void succeeds_late(struct writer *writer, void *(*run)(void *arg), int server)
+{
+    start_late(writer, run, server);
+    pthread_join(writer->thread, NULL);
+    if (writer->result < 0)
+        fail_msg("%ld: %s", writer->result, writer->text);
+}
+
+static void *cut(void *arg)
+{
+    struct writer *writer = arg;
+    return noted(writer, weft_file_truncate(writer->file, BYTES / 2));
+}
+
+/* The metadata server has not met the storage server yet. But it is up in the map, so that a truncation
+ * waits for it, also where it moves to. */
 static void test_truncation_waits(void **state)
 {
     (void)state;
@@ -345,12 +365,7 @@ static void test_truncation_waits(void **state)
     cluster_kill(&cluster, CLUSTER_METADATA);
     cluster_start(&cluster, CLUSTER_METADATA);
     cluster_kill(&cluster, 1);
-    assert_int_equal(pthread_create(&writer.thread, NULL, cut, &writer), 0);
-    pause_ms(2500); /* longer than one waits where nobody is known to be */
-    cluster_start(&cluster, 1);
-    pthread_join(writer.thread, NULL);
-    if (writer.result < 0)
-        fail_msg("%ld: %s", writer.result, writer.text);
+    succeeds_late(&writer, cut, 1);
     uint64_t size;
     ok(weft_file_size(writer.file, &size));
     assert_int_equal(size, BYTES / 2);
@@ -361,10 +376,7 @@ static void test_truncation_waits(void **state)
 static void *add(void *arg)
 {
     struct writer *writer = arg;
-    writer->result = weft_file_pointer_add(writer->file, 1, NULL);
-    if (writer->result < 0)
-        snprintf(writer->text, sizeof writer->text, "%s", weft_error());
-    return NULL;
+    return noted(writer, weft_file_pointer_add(writer->file, 1, NULL));
 }
 
 static void test_importer_waits(void **state)
@@ -379,12 +391,7 @@ static void test_importer_waits(void **state)
     cluster_kill(&cluster, CLUSTER_METADATA);
     ok(weft_connect(NULL, &late));
     ok(weft_file_import(late, blob, (size_t)length, &writer.file));
-    assert_int_equal(pthread_create(&writer.thread, NULL, add, &writer), 0);
-    pause_ms(2500); /* longer than one waits where nobody is known to be */
-    cluster_start(&cluster, CLUSTER_METADATA);
-    pthread_join(writer.thread, NULL);
-    if (writer.result < 0)
-        fail_msg("%ld: %s", writer.result, writer.text);
+    succeeds_late(&writer, add, CLUSTER_METADATA);
     ok(weft_file_close(writer.file));
     weft_disconnect(late);
     ok(weft_file_close(file));

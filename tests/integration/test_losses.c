@@ -64,18 +64,24 @@ static size_t count(int value)
     return found;
 }
 
-/* The target of s0, as it is now. */
+/* The target of s0. */
+static const char *target_dir(void)
+{
+    static char dir[128];
+    snprintf(dir, sizeof dir, "%s/s0/t0", cluster.dir);
+    return dir;
+}
+
+/* As it is now. */
 static void keep(void)
 {
-    shell("cp -a '%s/s0/t0' '%s/kept'", cluster.dir, cluster.dir);
+    shell("cp -a '%s' '%s/kept'", target_dir(), cluster.dir);
 }
 
 static void put_back(void)
 {
-    char dir[128];
-    snprintf(dir, sizeof dir, "%s/s0/t0", cluster.dir);
-    shell("rm -rf '%s'%s", dir, "");
-    shell("cp -a '%s/kept' '%s'", cluster.dir, dir);
+    shell("rm -rf '%s'%s", target_dir(), "");
+    shell("cp -a '%s/kept' '%s'", cluster.dir, target_dir());
 }
 
 static void start(void)
@@ -94,11 +100,9 @@ static void expect_told(weft_file_t *of)
 /* What was written after keep() is lost. */
 static void crash(void)
 {
-    char dir[128];
     cluster_kill(&cluster, 0);
     put_back();
-    snprintf(dir, sizeof dir, "%s/s0/t0", cluster.dir);
-    host_started_anew(dir);
+    host_started_anew(target_dir());
     start();
 }
 
@@ -142,11 +146,9 @@ static void the_end_of_a_server_is_no_loss(void **state)
     start();
     ok(weft_file_sync(file));
     /* Nor is a crash after a stop. */
-    char dir[128];
     write_all('c');
     cluster_stop(&cluster, 0);
-    snprintf(dir, sizeof dir, "%s/s0/t0", cluster.dir);
-    shell("grep -q '^boot 00000000000000000000000000000000$' '%s/target'%s", dir, "");
+    shell("grep -q '^boot 00000000000000000000000000000000$' '%s/target'%s", target_dir(), "");
     start();
     ok(weft_file_sync(file));
     assert_int_equal(count('c'), LENGTH);
