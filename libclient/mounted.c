@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "err.h"
 #include "mountpoint.h"
 
@@ -15,7 +17,6 @@ enum { REACH_DEADLINE_MS_MAX = 2000 };
 /* `deadline_ms` of 0: the session's. */
 static int session_cluster(weft_session_t *session, char cluster[WEFT_CLUSTER_BYTES], uint32_t deadline_ms)
 {
-    static const char digits[] = "0123456789abcdef";
     struct map *map = NULL;
     int result = session_check(session);
     if (result == 0)
@@ -23,11 +24,7 @@ static int session_cluster(weft_session_t *session, char cluster[WEFT_CLUSTER_BY
     if (result < 0)
         return result;
     _Static_assert(2 * sizeof map->cluster + 1 == WEFT_CLUSTER_BYTES, "two digits for each byte");
-    for (size_t i = 0; i < sizeof map->cluster; i++) {
-        cluster[2 * i] = digits[map->cluster[i] >> 4];
-        cluster[2 * i + 1] = digits[map->cluster[i] & 15];
-    }
-    cluster[2 * sizeof map->cluster] = '\0';
+    sodium_bin2hex(cluster, WEFT_CLUSTER_BYTES, map->cluster, sizeof map->cluster);
     map_unref(map);
     return 0;
 }

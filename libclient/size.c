@@ -21,6 +21,13 @@ struct fan_op {
     uint64_t synced;   /* of a sync: file->synced when it began */
 };
 
+/* (locked) What maps up to that version told of is no business of the next sync's. */
+static void note_synced(weft_file_t *file, const struct map *map)
+{
+    if (map && map->version > file->synced)
+        file->synced = map->version;
+}
+
 /* All that was there is durable. But what was written before the crash of a host is not there any more, and a
  * sync that said nothing of it would have its caller believe that it was. Told once, as a failed write-back
  * by Linux' fsync(). */
@@ -28,8 +35,7 @@ static int sync_judge(const struct fan_op *of)
 {
     const struct map *map = of->fan.table->map;
     const struct map_target *lost = map_lost_since(map, &of->file->layout, of->synced);
-    if (map->version > of->file->synced)
-        of->file->synced = map->version;
+    note_synced(of->file, map);
     if (!lost)
         return 0;
     return err_set(-EIO,
@@ -158,8 +164,7 @@ static int sync_small(struct fan_op *of)
     bool is_small = file->small.state == SMALL_IS;
     if (is_small) {
         /* Storage servers have nothing of it yet. */
-        if (file->session->map && file->session->map->version > file->synced)
-            file->synced = file->session->map->version;
+        note_synced(file, file->session->map);
         op_init(&of->op, file->session, sync_release);
         op_complete(&of->op, 0);
     }

@@ -274,6 +274,8 @@ void ofi_fetches_drop(struct ofi_remote *remote, int status);
 
 /* ---- transport_ofi_shm.c -------------------------------------------------------------- */
 
+#define OFI_SHM_PREFIX "fi_shm://" /* of an address over shared memory; the name of its file follows */
+
 /* Names an endpoint that is not enabled yet, and removes from /dev/shm what killed processes have left.
  * 0, or libfabric's status. */
 int ofi_shm_name(struct fid_ep *endpoint);

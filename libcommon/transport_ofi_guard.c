@@ -24,10 +24,9 @@
 
 #include "err.h"
 
-#define SHM_PREFIX "fi_shm://"
-#define SUFFIX     "-guard"
+#define SUFFIX  "-guard"
 /* A holder that is stopped, or has no processor, is not waited for longer at once. */
-#define WAIT_NS    2000000
+#define WAIT_NS 2000000
 
 struct ofi_guard {
     pthread_mutex_t *mutex;
@@ -37,10 +36,10 @@ struct ofi_guard {
 
 static int name_make(struct ofi_guard *guard, const char *address)
 {
-    const char *name = address + strlen(SHM_PREFIX);
-    if (strncmp(address, SHM_PREFIX, strlen(SHM_PREFIX)) != 0 || strchr(name, '/'))
+    const size_t prefix = strlen(OFI_SHM_PREFIX);
+    if (strncmp(address, OFI_SHM_PREFIX, prefix) != 0 || strchr(address + prefix, '/'))
         return err_set(-EPROTO, "libfabric: an address over shared memory makes no sense");
-    int length = snprintf(guard->name, sizeof guard->name, "/%s" SUFFIX, name);
+    int length = snprintf(guard->name, sizeof guard->name, "/%s" SUFFIX, address + prefix);
     return length < (int)sizeof guard->name
                ? 0
                : err_set(-EPROTO, "libfabric: an address over shared memory is too long");

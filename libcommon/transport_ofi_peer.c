@@ -89,17 +89,22 @@ struct ofi_remote *ofi_remote_by_id(struct transport_worker *worker, uint64_t id
     return link ? table_item(link, struct ofi_remote, by_id) : NULL;
 }
 
+static void remote_free(struct ofi_remote *remote)
+{
+    if (remote->bell)
+        ofi_bell_close(remote->bell);
+    ofi_guard_close(remote->guard);
+    list_remove(&remote->link);
+    free(remote);
+}
+
 void ofi_remote_drop(struct ofi_remote *remote)
 {
     if (remote->holds == 1)
         ofi_remote_end(remote, -ECONNRESET); /* if it has not ended already */
     if (--remote->holds)
         return;
-    if (remote->bell)
-        ofi_bell_close(remote->bell);
-    ofi_guard_close(remote->guard);
-    list_remove(&remote->link);
-    free(remote);
+    remote_free(remote);
 }
 
 static void peer_fail(struct transport_peer *peer, int error)
@@ -200,10 +205,7 @@ static int remote_make(struct transport_worker *worker, const struct wire_ofi_ad
     if (!error && table_add(&worker->remotes, &remote->by_id, address->id))
         error = err_set(-ENOMEM, "out of memory for a peer");
     if (error) {
-        if (remote->bell)
-            ofi_bell_close(remote->bell);
-        ofi_guard_close(remote->guard);
-        free(remote);
+        remote_free(remote);
         return error;
     }
     list_push_back(&remote->lane->remotes, &remote->link);

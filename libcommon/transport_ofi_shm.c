@@ -77,7 +77,7 @@ int ofi_shm_name(struct fid_ep *endpoint)
     uint64_t namespace = process_namespace();
     unsigned pid = (unsigned)getpid();
     sweep(namespace);
-    int length = snprintf(name, sizeof name, "fi_shm://weft-%" PRIx64 "-%u-%" PRIu64 "-%u", namespace, pid,
-                          process_start(pid), atomic_fetch_add(&number, 1));
+    int length = snprintf(name, sizeof name, OFI_SHM_PREFIX "weft-%" PRIx64 "-%u-%" PRIu64 "-%u", namespace,
+                          pid, process_start(pid), atomic_fetch_add(&number, 1));
     return fi_setname(&endpoint->fid, name, (size_t)length + 1);
 }

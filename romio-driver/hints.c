@@ -265,7 +265,6 @@ static void tell_collective(struct driver_hints *hints)
                     is_same ? hints->collective_read : STRATEGY_AUTO);
 }
 
-/* What ROMIO says by itself and what means nothing here goes away. */
 /* Of a path with more bytes than an info holds, the beginning. */
 static void tell_mount(struct driver_file *file)
 {
@@ -274,6 +273,7 @@ static void tell_mount(struct driver_file *file)
     hint_set_text(&file->hints.told, HINT_weft_past_mount, HINT_FROM_FILE, path);
 }
 
+/* What ROMIO says by itself and what means nothing here goes away. */
 static void forget_meaningless(MPI_Info info)
 {
     for (size_t i = 0; i < HINT_OTHER_COUNT; i++) {

@@ -192,12 +192,6 @@ static ssize_t encode(const struct agent *agent, const struct agent_work *work, 
     }
 }
 
-static uint32_t time_left_ms(const struct agent_work *work)
-{
-    uint64_t now_ns = rpc_now_ns();
-    return now_ns < work->end_ns ? (uint32_t)((work->end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS) : 1;
-}
-
 static int send(struct agent *agent, struct question *question, const struct map_server *server,
                 uint32_t shard)
 {
@@ -205,7 +199,7 @@ static int send(struct agent *agent, struct question *question, const struct map
     question->call.server = server;
     question->call.shard = shard;
     question->call.body = question->body;
-    question->call.deadline_ms = time_left_ms(work);
+    question->call.end_ns = work->end_ns;
     question->call.done = answered;
     work->waiting++;
     counter_add(&agent->counters[AGENT_CALLS], 1);

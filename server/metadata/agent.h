@@ -38,7 +38,7 @@ struct agent_call {
     uint32_t body_length;
     const void *payload; /* stays until done; NULL: none */
     uint32_t payload_length;
-    uint32_t deadline_ms;
+    uint64_t end_ns; /* of its deadline, wherever the server is; as rpc_now_ns() */
     /* Must run once, not from inside call(). `reply` is valid inside only. */
     void (*done)(struct agent_call *call, int status, const void *reply, size_t reply_length);
 };

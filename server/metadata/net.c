@@ -109,7 +109,6 @@ struct outgoing {
     struct iovec payload;
     struct net *net;
     struct agent_call *agent_call;
-    uint64_t end_ns;       /* of its deadline, wherever the server is */
     struct list_link link; /* in net->moved */
 };
 
@@ -126,19 +125,20 @@ static void on_answer(struct rpc_call *call)
 
 static int outgoing_start(struct outgoing *outgoing, struct rpc_connection *connection)
 {
+    const struct agent_call *asked = outgoing->agent_call;
     const uint64_t now_ns = rpc_now_ns();
-    if (now_ns >= outgoing->end_ns)
+    if (now_ns >= asked->end_ns)
         return err_set(-ETIMEDOUT, "the storage server moved, and there is no time left to ask it again");
     outgoing->call = (struct rpc_call){
-        .operation = outgoing->agent_call->operation,
-        .body = outgoing->agent_call->body,
-        .body_length = outgoing->agent_call->body_length,
-        .deadline_ms = (uint32_t)((outgoing->end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS),
+        .operation = asked->operation,
+        .body = asked->body,
+        .body_length = asked->body_length,
+        .deadline_ms = (uint32_t)((asked->end_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS),
         .done = on_answer,
     };
-    if (outgoing->agent_call->payload) {
-        outgoing->payload = (struct iovec){.iov_base = (void *)outgoing->agent_call->payload,
-                                           .iov_len = outgoing->agent_call->payload_length};
+    if (asked->payload) {
+        outgoing->payload =
+            (struct iovec){.iov_base = (void *)asked->payload, .iov_len = asked->payload_length};
         outgoing->call.payload = &outgoing->payload;
         outgoing->call.payload_count = 1;
     }
@@ -253,7 +253,6 @@ static int call_shard(void *arg, struct agent_call *agent_call)
         return err_set(-ENOMEM, "no memory for a request to a storage server");
     outgoing->net = net;
     outgoing->agent_call = agent_call;
-    outgoing->end_ns = rpc_now_ns() + agent_call->deadline_ms * NS_PER_MS;
     list_link_init(&outgoing->link);
     error = outgoing_start(outgoing, connection);
     if (error)

@@ -13,15 +13,14 @@ enum { TICK_MS_MAX = 1000 };
 /* A wait for a lock that was not told again for so long is over. Clients tell every few seconds. */
 #define WAIT_AGE_NS UINT64_C(60000000000)
 
-static const struct map *present_map(void *arg)
-{
-    const struct service *service = arg;
-    return members_map(service->members);
-}
-
 const struct map *service_map(const struct service *service)
 {
     return members_map(service->members);
+}
+
+static const struct map *present_map(void *arg)
+{
+    return service_map(arg);
 }
 
 /* What every operation of a transaction starts from. */
@@ -31,7 +30,7 @@ static void prepare(void *arg, struct ns *ns)
     ns->now_ns = service->config.realtime_ns(service->config.clock_arg);
     ns->chunk_size = service->conf->chunk_size;
     ns->stripe_count = service->conf->stripe_count;
-    ns->map = members_map(service->members);
+    ns->map = service_map(service);
     ns->group_count = ns->map->group_count;
 }
 

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "crc.h"
 #include "err.h"
 #include "store.h"
@@ -16,19 +18,14 @@ enum { DESCRIPTION_VERSION = 2, DESCRIPTION_VERSION_UNCOUNTED = 1 };
 
 static void hex_of(const uint8_t bytes[TARGET_UUID_BYTES], char text[2 * TARGET_UUID_BYTES + 1])
 {
-    for (unsigned i = 0; i < TARGET_UUID_BYTES; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    sodium_bin2hex(text, 2 * TARGET_UUID_BYTES + 1, bytes, TARGET_UUID_BYTES);
 }
 
 static bool hex_read(const char *text, uint8_t bytes[TARGET_UUID_BYTES])
 {
-    for (unsigned i = 0; i < TARGET_UUID_BYTES; i++) {
-        unsigned value;
-        if (sscanf(text + 2 * i, "%2x", &value) != 1)
-            return false;
-        bytes[i] = (uint8_t)value;
-    }
-    return true;
+    size_t count;
+    return !sodium_hex2bin(bytes, TARGET_UUID_BYTES, text, strlen(text), NULL, &count, NULL) &&
+           count == TARGET_UUID_BYTES;
 }
 
 int target_describe(const struct target *target, char text[TARGET_TEXT_MAX])
