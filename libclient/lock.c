@@ -126,11 +126,17 @@ static int lock_call_again(struct weft_lock *lock, void (*done)(struct shard_cal
 
 /* ---- telling the server that a lock is not wanted any more ----------------------- */
 
+/* A server that did not answer may not have heard of it, and would keep the lock for as long as this client is
+ * connected: it is told until it answers, one deadline after the other. When it can't be told, the end of the
+ * connection says it. */
 static void abandoned(struct shard_call *call, int status)
 {
     struct weft_lock *lock = list_item(call, struct weft_lock, call);
+    bool closing = lock->session->closing;
     lock->calling = false;
-    if (status == SHARD_REDO && !lock->session->closing && lock_call_again(lock, abandoned) == 0)
+    if (status == SHARD_REDO && !closing && lock_call_again(lock, abandoned) == 0)
+        return;
+    if (status == -ETIMEDOUT && !closing && lock_call_first(lock, abandoned) == 0)
         return;
     if (lock->released)
         lock_free(lock);
@@ -141,7 +147,6 @@ static void lock_failed(struct weft_lock *lock, int error)
     bool is_known = lock->once && error == -EAGAIN; /* the server said so, and has forgotten it */
     op_fail(&lock->op, client_about(error, lock->path));
     lock->phase = LOCK_FAILED;
-    /* What can't be said now, the end of the connection says. */
     if (!is_known && !lock->session->closing)
         (void)lock_call_first(lock, abandoned);
     op_complete(&lock->op, 0);
@@ -319,6 +324,8 @@ static void unlocked(struct shard_call *call, int status)
         session_count(lock->session, CLIENT_COUNT_locks_lost, 1);
     if (status < 0)
         op_fail(&lock->op, client_about(status, lock->path));
+    if (status == -ETIMEDOUT && !lock->session->closing)
+        (void)lock_call_first(lock, abandoned);
     op_complete(&lock->op, 0);
 }
 

@@ -38,6 +38,7 @@ struct record_request {
     bool waits, detects, passes;
     bool in_line;
     bool calling, cancelling, reporting; /* requests under way */
+    bool owed; /* its caller was told, or is about to be, and does not wait for the end of `cancel` */
     bool granted;
     bool released; /* waited for: it is freed when nothing is under way */
     int given_up;  /* why: a negative errno, or 0 */
@@ -85,11 +86,18 @@ static void drop_released(struct record_request *request)
         request_free(request);
 }
 
+/* Until the server has said the last word, there may be something to be given back. */
+static void end_holding(struct record_request *request)
+{
+    if (!request->holding || request->owed)
+        return;
+    record_holding_end(request->session, request->holding);
+    request->holding = NULL;
+}
+
 static void complete(struct record_request *request, ssize_t result)
 {
-    if (request->holding)
-        record_holding_end(request->session, request->holding);
-    request->holding = NULL;
+    end_holding(request);
     if (result < 0)
         op_fail(&request->op, client_about((int)result, request->path));
     op_complete(&request->op, result);
@@ -98,7 +106,7 @@ static void complete(struct record_request *request, ssize_t result)
 /* Given up, and nothing is under way that could still say that it was granted. */
 static void complete_given_up(struct record_request *request)
 {
-    if (request->op.done || request->calling || request->cancelling)
+    if (request->op.done || request->calling || (request->cancelling && !request->owed))
         return;
     if (request->granted)
         complete(request, 0);
@@ -303,6 +311,8 @@ static int judge_set(struct record_request *request)
     return 0;
 }
 
+static void settle_unanswered(struct record_request *request);
+
 static void asked(struct record_request *request, int status)
 {
     if (status == -EOWNERDEAD && request->holding) {
@@ -315,6 +325,8 @@ static void asked(struct record_request *request, int status)
     if (request->given_up) {
         complete_given_up(request);
     } else if (verdict < 0 || request->found) {
+        if (verdict == -ETIMEDOUT && request->wish.type != WEFT_LOCK_NONE && !request->found)
+            settle_unanswered(request);
         complete(request, verdict);
     } else if (verdict > 0) {
         complete(request, 0);
@@ -356,7 +368,16 @@ static int send_cancel(struct record_request *request)
     return result;
 }
 
-/* When the server can't be asked, the end of the connection says it. */
+/* A server that did not answer may have granted it, or do so when it gets to it, and nobody would give it back:
+ * it is told that it is not wanted, one deadline after the other, until it answers. When it can't be told, the
+ * end of the connection says it. */
+static void settle_unanswered(struct record_request *request)
+{
+    request->cancel.begun_ns = 0;
+    request->cancel.attempts = 0;
+    request->owed = !request->session->closing && send_cancel(request) == 0;
+}
+
 static void cancelled(struct shard_call *call, int status)
 {
     struct record_request *request = list_item(call, struct record_request, cancel);
@@ -374,7 +395,12 @@ static void cancelled(struct shard_call *call, int status)
         if (request->holding)
             record_holding_told(request->holding, true, reply.epoch);
     }
+    request->owed = false;
+    if (status == -ETIMEDOUT)
+        settle_unanswered(request);
     complete_given_up(request);
+    if (request->op.done)
+        end_holding(request);
     drop_released(request);
 }
 

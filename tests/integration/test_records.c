@@ -529,6 +529,28 @@ static void test_killed_server(void **state)
     ok(weft_file_close(b));
 }
 
+/* A server that stood still grants the lock after its client gave the request up. Nobody must have it then
+ * without knowing. */
+static void test_granted_too_late(void **state)
+{
+    (void)state;
+    weft_file_t *a = open_file(0, "/late", O_RDWR | O_CREAT), *b = open_file(1, "/late", O_RDWR);
+    ok(try(a, 7, WEFT_LOCK_SHARED, 0, 10)); /* connects */
+    ok(weft_file_lock_drop(a, 7));
+    for (int i = 0; i < SERVERS; i++)
+        cluster_signal(&cluster, i, SIGSTOP);
+    int result = try(a, 7, WEFT_LOCK_EXCLUSIVE, 0, 10);
+    for (int i = 0; i < SERVERS; i++)
+        cluster_signal(&cluster, i, SIGCONT);
+    assert_int_equal(result, -ETIMEDOUT);
+    cluster_wait_up(&cluster, SERVERS);
+    ok(weft_file_lock_drop(a, 7));
+    ok(try(b, 1, WEFT_LOCK_EXCLUSIVE, 0, 10));
+    ok(weft_file_lock_drop(b, 1));
+    ok(weft_file_close(a));
+    ok(weft_file_close(b));
+}
+
 static void test_client_that_ends(void **state)
 {
     (void)state;
@@ -567,6 +589,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_long_waits_that_are_no_circles),
         cmocka_unit_test(test_whoever_is_waited_for_is_let_pass),
         cmocka_unit_test(test_killed_server),
+        cmocka_unit_test(test_granted_too_late),
         cmocka_unit_test(test_client_that_ends),
     };
     return cmocka_run_group_tests_name("records", tests, setup, teardown);

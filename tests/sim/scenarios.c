@@ -211,12 +211,62 @@ static void *run_spill(void *unused)
     return NULL;
 }
 
+/* ---- what is said of a lock is not heard ------------------------------------------------ */
+
+static void hear(void *unused)
+{
+    (void)unused;
+    weather.lost = 0;
+}
+
+/* Nothing arrives for longer than the deadline of one request. */
+static void be_deaf(void)
+{
+    weather.lost = 1000000;
+    sim_at(sim_now() + 6 * SIM_S, hear, NULL);
+}
+
+static void wait_for_hearing(weft_session_t *session)
+{
+    struct weft_attr attr;
+    while (weather.lost)
+        fiber_sleep(SIM_S);
+    for (unsigned i = 0; i < 10; i++) { /* each lets the session go on with what it owes */
+        (void)weft_stat(session, "/f", 0, &attr);
+        fiber_sleep(SIM_S);
+    }
+}
+
+/* A lock that could not be given back is not kept for as long as its client is there. */
+static void *run_unheard(void *unused)
+{
+    weft_session_t *session = connect_client(), *other = connect_client();
+    weft_file_t *file = open_new(session, "/f"), *same;
+    const struct weft_extent extent = {0, 10};
+    weft_lock_t *lock;
+    (void)unused;
+    must(weft_file_open(other, "/f", O_RDWR, 0, NULL, &same), 0);
+
+    must(weft_file_lock(file, &extent, 1, true, &lock), 0);
+    be_deaf();
+    must(weft_file_unlock(lock), -ETIMEDOUT);
+    wait_for_hearing(session);
+    must(weft_file_trylock(same, &extent, 1, true, &lock), 0);
+    must(weft_file_unlock(lock), 0);
+    must(weft_file_close(file), 0);
+    must(weft_file_close(same), 0);
+    weft_disconnect(session);
+    weft_disconnect(other);
+    return NULL;
+}
+
 const struct scenario scenarios[] = {
     {"late-write", prepare_small, run_late_write},
     {"twice", prepare_twice, run_twice},
     {"move", prepare_move, run_move},
     {"lost", prepare_small, run_lost},
     {"spill", prepare_small, run_spill},
+    {"unheard", prepare_small, run_unheard},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 
