@@ -494,6 +494,7 @@ int weft_file_trylock(weft_file_t *file, const struct weft_extent *extents, size
  * -ENOLCK: it had been lost while it was held (the connection to the lock's server broke, or
  * that server was started anew), so what was done under it may have been interleaved with
  * what others did.
+ * -ETIMEDOUT: the lock's server did not answer; the session goes on telling it.
  */
 int weft_file_unlock(weft_lock_t *lock);
 /* weft_file_unlock_async(): the lock must not be used any more. */
