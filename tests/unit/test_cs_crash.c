@@ -23,7 +23,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -508,11 +507,8 @@ static int run(const char *name)
 
 int main(void)
 {
-    /* Each crash copies the disk four times: it is no larger than the workload needs, and its memory is kept, as
-     * the kernel would clear it anew each time. */
+    /* Each crash copies the disk four times: it is no larger than the workload needs. */
     lab_disk_bytes = UINT64_C(16) << 20;
-    mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    mallopt(M_TRIM_THRESHOLD, 512 << 20);
     const int failed = lab_run(run);
     on_volume = false;
     punching = true;
