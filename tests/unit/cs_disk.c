@@ -285,8 +285,8 @@ void disk_open_raw(struct disk *disk, uint64_t size)
     disk->raw = true;
 }
 
-/* Copies of a large disk are made and given up thousands of times, one after the other. The memory of the last
- * one serves the next: from the kernel it would come page by page, which takes longer than the copy. */
+/* Copies of a large disk are made and given up thousands of times, one after the other. The memory of the
+ * last one serves the next: from the kernel it would come page by page, which takes longer than the copy. */
 enum { IMAGE_LARGE = 1 << 20 };
 static uint8_t *spare;
 static uint64_t spare_size;

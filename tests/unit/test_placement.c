@@ -19,7 +19,8 @@
 #include "placement_world.h"
 #include "weft_limits.h"
 
-/* Under valgrind, which is fifty times slower, a few small ones. WEFT_TEST_WORLDS=N: so many of the small ones. */
+/* Under valgrind, which is fifty times slower, a few small ones.
+ * WEFT_TEST_WORLDS=N: so many of the small ones. */
 enum { SMALL_WORLDS = 80, LARGE_WORLDS = 2, SLOW_WORLDS = 5 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
