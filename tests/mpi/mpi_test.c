@@ -64,6 +64,11 @@ void test_fill(void *buffer, size_t length, uint64_t offset, unsigned salt)
     size_t i = 0;
     while (i < length) {
         uint64_t word = word_at((offset + i) / 8, salt) >> 8 * ((offset + i) % 8);
+        if ((offset + i) % 8 == 0 && length - i >= 8) {
+            memcpy(bytes + i, &word, 8);
+            i += 8;
+            continue;
+        }
         do {
             bytes[i++] = (unsigned char)word;
             word >>= 8;

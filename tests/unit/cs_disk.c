@@ -285,11 +285,38 @@ void disk_open_raw(struct disk *disk, uint64_t size)
     disk->raw = true;
 }
 
+/* Copies of a large disk are made and given up thousands of times, one after the other. The memory of the
+ * last one serves the next: from the kernel it would come page by page, which takes longer than the copy. */
+enum { IMAGE_LARGE = 1 << 20 };
+static uint8_t *spare;
+static uint64_t spare_size;
+
+static uint8_t *image_memory(uint64_t size)
+{
+    if (size < IMAGE_LARGE || size != spare_size)
+        return must(malloc(size + 1));
+    uint8_t *bytes = spare;
+    spare = NULL;
+    spare_size = 0;
+    return bytes;
+}
+
+static void image_free(uint8_t *bytes, uint64_t size)
+{
+    if (size < IMAGE_LARGE) {
+        free(bytes);
+        return;
+    }
+    free(spare);
+    spare = bytes;
+    spare_size = size;
+}
+
 static void copy_image(struct disk *to, uint8_t *const bytes[CS_FILES], const uint64_t size[CS_FILES])
 {
     for (int file = 0; file < CS_FILES; file++) {
         to->size[file] = size[file];
-        to->bytes[file] = must(malloc(size[file] + 1));
+        to->bytes[file] = image_memory(size[file]);
         if (size[file])
             memcpy(to->bytes[file], bytes[file], size[file]);
     }
@@ -322,7 +349,7 @@ void disk_close(struct disk *disk)
     free(disk->events);
     free(disk->holes);
     for (int file = 0; file < CS_FILES; file++) {
-        free(disk->bytes[file]);
+        image_free(disk->bytes[file], disk->size[file]);
         free(disk->first[file]);
     }
     disk_open(disk);

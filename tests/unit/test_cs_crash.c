@@ -322,6 +322,8 @@ static void check_objects(struct cs_store *mounted, const struct model *one, con
         assert_in_range(stat.length, low, one->length[i] + other->length[i] - low);
         check(cs_read(mounted, name_of(i), &layout, 0, bytes, BYTES, &count, NULL));
         assert_int_equal(count, stat.length);
+        if (memcmp(bytes, one->bytes[i], count) == 0)
+            continue;
         for (size_t k = 0; k < count; k++)
             if (bytes[k] != one->bytes[i][k] && bytes[k] != other->bytes[i][k])
                 fail_msg("seed %llu: object %u, byte %zu", (unsigned long long)run_seed, i, k);
@@ -505,6 +507,8 @@ static int run(const char *name)
 
 int main(void)
 {
+    /* Each crash copies the disk four times: it is no larger than the workload needs. */
+    lab_disk_bytes = UINT64_C(16) << 20;
     const int failed = lab_run(run);
     on_volume = false;
     punching = true;

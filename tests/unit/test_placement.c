@@ -19,7 +19,8 @@
 #include "placement_world.h"
 #include "weft_limits.h"
 
-/* Under valgrind, which is fifty times slower, a few small ones. */
+/* Under valgrind, which is fifty times slower, a few small ones.
+ * WEFT_TEST_WORLDS=N: so many of the small ones. */
 enum { SMALL_WORLDS = 80, LARGE_WORLDS = 2, SLOW_WORLDS = 5 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -223,7 +224,8 @@ static void check_world(uint64_t seed, uint32_t count_max)
 static void promises_hold_in_small_clusters(void **state)
 {
     (void)state;
-    for (uint32_t i = 0; i < (is_slow ? SLOW_WORLDS : SMALL_WORLDS); i++)
+    const uint32_t worlds = number_wanted("WEFT_TEST_WORLDS", is_slow ? SLOW_WORLDS : SMALL_WORLDS);
+    for (uint32_t i = 0; i < worlds; i++)
         check_world((uint64_t)test_seed * 1000 + i, is_slow ? 30 : i % 4 ? 100 : 600);
     print_message("spread below 0.9 after growth: %u of %u clusters\n", grown_below, grown_count);
     if (grown_count >= 20 && grown_below * 5 > grown_count)
