@@ -126,9 +126,9 @@ static int lock_call_again(struct weft_lock *lock, void (*done)(struct shard_cal
 
 /* ---- telling the server that a lock is not wanted any more ----------------------- */
 
-/* A server that did not answer may not have heard of it, and would keep the lock for as long as this client is
- * connected: it is told until it answers, one deadline after the other. When it can't be told, the end of the
- * connection says it. */
+/* A server that did not answer may not have heard of it, and would keep the lock for as long as this client
+ * is connected: it is told until it answers, one deadline after the other. When it can't be told, the end of
+ * the connection says it. */
 static void abandoned(struct shard_call *call, int status)
 {
     struct weft_lock *lock = list_item(call, struct weft_lock, call);

@@ -368,9 +368,9 @@ static int send_cancel(struct record_request *request)
     return result;
 }
 
-/* A server that did not answer may have granted it, or do so when it gets to it, and nobody would give it back:
- * it is told that it is not wanted, one deadline after the other, until it answers. When it can't be told, the
- * end of the connection says it. */
+/* A server that did not answer may have granted it, or do so when it gets to it, and nobody would give it
+ * back: it is told that it is not wanted, one deadline after the other, until it answers. When it can't be
+ * told, the end of the connection says it. */
 static void settle_unanswered(struct record_request *request)
 {
     request->cancel.begun_ns = 0;
