@@ -16,7 +16,7 @@
 
 enum { CHUNKS_QUEUED_SLOTS = 64 };
 
-enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_TRUNCATE, JOB_REMOVE };
+enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_SETTLE, JOB_TRUNCATE, JOB_REMOVE };
 
 struct job {
     struct job *next;
@@ -58,7 +58,7 @@ struct chunks_store {
 
     pthread_mutex_t queue; /* of all that follows */
     pthread_cond_t worker_wanted, committer_wanted, discarder_wanted, committed;
-    struct jobs work, syncs, done;
+    struct jobs work, syncs, settles, done;
     bool stop_worker, stop_committer, stop_discarder, commit_wanted, discard_wanted;
     uint64_t rounds_begun, rounds_done; /* of the committer */
 };

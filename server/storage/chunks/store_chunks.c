@@ -8,7 +8,8 @@
  *    kernel, if it is a read (chunks_cold.c), or goes to
  *  - the worker, one thread of the store, which does it anew and may wait; and
  *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
- *    every two seconds. All syncs that were asked for before a seal are answered by that commit.
+ *    every two seconds. All syncs that were asked for before a seal are answered by that commit, and so is
+ *    who only wants to know when there was one.
  *  - The scrubber (scrub.h), a third one, reads what nobody else does.
  *  - The discarder, a fourth one where that is wanted, gives back the space that commits have made free.
  * A change does not overtake another one of the same object that was left to the worker: of two writes, the
@@ -94,9 +95,11 @@ int chunks_enqueue(struct chunks_store *store, const struct job *like)
         return err_set(-ENOMEM, "no memory for an operation of the store");
     *job = *like;
     pthread_mutex_lock(&store->queue);
-    if (job->kind == JOB_SYNC) {
-        jobs_push(&store->syncs, job);
-        pthread_cond_signal(&store->committer_wanted);
+    if (job->kind == JOB_SYNC || job->kind == JOB_SETTLE) {
+        jobs_push(job->kind == JOB_SYNC ? &store->syncs : &store->settles, job);
+        /* A commit that is due in any case is waited for. */
+        if (job->kind == JOB_SYNC || !atomic_load(&store->dirty))
+            pthread_cond_signal(&store->committer_wanted);
     } else {
         jobs_push(&store->work, job);
         pthread_cond_signal(&store->worker_wanted);
@@ -128,6 +131,7 @@ static int do_job(struct chunks_store *store, struct job *job)
     case JOB_REMOVE:
         return cs_remove(store->cs, name);
     case JOB_SYNC:
+    case JOB_SETTLE:
         break;
     }
     return 0;
@@ -146,7 +150,7 @@ static bool writes_wait(const struct cs_store *cs)
 
 static bool changes(const struct job *job)
 {
-    return job->kind != JOB_READ && job->kind != JOB_SYNC;
+    return job->kind == JOB_WRITE || job->kind == JOB_TRUNCATE || job->kind == JOB_REMOVE;
 }
 
 /* With `core` held. */
@@ -278,17 +282,31 @@ static int chunks_remove(struct store *base, const struct store_object *object, 
     return start(chunks_of(base), &job);
 }
 
+/* False also when that can't be told at once. */
+static bool is_durable(struct chunks_store *store)
+{
+    if (pthread_mutex_trylock(&store->core))
+        return false;
+    const bool durable = !store->cs->changed && !store->cs->sealed && !store->cs->failed;
+    pthread_mutex_unlock(&store->core);
+    return durable;
+}
+
 static int chunks_sync(struct store *base, const struct store_object *object, struct store_op *op)
 {
     struct chunks_store *store = chunks_of(base);
     struct job job = {.kind = JOB_SYNC, .op = op, .object = *object};
-    if (pthread_mutex_trylock(&store->core) == 0) {
-        const bool durable = !store->cs->changed && !store->cs->sealed && !store->cs->failed;
-        pthread_mutex_unlock(&store->core);
-        if (durable)
-            return 0;
-    }
-    return chunks_enqueue(store, &job);
+    return is_durable(store) ? 0 : chunks_enqueue(store, &job);
+}
+
+static int chunks_settle(struct store *base, bool hurry, struct store_op *op)
+{
+    struct chunks_store *store = chunks_of(base);
+    struct job job = {.kind = JOB_SETTLE, .op = op};
+    int result = !op || is_durable(store) ? 0 : chunks_enqueue(store, &job);
+    if (hurry && (!op || result == STORE_PENDING))
+        chunks_want_commit(store);
+    return result;
 }
 
 static int chunks_stat(struct store *base, const struct store_object *object, struct store_stat *result)
@@ -457,6 +475,7 @@ static struct chunks_store *new_store(const struct store_config *config)
     pthread_cond_init(&store->committed, NULL);
     jobs_init(&store->work);
     jobs_init(&store->syncs);
+    jobs_init(&store->settles);
     jobs_init(&store->done);
     return store;
 }
@@ -528,6 +547,7 @@ const struct store_type store_chunks = {
     .sync = chunks_sync,
     .truncate = chunks_truncate,
     .remove = chunks_remove,
+    .settle = chunks_settle,
     .stat = chunks_stat,
     .room = chunks_room,
     .fd = chunks_fd,
