@@ -5,7 +5,8 @@
  * Who does what
  *  - The shard's thread does an operation itself when nothing of it has to wait for the disk: pages of the
  *    tree in memory, data in the page cache, room preallocated. What would wait (-EAGAIN) is left to the
- *    kernel, if it is a read (chunks_cold.c), or goes to
+ *    kernel, or a few threads, as far as it is a read (chunks_cold.c) or whole blocks of a write
+ *    (chunks_ahead.c), or goes to
  *  - the worker, one thread of the store, which does it anew and may wait; and
  *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
  *    every two seconds. All syncs that were asked for before a seal are answered by that commit, and so is
@@ -34,6 +35,7 @@
 #include "err.h"
 #include "log.h"
 #include "scrub.h"
+#include "storage/iov.h"
 #include "volume.h"
 #include "storage/target.h"
 
@@ -108,6 +110,14 @@ int chunks_enqueue(struct chunks_store *store, const struct job *like)
     return STORE_PENDING;
 }
 
+void chunks_give_worker(struct chunks_store *store, struct job *job)
+{
+    pthread_mutex_lock(&store->queue);
+    jobs_push(&store->work, job);
+    pthread_cond_signal(&store->worker_wanted);
+    pthread_mutex_unlock(&store->queue);
+}
+
 void chunks_note_room(struct chunks_store *store)
 {
     atomic_store_explicit(&store->room, (uint64_t)store->cs->space.free * CS_BLOCK, memory_order_relaxed);
@@ -121,7 +131,7 @@ static int do_job(struct chunks_store *store, struct job *job)
     const struct layout *layout = &job->object.layout;
     switch (job->kind) {
     case JOB_WRITE:
-        return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count, job->op->crcs);
+        return chunks_ahead_write(store, job);
     case JOB_READ:
         job->op->has_crc = true;
         return cs_read(store->cs, name, layout, job->offset, job->buffer, job->length, &job->count,
@@ -137,15 +147,16 @@ static int do_job(struct chunks_store *store, struct job *job)
     return 0;
 }
 
-static bool is_too_dirty(const struct cs_store *cs)
+bool chunks_is_too_dirty(const struct cs_store *cs)
 {
     return !cs->failed && (cs->bytes_dirty > DIRTY_BYTES_STOP ||
                            cs->pages.dirty_count > cs->config.cache_pages || cs_log_is_full(&cs->log));
 }
 
-static bool writes_wait(const struct cs_store *cs)
+bool chunks_write_waits(const struct cs_store *cs, const struct job *job)
 {
-    return cs->io->type->write_waits && cs->io->type->write_waits(cs->io);
+    const size_t length = job->kind == JOB_WRITE ? iov_length(job->iov, job->iov_count) : 0;
+    return cs->io->type->write_waits && cs->io->type->write_waits(cs->io, length);
 }
 
 static bool changes(const struct job *job)
@@ -157,7 +168,8 @@ static bool changes(const struct job *job)
 static int attempt(struct chunks_store *store, struct job *job, bool nowait)
 {
     struct cs_store *cs = store->cs;
-    if (nowait && changes(job) && (is_too_dirty(cs) || writes_wait(cs)))
+    const bool writes = changes(job) && !chunks_ahead_is_all(job);
+    if (nowait && changes(job) && (chunks_is_too_dirty(cs) || (writes && chunks_write_waits(cs, job))))
         return -EAGAIN;
     cs_pages_trim(&cs->pages);
     cs_nowait(cs, nowait);
@@ -176,16 +188,22 @@ static int attempt(struct chunks_store *store, struct job *job, bool nowait)
     return result;
 }
 
-static uint32_t *queued_like(struct chunks_store *store, const struct job *job)
+int chunks_try(struct chunks_store *store, struct job *job)
 {
-    return &store->queued[(job->object.ino + job->object.position) % CHUNKS_QUEUED_SLOTS];
+    if (pthread_mutex_trylock(&store->core))
+        return -EAGAIN;
+    const int result = attempt(store, job, true);
+    if (result != -EAGAIN)
+        chunks_ahead_free(store, job);
+    pthread_mutex_unlock(&store->core);
+    return result;
 }
 
-/* In the shard's thread: done at once, or left to the worker. */
+/* In the shard's thread: done at once, or later. */
 static int start(struct chunks_store *store, struct job *job)
 {
-    uint32_t *queued = queued_like(store, job);
-    if (!(changes(job) && *queued) && pthread_mutex_trylock(&store->core) == 0) {
+    const bool must_wait = changes(job) && store->queued[chunks_slot(&job->object)];
+    if (!must_wait && pthread_mutex_trylock(&store->core) == 0) {
         int result = attempt(store, job, true);
         if (result == -EAGAIN && job->kind == JOB_READ)
             result = chunks_cold_begin(store, job);
@@ -193,10 +211,7 @@ static int start(struct chunks_store *store, struct job *job)
         if (result != -EAGAIN)
             return result;
     }
-    int result = chunks_enqueue(store, job);
-    if (result == STORE_PENDING && changes(job))
-        (*queued)++;
-    return result;
+    return changes(job) ? chunks_line_up(store, job) : chunks_enqueue(store, job);
 }
 
 static void work_on(struct chunks_store *store, struct job *job)
@@ -209,7 +224,7 @@ static void work_on(struct chunks_store *store, struct job *job)
     }
     for (;;) {
         pthread_mutex_lock(&store->core);
-        const bool full = changes(job) && is_too_dirty(store->cs);
+        const bool full = changes(job) && chunks_is_too_dirty(store->cs);
         if (!full)
             status = attempt(store, job, false);
         /* What is being discarded is free, but not to be had. */
@@ -219,6 +234,8 @@ static void work_on(struct chunks_store *store, struct job *job)
             status = attempt(store, job, false);
         }
         const bool gains = status == -ENOSPC && !committed && cs_commit_gains(store->cs);
+        if (!full && !gains && status <= 0)
+            chunks_ahead_free(store, job);
         pthread_mutex_unlock(&store->core);
         if (full || gains)
             chunks_wait_for_commit(store);
@@ -340,7 +357,7 @@ static void chunks_progress(struct store *base)
     uint64_t count;
     while (read(store->done_fd, &count, sizeof count) < 0 && errno == EINTR)
         ;
-    chunks_cold_progress(store);
+    chunks_batches_progress(store);
     pthread_mutex_lock(&store->queue);
     struct job *job = jobs_take_all(&store->done);
     pthread_mutex_unlock(&store->queue);
@@ -348,7 +365,7 @@ static void chunks_progress(struct store *base)
         struct job *next = job->next;
         ssize_t status = job->status;
         if (changes(job))
-            (*queued_like(store, job))--;
+            store->queued[chunks_slot(&job->object)]--;
         if (status < 0)
             err_set((int)status, "%s", job->text ? job->text : err_name((int)status));
         else if (job->kind == JOB_READ)
@@ -403,6 +420,7 @@ static void stop_threads(struct chunks_store *store)
 static void free_store(struct chunks_store *store)
 {
     stop_threads(store);
+    cs_pool_close(store->pool);
     if (store->cs)
         cs_close(store->cs);
     if (store->done_fd >= 0)
@@ -417,15 +435,16 @@ static void free_store(struct chunks_store *store)
     free(store);
 }
 
-/* Without it the worker reads what is not in memory, one by one. */
-static void start_rings(struct chunks_store *store)
+/* Without it a few threads do what would wait. */
+static int start_rings(struct chunks_store *store)
 {
     static atomic_flag said = ATOMIC_FLAG_INIT;
     struct cs_io *io = store->cs->io;
     int error = io->type->watch ? io->type->watch(io, store->done_fd) : -ENOTSUP;
     store->rings = error == 0;
     if (error && error != -ENOTSUP && !atomic_flag_test_and_set(&said))
-        log_info("reads from the disk wait for each other: %s", err_text());
+        log_info("threads wait for the disk: %s", err_text());
+    return cs_pool_open(io, store->done_fd, &store->pool);
 }
 
 static int start_threads(struct chunks_store *store)
@@ -433,7 +452,9 @@ static int start_threads(struct chunks_store *store)
     store->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (store->done_fd < 0)
         return err_sys("eventfd");
-    start_rings(store);
+    int error = start_rings(store);
+    if (error)
+        return error;
     errno = pthread_create(&store->worker, NULL, run_worker, store);
     if (errno)
         return err_sys("%s: start the thread that waits for the disk", store->name);
@@ -473,6 +494,8 @@ static struct chunks_store *new_store(const struct store_config *config)
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&store->worker_wanted, NULL);
     pthread_cond_init(&store->committed, NULL);
+    for (unsigned slot = 0; slot < CHUNKS_SLOTS; slot++)
+        jobs_init(&store->lines[slot]);
     jobs_init(&store->work);
     jobs_init(&store->syncs);
     jobs_init(&store->settles);
