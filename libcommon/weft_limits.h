@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 9u
+#define LIMITS_PROTOCOL_VERSION 10u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u

@@ -456,7 +456,10 @@
 /* From the metadata server only. The answer is an object_stat_reply. */
 #define WIRE_FIELDS_object_truncate(X) \
     X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
-#define WIRE_FIELDS_object_remove(X) X(list, files, LIMITS_REMOVES_MAX) /* capability; at least one */
+/* Answered when no crash can undo it. */
+#define WIRE_FIELDS_object_remove(X)                                                                   \
+    X(list, files, LIMITS_REMOVES_MAX) /* capability; at least one */                                  \
+    X(u8, hurry, 1)                    /* more wait behind these, so that is to be soon */
 #define WIRE_FIELDS_object_remove_reply(X) X(list, failed, LIMITS_REMOVES_MAX) /* number: place in the list */
 
 /* A run of bytes of the file to be locked; longer than an extent may be. */

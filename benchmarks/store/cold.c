@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cold.c: how fast a storage server's store gives bytes that are on the disk and not in memory, by how many
- * reads it has at once: left to the kernel (io_uring), or to the store's one worker.
+ * cold.c: how fast a storage server's store gives bytes that are on the disk and not in memory, or takes
+ * some, by how many operations it has at once: left to the kernel (io_uring), or to the store's threads. With
+ * writes it tells, too, how long the caller was held up, which is a shard's thread in a server.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,13 +28,14 @@ static const struct store_object object = {
 
 static uint64_t bytes = UINT64_C(256) << 20;
 static unsigned reads = 20000;
-static bool direct;
+static bool direct, writes;
 static struct store *store;
 
 struct slot {
     struct store_op op;
     bool busy;
     uint8_t *buffer;
+    struct iovec iov; /* the store's until the end */
 };
 
 static struct slot slots[DEPTH_MAX];
@@ -89,18 +91,35 @@ static void start(struct slot *slot, int result)
     slot->busy = result == STORE_PENDING;
 }
 
+static int write_at(struct slot *slot, uint64_t offset, unsigned length)
+{
+    slot->iov = (struct iovec){slot->buffer, length};
+    slot->op = (struct store_op){.done = ended, .arg = slot};
+    return store_chunks.write(store, &object, offset, &slot->iov, 1, &slot->op);
+}
+
+static int read_at(struct slot *slot, uint64_t offset, unsigned length)
+{
+    size_t done;
+    slot->op = (struct store_op){.done = ended, .arg = slot};
+    return store_chunks.read(store, &object, offset, slot->buffer, length, &done, &slot->op);
+}
+
+static void make_durable(void)
+{
+    slots[0].op = (struct store_op){.done = ended, .arg = &slots[0]};
+    start(&slots[0], store_chunks.sync(store, &object, &slots[0].op));
+    drain(1);
+}
+
 static void fill(void)
 {
     for (uint64_t offset = 0; offset < bytes; offset += PIECE_MAX) {
         struct slot *slot = free_slot(4);
-        struct iovec iov = {slot->buffer, PIECE_MAX};
-        slot->op = (struct store_op){.done = ended, .arg = slot};
-        start(slot, store_chunks.write(store, &object, offset, &iov, 1, &slot->op));
-        drain(4); /* the list is the store's until then */
+        start(slot, write_at(slot, offset, PIECE_MAX));
     }
-    slots[0].op = (struct store_op){.done = ended, .arg = &slots[0]};
-    start(&slots[0], store_chunks.sync(store, &object, &slots[0].op));
-    drain(1);
+    drain(4);
+    make_durable();
 }
 
 /* Makes the page cache forget. */
@@ -130,45 +149,50 @@ static void measure(const struct target *target, unsigned length, unsigned depth
     const uint64_t places = bytes / length;
     const unsigned count = reads < places ? reads : (unsigned)places;
     ((struct chunks_store *)store)->rings = rings;
-    if (!direct)
+    if (!direct && !writes)
         forget(target);
     const double begin = now();
+    double longest = 0;
     for (unsigned n = 0; n < count; n++) {
         struct slot *slot = free_slot(depth);
-        size_t done;
-        slot->op = (struct store_op){.done = ended, .arg = slot};
-        start(slot, store_chunks.read(store, &object, layout_hash(n) % places * length, slot->buffer, length,
-                                      &done, &slot->op));
+        const uint64_t offset = (length < PIECE_MAX ? layout_hash(n) : n) % places * length;
+        const double before = now();
+        start(slot, writes ? write_at(slot, offset, length) : read_at(slot, offset, length));
+        const double call = now() - before;
+        longest = call > longest ? call : longest;
     }
     drain(depth);
+    if (writes)
+        make_durable();
     const double took = now() - begin;
-    printf("%7u bytes, %2u at once, %-12s %9.0f reads/s %8.1f MiB/s\n", length, depth,
-           rings ? "io_uring" : "one worker", count / took, (double)count * length / (1 << 20) / took);
+    printf("%7u bytes, %2u at once, %-8s %9.0f/s %8.1f MiB/s; the longest call %8.3f ms\n", length, depth,
+           rings ? "io_uring" : "threads", count / took, (double)count * length / (1 << 20) / took,
+           1e3 * longest);
 }
 
 static int help(int code)
 {
     fprintf(code ? stderr : stdout,
-            "Usage: cold [--direct] DIR [MIB [READS]]\n"
+            "Usage: cold [--direct] [--write] DIR [MIB [READS]]\n"
             "Makes a store with MIB of data (256) in the folder DIR, which must be on a disk, and reads "
             "pieces at\n"
             "random places that the page cache does not have, READS (20000) at most in each line. The\n"
-            "--direct goes past the page cache (direct_io). The disk alone: fio --rw=randread --bs=4k "
+            "--direct goes past the page cache (direct_io). --write writes, to the end of which the data is "
+            "durable.\nThe disk alone: fio --rw=randread --bs=4k "
             "--ioengine=io_uring --iodepth=32 --filename=...\n");
     return code;
 }
 
 int main(int argc, char **argv)
 {
-    static const unsigned lengths[] = {4096, 47008}, depths[] = {1, 4, 16, 64};
+    static const unsigned lengths[] = {4096, 47008, PIECE_MAX}, depths[] = {1, 4, 16, 64};
     char dir[4096], command[4200];
     struct target target;
     if (argc > 1 && strcmp(argv[1], "--help") == 0)
         return help(0);
-    direct = argc > 1 && strcmp(argv[1], "--direct") == 0;
-    if (direct) {
-        argv++;
-        argc--;
+    for (; argc > 1 && strncmp(argv[1], "--", 2) == 0; argv++, argc--) {
+        direct = direct || strcmp(argv[1], "--direct") == 0;
+        writes = writes || strcmp(argv[1], "--write") == 0;
     }
     if (argc < 2 || argc > 4)
         return help(2);
@@ -190,7 +214,7 @@ int main(int argc, char **argv)
     must(store_chunks.open(&config, &store));
     const bool has_rings = ((struct chunks_store *)store)->rings;
     fill();
-    for (size_t l = 0; l < 2; l++)
+    for (size_t l = 0; l < (writes ? 3 : 2); l++)
         for (size_t d = 0; d < 4; d++)
             for (int rings = has_rings; rings >= 0; rings--)
                 measure(&target, lengths[l], depths[d], rings);

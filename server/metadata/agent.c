@@ -165,7 +165,8 @@ static ssize_t encode_removal(const struct agent *agent, const struct agent_work
             capability_make(agent->conf->key, file->ino, &file->layout, WIRE_ACCESS_WRITE);
         wire_put_capability(&writer, &capability);
     }
-    struct wire_object_remove remove = {.files = wire_list_of(&writer, question->file_count)};
+    struct wire_object_remove remove = {.files = wire_list_of(&writer, question->file_count),
+                                        .hurry = work->hurry};
     question->call.operation = WIRE_OP_object_remove;
     return wire_encode_object_remove(question->body, REMOVE_BYTES, &remove);
 }

@@ -66,6 +66,7 @@ struct agent_work {
     enum agent_kind kind;
     struct agent_file *files; /* of a removal, instead of what follows up to the deadline */
     uint32_t file_count;
+    bool hurry; /* of a removal: others wait behind it */
     uint64_t ino;
     struct layout layout;
     uint64_t size;         /* of a truncation */

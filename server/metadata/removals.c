@@ -9,15 +9,16 @@
 #include "log.h"
 #include "records.h"
 
-enum { RUNNING_MAX = 64, BACKOFF_MS_MIN = 500, BACKOFF_MS_MAX = 60000 };
+/* An answer comes with a commit of the storage servers, so that many have to be under way. */
+enum { RUNNING_MAX = 1024, BACKOFF_MS_MIN = 500, BACKOFF_MS_MAX = 60000 };
 
 /* Files whose objects are removed together. */
 struct removing {
     struct removals *removals;
     struct agent_work work;
     struct job job;
-    struct agent_file files[RUNNING_MAX];
     uint32_t count;
+    struct agent_file files[];
 };
 
 void removals_init(struct removals *removals, struct turn *turn, struct agent *agent, uint32_t deadline_ms)
@@ -115,7 +116,7 @@ static void answered(struct agent_work *work)
 
 static void start(struct removals *removals, const struct removal *found, size_t count)
 {
-    struct removing *removing = calloc(1, sizeof *removing);
+    struct removing *removing = calloc(1, sizeof *removing + count * sizeof removing->files[0]);
     if (!removing) {
         removals->failed++;
         return;
@@ -128,6 +129,7 @@ static void start(struct removals *removals, const struct removal *found, size_t
     removing->work.kind = AGENT_REMOVE;
     removing->work.files = removing->files;
     removing->work.file_count = removing->count;
+    removing->work.hurry = !removals->end;
     removing->work.deadline_ms = removals->deadline_ms;
     removing->work.done = answered;
     removals->running += removing->count;

@@ -2,8 +2,8 @@
 /*
  * removals.h: removes the objects of files that are gone from the storage
  * servers. The files stand in a table of the store, put there by the
- * transaction that ended them, until every server has answered; servers that
- * are down are asked again later, for ever.
+ * transaction that ended them, until every server has answered, which
+ * it does when no crash can undo them; servers that are down are asked again later, for ever.
  *
  * The table is swept from its beginning to its end; a sweep starts when there
  * is something new, and some time after one that met failures.

@@ -160,6 +160,7 @@ struct shard_io {
     uint64_t size;            /* object_truncate */
     struct wire_list removes; /* object_remove */
     uint32_t removes_failed;  /* likewise: a bit for each */
+    bool hurry;               /* likewise */
     uint32_t lock_target;     /* lock, record */
     bool grow_only;
     bool tell;              /* write, object_truncate: the answer tells of the file's objects */

@@ -154,10 +154,11 @@ void shard_sync(struct shard_io *io)
 
 static_assert(LIMITS_REMOVES_MAX <= 32, "each file of a list has a bit");
 
-/* One object of one file of the list; it lives until its removal has ended. */
+/* One object of one file of the list; it lives until its removal has ended, and is durable. */
 struct removing {
     struct store_op op;
     struct shard_io *io;
+    struct store *store;
     uint32_t index;
 };
 
@@ -185,7 +186,7 @@ static void remove_failed(struct shard_io *io, uint32_t index, int error)
     io->removes_failed |= UINT32_C(1) << index;
 }
 
-static void remove_done(struct store_op *op, ssize_t status)
+static void settle_done(struct store_op *op, ssize_t status)
 {
     struct removing *removing = op->arg;
     struct shard_io *io = removing->io;
@@ -196,6 +197,24 @@ static void remove_done(struct store_op *op, ssize_t status)
         remove_end(io);
 }
 
+/* Once it is answered nobody asks for it again, so a crash must not bring the object back. A server that
+ * stops does not wait for the next commit. */
+static int settle(struct removing *removing)
+{
+    struct shard_io *io = removing->io;
+    const struct store_type *type = removing->store->type;
+    removing->op.done = settle_done;
+    const bool hurry = io->hurry || atomic_load(&io->shard->stop);
+    return type->settle ? type->settle(removing->store, hurry, &removing->op) : 0;
+}
+
+static void remove_done(struct store_op *op, ssize_t status)
+{
+    ssize_t result = status < 0 ? status : settle(op->arg);
+    if (result != STORE_PENDING)
+        settle_done(op, result);
+}
+
 static int remove_object(struct shard_io *io, uint32_t index, const struct shard_run *run)
 {
     struct store *store = io->shard->stores[run->target];
@@ -203,8 +222,11 @@ static int remove_object(struct shard_io *io, uint32_t index, const struct shard
     struct removing *removing = malloc(sizeof *removing);
     if (!removing)
         return err_set(-ENOMEM, "no memory to remove an object");
-    *removing = (struct removing){.op = {.done = remove_done, .arg = removing}, .io = io, .index = index};
+    *removing = (struct removing){
+        .op = {.done = remove_done, .arg = removing}, .io = io, .store = store, .index = index};
     int result = store->type->remove(store, &object, &removing->op);
+    if (result == 0)
+        result = settle(removing);
     if (result == STORE_PENDING)
         io->pending++;
     else

@@ -213,6 +213,7 @@ static int decode(struct shard_io *io, uint32_t *access)
         error = wire_decode_object_remove(request->body, request->body_length, &body.object_remove);
         io->map_version++;
         io->removes = body.object_remove.files;
+        io->hurry = body.object_remove.hurry;
         return error;
     case WIRE_OP_lock:
         TAKE(lock);

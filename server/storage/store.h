@@ -124,8 +124,14 @@ struct store_type {
     /* Cuts or lengthens (with zeros) to `length`; makes the object only when length > 0. */
     int (*truncate)(struct store *store, const struct store_object *object, uint64_t length,
                     struct store_op *op);
-    /* 0 also when there is none. */
+    /* 0 also when there is none. A crash may undo it until settle(). */
     int (*remove)(struct store *store, const struct store_object *object, struct store_op *op);
+
+    /* Ends when all that was changed before is durable, as by a sync, but leaves the time to the store: it
+     * waits for what that does anyhow within seconds, and with `hurry` that is done at once, for all who
+     * wait. `op` NULL: they are hurried, and nobody else waits. Optional (NULL): a crash may undo what was
+     * done lately. */
+    int (*settle)(struct store *store, bool hurry, struct store_op *op);
 
     int (*stat)(struct store *store, const struct store_object *object, struct store_stat *stat);
 

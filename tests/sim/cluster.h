@@ -35,7 +35,6 @@ struct cluster {
     unsigned shards, targets; /* of each storage server */
     bool moves;               /* these listen on another port after each start */
     bool stopping;
-    unsigned crashes; /* of hosts */
     struct server_slot metadata, storage[CLUSTER_STORAGE_MAX];
     struct process *clients[CLUSTER_CLIENTS_MAX];
     unsigned clients_left;

@@ -16,7 +16,7 @@
 #include "storage/chunks/cs_io.h"
 #include "wraps.h"
 
-enum { PAGE = 4096, SECTOR = 512, NAME_BYTES = 256, HOSTS = 16 };
+enum { PAGE = 4096, SECTOR = 512, NAME_BYTES = 256, HOSTS = 16, LONG_BYTES = 16384 };
 
 /* A file's bytes; pages that were never written are NULL, and zeros. */
 struct image {
@@ -50,6 +50,8 @@ struct disk {
 struct disk_io {
     struct cs_io io; /* first */
     struct disk *disk;
+    bool is_slow;      /* writes have to be waited for */
+    unsigned flushing; /* likewise, so long */
 };
 
 static struct list disks;
@@ -217,10 +219,18 @@ static int disk_read(struct cs_io *io, enum cs_file file, uint64_t offset, struc
     return 0;
 }
 
+static bool disk_write_waits(struct cs_io *io, size_t length)
+{
+    const struct disk_io *disk_io = (struct disk_io *)io;
+    return disk_io->is_slow || disk_io->flushing || length >= LONG_BYTES;
+}
+
 /* A process that is killed between two pieces has written the first. */
 static int disk_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
 {
     struct disk_file *to = &disk_of(io)->files[file];
+    if (disk_write_waits(io, 0) && file == CS_DATA)
+        fiber_sleep(sim_below(SIM_MS));
     for (int i = 0; i < iov_count; i++) {
         if (offset + iov[i].iov_len > to->now.size)
             sim_fail("%s is written behind its end", disk_of(io)->name);
@@ -238,11 +248,13 @@ static int disk_flush(struct cs_io *io, enum cs_file file)
 {
     const uint64_t takes_ns = sim_below(sim_chance(100000) ? 30 * SIM_MS : 500 * SIM_US);
     const uint64_t first_ns = sim_below(takes_ns + 1);
+    ((struct disk_io *)io)->flushing++;
     fiber_sleep(first_ns);
     struct process *process = world_enter();
     changes_take(&disk_of(io)->files[file], true);
     world_leave(process);
     fiber_sleep(takes_ns - first_ns);
+    ((struct disk_io *)io)->flushing--;
     return 0;
 }
 
@@ -272,6 +284,7 @@ static void disk_close(struct cs_io *io)
 static const struct cs_io_type disk_type = {
     .read = disk_read,
     .write = disk_write,
+    .write_waits = disk_write_waits,
     .flush = disk_flush,
     .grow = disk_grow,
     .size = disk_size,
@@ -309,7 +322,8 @@ int cs_io_files_open(int dir_fd, const char *name, bool create, struct cs_io **i
         free(disk_io);
         return disk ? -ENOMEM : err_set(-ENOENT, "%s is not there", name);
     }
-    *disk_io = (struct disk_io){.io.type = &disk_type, .disk = disk};
+    *disk_io = (struct disk_io){
+        .io.type = &disk_type, .disk = disk, .is_slow = process_current && sim_chance(500000)};
     *io = &disk_io->io;
     return 0;
 }

@@ -211,6 +211,34 @@ static void *run_spill(void *unused)
     return NULL;
 }
 
+/* ---- a host crashes between a removal and the next commit ------------------------------ */
+
+/* A removal that was answered is asked for by nobody any more, so no crash may undo it. */
+static void *run_removed(void *unused)
+{
+    static const struct weft_layout striped = {0};
+    weft_session_t *session = connect_client();
+    char bytes[512] = {1};
+    weft_file_t *file;
+    ssize_t result;
+    (void)unused;
+    for (unsigned i = 0; i < 4; i++) {
+        must(weft_file_open(session, "/f", O_RDWR | O_CREAT, 0600, &striped, &file), 0);
+        do /* who was connected learns of the crash late */
+            result = weft_file_write(file, bytes, sizeof bytes, 0);
+        while (result == -ETIMEDOUT);
+        must(result, sizeof bytes);
+        must(weft_file_sync(file), 0);
+        must(weft_file_close(file), 0);
+        must(weft_unlink(session, "/f"), 0);
+        fiber_sleep(sim_below(3 * SIM_S));
+        lose_storage(SERVER_CRASHES);
+    }
+    fiber_sleep(10 * SIM_S);
+    weft_disconnect(session);
+    return NULL;
+}
+
 /* ---- what is said of a lock is not heard ------------------------------------------------ */
 
 static void hear(void *unused)
@@ -266,6 +294,7 @@ const struct scenario scenarios[] = {
     {"move", prepare_move, run_move},
     {"lost", prepare_small, run_lost},
     {"spill", prepare_small, run_spill},
+    {"removed", prepare_small, run_removed, .leaves_nothing = true},
     {"unheard", prepare_small, run_unheard},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];

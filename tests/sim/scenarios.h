@@ -7,10 +7,13 @@
 #ifndef TEST_SIM_SCENARIOS_H
 #define TEST_SIM_SCENARIOS_H
 
+#include <stdbool.h>
+
 struct scenario {
     const char *name;
     void (*prepare)(void);      /* changes the cluster that was drawn */
     void *(*run)(void *number); /* of each client */
+    bool leaves_nothing;        /* no file, so that the stores must be empty in the end */
 };
 
 extern const struct scenario scenarios[];

@@ -152,6 +152,8 @@ static void run_scenario(const struct scenario *scenario, uint64_t seed, const c
     scenario->prepare();
     run_clients(folder, seed, scenario->run);
     run_servers_end();
+    if (scenario->leaves_nothing)
+        cluster_check_stores();
     world_end();
     scenario_now = NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads of what the page cache does not have: by io_uring, and by the worker where there is none. */
+/* Reads of what the page cache does not have: by io_uring, and by threads where there is none. */
 #include "chunks_lab.h"
 
 #include <sys/uio.h>
@@ -194,10 +194,10 @@ static int setup_without_rings(void **state)
 
 static int run(const char *name)
 {
-#define BOTH_WAYS(name)                                                   \
-    {#name, name, setup_cold, teardown, NULL},                            \
-    {                                                                     \
-#name " by the worker", name, setup_without_rings, teardown, NULL \
+#define BOTH_WAYS(name)                                                \
+    {#name, name, setup_cold, teardown, NULL},                         \
+    {                                                                  \
+#name " by threads", name, setup_without_rings, teardown, NULL \
     }
     const struct CMUnitTest tests[] = {
         BOTH_WAYS(test_cold_bytes_come_back),

@@ -7,7 +7,8 @@
  *  - the death of the process: all that was written is there, and a part of the write that came next.
  *
  * A workload from a seed runs on a disk that records (cs_disk.h), with operations also in the middle of
- * commits, as the helper thread of a server makes them. Then, for crash points in rising order, a disk
+ * commits, as the helper thread of a server makes them, and with blocks that go to the disk ahead of their
+ * writes, some of which never come. Then, for crash points in rising order, a disk
  * is made as the crash may have left it and mounted, to the last commit and with the log. The store must then
  * be, to the last byte and length, what it was when some commit was sealed, none older than the last one that
  * had ended; with the log what it was between two changes after that, and after the death of a process behind
@@ -23,12 +24,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
 #include "log.h"
+#include "storage/chunks/cs_ahead.h"
 #include "storage/chunks/cs_store.h"
 #include "cs_disk.h"
 #include "volume_lab.h"
@@ -40,7 +43,8 @@ enum {
     STEPS = 160,
     STATES = 400,
     STATES_A_RUN = 100,
-    OPS_MAX = 4 * STEPS + 4 * COMMITS_MAX,
+    OPS_MAX = 8 * STEPS + 8 * COMMITS_MAX,
+    AHEAD_MAX = 6,
 };
 
 struct model {
@@ -73,6 +77,16 @@ struct op {
 static struct op ops[OPS_MAX];
 static unsigned op_count;
 static unsigned inside; /* operations to be made in the middle of this commit */
+
+/* Writes of which a part is on the disk, and which are not made yet. */
+static struct ahead {
+    bool used;
+    struct op op;
+    uint8_t *data;
+    struct cs_ahead blocks;
+    unsigned written; /* pieces */
+} aheads[AHEAD_MAX];
+static uint64_t made_ahead; /* by all runs */
 
 /* What a mount may find: the state at each seal, and from which event on none older. */
 static struct {
@@ -139,13 +153,13 @@ static void model_op(struct model *model, const struct op *op)
     }
 }
 
-static int store_op(const struct op *op)
+static int store_op(const struct op *op, struct cs_ahead *blocks)
 {
     const struct cs_name name = name_of(op->object);
     struct iovec iov = {op->kind == OP_WRITE ? data_of(op) : NULL, op->length};
     switch (op->kind) {
     case OP_WRITE:
-        return cs_write(store, name, &layout, op->offset, &iov, 1, NULL);
+        return cs_write_ahead(store, name, &layout, op->offset, &iov, 1, NULL, blocks);
     case OP_TRUNCATE:
         return cs_truncate(store, name, &layout, op->length);
     case OP_REMOVE:
@@ -176,11 +190,12 @@ static struct op draw(void)
     return op;
 }
 
-static void make(struct op op)
+/* `blocks`: those of a write that are in place; NULL: none. */
+static void make(struct op op, struct cs_ahead *blocks)
 {
     int result;
     assert_true(op_count < OPS_MAX);
-    while ((result = store_op(&op)) > 0)
+    while ((result = store_op(&op, blocks)) > 0)
         ;
     check(result);
     model_op(&now, &op);
@@ -189,9 +204,60 @@ static void make(struct op op)
     ops[op_count++] = op;
 }
 
+static void ahead_begin(struct ahead *ahead)
+{
+    struct iovec iov;
+    ahead->op = draw();
+    if (ahead->op.kind != OP_WRITE)
+        return;
+    ahead->data = malloc(ahead->op.length);
+    assert_non_null(ahead->data);
+    memcpy(ahead->data, data_of(&ahead->op), ahead->op.length);
+    iov = (struct iovec){ahead->data, ahead->op.length};
+    int error =
+        cs_ahead_make(store, name_of(ahead->op.object), &layout, ahead->op.offset, &iov, 1, &ahead->blocks);
+    ahead->used = error == 0;
+    ahead->written = 0;
+    if (!ahead->used)
+        free(ahead->data);
+    if (error != -EAGAIN)
+        check(error);
+}
+
+static void ahead_end(struct ahead *ahead)
+{
+    cs_ahead_drop(store, &ahead->blocks);
+    free(ahead->data);
+    ahead->used = false;
+}
+
+/* A piece of one of them goes to the disk, or all of it is there and it is made, or never is. */
+static void ahead_step(void)
+{
+    struct ahead *ahead = &aheads[disk_random(&seed) % AHEAD_MAX];
+    if (!ahead->used) {
+        ahead_begin(ahead);
+        return;
+    }
+    struct cs_piece *piece = &ahead->blocks.pieces[ahead->written];
+    if (ahead->written < ahead->blocks.piece_count) {
+        ahead->written++;
+        check(store->io->type->write(store->io, CS_DATA, piece->offset, piece->iov, piece->iov_count));
+        return;
+    }
+    if (disk_random(&seed) % 8) {
+        make(ahead->op, &ahead->blocks);
+        made_ahead++;
+    }
+    ahead_end(ahead);
+}
+
 static void step(void)
 {
-    make(draw());
+    while (disk_random(&seed) % 4)
+        ahead_step();
+    if (op_count < OPS_MAX - OBJECTS)
+        make(draw(), NULL);
 }
 
 /* Most of the space becomes free. */
@@ -200,7 +266,7 @@ static void remove_most(void)
     const unsigned stays = (unsigned)(disk_random(&seed) % OBJECTS);
     for (unsigned i = 0; i < OBJECTS; i++)
         if (i != stays)
-            make((struct op){.kind = OP_REMOVE, .object = i});
+            make((struct op){.kind = OP_REMOVE, .object = i}, NULL);
 }
 
 /* Gives space back, with others at work meanwhile. */
@@ -289,6 +355,9 @@ static void run_workload(void)
         if (disk_random(&seed) % 3 == 0)
             discard();
     }
+    for (unsigned i = 0; i < AHEAD_MAX; i++)
+        if (aheads[i].used)
+            ahead_end(&aheads[i]);
     cs_close(store);
     discarded += disk.discarded;
 }
@@ -490,11 +559,12 @@ static void test_crashes(void **state)
         commits += crash_run(STATES_A_RUN);
     }
     print_message("%u crashes and deaths each, of runs WEFT_SEED=%llu to %llu, with %u commits; %llu changes "
-                  "came from the log; %llu strips' space was given back\n",
+                  "came from the log; %llu strips' space was given back; %llu writes had blocks ahead\n",
                   done, (unsigned long long)first, (unsigned long long)run_seed, commits,
-                  (unsigned long long)replayed, (unsigned long long)discarded / CS_STRIP);
-    assert_true(discarded > 0);
-    discarded = replayed = 0;
+                  (unsigned long long)replayed, (unsigned long long)discarded / CS_STRIP,
+                  (unsigned long long)made_ahead);
+    assert_true(discarded > 0 && made_ahead > 0);
+    discarded = replayed = made_ahead = 0;
 }
 
 static int run(const char *name)

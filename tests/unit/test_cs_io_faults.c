@@ -115,7 +115,7 @@ static void test_without_rules_all_goes_through(void **state)
     disk.cold = true;
     assert_int_equal(read_blocks(CS_DATA, CS_BLOCK, true), -EAGAIN);
     assert_int_equal(read_blocks(CS_DATA, CS_BLOCK, false), 0);
-    assert_false(io->type->write_waits(io));
+    assert_false(io->type->write_waits(io, 0));
     assert_int_equal(counter_get(&made), 0);
 }
 
@@ -252,7 +252,7 @@ static void test_delays(void **state)
         assert_int_equal(read_blocks(CS_META, CS_BLOCK, true), i == 0 ? -EAGAIN : 0);
         assert_string_equal(err_text(), "");
         assert_int_equal(read_blocks(CS_DATA, CS_BLOCK, true), 0);
-        assert_int_equal(io->type->write_waits(io), i == 1);
+        assert_int_equal(io->type->write_waits(io, 0), i == 1);
         assert_int_equal(counter_get(&made), i);
         const int64_t began = now_ns();
         assert_int_equal(read_blocks(CS_META, CS_BLOCK, false), 0);
@@ -263,7 +263,7 @@ static void test_delays(void **state)
         assert_int_equal(counter_get(&made), i + 1);
         /* It was made as often as was said. */
         assert_int_equal(read_blocks(CS_META, CS_BLOCK, true), 0);
-        assert_false(io->type->write_waits(io));
+        assert_false(io->type->write_waits(io, 0));
     }
 }
 

@@ -56,6 +56,49 @@ static void test_syncs_together(void **state)
             assert_int_equal(end_of(&waits[i], STORE_PENDING), 0);
 }
 
+static bool is_committed(void)
+{
+    struct chunks_store *chunks = (struct chunks_store *)store;
+    pthread_mutex_lock(&chunks->core);
+    const bool committed = !chunks->cs->changed && !chunks->cs->sealed;
+    pthread_mutex_unlock(&chunks->core);
+    return committed;
+}
+
+static int settle(bool hurry, struct wait *wait)
+{
+    return store_chunks.settle(store, hurry, op_of(wait));
+}
+
+/* Who only wants to know when all is durable waits for the commit that comes by itself, or hurries it. */
+static void test_settled(void **state)
+{
+    (void)state;
+    struct wait waits[3];
+    int results[3];
+    assert_int_equal(put(1, 0, data, 10000), 0);
+    assert_int_equal(sync_it(1), 0);
+    assert_int_equal(settle(false, &waits[0]), 0);
+    assert_int_equal(drop(1), 0);
+    for (int i = 0; i < 2; i++)
+        results[i] = settle(false, &waits[i]);
+    results[2] = settle(true, &waits[2]);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(end_of(&waits[i], results[i]), 0);
+    assert_true(is_committed());
+    assert_int_equal(drop(1), 0);
+    assert_int_equal(settle(true, &waits[0]), 0);
+    assert_int_equal(put(1, 0, data, 10000), 0);
+    results[0] = settle(false, &waits[0]);
+    assert_int_equal(end_of(&waits[0], results[0]), 0);
+    assert_true(is_committed());
+    assert_int_equal(put(1, 0, data, 5000), 0);
+    results[0] = settle(false, &waits[0]);
+    store_chunks.settle(store, true, NULL);
+    assert_int_equal(end_of(&waits[0], results[0]), 0);
+    assert_true(is_committed());
+}
+
 /* A process dies, without closing anything, after a sync: a child makes the store and writes. */
 static void test_what_was_synced_survives_a_death(void **state)
 {
@@ -444,6 +487,22 @@ static void test_a_write_to_a_slow_disk_waits_aside(void **state)
     close_faulty();
 }
 
+static void test_a_removal_that_is_not_durable_is_told(void **state)
+{
+    struct wait wait;
+    (void)state;
+    if (past_cache)
+        return;
+    assert_int_equal(put(1, 0, data, 300000), 0);
+    open_faulty("{ on = \"flush\"; fault = \"eio\"; }");
+    assert_int_equal(drop(1), 0);
+    const int result = settle(false, &wait);
+    assert_int_equal(end_of(&wait, result), -EIO);
+    assert_int_equal(store_chunks.close(store), -EIO);
+    store = NULL;
+    cs_faults_close(faults);
+}
+
 static void test_faults_come_through(void **state)
 {
     (void)state;
@@ -479,6 +538,7 @@ static int run(const char *name)
         TEST(test_bytes_come_back),
         TEST(test_close_makes_durable),
         TEST(test_syncs_together),
+        TEST(test_settled),
         TEST(test_what_was_synced_survives_a_death),
         TEST(test_large_removal),
         TEST(test_changes_keep_their_order),
@@ -491,6 +551,7 @@ static int run(const char *name)
         TEST(test_damage_is_an_error),
         TEST(test_a_slow_disk_holds_nobody_up),
         TEST(test_a_write_to_a_slow_disk_waits_aside),
+        TEST(test_a_removal_that_is_not_durable_is_told),
         TEST(test_faults_come_through),
         TEST(test_both_stores_have_names),
     };

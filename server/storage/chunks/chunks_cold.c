@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads of what is not in memory. What they want is noted while the store is at hand (cs_read.h); then
- * the disk is waited for without its lock, so that one cold read delays nobody else: by
- * nobody, where the kernel has io_uring, or by the worker. Blocks may have been written over or given away
- * by then, and their checksums tell. Such a read is done anew by the worker with the lock, as is what failed:
- * it alone says what is damaged.
+ * the disk is waited for without its lock, so that one cold read delays nobody else: by nobody, where the
+ * kernel has io_uring, else by a few threads, or by the worker when those have too much. Blocks may have been
+ * written over or given away by then, and their checksums tell. Such a read is done anew by the worker with
+ * the lock, as is what failed: it alone says what is damaged.
  */
 #include "chunks.h"
 
@@ -36,8 +36,7 @@ static void cold_free(struct cold *cold)
 
 int chunks_cold_begin(struct chunks_store *store, const struct job *job)
 {
-    struct cs_io *io = store->cs->io;
-    struct cold *cold = store->rings ? malloc(sizeof *cold + CS_PLAN_RUNS * sizeof cold->pieces[0]) : NULL;
+    struct cold *cold = malloc(sizeof *cold + CS_PLAN_RUNS * sizeof cold->pieces[0]);
     if (!cold)
         return -EAGAIN;
     cs_nowait(store->cs, true);
@@ -55,14 +54,15 @@ int chunks_cold_begin(struct chunks_store *store, const struct job *job)
         piece->iov_count = cs_run_list(run, cold->plan.edges, piece->iov);
         cold->batch.count += piece->iov_count > 0;
     }
-    error = io->type->begin(io, &cold->batch);
+    error = chunks_batch_begin(store, &cold->batch);
     if (error)
         cold_free(cold);
     return error ? -EAGAIN : STORE_PENDING;
 }
 
-static void cold_end(struct chunks_store *store, struct cold *cold)
+void chunks_cold_ended(struct chunks_store *store, struct cs_batch *batch)
 {
+    struct cold *cold = (struct cold *)batch;
     struct store_op *op = cold->job.op;
     ssize_t status = (ssize_t)cold->plan.length;
     op->crc = 0;
@@ -76,14 +76,6 @@ static void cold_end(struct chunks_store *store, struct cold *cold)
     cold_free(cold);
     if (result != STORE_PENDING)
         op->done(op, result);
-}
-
-void chunks_cold_progress(struct chunks_store *store)
-{
-    struct cs_io *io = store->cs->io;
-    struct cs_batch *batch;
-    while (store->rings && (batch = io->type->ended(io)) != NULL)
-        cold_end(store, (struct cold *)batch);
 }
 
 int chunks_cold_read(struct chunks_store *store, struct job *job)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The committer: one thread of a store. All who ask for a sync before a seal are answered by that commit. */
+/*
+ * The committer: one thread of a store. All who ask for a sync before a seal are answered by that commit; so
+ * are those who want no commit of their own, but to know when there was one.
+ */
 #include "chunks.h"
 
 #include <errno.h>
@@ -56,6 +59,21 @@ static int commit_once(struct chunks_store *store)
     return error;
 }
 
+static void answer(struct chunks_store *store, struct job *jobs, int status)
+{
+    for (struct job *job = jobs; job; job = job->next)
+        job_end(job, status);
+    if (jobs)
+        chunks_hand_back(store, jobs);
+}
+
+/* With `queue` held. Who waits for a commit that is not due gets one, which has nothing to do. */
+static bool is_wanted(struct chunks_store *store)
+{
+    return store->stop_committer || store->commit_wanted || store->syncs.first ||
+           (store->settles.first && !atomic_load(&store->dirty));
+}
+
 void *chunks_run_committer(void *arg)
 {
     struct chunks_store *store = arg;
@@ -66,8 +84,7 @@ void *chunks_run_committer(void *arg)
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += COMMIT_SECONDS;
         int waited = 0;
-        while (!store->stop_committer && !store->commit_wanted && !store->syncs.first &&
-               waited != ETIMEDOUT) {
+        while (!is_wanted(store) && waited != ETIMEDOUT) {
             if (atomic_load(&store->dirty))
                 waited = pthread_cond_timedwait(&store->committer_wanted, &store->queue, &until);
             else
@@ -79,15 +96,13 @@ void *chunks_run_committer(void *arg)
                 timed = true;
             }
         }
-        struct job *syncs = jobs_take_all(&store->syncs);
+        struct job *syncs = jobs_take_all(&store->syncs), *settles = jobs_take_all(&store->settles);
         store->commit_wanted = false;
         const uint64_t round = ++store->rounds_begun;
         pthread_mutex_unlock(&store->queue);
         int status = commit_once(store);
-        for (struct job *job = syncs; job; job = job->next)
-            job_end(job, status);
-        if (syncs)
-            chunks_hand_back(store, syncs);
+        answer(store, syncs, status);
+        answer(store, settles, status);
         pthread_mutex_lock(&store->queue);
         store->rounds_done = round;
         pthread_cond_broadcast(&store->committed);

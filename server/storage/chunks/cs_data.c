@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cs_store.h"
+#include "cs_ahead.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,11 +11,7 @@
 #include "err.h"
 #include "storage/iov.h"
 
-enum {
-    PIECES_MAX = 256, /* memory pieces of one call of the disk */
-    WIDE_BLOCKS = 16, /* a write of so many wants its strip in one run */
-    ANEW_BLOCKS = 8,  /* so many whole ones in a row are not written over, others take their place */
-};
+enum { PIECES_MAX = 256 }; /* memory pieces of one call of the disk */
 
 /* ---- the caller's memory ------------------------------------------------ */
 
@@ -115,6 +112,8 @@ struct writing {
     const uint32_t *crcs; /* of the whole blocks that are left; NULL: not known */
     uint32_t from, to;    /* in the strip */
     struct cs_change change;
+    struct cs_ahead *ahead;   /* what of it is in place; NULL: nothing */
+    uint64_t in_place;        /* blocks of the strip */
     struct cs_edge *edges[2]; /* the first and last block, where a part of it is written */
     struct transfer transfer;
 };
@@ -129,16 +128,25 @@ static uint32_t last_block(const struct writing *writing)
     return (writing->to - 1) / CS_BLOCK;
 }
 
-/* Where block i would lie behind or before its neighbours. */
-static uint32_t place_of(const struct cs_strip *strip, unsigned i)
+static uint64_t object_block(const struct writing *writing, unsigned i)
 {
-    for (unsigned k = i; k-- > 0;)
-        if (strip->block[k] != CS_HOLE)
-            return strip->block[k] + (i - k);
-    for (unsigned k = i + 1; k < CS_STRIP_BLOCKS; k++)
-        if (strip->block[k] != CS_HOLE && strip->block[k] >= k - i)
-            return strip->block[k] - (k - i);
-    return CS_HOLE;
+    return writing->change.index * CS_STRIP_BLOCKS + i;
+}
+
+/* The block that has the bytes already, if there is one. */
+static int use_ahead(struct writing *writing, unsigned i, uint32_t *block)
+{
+    *block = writing->ahead ? cs_ahead_use(writing->ahead, object_block(writing, i)) : CS_HOLE;
+    if (*block == CS_HOLE)
+        return 0;
+    int error = cs_space_keep(&writing->store->space, *block);
+    if (error) {
+        cs_space_drop(&writing->store->space, *block);
+        return error;
+    }
+    writing->change.strip.block[i] = *block;
+    writing->in_place |= UINT64_C(1) << i;
+    return 0;
 }
 
 /* A block for each that is written. Those that no commit holds stay where they are, and are written over;
@@ -149,19 +157,26 @@ static int take_blocks(struct writing *writing)
     struct cs_strip *strip = &writing->change.strip;
     const unsigned first = first_block(writing), last = last_block(writing);
     const unsigned whole = (writing->from + CS_BLOCK - 1) / CS_BLOCK, whole_end = writing->to / CS_BLOCK;
-    const bool wide = writing->change.index > 0 || last - first + 1 >= WIDE_BLOCKS;
+    const bool wide = writing->change.index > 0 || last - first + 1 >= CS_WIDE_BLOCKS;
     uint32_t wish = CS_HOLE;
     for (unsigned i = first; i <= last; i++) {
         const uint32_t old = strip->block[i];
-        const bool anew = whole_end >= whole + ANEW_BLOCKS && i >= whole && i < whole_end;
+        uint32_t block;
+        int error = use_ahead(writing, i, &block);
+        if (error)
+            return error == -ENOSPC ? err_set(-ENOSPC, "%s is full", writing->store->config.name) : error;
+        if (block != CS_HOLE) {
+            wish = block + 1;
+            continue;
+        }
+        const bool anew = whole_end >= whole + CS_ANEW_BLOCKS && i >= whole && i < whole_end;
         if (old != CS_HOLE && cs_space_is_fresh(space, old) && !anew) {
             wish = old + 1;
             continue;
         }
         if (wish == CS_HOLE && old == CS_HOLE)
-            wish = place_of(strip, i);
-        uint32_t block;
-        int error = cs_space_take(space, wish, wide, &block);
+            wish = cs_strip_place(strip, i);
+        error = cs_space_take(space, wish, wide, &block);
         if (error == -ENOSPC)
             return err_set(-ENOSPC, "%s is full", writing->store->config.name);
         if (error)
@@ -275,6 +290,20 @@ static int write_whole(struct writing *writing, unsigned i)
     return 0;
 }
 
+/* One that has its bytes. */
+static void pass_whole(struct writing *writing, unsigned i)
+{
+    uint32_t crc = writing->crcs ? *writing->crcs++ : 0;
+    for (size_t done = 0; done < CS_BLOCK;) {
+        struct iovec piece = next_piece(&writing->source, CS_BLOCK - done);
+        if (!writing->crcs)
+            crc = crc_of(crc, piece.iov_base, piece.iov_len);
+        done += piece.iov_len;
+    }
+    writing->change.strip.crc[i] = crc;
+    writing->store->bytes_dirty += CS_BLOCK;
+}
+
 /* A block that is written over: that happens when it is in the log. */
 static void patch_block(struct writing *writing, unsigned i, uint32_t from, uint32_t to)
 {
@@ -301,6 +330,10 @@ static int write_blocks(struct writing *writing)
         const uint32_t at = i * CS_BLOCK;
         const uint32_t from = i == first ? writing->from - at : 0;
         const uint32_t to = i == last ? writing->to - at : CS_BLOCK;
+        if (writing->in_place >> i & 1) {
+            pass_whole(writing, i);
+            continue;
+        }
         if (writing->change.strip.block[i] == writing->change.before.block[i]) {
             patch_block(writing, i, from, to);
             continue;
@@ -311,6 +344,16 @@ static int write_blocks(struct writing *writing)
     }
     /* The edges are used again for the next strip. */
     return error ? error : transfer_write(&writing->transfer);
+}
+
+/* Beside those that are in place. */
+static uint32_t blocks_wanted(const struct writing *writing)
+{
+    const unsigned first = first_block(writing), last = last_block(writing);
+    const uint32_t ahead = writing->ahead ? cs_ahead_count(writing->ahead, object_block(writing, first),
+                                                           object_block(writing, last))
+                                          : 0;
+    return last - first + 1 - ahead;
 }
 
 static int write_strip(struct writing *writing)
@@ -325,7 +368,8 @@ static int write_strip(struct writing *writing)
     change->strip = change->before;
     change->touched =
         CS_ALL_BLOCKS << first_block(writing) & CS_ALL_BLOCKS >> (CS_STRIP_BLOCKS - 1 - last_block(writing));
-    error = cs_room(store, last_block(writing) - first_block(writing) + 1, false);
+    writing->in_place = 0;
+    error = cs_room(store, blocks_wanted(writing), false);
     if (!error)
         error = take_blocks(writing);
     if (!error)
@@ -355,11 +399,18 @@ int cs_check_range(const struct cs_store *store, uint64_t offset, uint64_t lengt
 int cs_write(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              const struct iovec *iov, size_t iov_count, const uint32_t *crcs)
 {
+    return cs_write_ahead(store, name, layout, offset, iov, iov_count, crcs, NULL);
+}
+
+int cs_write_ahead(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
+                   const struct iovec *iov, size_t iov_count, const uint32_t *crcs, struct cs_ahead *ahead)
+{
     struct writing writing; /* 5 KiB, which are not worth filling with zeros for each record */
     uint64_t length = iov_length(iov, iov_count);
     writing.store = store;
     writing.source = (struct source){.iov = iov, .left = iov_count};
     writing.crcs = crcs;
+    writing.ahead = ahead;
     writing.transfer.store = store;
     writing.transfer.count = 0;
     writing.transfer.begin = writing.transfer.bytes = 0;

@@ -121,6 +121,15 @@ int cs_direct_write(const struct cs_direct *direct, struct cs_call *call)
 
 /* ---- batches -------------------------------------------------------------- */
 
+/* Between the caller's memory and the copy. */
+static void copy_wanted(const struct cs_piece *piece, bool to_caller)
+{
+    struct iovec wanted[sizeof piece->wanted / sizeof piece->wanted[0]];
+    memcpy(wanted, piece->wanted, sizeof wanted);
+    const struct cs_call call = {.iov = wanted, .left = (size_t)piece->wanted_count};
+    copy_list(&call, piece->copy, iov_length(wanted, call.left), to_caller);
+}
+
 bool cs_direct_begin(const struct cs_direct *direct, struct cs_batch *batch)
 {
     bool good = true;
@@ -138,6 +147,8 @@ bool cs_direct_begin(const struct cs_direct *direct, struct cs_batch *batch)
         piece->wanted_count = piece->iov_count;
         piece->iov[0] = (struct iovec){piece->copy, length};
         piece->iov_count = 1;
+        if (batch->is_write)
+            copy_wanted(piece, false);
     }
     if (!good)
         cs_direct_end(direct, batch);
@@ -150,8 +161,8 @@ void cs_direct_end(const struct cs_direct *direct, struct cs_batch *batch)
         struct cs_piece *piece = &batch->pieces[i];
         if (!piece->copy)
             continue;
-        const struct cs_call call = {.iov = piece->wanted, .left = (size_t)piece->wanted_count};
-        copy_list(&call, piece->copy, iov_length(piece->wanted, (size_t)piece->wanted_count), true);
+        if (!batch->is_write)
+            copy_wanted(piece, true);
         free(piece->copy);
         piece->copy = NULL;
     }

@@ -27,14 +27,14 @@ enum cs_file { CS_DATA, CS_META, CS_LOG, CS_LOG_OTHER, CS_FILES };
 
 struct cs_io;
 
-/* Reads of `data` that go on beside each other. */
+/* Reads of `data`, or writes, that go on beside each other. */
 struct cs_piece {
     uint64_t offset;
     struct iovec iov[3];
     int iov_count;
     size_t length; /* the disk's, as what follows */
     struct cs_batch *batch;
-    void *copy; /* where it is read to, when the disk does not take the memory itself; NULL: it does */
+    void *copy; /* what is in its place, when the disk does not take the memory itself; NULL: it does */
     struct iovec wanted[3];
     int wanted_count;
 };
@@ -42,8 +42,10 @@ struct cs_piece {
 struct cs_batch {
     struct cs_piece *pieces;
     unsigned count;
-    bool whole;       /* afterwards: all bytes are there; if not, read() says why */
-    unsigned pending; /* the disk's */
+    bool is_write;
+    bool whole;       /* afterwards: all bytes are there; if not, read() or write() says why */
+    unsigned pending; /* the disk's, as what follows */
+    struct cs_batch *next;
 };
 
 struct cs_io_type {
@@ -52,8 +54,9 @@ struct cs_io_type {
     int (*read)(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count,
                 bool nowait);
     int (*write)(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count);
-    /* Writes would have to be waited for, now. NULL: they never do, but where the kernel holds them up. */
-    bool (*write_waits)(struct cs_io *io);
+    /* A write of so many bytes would have to be waited for, now, or is long enough to be given to those who
+     * wait. NULL: none. */
+    bool (*write_waits)(struct cs_io *io, size_t length);
     int (*flush)(struct cs_io *io, enum cs_file file);
     /* Makes the file so long, with space on the disk behind every byte; -ENOSPC. */
     int (*grow)(struct cs_io *io, enum cs_file file, uint64_t size);
@@ -74,7 +77,8 @@ struct cs_io_type {
     /* Some bytes of the file may have none. */
     bool (*has_holes)(struct cs_io *io, enum cs_file file);
 
-    /* Optional, all of them or none (NULL): reads that nobody waits for. They belong to one thread. */
+    /* Optional, all of them or none (NULL): reads and writes that nobody waits for. They belong to one
+     * thread. A write is one that has ended when ended() has given its batch. */
 
     /* From now on `event_fd` is written to when a batch may have ended. -errno with a text: there are only
      * calls. */

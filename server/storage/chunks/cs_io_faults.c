@@ -151,9 +151,12 @@ static int faults_write(struct cs_io *io, enum cs_file file, uint64_t offset, st
     }
 }
 
-static bool faults_write_waits(struct cs_io *io)
+static bool faults_write_waits(struct cs_io *io, size_t length)
 {
     struct faults_io *faults = faults_of(io);
+    struct cs_io *inner = faults->config.inner;
+    if (inner->type->write_waits && inner->type->write_waits(inner, length))
+        return true;
     for (int file = 0; file < CS_FILES; file++) {
         const struct cs_fault_place place = place_of(faults, CS_ON_WRITE, (enum cs_file)file);
         if (cs_faults_may_wait(faults->config.faults, &place))

@@ -82,9 +82,9 @@ static int files_write(struct cs_io *io, enum cs_file file, uint64_t offset, str
     return 0;
 }
 
-static bool files_write_waits(struct cs_io *io)
+static bool files_write_waits(struct cs_io *io, size_t length)
 {
-    return cs_way_write_waits(&files_of(io)->way);
+    return !files_of(io)->in_memory && cs_way_write_waits(&files_of(io)->way, length);
 }
 
 static int files_direct(struct cs_io *io)
@@ -97,7 +97,8 @@ static int files_direct(struct cs_io *io)
 static int files_flush(struct cs_io *io, enum cs_file file)
 {
     struct files_io *files = files_of(io);
-    return fdatasync(files->fd[file]) ? failed(files, file, -errno, "flush") : 0;
+    const int error = cs_way_flush(&files->way, files->fd[file]);
+    return error ? failed(files, file, error, "flush") : 0;
 }
 
 /* ext4 takes all that there is before it says that there is not enough, and everyone else has none while

@@ -52,9 +52,9 @@ static int raw_write(struct cs_io *io, enum cs_file file, uint64_t offset, struc
     return error ? failed(raw, error, "write") : 0;
 }
 
-static bool raw_write_waits(struct cs_io *io)
+static bool raw_write_waits(struct cs_io *io, size_t length)
 {
-    return cs_way_write_waits(&raw_of(io)->way);
+    return cs_way_write_waits(&raw_of(io)->way, length);
 }
 
 /* Pages, tables and logs go by the page cache still, and share no block with `data`. */
@@ -68,7 +68,8 @@ static int raw_flush(struct cs_io *io, enum cs_file file)
 {
     struct raw_io *raw = raw_of(io);
     (void)file;
-    return fdatasync(raw->fd) ? failed(raw, -errno, "flush") : 0;
+    const int error = cs_way_flush(&raw->way, raw->fd);
+    return error ? failed(raw, error, "flush") : 0;
 }
 
 static int raw_grow(struct cs_io *io, enum cs_file file, uint64_t size)

@@ -8,12 +8,12 @@
 #include "err.h"
 #include "storage/iov.h"
 
-/* Reads under way in one store: a disk of NVMe takes hundreds. */
+/* Pieces under way in one store: a disk of NVMe takes hundreds. */
 enum { ENTRIES = 512 };
 
 struct cs_ring {
     struct io_uring uring;
-    unsigned under_way; /* reads */
+    unsigned under_way; /* pieces */
 };
 
 int cs_ring_open(int fd, int event_fd, struct cs_ring **result)
@@ -42,7 +42,7 @@ static void take(struct cs_ring *ring, struct io_uring_cqe *cqe)
 {
     struct cs_piece *piece = io_uring_cqe_get_data(cqe);
     struct cs_batch *batch = piece->batch;
-    /* A short read may go on or not: whoever reads it anew will see. */
+    /* A short one may go on or not: whoever does it anew will see. */
     if (cqe->res < 0 || (size_t)cqe->res != piece->length)
         batch->whole = false;
     batch->pending--;
@@ -71,7 +71,10 @@ int cs_ring_begin(struct cs_ring *ring, struct cs_batch *batch)
         struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
         piece->batch = batch;
         piece->length = iov_length(piece->iov, (size_t)piece->iov_count);
-        io_uring_prep_readv(sqe, 0, piece->iov, (unsigned)piece->iov_count, piece->offset);
+        if (batch->is_write)
+            io_uring_prep_writev(sqe, 0, piece->iov, (unsigned)piece->iov_count, piece->offset);
+        else
+            io_uring_prep_readv(sqe, 0, piece->iov, (unsigned)piece->iov_count, piece->offset);
         io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
         io_uring_sqe_set_data(sqe, piece);
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cs_ring.h: reads of one file that go on beside each other in the kernel (io_uring), with no thread that
- * waits for them. A fast disk gives a multiple for many reads at once of what it gives one by one.
+ * cs_ring.h: reads and writes of one file that go on beside each other in the kernel (io_uring), with no
+ * thread that waits for them. A fast disk gives a multiple for many at once of what it gives one by one.
  *
- * io_uring is forbidden in many containers, so everybody who uses a ring can do without.
+ * io_uring is forbidden in many containers, so everybody who uses a ring can do without (cs_pool.h).
  *
  * Threads: a ring belongs to one.
  */

@@ -228,6 +228,42 @@ int cs_space_take(struct cs_space *space, uint32_t wish, bool wide, uint32_t *bl
     return 0;
 }
 
+static void make_stale(struct cs_space *space, uint32_t block)
+{
+    space->stale_words += !bit(space->stale, block / 64);
+    bit_set(space->stale, block / 64);
+}
+
+int cs_space_reserve(struct cs_space *space, uint32_t wish, bool wide, uint32_t from, uint32_t *block)
+{
+    if (!find_block(space, wish, wide, block))
+        return -ENOSPC;
+    if (*block != wish && *block % 64 == 0 && space->used[*block / 64] == 0)
+        *block += from;
+    bit_set(space->used, *block);
+    bit_set(space->freed, *block);
+    space->free--;
+    return 0;
+}
+
+int cs_space_keep(struct cs_space *space, uint32_t block)
+{
+    int error = touch_group(space, block / CS_GROUP_BLOCKS);
+    if (error)
+        return error;
+    bit_clear(space->freed, block);
+    bit_set(space->fresh, block);
+    return 0;
+}
+
+void cs_space_drop(struct cs_space *space, uint32_t block)
+{
+    bit_clear(space->freed, block);
+    bit_clear(space->used, block);
+    make_stale(space, block);
+    space->free++;
+}
+
 int cs_space_claim(struct cs_space *space, uint32_t block)
 {
     uint32_t taken;
@@ -240,12 +276,6 @@ int cs_space_may_give(struct cs_space *space, uint32_t block)
 {
     int error = cs_numbers_room(&space->pending, CS_STRIP_BLOCKS);
     return error ? error : touch_group(space, block / CS_GROUP_BLOCKS);
-}
-
-static void make_stale(struct cs_space *space, uint32_t block)
-{
-    space->stale_words += !bit(space->stale, block / 64);
-    bit_set(space->stale, block / 64);
 }
 
 void cs_space_give(struct cs_space *space, uint32_t block)

@@ -34,7 +34,7 @@ struct cs_space {
     bool no_strips; /* there is no room for a whole strip until something becomes free */
     /* Of each word of the map a bit: something in it was in use, and it was not discarded since; it has no
      * space behind it. What is a hole, or being discarded, is `used` and `freed`, so that nobody gets it, and
-     * no commit takes it for in use. */
+     * no commit takes it for in use; so is a block that is reserved. */
     uint64_t *stale, *holes;
     uint32_t stale_words, hole_blocks, discarding; /* how many; blocks that are being discarded */
     uint32_t cursor_discard;
@@ -54,6 +54,13 @@ int cs_space_blocks_set(struct cs_space *space, uint32_t blocks);
  * errors, since the group's record is made writable: -EAGAIN, -EBADMSG, -ENOSPC.
  */
 int cs_space_take(struct cs_space *space, uint32_t wish, bool wide, uint32_t *block);
+/* As cs_space_take(), but no commit takes the block for in use, so that nothing has to be made writable; and
+ * of a whole strip that is free, block number `from` in it. -ENOSPC without a text. */
+int cs_space_reserve(struct cs_space *space, uint32_t wish, bool wide, uint32_t from, uint32_t *block);
+/* From now on it is as one that was taken; fails as that. */
+int cs_space_keep(struct cs_space *space, uint32_t block);
+/* It is free again. */
+void cs_space_drop(struct cs_space *space, uint32_t block);
 /* That very block; -EBADMSG when it is in use. */
 int cs_space_claim(struct cs_space *space, uint32_t block);
 /* Prepares cs_space_give() of that block, and of up to a strip's blocks in all; fails as above. */

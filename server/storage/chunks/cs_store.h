@@ -18,7 +18,8 @@
  *
  * Waiting. With cs_nowait(store, true) an operation that would have to wait for the
  * disk returns -EAGAIN without a text; it may have done a part, and is done anew, whole,
- * with cs_nowait(store, false). Writes go to the page cache and count as not waiting.
+ * with cs_nowait(store, false). Writes count as not waiting: who must not wait asks the disk before
+ * (write_waits()), and has them written ahead (cs_ahead.h).
  *
  * Threads: one at a time, but for cs_commit_flush() and cs_discard_make(), which may run beside all others.
  */
@@ -54,6 +55,23 @@ struct cs_edge {
     uint8_t bytes[CS_BLOCK];
 };
 
+/* Of writes: so many blocks want their strip in one run; so many whole ones in a row are not written over,
+ * others take their place. */
+enum { CS_WIDE_BLOCKS = 16, CS_ANEW_BLOCKS = 8 };
+
+struct cs_name {
+    uint64_t ino;
+    uint32_t position;
+};
+
+/* Where the blocks of a strip are to lie of which some were taken lately (cs_ahead.h). */
+enum { CS_AHEAD_PLACES = 64 };
+struct cs_ahead_place {
+    struct cs_name name;
+    uint64_t index;
+    uint32_t block; /* the first one's */
+};
+
 struct cs_store {
     struct cs_config config;
     struct cs_io *io;
@@ -61,6 +79,7 @@ struct cs_store {
     struct cs_space space;
     struct cs_log log;
     struct cs_edge *edges; /* CS_EDGES, at block % CS_EDGES, and one more that is of no block */
+    struct cs_ahead_place ahead_places[CS_AHEAD_PLACES];
     uint64_t objects;
     bool changed;         /* since the last seal */
     bool sealed;          /* a commit is under way */
@@ -75,11 +94,6 @@ struct cs_store {
     uint32_t version;    /* of the superblock that was mounted */
     /* Blocks and pages that the files should have, when one of them is too short. */
     uint64_t data_wanted, meta_wanted;
-};
-
-struct cs_name {
-    uint64_t ino;
-    uint32_t position;
 };
 
 struct cs_stat {

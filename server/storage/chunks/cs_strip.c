@@ -25,6 +25,17 @@ bool cs_strip_is_hole(const struct cs_strip *strip)
     return true;
 }
 
+uint32_t cs_strip_place(const struct cs_strip *strip, unsigned i)
+{
+    for (unsigned k = i; k-- > 0;)
+        if (strip->block[k] != CS_HOLE)
+            return strip->block[k] + (i - k);
+    for (unsigned k = i + 1; k < CS_STRIP_BLOCKS; k++)
+        if (strip->block[k] != CS_HOLE && strip->block[k] >= k - i)
+            return strip->block[k] - (k - i);
+    return CS_HOLE;
+}
+
 static const char *fault_of(const struct cs_strip_head *head, uint32_t length)
 {
     if (head->runs == 0 || head->runs > CS_STRIP_BLOCKS || head->blocks > CS_STRIP_BLOCKS || head->zero)

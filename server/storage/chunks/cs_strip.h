@@ -28,6 +28,8 @@ struct cs_change {
 void cs_strip_clear(struct cs_strip *strip);
 /* Whether it has no block at all. */
 bool cs_strip_is_hole(const struct cs_strip *strip);
+/* Where block i would lie behind or before its neighbours; CS_HOLE: it has none. */
+uint32_t cs_strip_place(const struct cs_strip *strip, unsigned i);
 /* The next one of a set of blocks, a bit for each, which is not empty; takes it out. */
 static inline unsigned cs_strip_next(uint64_t *blocks)
 {

@@ -2,6 +2,10 @@
 #include "cs_way.h"
 
 #include <errno.h>
+#include <unistd.h>
+
+/* Writes of so many bytes cost more than to leave them to others. */
+enum { LONG_BYTES = 32 << 10 };
 
 static bool is_direct(const struct cs_way *way)
 {
@@ -39,9 +43,18 @@ int cs_way_write(const struct cs_way *way, int fd, enum cs_file file, struct cs_
     return file == CS_DATA && is_direct(way) ? cs_direct_write(&way->direct, call) : cs_calls_write(fd, call);
 }
 
-bool cs_way_write_waits(const struct cs_way *way)
+bool cs_way_write_waits(const struct cs_way *way, size_t length)
 {
-    return is_direct(way);
+    return is_direct(way) || length >= LONG_BYTES ||
+           atomic_load_explicit(&way->flushing, memory_order_relaxed);
+}
+
+int cs_way_flush(struct cs_way *way, int fd)
+{
+    atomic_fetch_add(&way->flushing, 1);
+    const int error = fdatasync(fd) ? -errno : 0;
+    atomic_fetch_sub(&way->flushing, 1);
+    return error;
 }
 
 int cs_way_watch(struct cs_way *way, int fd, int event_fd)

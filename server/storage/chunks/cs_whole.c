@@ -16,10 +16,11 @@
 struct whole_io {
     struct cs_io io; /* first */
     struct cs_io *below;
-    pthread_mutex_t lock;            /* of the blocks that wait */
-    atomic_uint waiting;             /* how many; changed with the lock */
-    uint64_t block[CS_WHOLE_BLOCKS]; /* at its number % CS_WHOLE_BLOCKS; NONE */
-    uint8_t (*bytes)[CS_BLOCK];      /* aligned */
+    pthread_mutex_t lock; /* of the blocks that wait */
+    atomic_uint waiting;  /* how many; changed with the lock */
+    /* At its number % CS_WHOLE_BLOCKS; NONE. Changed with the lock. */
+    atomic_uint_fast64_t block[CS_WHOLE_BLOCKS];
+    uint8_t (*bytes)[CS_BLOCK]; /* aligned */
 };
 
 static struct whole_io *whole_of(struct cs_io *io)
@@ -27,7 +28,7 @@ static struct whole_io *whole_of(struct cs_io *io)
     return (struct whole_io *)io;
 }
 
-/* ---- blocks that wait; all with the lock held ----------------------------- */
+/* ---- blocks that wait; with the lock held, but for the looks at them ------- */
 
 static unsigned place_of(uint64_t block)
 {
@@ -106,6 +107,26 @@ static int write_parts(struct whole_io *whole, uint64_t offset, const struct iov
     return error;
 }
 
+static void forget_range(struct whole_io *whole, uint64_t offset, uint64_t length)
+{
+    for (uint64_t block = offset / CS_BLOCK; block * CS_BLOCK < offset + length; block++)
+        if (waits(whole, block))
+            forget(whole, place_of(block));
+}
+
+/* Without the lock where nothing is to be done: whoever has it may wait for the disk. Nobody writes to these
+ * blocks meanwhile. */
+static bool try_forget(struct whole_io *whole, uint64_t offset, uint64_t length)
+{
+    if (!any_waits(whole, offset, length))
+        return true;
+    if (pthread_mutex_trylock(&whole->lock))
+        return false;
+    forget_range(whole, offset, length);
+    pthread_mutex_unlock(&whole->lock);
+    return true;
+}
+
 static int whole_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
 {
     struct whole_io *whole = whole_of(io);
@@ -114,9 +135,7 @@ static int whole_write(struct cs_io *io, enum cs_file file, uint64_t offset, str
         return write_parts(whole, offset, iov, iov_count);
     if (file == CS_DATA && atomic_load(&whole->waiting)) {
         pthread_mutex_lock(&whole->lock);
-        for (uint64_t block = offset / CS_BLOCK; block * CS_BLOCK < offset + length; block++)
-            if (waits(whole, block))
-                forget(whole, place_of(block));
+        forget_range(whole, offset, length);
         pthread_mutex_unlock(&whole->lock);
     }
     return whole->below->type->write(whole->below, file, offset, iov, iov_count);
@@ -136,10 +155,10 @@ static int whole_flush(struct cs_io *io, enum cs_file file)
     return error ? error : whole->below->type->flush(whole->below, file);
 }
 
-static bool whole_write_waits(struct cs_io *io)
+static bool whole_write_waits(struct cs_io *io, size_t length)
 {
     struct cs_io *below = whole_of(io)->below;
-    return below->type->write_waits && below->type->write_waits(below);
+    return below->type->write_waits && below->type->write_waits(below, length);
 }
 
 /* ---- reading ------------------------------------------------------------ */
@@ -252,10 +271,16 @@ static int whole_watch(struct cs_io *io, int event_fd)
 }
 
 /* Of blocks that wait the disk has other bytes; their checksums fail, and whoever reads them anew comes
- * here. */
+ * here. What waits for a block that is written whole is of no more use, and must not follow. */
 static int whole_begin(struct cs_io *io, struct cs_batch *batch)
 {
-    struct cs_io *below = whole_of(io)->below;
+    struct whole_io *whole = whole_of(io);
+    struct cs_io *below = whole->below;
+    for (unsigned i = 0; i < batch->count && batch->is_write; i++) {
+        const struct cs_piece *piece = &batch->pieces[i];
+        if (!try_forget(whole, piece->offset, iov_length(piece->iov, (size_t)piece->iov_count)))
+            return -EAGAIN;
+    }
     return below->type->begin(below, batch);
 }
 

@@ -5,10 +5,12 @@
  * Who does what
  *  - The shard's thread does an operation itself when nothing of it has to wait for the disk: pages of the
  *    tree in memory, data in the page cache, room preallocated. What would wait (-EAGAIN) is left to the
- *    kernel, if it is a read (chunks_cold.c), or goes to
+ *    kernel, or a few threads, as far as it is a read (chunks_cold.c) or whole blocks of a write
+ *    (chunks_ahead.c), or goes to
  *  - the worker, one thread of the store, which does it anew and may wait; and
  *  - the committer, another one, makes commits: for those who wait for a sync, when memory is used up, and
- *    every two seconds. All syncs that were asked for before a seal are answered by that commit.
+ *    every two seconds. All syncs that were asked for before a seal are answered by that commit, and so is
+ *    who only wants to know when there was one.
  *  - The scrubber (scrub.h), a third one, reads what nobody else does.
  *  - The discarder, a fourth one where that is wanted, gives back the space that commits have made free.
  * A change does not overtake another one of the same object that was left to the worker: of two writes, the
@@ -33,6 +35,7 @@
 #include "err.h"
 #include "log.h"
 #include "scrub.h"
+#include "storage/iov.h"
 #include "volume.h"
 #include "storage/target.h"
 
@@ -94,15 +97,25 @@ int chunks_enqueue(struct chunks_store *store, const struct job *like)
         return err_set(-ENOMEM, "no memory for an operation of the store");
     *job = *like;
     pthread_mutex_lock(&store->queue);
-    if (job->kind == JOB_SYNC) {
-        jobs_push(&store->syncs, job);
-        pthread_cond_signal(&store->committer_wanted);
+    if (job->kind == JOB_SYNC || job->kind == JOB_SETTLE) {
+        jobs_push(job->kind == JOB_SYNC ? &store->syncs : &store->settles, job);
+        /* A commit that is due in any case is waited for. */
+        if (job->kind == JOB_SYNC || !atomic_load(&store->dirty))
+            pthread_cond_signal(&store->committer_wanted);
     } else {
         jobs_push(&store->work, job);
         pthread_cond_signal(&store->worker_wanted);
     }
     pthread_mutex_unlock(&store->queue);
     return STORE_PENDING;
+}
+
+void chunks_give_worker(struct chunks_store *store, struct job *job)
+{
+    pthread_mutex_lock(&store->queue);
+    jobs_push(&store->work, job);
+    pthread_cond_signal(&store->worker_wanted);
+    pthread_mutex_unlock(&store->queue);
 }
 
 void chunks_note_room(struct chunks_store *store)
@@ -118,7 +131,7 @@ static int do_job(struct chunks_store *store, struct job *job)
     const struct layout *layout = &job->object.layout;
     switch (job->kind) {
     case JOB_WRITE:
-        return cs_write(store->cs, name, layout, job->offset, job->iov, job->iov_count, job->op->crcs);
+        return chunks_ahead_write(store, job);
     case JOB_READ:
         job->op->has_crc = true;
         return cs_read(store->cs, name, layout, job->offset, job->buffer, job->length, &job->count,
@@ -128,32 +141,35 @@ static int do_job(struct chunks_store *store, struct job *job)
     case JOB_REMOVE:
         return cs_remove(store->cs, name);
     case JOB_SYNC:
+    case JOB_SETTLE:
         break;
     }
     return 0;
 }
 
-static bool is_too_dirty(const struct cs_store *cs)
+bool chunks_is_too_dirty(const struct cs_store *cs)
 {
     return !cs->failed && (cs->bytes_dirty > DIRTY_BYTES_STOP ||
                            cs->pages.dirty_count > cs->config.cache_pages || cs_log_is_full(&cs->log));
 }
 
-static bool writes_wait(const struct cs_store *cs)
+bool chunks_write_waits(const struct cs_store *cs, const struct job *job)
 {
-    return cs->io->type->write_waits && cs->io->type->write_waits(cs->io);
+    const size_t length = job->kind == JOB_WRITE ? iov_length(job->iov, job->iov_count) : 0;
+    return cs->io->type->write_waits && cs->io->type->write_waits(cs->io, length);
 }
 
 static bool changes(const struct job *job)
 {
-    return job->kind != JOB_READ && job->kind != JOB_SYNC;
+    return job->kind == JOB_WRITE || job->kind == JOB_TRUNCATE || job->kind == JOB_REMOVE;
 }
 
 /* With `core` held. */
 static int attempt(struct chunks_store *store, struct job *job, bool nowait)
 {
     struct cs_store *cs = store->cs;
-    if (nowait && changes(job) && (is_too_dirty(cs) || writes_wait(cs)))
+    const bool writes = changes(job) && !chunks_ahead_is_all(job);
+    if (nowait && changes(job) && (chunks_is_too_dirty(cs) || (writes && chunks_write_waits(cs, job))))
         return -EAGAIN;
     cs_pages_trim(&cs->pages);
     cs_nowait(cs, nowait);
@@ -172,16 +188,22 @@ static int attempt(struct chunks_store *store, struct job *job, bool nowait)
     return result;
 }
 
-static uint32_t *queued_like(struct chunks_store *store, const struct job *job)
+int chunks_try(struct chunks_store *store, struct job *job)
 {
-    return &store->queued[(job->object.ino + job->object.position) % CHUNKS_QUEUED_SLOTS];
+    if (pthread_mutex_trylock(&store->core))
+        return -EAGAIN;
+    const int result = attempt(store, job, true);
+    if (result != -EAGAIN)
+        chunks_ahead_free(store, job);
+    pthread_mutex_unlock(&store->core);
+    return result;
 }
 
-/* In the shard's thread: done at once, or left to the worker. */
+/* In the shard's thread: done at once, or later. */
 static int start(struct chunks_store *store, struct job *job)
 {
-    uint32_t *queued = queued_like(store, job);
-    if (!(changes(job) && *queued) && pthread_mutex_trylock(&store->core) == 0) {
+    const bool must_wait = changes(job) && store->queued[chunks_slot(&job->object)];
+    if (!must_wait && pthread_mutex_trylock(&store->core) == 0) {
         int result = attempt(store, job, true);
         if (result == -EAGAIN && job->kind == JOB_READ)
             result = chunks_cold_begin(store, job);
@@ -189,10 +211,7 @@ static int start(struct chunks_store *store, struct job *job)
         if (result != -EAGAIN)
             return result;
     }
-    int result = chunks_enqueue(store, job);
-    if (result == STORE_PENDING && changes(job))
-        (*queued)++;
-    return result;
+    return changes(job) ? chunks_line_up(store, job) : chunks_enqueue(store, job);
 }
 
 static void work_on(struct chunks_store *store, struct job *job)
@@ -205,7 +224,7 @@ static void work_on(struct chunks_store *store, struct job *job)
     }
     for (;;) {
         pthread_mutex_lock(&store->core);
-        const bool full = changes(job) && is_too_dirty(store->cs);
+        const bool full = changes(job) && chunks_is_too_dirty(store->cs);
         if (!full)
             status = attempt(store, job, false);
         /* What is being discarded is free, but not to be had. */
@@ -215,6 +234,8 @@ static void work_on(struct chunks_store *store, struct job *job)
             status = attempt(store, job, false);
         }
         const bool gains = status == -ENOSPC && !committed && cs_commit_gains(store->cs);
+        if (!full && !gains && status <= 0)
+            chunks_ahead_free(store, job);
         pthread_mutex_unlock(&store->core);
         if (full || gains)
             chunks_wait_for_commit(store);
@@ -278,17 +299,31 @@ static int chunks_remove(struct store *base, const struct store_object *object, 
     return start(chunks_of(base), &job);
 }
 
+/* False also when that can't be told at once. */
+static bool is_durable(struct chunks_store *store)
+{
+    if (pthread_mutex_trylock(&store->core))
+        return false;
+    const bool durable = !store->cs->changed && !store->cs->sealed && !store->cs->failed;
+    pthread_mutex_unlock(&store->core);
+    return durable;
+}
+
 static int chunks_sync(struct store *base, const struct store_object *object, struct store_op *op)
 {
     struct chunks_store *store = chunks_of(base);
     struct job job = {.kind = JOB_SYNC, .op = op, .object = *object};
-    if (pthread_mutex_trylock(&store->core) == 0) {
-        const bool durable = !store->cs->changed && !store->cs->sealed && !store->cs->failed;
-        pthread_mutex_unlock(&store->core);
-        if (durable)
-            return 0;
-    }
-    return chunks_enqueue(store, &job);
+    return is_durable(store) ? 0 : chunks_enqueue(store, &job);
+}
+
+static int chunks_settle(struct store *base, bool hurry, struct store_op *op)
+{
+    struct chunks_store *store = chunks_of(base);
+    struct job job = {.kind = JOB_SETTLE, .op = op};
+    int result = !op || is_durable(store) ? 0 : chunks_enqueue(store, &job);
+    if (hurry && (!op || result == STORE_PENDING))
+        chunks_want_commit(store);
+    return result;
 }
 
 static int chunks_stat(struct store *base, const struct store_object *object, struct store_stat *result)
@@ -322,7 +357,7 @@ static void chunks_progress(struct store *base)
     uint64_t count;
     while (read(store->done_fd, &count, sizeof count) < 0 && errno == EINTR)
         ;
-    chunks_cold_progress(store);
+    chunks_batches_progress(store);
     pthread_mutex_lock(&store->queue);
     struct job *job = jobs_take_all(&store->done);
     pthread_mutex_unlock(&store->queue);
@@ -330,7 +365,7 @@ static void chunks_progress(struct store *base)
         struct job *next = job->next;
         ssize_t status = job->status;
         if (changes(job))
-            (*queued_like(store, job))--;
+            store->queued[chunks_slot(&job->object)]--;
         if (status < 0)
             err_set((int)status, "%s", job->text ? job->text : err_name((int)status));
         else if (job->kind == JOB_READ)
@@ -385,6 +420,7 @@ static void stop_threads(struct chunks_store *store)
 static void free_store(struct chunks_store *store)
 {
     stop_threads(store);
+    cs_pool_close(store->pool);
     if (store->cs)
         cs_close(store->cs);
     if (store->done_fd >= 0)
@@ -399,15 +435,16 @@ static void free_store(struct chunks_store *store)
     free(store);
 }
 
-/* Without it the worker reads what is not in memory, one by one. */
-static void start_rings(struct chunks_store *store)
+/* Without it a few threads do what would wait. */
+static int start_rings(struct chunks_store *store)
 {
     static atomic_flag said = ATOMIC_FLAG_INIT;
     struct cs_io *io = store->cs->io;
     int error = io->type->watch ? io->type->watch(io, store->done_fd) : -ENOTSUP;
     store->rings = error == 0;
     if (error && error != -ENOTSUP && !atomic_flag_test_and_set(&said))
-        log_info("reads from the disk wait for each other: %s", err_text());
+        log_info("threads wait for the disk: %s", err_text());
+    return cs_pool_open(io, store->done_fd, &store->pool);
 }
 
 static int start_threads(struct chunks_store *store)
@@ -415,7 +452,9 @@ static int start_threads(struct chunks_store *store)
     store->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (store->done_fd < 0)
         return err_sys("eventfd");
-    start_rings(store);
+    int error = start_rings(store);
+    if (error)
+        return error;
     errno = pthread_create(&store->worker, NULL, run_worker, store);
     if (errno)
         return err_sys("%s: start the thread that waits for the disk", store->name);
@@ -455,8 +494,11 @@ static struct chunks_store *new_store(const struct store_config *config)
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&store->worker_wanted, NULL);
     pthread_cond_init(&store->committed, NULL);
+    for (unsigned slot = 0; slot < CHUNKS_SLOTS; slot++)
+        jobs_init(&store->lines[slot]);
     jobs_init(&store->work);
     jobs_init(&store->syncs);
+    jobs_init(&store->settles);
     jobs_init(&store->done);
     return store;
 }
@@ -528,6 +570,7 @@ const struct store_type store_chunks = {
     .sync = chunks_sync,
     .truncate = chunks_truncate,
     .remove = chunks_remove,
+    .settle = chunks_settle,
     .stat = chunks_stat,
     .room = chunks_room,
     .fd = chunks_fd,

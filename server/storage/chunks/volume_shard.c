@@ -136,10 +136,10 @@ static int shard_write(struct cs_io *io, enum cs_file file, uint64_t offset, str
     return error;
 }
 
-static bool shard_write_waits(struct cs_io *io)
+static bool shard_write_waits(struct cs_io *io, size_t length)
 {
     struct cs_io *raw = shard_of(io)->raw;
-    return raw->type->write_waits && raw->type->write_waits(raw);
+    return raw->type->write_waits && raw->type->write_waits(raw, length);
 }
 
 /* A disk is flushed as a whole. When that was done for `data`, and nothing was written since, `meta` needs no
@@ -206,7 +206,7 @@ static int shard_discard(struct cs_io *io, enum cs_file file, uint64_t offset, u
     return error;
 }
 
-/* ---- reads that nobody waits for ---------------------------------------- */
+/* ---- reads and writes that nobody waits for ---------------------------------------- */
 
 static int shard_watch(struct cs_io *io, int event_fd)
 {
@@ -233,8 +233,11 @@ static int shard_begin(struct cs_io *io, struct cs_batch *batch)
 
 static struct cs_batch *shard_ended(struct cs_io *io)
 {
-    struct cs_io *raw = shard_of(io)->raw;
-    return raw->type->ended(raw);
+    struct shard_io *shard = shard_of(io);
+    struct cs_batch *batch = shard->raw->type->ended(shard->raw);
+    if (batch && batch->is_write)
+        atomic_fetch_add(&shard->written, 1);
+    return batch;
 }
 
 /* ---- life --------------------------------------------------------------- */
