@@ -2,7 +2,7 @@
 /*
  * libfabric's shared memory and processes that are killed: what they leave in /dev/shm goes, who dies while
  * it has an endpoint's guard stops nobody, and one that never answered takes nobody's place. Another user's
- * processes are reached by the network.
+ * processes are reached by the network. And signals that a provider takes are given back.
  *
  * The others are this program, run again with what they are to do.
  */
@@ -328,6 +328,26 @@ static void another_user_is_reached_by_the_network(void **state)
     talk_with("answers as somebody else");
 }
 
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+/* One thread comes to where a provider takes a signal while another is there, and leaves after it. */
+static void signals_come_back_from_threads_that_open_at_once(void **state)
+{
+    (void)state;
+    struct sigaction before, after, taken = {.sa_handler = on_signal};
+    sigaction(SIGTERM, NULL, &before);
+    ofi_signals_keep();
+    sigaction(SIGTERM, &taken, NULL);
+    ofi_signals_keep();
+    ofi_signals_restore();
+    ofi_signals_restore();
+    sigaction(SIGTERM, NULL, &after);
+    assert_ptr_equal(after.sa_handler, before.sa_handler);
+}
+
 static int worker_begin(void **state)
 {
     (void)state;
@@ -362,6 +382,7 @@ int main(int argc, char **argv)
                                         worker_end),
         cmocka_unit_test_setup_teardown(one_that_never_answered_is_followed_by_one_that_does, worker_begin,
                                         worker_end),
+        cmocka_unit_test(signals_come_back_from_threads_that_open_at_once),
         cmocka_unit_test_setup_teardown(another_user_is_reached_by_the_network, worker_begin, worker_end),
     };
     return cmocka_run_group_tests_name("transport_shm", tests, NULL, NULL);
