@@ -279,6 +279,8 @@ void ofi_fetches_drop(struct ofi_remote *remote, int status);
 /* Names an endpoint that is not enabled yet, and removes from /dev/shm what killed processes have left.
  * 0, or libfabric's status. */
 int ofi_shm_name(struct fid_ep *endpoint);
+/* Whether that process may do to this one's memory and files what this one may do to its. */
+bool ofi_shm_is_mutual(pid_t pid);
 
 /* ---- transport_ofi_doorbell.c --------------------------------------------------------- */
 

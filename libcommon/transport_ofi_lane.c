@@ -452,10 +452,9 @@ int ofi_lane_open(struct transport_worker *worker, const struct fi_info *info, s
     list_init(&lane->sends_free);
     lane_describe(lane);
     *out = lane; /* registrations are told apart by its place */
-    struct ofi_signals signals;
-    ofi_signals_keep(&signals);
+    ofi_signals_keep();
     int error = lane_start(lane);
-    ofi_signals_restore(&signals);
+    ofi_signals_restore();
     if (error) {
         ofi_lane_close(lane);
         *out = NULL;

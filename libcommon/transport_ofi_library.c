@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transport_ofi_library.h"
 
-#include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -28,27 +27,35 @@ static bool is_loaded;
 static const int signals_taken[] = {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGABRT,
                                     SIGBUS, SIGFPE, SIGSEGV, SIGTERM};
 enum { SIGNALS_TAKEN = sizeof signals_taken / sizeof signals_taken[0] };
-static_assert(SIGNALS_TAKEN == sizeof((struct ofi_signals *)0)->actions / sizeof(struct sigaction),
-              "room for each");
 
-void ofi_signals_keep(struct ofi_signals *signals)
+/* What the program does about them, while `keepers` threads may be where a provider takes them over. */
+static struct sigaction kept[SIGNALS_TAKEN];
+static unsigned keepers;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void ofi_signals_keep(void)
 {
-    for (int i = 0; i < SIGNALS_TAKEN; i++)
-        sigaction(signals_taken[i], NULL, &signals->actions[i]);
+    pthread_mutex_lock(&kept_lock);
+    for (int i = 0; i < SIGNALS_TAKEN && !keepers; i++)
+        sigaction(signals_taken[i], NULL, &kept[i]);
+    keepers++;
+    pthread_mutex_unlock(&kept_lock);
 }
 
-void ofi_signals_restore(const struct ofi_signals *signals)
+void ofi_signals_restore(void)
 {
-    for (int i = 0; i < SIGNALS_TAKEN; i++)
-        sigaction(signals_taken[i], &signals->actions[i], NULL);
+    pthread_mutex_lock(&kept_lock);
+    keepers--;
+    for (int i = 0; i < SIGNALS_TAKEN && !keepers; i++)
+        sigaction(signals_taken[i], &kept[i], NULL);
+    pthread_mutex_unlock(&kept_lock);
 }
 
 static int load(void)
 {
-    struct ofi_signals before;
-    ofi_signals_keep(&before);
+    ofi_signals_keep();
     void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    ofi_signals_restore(&before);
+    ofi_signals_restore();
     if (!handle)
         return err_set(
             -ENOENT,
@@ -75,10 +82,9 @@ int ofi_library_open(void)
 
 int ofi_library_ask(const struct fi_info *hints, struct fi_info **infos)
 {
-    struct ofi_signals before;
-    ofi_signals_keep(&before);
+    ofi_signals_keep();
     int status = library.getinfo(FI_VERSION(1, 15), NULL, NULL, 0, hints, infos);
-    ofi_signals_restore(&before);
+    ofi_signals_restore();
     return status;
 }
 

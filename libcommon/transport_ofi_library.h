@@ -14,14 +14,12 @@
 
 #include <rdma/fabric.h>
 #include <rdma/fi_errno.h>
-#include <signal.h>
 
-/* What the program does about signals, around whatever may make a provider take them over. */
-struct ofi_signals {
-    struct sigaction actions[9];
-};
-void ofi_signals_keep(struct ofi_signals *signals);
-void ofi_signals_restore(const struct ofi_signals *signals);
+/* What the program does about signals, around whatever may make a provider take them over. Of threads that
+ * are there at the same time, the first keeps it and the last puts it back: one between them would
+ * take a provider's for the program's. */
+void ofi_signals_keep(void);
+void ofi_signals_restore(void);
 
 /* Loads it. -ENOENT with a text that tells what to install. Until it has returned 0, nothing of libfabric
  * may be called. */

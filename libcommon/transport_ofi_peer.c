@@ -161,8 +161,10 @@ static int remote_reach(struct ofi_remote *remote, const struct wire_ofi_address
     for (unsigned i = 0; i < worker->lane_count; i++) {
         struct ofi_lane *lane = worker->lanes[i];
         struct wire_reader reader = wire_list_reader(&address->lanes);
-        /* Over shared memory Weft reads the payloads itself, and so it must be able to. */
-        if (lane->broken || (lane->is_local && !remote->reads_memory))
+        /* Over shared memory Weft reads the payloads itself, and so it must be able to. Both sides must find
+         * the same: libfabric 1.17 crashes when one that may open its memory connects to it, and it may
+         * not open the other's, as when root talks to somebody else. */
+        if (lane->broken || (lane->is_local && !(remote->reads_memory && ofi_shm_is_mutual(remote->pid))))
             continue;
         for (unsigned k = 0; k < address->lanes.count; k++) {
             struct wire_ofi_lane other;

@@ -46,6 +46,38 @@ static uint64_t process_start(unsigned pid)
     return at ? strtoull(at, NULL, 10) : 0;
 }
 
+#define RIGHTS_BYTES 512u
+
+/* What decides who may read whose memory and open whose files, of /proc/PID/status; see ptrace(2). */
+static bool rights_read(const char *process, char rights[RIGHTS_BYTES])
+{
+    static const char *const fields[] = {"Uid:", "Gid:", "CapPrm:"};
+    char path[64], line[256];
+    size_t used = 0;
+    unsigned found = 0;
+    snprintf(path, sizeof path, "/proc/%s/status", process);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+            size_t length = strlen(line);
+            if (strncmp(line, fields[i], strlen(fields[i])) != 0 || used + length >= RIGHTS_BYTES)
+                continue;
+            memcpy(rights + used, line, length + 1);
+            used += length;
+            found++;
+        }
+    if (file)
+        fclose(file);
+    return found == sizeof fields / sizeof fields[0];
+}
+
+bool ofi_shm_is_mutual(pid_t pid)
+{
+    char number[16], ours[RIGHTS_BYTES], theirs[RIGHTS_BYTES];
+    snprintf(number, sizeof number, "%d", (int)pid);
+    return rights_read("self", ours) && rights_read(number, theirs) && !strcmp(ours, theirs);
+}
+
 static uint64_t process_namespace(void)
 {
     struct stat status;

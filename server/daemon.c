@@ -102,13 +102,27 @@ static void on_signal(int number)
     daemon_stop();
 }
 
+/* UCX takes SIGHUP when it is loaded, to show where a program is. What it was before is seen only by what
+ * runs before the libraries' constructors; no sanitizer is ready there. */
+static bool hangup_was_ignored;
+
+__attribute__((no_sanitize("address", "undefined"))) static void hangup_look(void)
+{
+    static struct sigaction inherited;
+    hangup_was_ignored = !sigaction(SIGHUP, NULL, &inherited) && inherited.sa_handler == SIG_IGN;
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const hangup_look_first)(void) = hangup_look;
+
 static void signals_open(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, inherited;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     /* Whoever started us with SIGHUP ignored, as nohup and weft up do, means us to go on. */
-    if (sigaction(SIGHUP, NULL, &inherited) || inherited.sa_handler != SIG_IGN)
+    if (hangup_was_ignored)
+        signal(SIGHUP, SIG_IGN);
+    else
         sigaction(SIGHUP, &action, NULL);
     /* Whoever presses Ctrl-C twice does not want to wait. */
     action.sa_flags |= (int)SA_RESETHAND;

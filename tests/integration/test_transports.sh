@@ -11,6 +11,9 @@ if [ ! -e "$build/libcommon/transport_ofi.lo" ] && ! ls "$build"/libcommon/*tran
     exit 77
 fi
 unset WEFT_TRANSPORT
+# It has mixtures of its own.
+[[ ${WEFT_SERVER_WRAPPER-} != */mixed-server ]] || unset WEFT_SERVER_WRAPPER
+
 tcp='tcp;ofi_rxm'
 dir=$scratch/mixed
 will_stop "$dir"

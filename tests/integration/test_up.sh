@@ -216,6 +216,8 @@ expect 0 weft up --dir "$dir"
 pid=$(cat "$dir/run/s0.pid")
 same "$(session_of $$)" "$(session_of "$pid")"
 same "$pid" "$(group_of "$pid")"
+ignored=$(sed -n 's/^SigIgn:\t//p' "/proc/$pid/status")
+same 1 $((0x$ignored & 1)) # SIGHUP
 kill -HUP "$pid"
 sleep 1
 same "$pid" "$(cat "$dir/run/s0.pid")"

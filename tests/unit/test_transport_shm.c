@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libfabric's shared memory and processes that are killed: what they leave in /dev/shm goes, who dies while
- * it has an endpoint's guard stops nobody, and one that never answered takes nobody's place.
+ * it has an endpoint's guard stops nobody, and one that never answered takes nobody's place. Another user's
+ * processes are reached by the network. And signals that a provider takes are given back.
  *
  * The others are this program, run again with what they are to do.
  */
@@ -25,6 +26,7 @@
 
 #define OPTIONS   "shm,tcp;ofi_rxm"
 #define TURNS_MAX 20000u
+#define NOBODY    65534
 
 static const struct transport *const transport = &transport_ofi;
 static unsigned came, failures;
@@ -132,6 +134,8 @@ static int act(const char *role)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (!strcmp(role, "answers"))
         return answer();
+    if (!strcmp(role, "answers as somebody else"))
+        return setgid(NOBODY) || setuid(NOBODY) ? 1 : answer();
     if (!strcmp(role, "dies in another's")) {
         letter_read(0, &letter);
         die_in(&letter);
@@ -215,10 +219,10 @@ static void address_of(struct letter *letter)
 }
 
 /* With one that answers. */
-static void talk(void)
+static void talk_with(const char *role)
 {
     struct letter own, letter;
-    struct other other = other_start("answers");
+    struct other other = other_start(role);
     address_of(&own);
     letter_write(other.in, &own);
     letter_read(other.out, &letter);
@@ -226,6 +230,11 @@ static void talk(void)
     assert_int_equal(send_one(peer), 0);
     assert_int_equal(other_end(&other), 0);
     transport->disconnect(peer);
+}
+
+static void talk(void)
+{
+    talk_with("answers");
 }
 
 /* Whether /dev/shm has something of that process's. */
@@ -308,6 +317,37 @@ static void one_that_never_answered_is_followed_by_one_that_does(void **state)
     talk();
 }
 
+/* Who may open our memory, and we not his, would crash libfabric. */
+static void another_user_is_reached_by_the_network(void **state)
+{
+    (void)state;
+    if (geteuid()) {
+        print_message("left out: only root can be somebody else\n");
+        skip();
+    }
+    talk_with("answers as somebody else");
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+/* One thread comes to where a provider takes a signal while another is there, and leaves after it. */
+static void signals_come_back_from_threads_that_open_at_once(void **state)
+{
+    (void)state;
+    struct sigaction before, after, taken = {.sa_handler = on_signal};
+    sigaction(SIGTERM, NULL, &before);
+    ofi_signals_keep();
+    sigaction(SIGTERM, &taken, NULL);
+    ofi_signals_keep();
+    ofi_signals_restore();
+    ofi_signals_restore();
+    sigaction(SIGTERM, NULL, &after);
+    assert_ptr_equal(after.sa_handler, before.sa_handler);
+}
+
 static int worker_begin(void **state)
 {
     (void)state;
@@ -342,6 +382,8 @@ int main(int argc, char **argv)
                                         worker_end),
         cmocka_unit_test_setup_teardown(one_that_never_answered_is_followed_by_one_that_does, worker_begin,
                                         worker_end),
+        cmocka_unit_test(signals_come_back_from_threads_that_open_at_once),
+        cmocka_unit_test_setup_teardown(another_user_is_reached_by_the_network, worker_begin, worker_end),
     };
     return cmocka_run_group_tests_name("transport_shm", tests, NULL, NULL);
 }
