@@ -60,12 +60,6 @@ static int teardown(void **state)
 
 /* ---- helpers -------------------------------------------------------------------- */
 
-static void pause_ms(unsigned ms)
-{
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&time, NULL);
-}
-
 static weft_file_t *open_file(weft_session_t *of, const char *path, int flags)
 {
     weft_file_t *file;
@@ -506,7 +500,7 @@ static void test_cut_connection(void **state)
     weft_file_t *a = open_file(session, "/cut", O_RDWR | O_CREAT), *b = open_file(other, "/cut", O_RDWR);
     weft_lock_t *lock = lock_one(a, 0, 100, true);
     assert_true(cut_connections(keeper_of(a)) > 0);
-    pause_ms(300); /* until the server has noticed */
+    cluster_pause(300); /* until the server has noticed */
     weft_lock_t *stolen = lock_one(b, 0, 100, true);
     assert_int_equal(weft_file_unlock(lock), -ENOLCK);
     /* Those who wait ask again over a new connection, and come next. The holder's is cut, too. */
@@ -636,7 +630,7 @@ static void test_pointer_restarts(void **state)
         for (unsigned i = 0; i < WORKERS; i++)
             workers[i] = worker_start("pointer", EACH);
         for (unsigned i = 0; i < 2; i++) {
-            pause_ms(150);
+            cluster_pause(150);
             cluster_kill(&cluster, CLUSTER_METADATA);
             cluster_start(&cluster, CLUSTER_METADATA);
         }
@@ -681,7 +675,7 @@ static void *cut_often(void *arg)
 {
     atomic_bool *end = arg;
     for (unsigned cut = 0; cut < CUTS; cut++) {
-        pause_ms(200 + 7 * cut);
+        cluster_pause(200 + 7 * cut);
         cut_connections(CLUSTER_METADATA);
     }
     atomic_store(end, true);
