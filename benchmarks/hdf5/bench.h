@@ -27,7 +27,7 @@
 
 /* ---- options.c -------------------------------------------------------- */
 
-enum { TARGETS_MAX = 16, TEXT_MAX = 64, PATH_MAX_BYTES = 1024 };
+enum { TEXT_MAX = 64, PATH_MAX_BYTES = 1024 };
 
 enum driver { DRIVER_MPIO, DRIVER_WEFT };
 
@@ -41,14 +41,10 @@ struct target {
 };
 
 struct options {
+    struct arguments common;
     struct target targets[TARGETS_MAX];
-    unsigned target_count;
-    unsigned first; /* the target that begins */
-    struct chosen kernels;
     int64_t bytes;     /* of all ranks and steps together */
     int64_t data_sets; /* how many the kernels of small ones make */
-    uint64_t seed;
-    bool header;
 };
 
 /* options_read(): 0, or the exit code with which to end after telling why. */

@@ -18,14 +18,15 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     int result = options_read(argc, argv, rank == 0, &options, &ends);
-    if (!ends && options.header && rank == 0)
+    if (!ends && options.common.header && rank == 0)
         measure_header();
-    for (unsigned k = 0; !ends && k < options.kernels.count; k++) {
-        const struct kernel *kernel = &kernels[options.kernels.indices[k]];
-        for (unsigned t = 0; t < options.target_count && result == 0; t++)
+    for (unsigned k = 0; !ends && k < options.common.chosen_count; k++) {
+        const struct kernel *kernel = &kernels[options.common.chosen[k]];
+        for (unsigned t = 0; t < options.common.target_count && result == 0; t++)
             result = measure_warm_up(&options, kernel, &options.targets[t]) < 0;
-        for (unsigned t = 0; t < options.target_count && result == 0; t++) {
-            const struct target *target = &options.targets[(options.first + t) % options.target_count];
+        for (unsigned t = 0; t < options.common.target_count && result == 0; t++) {
+            const struct target *target =
+                &options.targets[(options.common.first + t) % options.common.target_count];
             result = measure_kernel(&options, kernel, target) < 0;
         }
     }

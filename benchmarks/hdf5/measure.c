@@ -127,7 +127,7 @@ static int measure(const struct options *options, const struct kernel *kernel, c
 {
     static uint64_t serial;
     struct run run = {.options = options, .kernel = kernel, .target = target, .is_silent = is_silent};
-    run.seed = options->seed ^ ++serial << 40;
+    run.seed = options->common.seed ^ ++serial << 40;
     MPI_Comm_rank(MPI_COMM_WORLD, &run.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &run.ranks);
     snprintf(run.file, sizeof run.file, "%s/%s-%s.h5", target->folder, kernel->name, target->label);

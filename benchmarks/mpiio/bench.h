@@ -27,7 +27,7 @@
 
 /* ---- options.c -------------------------------------------------------- */
 
-enum { TARGETS_MAX = 16, HINTS_MAX = 8, TEXT_MAX = 64 };
+enum { HINTS_MAX = 8, TEXT_MAX = 64 };
 
 /* One way to do a pattern: "LABEL,MODE,FOLDER[,KEY=VALUE]..." */
 struct target {
@@ -40,14 +40,10 @@ struct target {
 };
 
 struct options {
+    struct arguments common;
     struct target targets[TARGETS_MAX];
-    unsigned target_count;
-    unsigned first; /* the target that begins */
-    struct chosen patterns;
     int64_t bytes;      /* of all ranks together */
     int64_t call_bytes; /* of one call, where the pattern leaves that open */
-    uint64_t seed;
-    bool header;
 };
 
 /* options_read(): 0, or the exit code with which to end after telling why. */

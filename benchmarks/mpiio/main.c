@@ -18,12 +18,13 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     int result = options_read(argc, argv, rank == 0, &options, &ends);
-    if (!ends && options.header && rank == 0)
+    if (!ends && options.common.header && rank == 0)
         measure_header();
-    for (unsigned p = 0; !ends && p < options.patterns.count; p++)
-        for (unsigned t = 0; t < options.target_count && result == 0; t++) {
-            const struct target *target = &options.targets[(options.first + t) % options.target_count];
-            result = measure_pattern(&options, &patterns[options.patterns.indices[p]], target) < 0;
+    for (unsigned p = 0; !ends && p < options.common.chosen_count; p++)
+        for (unsigned t = 0; t < options.common.target_count && result == 0; t++) {
+            const struct target *target =
+                &options.targets[(options.common.first + t) % options.common.target_count];
+            result = measure_pattern(&options, &patterns[options.common.chosen[p]], target) < 0;
         }
     counts_end();
     MPI_Finalize();

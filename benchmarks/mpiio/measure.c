@@ -39,7 +39,7 @@ static void part_make(const struct run *run, int rank, struct part *part)
         .ranks = run->ranks,
         .bytes = options->bytes / run->pattern->volume_divisor,
         .call_bytes = options->call_bytes,
-        .seed = options->seed,
+        .seed = options->common.seed,
     };
     part_init(part);
     run->pattern->make(run->pattern, &shape, rank, part);
@@ -203,7 +203,7 @@ int measure_pattern(const struct options *options, const struct pattern *pattern
         .on_weft = file_is_on_weft(target->folder),
         .info = info_make(pattern, target),
     };
-    run.seed = options->seed ^ ++serial << 40;
+    run.seed = options->common.seed ^ ++serial << 40;
     MPI_Comm_rank(MPI_COMM_WORLD, &run.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &run.ranks);
     snprintf(run.file, sizeof run.file, "%s/%s-%s", target->folder, pattern->name, target->label);

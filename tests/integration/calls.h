@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * calls.h: what tests that call libweft against real servers share: ok(), and counters by
+ * calls.h: what tests that call libweft against real servers share: ok(), sessions, and counters by
  * their names. After <cmocka.h>.
  */
 #ifndef TEST_CALLS_H
@@ -18,6 +18,18 @@
         if (result_ < 0)                                            \
             fail_msg("%s = %ld: %s", #call, result_, weft_error()); \
     } while (0)
+
+static inline void connect_all(weft_session_t **sessions, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        ok(weft_connect(NULL, &sessions[i]));
+}
+
+static inline void disconnect_all(weft_session_t **sessions, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        weft_disconnect(sessions[i]);
+}
 
 struct wanted {
     const char *name;

@@ -31,7 +31,7 @@ double cluster_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static void pause_ms(unsigned ms)
+void cluster_pause(unsigned ms)
 {
     struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
     nanosleep(&time, NULL);
@@ -245,7 +245,7 @@ void cluster_stop(struct cluster *cluster, int server)
     double end = cluster_now() + END_S;
     cluster_signal(cluster, server, SIGTERM);
     while ((ended = waitpid(*pid, &status, WNOHANG)) == 0 && cluster_now() < end)
-        pause_ms(5);
+        cluster_pause(5);
     if (ended == 0) {
         kill(*pid, SIGKILL);
         waitpid(*pid, NULL, 0);
@@ -292,9 +292,27 @@ void cluster_wait_up(struct cluster *cluster, unsigned servers)
     while (weft_statfs(session, &stat) < 0 || stat.servers_up != servers) {
         if (cluster_now() > end)
             fail_msg("%u servers are up instead of %u", stat.servers_up, servers);
-        pause_ms(20);
+        cluster_pause(20);
     }
     weft_disconnect(session);
+}
+
+unsigned cluster_cut(const struct cluster *cluster, int server)
+{
+    const unsigned shards = cluster->options.shards;
+    unsigned first = server == CLUSTER_METADATA ? cluster->metadata_port
+                                                : cluster->storage_port + (unsigned)server * shards;
+    unsigned last = first + (server == CLUSTER_METADATA ? 0 : shards - 1), count = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in address;
+        socklen_t length = sizeof address;
+        if (getpeername(fd, (struct sockaddr *)&address, &length) < 0 || address.sin_family != AF_INET)
+            continue;
+        unsigned port = ntohs(address.sin_port);
+        if (port >= first && port <= last && shutdown(fd, SHUT_RDWR) == 0)
+            count++;
+    }
+    return count;
 }
 
 /* ---- all of it ------------------------------------------------------------------------ */

@@ -56,10 +56,13 @@ void cluster_signal(struct cluster *cluster, int server, int number);
 bool cluster_runs(struct cluster *cluster, int server);
 /* Waits until so many storage servers are up in the metadata server's map. */
 void cluster_wait_up(struct cluster *cluster, unsigned servers);
+/* Ends all of this process's connections to the server, as a broken network would; returns how many. */
+unsigned cluster_cut(const struct cluster *cluster, int server);
 /* The server's log so far has `text` in it. */
 bool cluster_logged(struct cluster *cluster, int server, const char *text);
 
 /* Seconds since some start, for measuring. */
 double cluster_now(void);
+void cluster_pause(unsigned ms);
 
 #endif

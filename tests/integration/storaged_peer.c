@@ -416,6 +416,17 @@ bool peer_is_elsewhere(uint64_t offset)
     return layout_place_of(&layout, offset).group == 2;
 }
 
+uint64_t peer_chunk_on(const struct peer *peer, uint32_t target, uint32_t shard, uint64_t from)
+{
+    struct layout layout = peer_layout();
+    for (uint64_t at = from;; at += PEER_CHUNK) {
+        struct map_location location;
+        assert_int_equal(map_locate(peer->map, &layout, at, &location), 0);
+        if (location.target_id == target && location.shard == shard)
+            return at;
+    }
+}
+
 /* One request for each chunk: how requests with many extents go, the tests try themselves. */
 static int each_chunk(struct peer *peer, uint64_t ino, uint64_t offset, uint8_t *data, size_t length,
                       bool is_write)

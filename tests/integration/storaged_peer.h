@@ -92,6 +92,8 @@ int peer_remove(struct peer *peer, struct rpc_connection *connection, uint64_t i
 /* The largest end over all shards. */
 int peer_end(struct peer *peer, uint64_t ino, uint64_t *end);
 bool peer_is_elsewhere(uint64_t offset);
+/* The first chunk at or behind `from` that lies on this target and shard. */
+uint64_t peer_chunk_on(const struct peer *peer, uint32_t target, uint32_t shard, uint64_t from);
 
 /* The counter of that name, summed over the shards. */
 uint64_t peer_counter(struct peer *peer, const char *name);

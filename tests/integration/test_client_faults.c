@@ -74,12 +74,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void pause_ms(unsigned ms)
-{
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&time, NULL);
-}
-
 static weft_file_t *open_file(const char *path, int flags)
 {
     weft_file_t *file;
@@ -206,7 +200,7 @@ static void writer_start(struct writer *writer, const char *path)
     *writer = (struct writer){.file = open_file(path, O_RDWR | O_CREAT)};
     assert_int_equal(pthread_create(&writer->thread, NULL, write_without_end, writer), 0);
     while (writer->turns < 5)
-        pause_ms(1);
+        cluster_pause(1);
 }
 
 static void writer_goes_on(struct writer *writer)
@@ -214,7 +208,7 @@ static void writer_goes_on(struct writer *writer)
     unsigned turns = writer->turns;
     double end = cluster_now() + DEADLINE_LONG_MS / 1e3;
     while (writer->turns < turns + 5 && cluster_now() < end)
-        pause_ms(5);
+        cluster_pause(5);
     writer->stop = true;
     pthread_join(writer->thread, NULL);
     if (writer->result < 0)
@@ -227,7 +221,7 @@ static void writer_goes_on(struct writer *writer)
 static void start_late(struct writer *writer, void *(*run)(void *arg), int server)
 {
     assert_int_equal(pthread_create(&writer->thread, NULL, run, writer), 0);
-    pause_ms(2500); /* longer than one waits where nobody is known to be */
+    cluster_pause(2500); /* longer than one waits where nobody is known to be */
     cluster_start(&cluster, server);
 }
 
@@ -238,9 +232,9 @@ static void test_storage_killed_and_back(void **state)
     writer_start(&writer, "/busy");
     for (int server = 0; server < SERVERS; server++) {
         cluster_kill(&cluster, server);
-        pause_ms(200);
+        cluster_pause(200);
         cluster_start(&cluster, server);
-        pause_ms(100);
+        cluster_pause(100);
     }
     writer_goes_on(&writer);
 }
@@ -443,9 +437,9 @@ static void test_metadata_killed_and_back(void **state)
     for (unsigned turn = 0; turn < 4; turn++) {
         unsigned made = maker.made;
         while (maker.made < made + 20 && maker.result == 0)
-            pause_ms(1);
+            cluster_pause(1);
         cluster_kill(&cluster, CLUSTER_METADATA);
-        pause_ms(turn * 100);
+        cluster_pause(turn * 100);
         double start = cluster_now();
         cluster_start(&cluster, CLUSTER_METADATA);
         if (cluster_now() - start > slowest_start_s)

@@ -22,14 +22,8 @@
 
 enum { FLIPS = 60, PERIOD = 40, BYTES = 10 * CHUNK, FILES = 4 };
 
-static unsigned random_state;
 static uint8_t expected[FILES][BYTES], seen[BYTES];
 static uint64_t lengths[FILES];
-
-static unsigned below(unsigned bound)
-{
-    return (unsigned)rand_r(&random_state) % bound;
-}
 
 static int setup(void **state)
 {

@@ -70,23 +70,11 @@ static struct wire_capability capability(void)
     return peer_capability(&peer, INO, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
 }
 
-/* The first chunk of target 0 and shard 0 at or behind `at`. */
-static uint64_t next_chunk(uint64_t at)
-{
-    struct layout layout = peer_layout();
-    struct map_location location;
-    for (;; at += PEER_CHUNK) {
-        assert_int_equal(map_locate(peer.map, &layout, at, &location), 0);
-        if (!peer_is_elsewhere(at) && location.target_id == 0 && location.shard == 0)
-            return at;
-    }
-}
-
 static uint64_t chunk_start(unsigned which)
 {
-    uint64_t at = next_chunk(0);
+    uint64_t at = peer_chunk_on(&peer, 0, 0, 0);
     while (which-- > 0)
-        at = next_chunk(at + PEER_CHUNK);
+        at = peer_chunk_on(&peer, 0, 0, at + PEER_CHUNK);
     return at;
 }
 
@@ -302,7 +290,7 @@ static void test_short_of_buffers(void **state)
     over = 0;
     memset(data, 7, sizeof data);
     for (unsigned i = 0; i < EXTENTS; i++)
-        starts[i] = i == 0 ? chunk_start(0) : next_chunk(starts[i - 1] + PEER_CHUNK);
+        starts[i] = i == 0 ? chunk_start(0) : peer_chunk_on(&peer, 0, 0, starts[i - 1] + PEER_CHUNK);
     for (unsigned c = 0; c < LARGE; c++) {
         struct wire_gather_chunk listed = {.chunk = starts[0] / PEER_CHUNK, .bytes = UINT32_MAX, .hold = 1};
         struct wire_writer chunks = wire_writer_on(chunk_list, sizeof chunk_list);

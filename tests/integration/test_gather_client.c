@@ -26,8 +26,7 @@ static int begin(const char *limits)
 {
     cluster_open(&cluster,
                  &(struct cluster_options){.servers = SERVERS, .chunk_size = CHUNK, .limits = limits});
-    for (unsigned i = 0; i < CLIENTS; i++)
-        ok(weft_connect(NULL, &sessions[i]));
+    connect_all(sessions, CLIENTS);
     return 0;
 }
 
@@ -48,8 +47,7 @@ static int setup_hasty(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < CLIENTS; i++)
-        weft_disconnect(sessions[i]);
+    disconnect_all(sessions, CLIENTS);
     cluster_close(&cluster);
     return 0;
 }
@@ -146,44 +144,43 @@ static void check_file(const uint8_t *model, size_t size)
 
 /* ---- tests -------------------------------------------------------------- */
 
+/* All clients write one file together, whose pieces are theirs in turn; how many writes that costs the
+ * stores. */
+static uint64_t write_in_turn(const char *path, uint64_t id, uint64_t chunks, uint64_t piece)
+{
+    const uint64_t size = chunks * CHUNK;
+    uint64_t writes = server_counter(sessions[0], "store_writes");
+    uint64_t *bytes = calloc(chunks, sizeof *bytes);
+    uint8_t *model = calloc(1, size);
+    assert_non_null(bytes);
+    assert_non_null(model);
+    parts_open(path);
+    for (uint64_t at = 0; at < size; at += piece)
+        add(&parts[at / piece % CLIENTS], at, at + piece < size ? piece : size - at, model);
+    count_chunks(bytes);
+    write_all(&(struct weft_gather){.id = id, .chunk_count = chunks, .bytes = bytes});
+    check_file(model, size);
+    assert_int_equal(server_counter(sessions[0], "gathers_late"), 0);
+    writes = server_counter(sessions[0], "store_writes") - writes;
+    parts_close();
+    free(model);
+    free(bytes);
+    return writes;
+}
+
 /* 12 MiB in pieces of 1,000 bytes, client after client: more than a request holds. */
 static void test_interleaved_pieces_cost_one_write_a_chunk(void **state)
 {
-    enum { CHUNKS = 192, SIZE = CHUNKS * CHUNK, PIECE = 1000 };
-    uint64_t bytes[CHUNKS] = {0}, writes = server_counter(sessions[0], "store_writes");
-    uint8_t *model = calloc(1, SIZE);
     (void)state;
-    assert_non_null(model);
-    parts_open("/interleaved");
-    for (uint64_t at = 0; at < SIZE; at += PIECE)
-        add(&parts[at / PIECE % CLIENTS], at, at + PIECE < SIZE ? PIECE : SIZE - at, model);
-    count_chunks(bytes);
-    write_all(&(struct weft_gather){.id = 1, .chunk_count = CHUNKS, .bytes = bytes});
-    check_file(model, SIZE);
-    assert_int_equal(server_counter(sessions[0], "gathers_late"), 0);
-    assert_int_equal(server_counter(sessions[0], "store_writes") - writes, CHUNKS);
-    parts_close();
-    free(model);
+    assert_int_equal(write_in_turn("/interleaved", 1, 192, 1000), 192);
 }
 
 /* So many pieces that chunks are cut between requests: they count, and are not waited for. */
 static void test_chunks_cut_between_rounds(void **state)
 {
-    enum { CHUNKS = 16, SIZE = CHUNKS * CHUNK, PIECE = 6 };
-    uint64_t bytes[CHUNKS] = {0}, writes = server_counter(sessions[0], "store_writes");
-    uint8_t *model = calloc(1, SIZE);
+    enum { CHUNKS = 16, PIECE = 6 };
     (void)state;
-    assert_non_null(model);
-    parts_open("/cut");
-    for (uint64_t at = 0; at < SIZE; at += PIECE)
-        add(&parts[at / PIECE % CLIENTS], at, at + PIECE < SIZE ? PIECE : SIZE - at, model);
-    count_chunks(bytes);
-    write_all(&(struct weft_gather){.id = 2, .chunk_count = CHUNKS, .bytes = bytes});
-    check_file(model, SIZE);
-    assert_int_equal(server_counter(sessions[0], "gathers_late"), 0);
-    assert_true(server_counter(sessions[0], "store_writes") - writes < SIZE / PIECE / 2);
-    parts_close();
-    free(model);
+    assert_true(write_in_turn("/cut", 2, CHUNKS, PIECE) < CHUNKS * CHUNK / PIECE / 2);
 }
 
 /* Random pieces with holes, and numbers that are right, too small, too large, or left out. */

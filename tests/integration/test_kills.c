@@ -55,12 +55,6 @@ struct writer {
 
 static struct cluster cluster;
 static struct writer writers[WRITERS];
-static unsigned random_state;
-
-static unsigned below(unsigned *state, unsigned bound)
-{
-    return (unsigned)rand_r(state) % bound;
-}
 
 /* Where byte `at` of a writer's records lies in the shared file, and how much of its record follows. */
 static uint64_t place_of(const struct writer *writer, uint64_t at, uint64_t *follows)
@@ -87,7 +81,7 @@ static bool write_piece(struct writer *writer, struct part *part, uint64_t at, u
     if (length > follows)
         length = follows;
     for (uint64_t i = 0; i < length; i++)
-        part->expected[at + i] = (uint8_t)below(&writer->random_state, 256);
+        part->expected[at + i] = (uint8_t)below_of(&writer->random_state, 256);
     if (part->length < at + length)
         part->length = at + length;
     return weft_file_write(part->file, part->expected + at, length, offset) == (ssize_t)length ||
@@ -123,7 +117,7 @@ static bool check_piece(struct writer *writer, weft_file_t *file, const struct p
 static bool cut_own(struct writer *writer)
 {
     struct part *own = &writer->own;
-    const uint64_t length = below(&writer->random_state, OWN_BYTES);
+    const uint64_t length = below_of(&writer->random_state, OWN_BYTES);
     if (length < own->length)
         memset(own->expected + length, 0, own->length - length);
     own->length = length;
@@ -133,13 +127,13 @@ static bool cut_own(struct writer *writer)
 static bool call(struct writer *writer)
 {
     unsigned *state = &writer->random_state;
-    struct part *part = below(state, 2) ? &writer->own : &writer->shared;
-    const uint64_t at = below(state, (unsigned)part->bytes);
-    uint64_t length = 1 + below(state, below(state, 3) ? 3000 : PIECE_MAX);
+    struct part *part = below_of(state, 2) ? &writer->own : &writer->shared;
+    const uint64_t at = below_of(state, (unsigned)part->bytes);
+    uint64_t length = 1 + below_of(state, below_of(state, 3) ? 3000 : PIECE_MAX);
     if (length > part->bytes - at)
         length = part->bytes - at;
     writer->calls++;
-    switch (below(state, 20)) {
+    switch (below_of(state, 20)) {
     case 0:
         return cut_own(writer);
     case 1:
@@ -211,10 +205,10 @@ static int teardown(void **state)
 static void kill_servers(unsigned kills)
 {
     for (unsigned n = 0; n < kills; n++) {
-        const int server = n % 6 == 5 ? CLUSTER_METADATA : (int)below(&random_state, SERVERS);
-        usleep(20000 + below(&random_state, 200000));
+        const int server = n % 6 == 5 ? CLUSTER_METADATA : (int)below(SERVERS);
+        usleep(20000 + below(200000));
         cluster_kill(&cluster, server);
-        usleep(below(&random_state, 50000));
+        usleep(below(50000));
         cluster_start(&cluster, server);
         for (unsigned i = 0; i < WRITERS; i++)
             if (writers[i].fault[0])

@@ -1,40 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks and shared pointers with real servers. What they must survive:
+ * Locks with real servers. What they must survive:
  *  - many processes at once that read, change and write back the same bytes;
  *  - a client that is killed, or loses its connection, while it holds a lock or waits for one;
  *  - a storage server that is killed while it keeps locks;
- *  - waits longer than a request's deadline;
- *  - a metadata server that is killed, and connections that are cut, while pointers are added to.
- * Run again as "test_locks worker TASK BLOB COUNT", this program is another process of a job.
+ *  - waits longer than a request's deadline.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "calls.h"
 #include "cluster.h"
+#include "workers.h"
 
 enum { CHUNK = 65536, SERVERS = 2, SHARDS = 2, DEADLINE_MS = 5000, WORKERS = 4 };
 
 static struct cluster cluster;
 static weft_session_t *session, *other, *third;
-static const char *own_path; /* not /proc/self/exe, which is valgrind under valgrind */
 
 static int setup(void **state)
 {
@@ -59,12 +50,6 @@ static int teardown(void **state)
 }
 
 /* ---- helpers -------------------------------------------------------------------- */
-
-static void pause_ms(unsigned ms)
-{
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&time, NULL);
-}
 
 static weft_file_t *open_file(weft_session_t *of, const char *path, int flags)
 {
@@ -116,99 +101,7 @@ static int keeper_of(weft_file_t *file)
     return server;
 }
 
-/* Ends all of this process's connections to a server, as a broken network would; returns how many. */
-static unsigned cut_connections(int server)
-{
-    unsigned first =
-        server == CLUSTER_METADATA ? cluster.metadata_port : cluster.storage_port + (unsigned)server * SHARDS;
-    unsigned last = first + (server == CLUSTER_METADATA ? 0 : SHARDS - 1), count = 0;
-    for (int fd = 3; fd < 1024; fd++) {
-        struct sockaddr_in address;
-        socklen_t length = sizeof address;
-        if (getpeername(fd, (struct sockaddr *)&address, &length) < 0 || address.sin_family != AF_INET)
-            continue;
-        unsigned port = ntohs(address.sin_port);
-        if (port >= first && port <= last && shutdown(fd, SHUT_RDWR) == 0)
-            count++;
-    }
-    return count;
-}
-
 /* ---- other processes -------------------------------------------------------------- */
-
-struct worker {
-    pid_t pid;
-    FILE *out; /* what it says */
-};
-
-static char blob_path[128];
-
-/* For workers to import. */
-static void export_file(weft_file_t *file)
-{
-    uint8_t blob[8192];
-    ssize_t length = weft_file_export(file, blob, sizeof blob);
-    ok(length);
-    assert_true((size_t)length <= sizeof blob);
-    snprintf(blob_path, sizeof blob_path, "%s/blob", cluster.dir);
-    FILE *out = fopen(blob_path, "w");
-    assert_int_equal(fwrite(blob, 1, (size_t)length, out), length);
-    fclose(out);
-}
-
-static struct worker worker_start(const char *task, unsigned count)
-{
-    struct worker worker;
-    int ends[2];
-    char number[16];
-    snprintf(number, sizeof number, "%u", count);
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    worker.pid = fork();
-    assert_true(worker.pid >= 0);
-    if (worker.pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(ends[1], STDOUT_FILENO);
-        execl(own_path, own_path, "worker", task, blob_path, number, (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    worker.out = fdopen(ends[0], "r");
-    return worker;
-}
-
-static void worker_expect(struct worker *worker, const char *line)
-{
-    char said[256] = "";
-    assert_non_null(fgets(said, sizeof said, worker->out));
-    said[strcspn(said, "\n")] = '\0';
-    assert_string_equal(said, line);
-}
-
-static void worker_end(struct worker *worker)
-{
-    int status;
-    fclose(worker->out);
-    assert_int_equal(waitpid(worker->pid, &status, 0), worker->pid);
-    assert_int_equal(status, 0);
-}
-
-static void worker_kill(struct worker *worker)
-{
-    int status;
-    assert_int_equal(kill(worker->pid, SIGKILL), 0);
-    assert_int_equal(waitpid(worker->pid, &status, 0), worker->pid);
-    fclose(worker->out);
-}
-
-/* In a worker: there is no test to fail. */
-#define must(call)                                                                   \
-    do {                                                                             \
-        long result_ = (long)(call);                                                 \
-        if (result_ < 0) {                                                           \
-            fprintf(stderr, "worker: %s = %ld: %s\n", #call, result_, weft_error()); \
-            exit(1);                                                                 \
-        }                                                                            \
-    } while (0)
 
 enum { RECORDS = 8, SPREAD = CHUNK / 2 + 24 }; /* on both servers, some across a chunk's bound */
 
@@ -257,35 +150,6 @@ static void task_hold(weft_file_t *file, unsigned bytes)
     fflush(stdout);
     for (;;)
         weft_test(op);
-}
-
-static void task_pointer(weft_file_t *file, unsigned count)
-{
-    for (unsigned n = 0; n < count; n++) {
-        int64_t before;
-        must(weft_file_pointer_add(file, 1, &before));
-        printf("%lld\n", (long long)before);
-    }
-}
-
-static int worker_main(const char *task, const char *blob_file, unsigned count)
-{
-    static uint8_t blob[8192];
-    weft_session_t *own;
-    weft_file_t *file;
-    FILE *in = fopen(blob_file, "r");
-    size_t length = in ? fread(blob, 1, sizeof blob, in) : 0;
-    must(weft_connect(NULL, &own));
-    must(weft_file_import(own, blob, length, &file));
-    if (strcmp(task, "records") == 0)
-        task_records(file, count);
-    else if (strcmp(task, "hold") == 0)
-        task_hold(file, count);
-    else
-        task_pointer(file, count);
-    must(weft_file_close(file));
-    weft_disconnect(own);
-    return 0;
 }
 
 /* ---- who comes first -------------------------------------------------------------- */
@@ -438,7 +302,7 @@ static void test_processes(void **state)
     uint64_t first, last, requests = counter(session, "metadata_requests");
     weft_file_t *file = open_file(session, "/records", O_RDWR | O_CREAT);
     ok(weft_file_allocate(file, 0, RECORDS * SPREAD));
-    export_file(file);
+    workers_export(file, cluster.dir);
     for (unsigned i = 0; i < WORKERS; i++)
         workers[i] = worker_start("records", ROUNDS);
     for (unsigned i = 0; i < WORKERS; i++)
@@ -458,7 +322,7 @@ static void test_killed_holder(void **state)
     (void)state;
     weft_file_t *file = open_file(session, "/killed", O_RDWR | O_CREAT);
     uint64_t lost = server_counter(session, "locks_lost");
-    export_file(file);
+    workers_export(file, cluster.dir);
     struct worker worker = worker_start("hold", 100);
     worker_expect(&worker, "held");
     struct asked asked = ask_one(file, 50, 100, true);
@@ -505,14 +369,14 @@ static void test_cut_connection(void **state)
     (void)state;
     weft_file_t *a = open_file(session, "/cut", O_RDWR | O_CREAT), *b = open_file(other, "/cut", O_RDWR);
     weft_lock_t *lock = lock_one(a, 0, 100, true);
-    assert_true(cut_connections(keeper_of(a)) > 0);
-    pause_ms(300); /* until the server has noticed */
+    assert_true(cluster_cut(&cluster, keeper_of(a)) > 0);
+    cluster_pause(300); /* until the server has noticed */
     weft_lock_t *stolen = lock_one(b, 0, 100, true);
     assert_int_equal(weft_file_unlock(lock), -ENOLCK);
     /* Those who wait ask again over a new connection, and come next. The holder's is cut, too. */
     struct asked waits = ask_one(a, 0, 100, false);
     assert_false(granted_within(&waits, 100));
-    assert_true(cut_connections(keeper_of(a)) > 0);
+    assert_true(cluster_cut(&cluster, keeper_of(a)) > 0);
     ok(weft_wait(waits.op));
     assert_int_equal(weft_file_unlock(stolen), -ENOLCK);
     ok(weft_file_unlock(waits.lock));
@@ -572,149 +436,11 @@ static void test_silent_server(void **state)
     ok(weft_file_close(b));
 }
 
-/* ---- pointers --------------------------------------------------------------------- */
-
-static void test_pointer(void **state)
-{
-    (void)state;
-    uint8_t blob[4096];
-    int64_t before = -1;
-    weft_file_t *a = open_file(session, "/pointer", O_RDWR | O_CREAT), *b;
-    ssize_t length = weft_file_export(a, blob, sizeof blob);
-    ok(length);
-    ok(weft_file_import(other, blob, (size_t)length, &b));
-    ok(weft_file_pointer_add(a, 5, &before));
-    assert_int_equal(before, 0);
-    ok(weft_file_pointer_add(b, 7, &before));
-    assert_int_equal(before, 5);
-    assert_int_equal(weft_file_pointer_add(b, -13, NULL), -EINVAL);
-    assert_int_equal(weft_file_pointer_add(b, INT64_MAX - 11, NULL), -EOVERFLOW);
-    assert_int_equal(weft_file_pointer_set(b, -1), -EINVAL);
-    ok(weft_file_pointer_add(a, -12, &before));
-    assert_int_equal(before, 12);
-    ok(weft_file_pointer_set(a, INT64_MAX));
-    ok(weft_file_pointer_add(b, 0, &before));
-    assert_true(before == INT64_MAX);
-    /* Another opening has another pointer. */
-    weft_file_t *c = open_file(session, "/pointer", O_RDONLY);
-    ok(weft_file_pointer_add(c, 1, &before));
-    assert_int_equal(before, 0);
-    ok(weft_file_close(c));
-    ok(weft_file_close(b));
-    ok(weft_file_close(a));
-}
-
-/* Notes what the workers say: every number once. */
-static void collect(struct worker *workers, unsigned each, uint8_t *seen, uint64_t total)
-{
-    for (unsigned i = 0; i < WORKERS; i++) {
-        char line[64];
-        unsigned lines = 0;
-        for (; fgets(line, sizeof line, workers[i].out); lines++) {
-            uint64_t value = strtoull(line, NULL, 10);
-            assert_true(value < total);
-            assert_int_equal(seen[value], 0);
-            seen[value] = 1;
-        }
-        assert_int_equal(lines, each);
-        worker_end(&workers[i]);
-    }
-}
-
-static void test_pointer_restarts(void **state)
-{
-    (void)state;
-    enum { EACH = 400, TOTAL = WORKERS * EACH };
-    static uint8_t seen[TOTAL];
-    static const int flags[] = {O_RDWR | O_CREAT, O_RDONLY};
-    struct worker workers[WORKERS];
-    for (unsigned round = 0; round < 2; round++) {
-        int64_t before;
-        weft_file_t *file = open_file(session, "/restarts", flags[round]);
-        memset(seen, 0, sizeof seen);
-        export_file(file);
-        for (unsigned i = 0; i < WORKERS; i++)
-            workers[i] = worker_start("pointer", EACH);
-        for (unsigned i = 0; i < 2; i++) {
-            pause_ms(150);
-            cluster_kill(&cluster, CLUSTER_METADATA);
-            cluster_start(&cluster, CLUSTER_METADATA);
-        }
-        collect(workers, EACH, seen, TOTAL);
-        ok(weft_file_pointer_add(file, 0, &before));
-        assert_int_equal(before, TOTAL);
-        ok(weft_file_close(file));
-        file = open_file(session, "/restarts", flags[round]);
-        ok(weft_file_pointer_add(file, 0, &before));
-        assert_int_equal(before, 0);
-        ok(weft_file_close(file));
-    }
-    cluster_wait_up(&cluster, SERVERS);
-}
-
-/* A pointer that is used for the first time after a restart of the metadata server. */
-static void test_pointer_first_used_late(void **state)
-{
-    (void)state;
-    int64_t before;
-    weft_file_t *reader = open_file(session, "/late", O_RDONLY | O_CREAT);
-    weft_file_t *writer = open_file(session, "/late", O_RDWR);
-    cluster_kill(&cluster, CLUSTER_METADATA);
-    cluster_start(&cluster, CLUSTER_METADATA);
-    ok(weft_file_pointer_add(reader, 3, NULL));
-    ok(weft_file_pointer_add(writer, 4, NULL));
-    cluster_kill(&cluster, CLUSTER_METADATA);
-    cluster_start(&cluster, CLUSTER_METADATA);
-    ok(weft_file_pointer_add(reader, 1, &before));
-    assert_int_equal(before, 3);
-    ok(weft_file_pointer_add(writer, 1, &before));
-    assert_int_equal(before, 4);
-    ok(weft_file_close(reader));
-    ok(weft_file_close(writer));
-    cluster_wait_up(&cluster, SERVERS);
-}
-
-enum { CUTS = 12 };
-
-/* Rarely enough that a busy machine gets to make a connection between two cuts. */
-static void *cut_often(void *arg)
-{
-    atomic_bool *end = arg;
-    for (unsigned cut = 0; cut < CUTS; cut++) {
-        pause_ms(200 + 7 * cut);
-        cut_connections(CLUSTER_METADATA);
-    }
-    atomic_store(end, true);
-    return NULL;
-}
-
-static void test_pointer_cut(void **state)
-{
-    (void)state;
-    atomic_bool end = false;
-    pthread_t thread;
-    weft_file_t *file = open_file(session, "/cut pointer", O_RDWR | O_CREAT);
-    uint64_t resent = counter(session, "requests_resent");
-    ok(weft_file_pointer_add(file, 0, NULL));
-    assert_int_equal(pthread_create(&thread, NULL, cut_often, &end), 0);
-    for (int64_t n = 0; !atomic_load(&end); n++) {
-        int64_t before;
-        ok(weft_file_pointer_add(file, 1, &before));
-        assert_int_equal(before, n);
-    }
-    pthread_join(thread, NULL);
-    assert_true(counter(session, "requests_resent") >= resent + CUTS / 2);
-    ok(weft_file_close(file));
-}
-
 /* Usage: test_locks [PATTERN]: only the tests whose name matches. */
 int main(int argc, char **argv)
 {
-    if (argc == 5 && strcmp(argv[1], "worker") == 0)
-        return worker_main(argv[2], argv[3], (unsigned)strtoul(argv[4], NULL, 10));
-    own_path = argv[0];
-    if (argc == 2)
-        cmocka_set_test_filter(argv[1]);
+    static const struct task tasks[] = {{"records", task_records}, {"hold", task_hold}, {0}};
+    workers_main(argc, argv, tasks);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_try),
@@ -727,10 +453,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cut_connection),
         cmocka_unit_test(test_long_wait),
         cmocka_unit_test(test_silent_server),
-        cmocka_unit_test(test_pointer),
-        cmocka_unit_test(test_pointer_restarts),
-        cmocka_unit_test(test_pointer_first_used_late),
-        cmocka_unit_test(test_pointer_cut),
     };
     return cmocka_run_group_tests_name("locks", tests, setup, teardown);
 }

@@ -35,12 +35,6 @@ enum { CHUNK = 65536, SERVERS = 3, CLIENTS = 3, KILLS = 6, LEASE_MS = 3000 /* cl
 static struct cluster cluster;
 static const char *self;
 
-static void pause_ms(unsigned ms)
-{
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&time, NULL);
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -86,7 +80,7 @@ static void wait_for_objects(unsigned wanted)
 {
     double end = cluster_now() + 30;
     while (count_objects(cluster.dir, 0) != wanted && cluster_now() < end)
-        pause_ms(50);
+        cluster_pause(50);
     assert_int_equal(count_objects(cluster.dir, 0), wanted);
 }
 
@@ -223,7 +217,7 @@ static void test_killed_again_and_again(void **state)
         assert_int_equal(pthread_create(&clients[i].thread, NULL, run_client, &clients[i]), 0);
     }
     for (unsigned i = 0; i < KILLS; i++) {
-        pause_ms(300 + 70 * i);
+        cluster_pause(300 + 70 * i);
         if (i % 3 == 2)
             cluster_stop(&cluster, CLUSTER_METADATA);
         else
@@ -304,12 +298,12 @@ static void a_client_dies(bool restart)
     while (count_objects(cluster.dir, 0) >= objects && cluster_now() < end) {
         ok(weft_stat(session, "/named", 0, &attr));
         assert_int_equal(attr.size, 5 * CHUNK + 4);
-        pause_ms(100);
+        cluster_pause(100);
     }
     wait_for_objects(1);
     if (!restart) {
         while (server_counter(session, "settled") == 0 && cluster_now() < end)
-            pause_ms(100);
+            cluster_pause(100);
         assert_int_equal(server_counter(session, "settled"), 1);
     }
     ok(weft_stat(session, "/named", 0, &attr));

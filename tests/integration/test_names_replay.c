@@ -19,9 +19,9 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "cluster.h"
 #include "seed.h"
-#include "weft/weft.h"
 
 enum { CLIENTS = 3, CALLS = 6000, COMPARE_EVERY = 500, PATH_BYTES = 64, BYTES = 100000 };
 
@@ -31,19 +31,12 @@ static struct cluster cluster;
 static weft_session_t *sessions[CLIENTS];
 static char local[64]; /* the folder */
 static uint8_t pattern[2 * BYTES];
-static unsigned random_state;
-
-static unsigned below(unsigned bound)
-{
-    return (unsigned)rand_r(&random_state) % bound;
-}
 
 static int setup(void **state)
 {
     (void)state;
     cluster_open(&cluster, &(struct cluster_options){.servers = 2, .chunk_size = 4096 + 512});
-    for (unsigned i = 0; i < CLIENTS; i++)
-        assert_int_equal(weft_connect(NULL, &sessions[i]), 0);
+    connect_all(sessions, CLIENTS);
     snprintf(local, sizeof local, "%s/local", cluster.dir);
     umask(0);
     assert_int_equal(mkdir(local, 0755), 0);
@@ -56,8 +49,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < CLIENTS; i++)
-        weft_disconnect(sessions[i]);
+    disconnect_all(sessions, CLIENTS);
     cluster_close(&cluster);
     return 0;
 }

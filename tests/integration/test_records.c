@@ -36,16 +36,14 @@ static int setup(void **state)
     (void)state;
     cluster_open(&cluster,
                  &(struct cluster_options){.servers = SERVERS, .shards = SHARDS, .deadline_ms = DEADLINE_MS});
-    for (unsigned i = 0; i < CLIENTS; i++)
-        ok(weft_connect(NULL, &sessions[i]));
+    connect_all(sessions, CLIENTS);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < CLIENTS; i++)
-        weft_disconnect(sessions[i]);
+    disconnect_all(sessions, CLIENTS);
     cluster_close(&cluster);
     return 0;
 }

@@ -23,33 +23,13 @@
 #include "client_pair.h"
 #include "seed.h"
 
-enum { FILES = 100, LIMIT = 4000, CLIENTS = 3, NAMES = 4, HANDLES = 2, SIZE_MAX_HERE = 12000, STEPS = 6000 };
+enum { FILES = 100, LIMIT = 4000, NAMES = 4, HANDLES = 2, SIZE_MAX_HERE = 12000, STEPS = 6000 };
 
-static weft_session_t *clients[CLIENTS];
-static unsigned random_state;
-
-static unsigned below(unsigned bound)
-{
-    return (unsigned)rand_r(&random_state) % bound;
-}
-
+/* In memory, since on a disk a write's commit takes longer than a lease. */
 static int setup(void **state)
 {
-    /* On a disk a write's commit takes longer than a lease. */
-    if (access("/dev/shm", W_OK) == 0)
-        setenv("TMPDIR", "/dev/shm", 1);
     random_state = seed_wanted();
-    int result = pair_setup(state);
-    for (unsigned i = 0; i < CLIENTS; i++)
-        ok(weft_connect(NULL, &clients[i]));
-    return result;
-}
-
-static int teardown(void **state)
-{
-    for (unsigned i = 0; i < CLIENTS; i++)
-        weft_disconnect(clients[i]);
-    return pair_teardown(state);
+    return crowd_setup(state);
 }
 
 static weft_file_t *open_small(weft_session_t *of, const char *path, int flags)
@@ -393,5 +373,5 @@ int main(int argc, char **argv)
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, crowd_teardown);
 }

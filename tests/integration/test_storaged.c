@@ -169,18 +169,6 @@ static void test_end_is_exact(void **state)
     }
 }
 
-/* A chunk, and the next one, of the given target and shard. */
-static uint64_t find_chunk(uint32_t target, uint32_t shard, uint64_t from)
-{
-    struct layout layout = peer_layout();
-    for (uint64_t at = from;; at += PEER_CHUNK) {
-        struct map_location location;
-        assert_int_equal(map_locate(peer.map, &layout, at, &location), 0);
-        if (location.target_id == target && location.shard == shard)
-            return at;
-    }
-}
-
 static struct answer answer;
 static uint8_t body[LIMITS_BODY_MAX];
 static uint8_t payload[LIMITS_IO_BYTES_MAX + 65536];
@@ -202,12 +190,12 @@ static void test_many_extents_in_one_request(void **state)
     static struct wire_extent extents[COUNT];
     static uint8_t data[COUNT * PIECE];
     struct wire_capability capability = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
-    uint64_t at = find_chunk(0, 0, 0), used = 0;
+    uint64_t at = peer_chunk_on(&peer, 0, 0, 0), used = 0;
     (void)state;
     /* Every other 100 bytes of each chunk, 20 pieces a chunk. */
     for (uint32_t i = 0; i < COUNT; i++) {
         if (used == 20) {
-            at = find_chunk(0, 0, at + PEER_CHUNK);
+            at = peer_chunk_on(&peer, 0, 0, at + PEER_CHUNK);
             used = 0;
         }
         extents[i] = (struct wire_extent){.offset = at + 200 * used++, .length = PIECE, .target = 0};
@@ -226,7 +214,7 @@ static void test_many_extents_in_one_request(void **state)
 static void test_adjacent_extents_are_one_access(void **state)
 {
     struct wire_capability capability = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
-    uint64_t first = find_chunk(1, 1, 0), second = find_chunk(1, 1, first + PEER_CHUNK);
+    uint64_t first = peer_chunk_on(&peer, 1, 1, 0), second = peer_chunk_on(&peer, 1, 1, first + PEER_CHUNK);
     struct wire_extent extents[] = {{first, PEER_CHUNK, 1}, {second, 10, 1}};
     (void)state;
     fill(payload, PEER_CHUNK + 10, 4);
@@ -240,8 +228,8 @@ static void test_adjacent_extents_are_one_access(void **state)
 static void test_short_reads_tell_what_is_present(void **state)
 {
     struct wire_capability capability = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
-    uint64_t first = find_chunk(0, 0, 0), second = find_chunk(0, 0, first + PEER_CHUNK),
-             other = find_chunk(1, 0, 0);
+    uint64_t first = peer_chunk_on(&peer, 0, 0, 0), second = peer_chunk_on(&peer, 0, 0, first + PEER_CHUNK),
+             other = peer_chunk_on(&peer, 1, 0, 0);
     struct wire_extent written[] = {{first, PEER_CHUNK, 0}, {second, 10, 0}, {other, 100, 1}};
     struct wire_extent wanted[] = {{first + 4000, 96, 0},
                                    {second, 50, 0},
@@ -277,7 +265,7 @@ static void test_wrong_requests_are_refused(void **state)
     struct wire_capability both = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
     struct wire_capability reader = peer_capability(&peer, 9, WIRE_ACCESS_READ);
     struct wire_capability forged = both, grown = reader;
-    uint64_t at = find_chunk(0, 0, 0), version = peer.map->version;
+    uint64_t at = peer_chunk_on(&peer, 0, 0, 0), version = peer.map->version;
     struct wire_extent good = {at, 100, 0};
     (void)state;
     forged.ino = 10;
@@ -420,7 +408,7 @@ static void test_remove_many(void **state)
     enum { FILES = 5 };
     const uint64_t inos[FILES] = {21, 22, 23, 24, 22};
     struct wire_object_remove_reply reply;
-    uint64_t end, at = find_chunk(0, 0, 0);
+    uint64_t end, at = peer_chunk_on(&peer, 0, 0, 0);
     struct wire_extent extent = {at, 100, 0};
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
@@ -445,7 +433,7 @@ static void test_writes_tell(void **state)
     struct wire_capability both = peer_capability(&peer, 31, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
     struct wire_object_stat stat = {.capability = both, .map_version = peer.map->version};
     struct wire_object_stat_reply told, asked;
-    uint64_t at = find_chunk(0, 0, 0);
+    uint64_t at = peer_chunk_on(&peer, 0, 0, 0);
     (void)state;
     for (unsigned i = 0; i < 4; i++) {
         uint8_t list[64];
@@ -483,7 +471,7 @@ static void test_writes_tell(void **state)
 static void test_older_map_is_answered_with_ours(void **state)
 {
     struct wire_capability both = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
-    uint64_t at = find_chunk(0, 0, 0), old = peer.map->version;
+    uint64_t at = peer_chunk_on(&peer, 0, 0, 0), old = peer.map->version;
     struct wire_extent extent = {at, 100, 0};
     struct wire_error error;
     struct map *map;
@@ -509,7 +497,7 @@ static void test_older_map_is_answered_with_ours(void **state)
 static void test_newer_map_is_waited_for(void **state)
 {
     struct wire_capability both = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
-    uint64_t at = find_chunk(0, 0, 0);
+    uint64_t at = peer_chunk_on(&peer, 0, 0, 0);
     struct wire_extent extent = {at, 100, 1};
     (void)state;
     /* The client knows already that group 0 moved to target 1. */
@@ -550,7 +538,7 @@ static void test_clean_end(void **state)
 {
     uint8_t byte = 1;
     (void)state;
-    assert_int_equal(peer_write(&peer, 5, find_chunk(0, 0, 0), &byte, 1), 0);
+    assert_int_equal(peer_write(&peer, 5, peer_chunk_on(&peer, 0, 0, 0), &byte, 1), 0);
     uint64_t start = rpc_now_ns();
     assert_int_equal(peer_signal(&peer, SIGTERM), 0);
     assert_true(rpc_now_ns() - start < UINT64_C(4000000000));
@@ -559,7 +547,7 @@ static void test_clean_end(void **state)
     if (!peer_keeps_files()) {
         uint8_t back = 0;
         peer_start(&peer);
-        assert_int_equal(peer_read(&peer, 5, find_chunk(0, 0, 0), &back, 1), 0);
+        assert_int_equal(peer_read(&peer, 5, peer_chunk_on(&peer, 0, 0, 0), &back, 1), 0);
         assert_int_equal(back, 1);
         return;
     }
@@ -584,7 +572,7 @@ static void test_clean_end_under_load(void **state)
     enum { CALLS = 200 };
     static struct rpc_call calls[CALLS];
     struct wire_capability both = peer_capability(&peer, 9, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE);
-    struct wire_extent extent = {find_chunk(0, 0, 0), PEER_CHUNK, 0};
+    struct wire_extent extent = {peer_chunk_on(&peer, 0, 0, 0), PEER_CHUNK, 0};
     size_t length = peer_encode_io(WIRE_OP_write, &both, peer.map->version, &extent, 1, body, sizeof body);
     struct iovec iov = {payload, PEER_CHUNK};
     (void)state;
@@ -645,7 +633,7 @@ static void test_more_readers_than_buffers(void **state)
     uint64_t at = 0;
     (void)state;
     for (uint32_t i = 0; i < EXTENTS; i++) {
-        at = find_chunk(0, 0, at);
+        at = peer_chunk_on(&peer, 0, 0, at);
         extents[i] = (struct wire_extent){at, PEER_CHUNK, 0};
         at += PEER_CHUNK;
     }
@@ -692,7 +680,7 @@ static void test_idle_uses_no_cpu(void **state)
     (void)state;
     if (peer_is_slow())
         skip();
-    assert_int_equal(peer_write(&peer, 5, find_chunk(0, 0, 0), &byte, 1), 0);
+    assert_int_equal(peer_write(&peer, 5, peer_chunk_on(&peer, 0, 0, 0), &byte, 1), 0);
     peer_idle(&peer, 200);
     uint64_t before = cpu_ticks(peer.pid);
     peer_idle(&peer, 2000);

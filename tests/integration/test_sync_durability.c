@@ -4,34 +4,31 @@
  * after any system call of the store, where of everything that was not flushed any
  * part may be lost.
  *
- * This program defines the calls that the store makes, so that they are recorded on
- * their way to the kernel. A crash is then played as often as wanted: a copy of
- * the store gets what was flushed until then and a random part of the rest, is
- * opened, and must hold what had been promised. The model: an fdatasync makes durable
- * the writes to that file that were done before it began, and no name; an fsync of a
- * directory makes durable its names. Of the writes that are not durable each may be lost
- * by itself; of the changes to a directory only the latest ones.
+ * The calls that the store makes are recorded on their way to the kernel (recorder.h). A crash
+ * is then played as often as wanted: a copy of the store gets what was flushed until then and a
+ * random part of the rest, is opened, and must hold what had been promised. The model: an
+ * fdatasync makes durable the writes to that file that were done before it began, and no name;
+ * an fsync of a directory makes durable its names. Of the writes that are not durable each may
+ * be lost by itself; of the changes to a directory only the latest ones.
  *
  * test_sync_durability --run DIR works once on a store in DIR and tells of each sync
  * on standard error, for test_sync_trace.sh to trace from outside.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "err.h"
+#include "recorder.h"
 #include "../../server/storage/store_files.h"
 #include "../../server/storage/target.h"
 
@@ -39,209 +36,11 @@ enum {
     OBJECTS = 10,
     OBJECT_BYTES = 16384,
     FILE_BYTES = OBJECT_BYTES + FILES_HEADER_BYTES,
-    EVENTS_MAX = 8192,
-    FILES_MAX = 1024,
     STEPS = 400,
     DIRS = 3, /* the objects lie in these */
-    DESCRIPTORS = 1024,
 };
 
 static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 1, .group_count = 1};
-
-/* ---- the recorder --------------------------------------------------------- */
-
-enum kind { CREATE, WRITE, CUT, RENAME, UNLINK, FLUSH_FILE, FLUSH_DIR };
-
-struct event {
-    enum kind kind;
-    unsigned file; /* which file, over all renames */
-    unsigned dir;
-    unsigned covers; /* of a flush: the events before this one */
-    char name[FILES_NAME_MAX], to[FILES_NAME_MAX];
-    off_t offset;
-    size_t length;
-    uint8_t *data;
-};
-
-static bool recording;
-static bool flushes = true; /* not while crashes are played: nothing depends on it then */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct event events[EVENTS_MAX];
-static unsigned event_count;
-static ino_t file_inodes[FILES_MAX];
-static unsigned file_count;
-static unsigned dir_of_descriptor[DESCRIPTORS];
-
-static unsigned events_now(void)
-{
-    pthread_mutex_lock(&lock);
-    unsigned count = event_count;
-    pthread_mutex_unlock(&lock);
-    return count;
-}
-
-static void record(struct event event)
-{
-    pthread_mutex_lock(&lock);
-    if (event_count == EVENTS_MAX)
-        abort();
-    events[event_count++] = event;
-    pthread_mutex_unlock(&lock);
-}
-
-static ino_t inode_of(int fd)
-{
-    struct stat stat;
-    if (fstat(fd, &stat))
-        abort();
-    return stat.st_ino;
-}
-
-/* The latest file with that inode: the numbers are used again. */
-static unsigned file_of(int fd)
-{
-    ino_t inode = inode_of(fd);
-    pthread_mutex_lock(&lock);
-    unsigned i = file_count;
-    while (i > 0 && file_inodes[i - 1] != inode)
-        i--;
-    pthread_mutex_unlock(&lock);
-    if (i == 0)
-        abort();
-    return i - 1;
-}
-
-static unsigned file_new(int fd)
-{
-    ino_t inode = inode_of(fd);
-    pthread_mutex_lock(&lock);
-    if (file_count == FILES_MAX)
-        abort();
-    file_inodes[file_count] = inode;
-    unsigned file = file_count++;
-    pthread_mutex_unlock(&lock);
-    return file;
-}
-
-static unsigned dir_of(const char *name)
-{
-    return (unsigned)strtoul(name, NULL, 16);
-}
-
-#define REAL(name)                 \
-    static __typeof__(&name) real; \
-    if (!real)                     \
-    *(void **)&real = dlsym(RTLD_NEXT, #name)
-
-int openat(int at, const char *name, int flags, ...)
-{
-    REAL(openat);
-    va_list list;
-    va_start(list, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(list, mode_t) : 0;
-    va_end(list);
-    bool exists = recording && faccessat(at, name, F_OK, 0) == 0;
-    int fd = real(at, name, flags, mode);
-    if (!recording || fd < 0)
-        return fd;
-    if (flags & O_DIRECTORY && fd < DESCRIPTORS)
-        dir_of_descriptor[fd] = dir_of(name);
-    if (flags & O_CREAT && !exists) {
-        struct event event = {.kind = CREATE, .file = file_new(fd), .dir = dir_of(name)};
-        snprintf(event.name, sizeof event.name, "%s", name);
-        record(event);
-    }
-    return fd;
-}
-
-static void record_write(int fd, const struct iovec *iov, off_t offset, size_t written)
-{
-    struct event event = {.kind = WRITE, .file = file_of(fd), .offset = offset, .length = written};
-    event.data = malloc(written);
-    if (!event.data)
-        abort();
-    for (size_t done = 0, part; done < written; done += part, iov++) {
-        part = iov->iov_len < written - done ? iov->iov_len : written - done;
-        memcpy(event.data + done, iov->iov_base, part);
-    }
-    record(event);
-}
-
-ssize_t pwrite(int fd, const void *data, size_t length, off_t offset)
-{
-    REAL(pwrite);
-    ssize_t written = real(fd, data, length, offset);
-    if (recording && written > 0)
-        record_write(fd, &(struct iovec){(void *)data, length}, offset, (size_t)written);
-    return written;
-}
-
-ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
-{
-    REAL(pwritev);
-    ssize_t written = real(fd, iov, count, offset);
-    if (recording && written > 0)
-        record_write(fd, iov, offset, (size_t)written);
-    return written;
-}
-
-int ftruncate(int fd, off_t length)
-{
-    REAL(ftruncate);
-    int result = real(fd, length);
-    if (recording && !result)
-        record((struct event){.kind = CUT, .file = file_of(fd), .offset = length});
-    return result;
-}
-
-int renameat(int from_at, const char *from, int to_at, const char *to)
-{
-    REAL(renameat);
-    int result = real(from_at, from, to_at, to);
-    if (recording && !result) {
-        struct event event = {.kind = RENAME, .dir = dir_of(from)};
-        snprintf(event.name, sizeof event.name, "%s", from);
-        snprintf(event.to, sizeof event.to, "%s", to);
-        record(event);
-    }
-    return result;
-}
-
-int unlinkat(int at, const char *name, int flags)
-{
-    REAL(unlinkat);
-    int result = real(at, name, flags);
-    if (recording && !result) {
-        struct event event = {.kind = UNLINK, .dir = dir_of(name)};
-        snprintf(event.name, sizeof event.name, "%s", name);
-        record(event);
-    }
-    return result;
-}
-
-int fdatasync(int fd)
-{
-    REAL(fdatasync);
-    struct event event = {.kind = FLUSH_FILE, .covers = events_now()};
-    if (recording)
-        event.file = file_of(fd);
-    int result = flushes ? real(fd) : 0;
-    if (recording && !result)
-        record(event);
-    return result;
-}
-
-int fsync(int fd)
-{
-    REAL(fsync);
-    struct event event = {.kind = FLUSH_DIR, .covers = events_now()};
-    int result = flushes ? real(fd) : 0;
-    if (recording && !result && fd < DESCRIPTORS) {
-        event.dir = dir_of_descriptor[fd];
-        record(event);
-    }
-    return result;
-}
 
 /* ---- what was promised ------------------------------------------------------ */
 
@@ -295,7 +94,7 @@ static void promise(struct history *history, unsigned version, bool given)
 {
     assert_true(history->promise_count < STEPS * 2);
     history->promises[history->promise_count++] =
-        (struct promise){.at = events_now(), .version = version, .given = given};
+        (struct promise){.at = recorder_now(), .version = version, .given = given};
 }
 
 /* ---- the work ------------------------------------------------------------- */
@@ -318,7 +117,7 @@ static bool tell;
 static void gone(unsigned object)
 {
     memset(next_version(&histories[object])->bytes, 0, OBJECT_BYTES);
-    histories[object].versions[histories[object].version_count - 1].at = events_now();
+    histories[object].versions[histories[object].version_count - 1].at = recorder_now();
     lives[object]++;
     born[object] = histories[object].version_count - 1;
 }
@@ -378,7 +177,7 @@ static void change(struct store *store, unsigned object)
         struct iovec iov[] = {{data, length / 3}, {data + length / 3, length - length / 3}};
         assert_int_equal(store_files.write(store, &key, offset, iov, 2, &op), 0);
     }
-    version->at = events_now();
+    version->at = recorder_now();
 }
 
 static void progress(struct store *store, int timeout_ms)
@@ -480,14 +279,16 @@ static struct names names_after(unsigned dir, unsigned point, const struct disk 
     struct names names = {0};
     unsigned durable = 0, end = point;
     for (unsigned i = 0; i < point; i++)
-        if (events[i].kind == FLUSH_DIR && events[i].dir == dir && !disk->drops_dir_flushes)
-            durable = events[i].covers;
+        if (recorder.events[i].kind == FLUSH_DIR && recorder.events[i].dir == dir && !disk->drops_dir_flushes)
+            durable = recorder.events[i].covers;
     if (random_below(3) > 0 && point > durable)
         end = durable + random_below(point - durable + 1);
-    for (unsigned i = 0; i < end; i++)
-        if (events[i].dir == dir &&
-            (events[i].kind == CREATE || events[i].kind == RENAME || events[i].kind == UNLINK))
-            change_names(&names, &events[i]);
+    for (unsigned i = 0; i < end; i++) {
+        const struct event *event = &recorder.events[i];
+        if (event->dir == dir &&
+            (event->kind == CREATE || event->kind == RENAME || event->kind == UNLINK))
+            change_names(&names, event);
+    }
     return names;
 }
 
@@ -496,11 +297,13 @@ static size_t bytes_after(unsigned file, unsigned point, const struct disk *disk
     unsigned durable = 0, loses = random_below(3);
     size_t length = 0;
     memset(bytes, 0, FILE_BYTES);
-    for (unsigned i = 0; i < point; i++)
-        if (events[i].kind == FLUSH_FILE && events[i].file == file && !disk->drops_file_flushes)
-            durable = events[i].covers > durable ? events[i].covers : durable;
     for (unsigned i = 0; i < point; i++) {
-        const struct event *event = &events[i];
+        const struct event *event = &recorder.events[i];
+        if (event->kind == FLUSH_FILE && event->file == file && !disk->drops_file_flushes)
+            durable = event->covers > durable ? event->covers : durable;
+    }
+    for (unsigned i = 0; i < point; i++) {
+        const struct event *event = &recorder.events[i];
         if (event->file != file || (event->kind != WRITE && event->kind != CUT))
             continue;
         /* All of what is not durable is lost, or some, or nothing. */
@@ -601,8 +404,8 @@ static unsigned play(const struct disk *disk, unsigned turns, bool say)
 {
     struct store_config config = {.target = &copy};
     unsigned faults = 0;
-    flushes = false;
-    for (unsigned point = 0; point <= event_count; point++)
+    recorder.skips_flushes = true;
+    for (unsigned point = 0; point <= recorder.count; point++)
         for (unsigned turn = 0; turn < turns; turn++) {
             struct store *store;
             crash_at(point, disk);
@@ -616,7 +419,7 @@ static unsigned play(const struct disk *disk, unsigned turns, bool say)
             }
             assert_int_equal(store_files.close(store), 0);
         }
-    flushes = true;
+    recorder.skips_flushes = false;
     return faults;
 }
 
@@ -634,15 +437,12 @@ static void open_target(const char *name, struct target *target)
 
 static void reset(void)
 {
-    for (unsigned i = 0; i < event_count; i++)
-        free(events[i].data);
+    recorder_reset();
     for (unsigned i = 0; i < OBJECTS; i++)
         free(histories[i].versions);
-    memset(events, 0, sizeof events);
     memset(histories, 0, sizeof histories);
     memset(lives, 0, sizeof lives);
     memset(born, 0, sizeof born);
-    event_count = file_count = 0;
 }
 
 static void record_work(uint64_t seed, uint32_t open_files_max)
@@ -656,9 +456,9 @@ static void record_work(uint64_t seed, uint32_t open_files_max)
     open_target(name, &target);
     struct store_config config = {.target = &target, .open_files_max = open_files_max};
     assert_int_equal(store_files.open(&config, &store), 0);
-    recording = true;
+    recorder.on = true;
     work(store);
-    recording = false;
+    recorder.on = false;
     assert_int_equal(store_files.close(store), 0);
     target_close(&target);
 }

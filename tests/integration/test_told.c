@@ -16,44 +16,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <linux/magic.h>
 
 #include <cmocka.h>
 
 #include "client_pair.h"
 #include "seed.h"
 
-enum { CLIENTS = 3, ROUNDS = 250, STEPS_MAX = 12, HANDLES = 4, PATIENCE_S = 60, DEATHS = 4 };
-
-static weft_session_t *clients[CLIENTS];
-static unsigned random_state;
-
-static unsigned below(unsigned bound)
-{
-    return (unsigned)rand_r(&random_state) % bound;
-}
+enum { ROUNDS = 250, STEPS_MAX = 12, HANDLES = 4, PATIENCE_S = 60, DEATHS = 4 };
 
 static int setup(void **state)
 {
-    struct statfs memory;
-    if (statfs("/dev/shm", &memory) == 0 && memory.f_type == TMPFS_MAGIC && access("/dev/shm", W_OK) == 0)
-        setenv("TMPDIR", "/dev/shm", 1);
     random_state = seed_wanted();
-    int result = pair_setup(state);
-    for (unsigned i = 0; i < CLIENTS; i++)
-        ok(weft_connect(NULL, &clients[i]));
-    return result;
-}
-
-static int teardown(void **state)
-{
-    for (unsigned i = 0; i < CLIENTS; i++)
-        weft_disconnect(clients[i]);
-    return pair_teardown(state);
+    return crowd_setup(state);
 }
 
 /* One file's history, with the handles that are open. */
@@ -238,5 +214,5 @@ int main(void)
         cmocka_unit_test(test_histories),
         cmocka_unit_test(test_deaths),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, crowd_teardown);
 }

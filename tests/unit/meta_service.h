@@ -293,17 +293,27 @@ static inline struct lab_answer *lab_answer_new(void)
 #define submit(client, name, ...) submit_as((client), ++(client)->request_id, name, __VA_ARGS__)
 
 /* The same, run until it is answered; returns its status. */
-#define ask(client, name, ...)                                                \
-    ({                                                                        \
-        struct lab_answer *asked_ = submit((client), name, __VA_ARGS__);      \
-        lab_run();                                                            \
-        assert_true(asked_->done);                                            \
-        int status_ = asked_->status;                                         \
-        if (status_ < 0)                                                      \
-            err_set(status_, "%s", asked_->text);                             \
-        lab_answer_free(asked_);                                              \
-        status_;                                                              \
+#define ask_as(client, number, name, ...)                                         \
+    ({                                                                            \
+        struct lab_answer *asked_ = submit_as((client), (number), name, __VA_ARGS__); \
+        lab_run();                                                                \
+        assert_true(asked_->done);                                                \
+        int status_ = asked_->status;                                             \
+        if (status_ < 0)                                                          \
+            err_set(status_, "%s", asked_->text);                                 \
+        lab_answer_free(asked_);                                                  \
+        status_;                                                                  \
     })
+#define ask(client, name, ...) ask_as(client, ++(client)->request_id, name, __VA_ARGS__)
+
+/* One that was submitted has been answered like this; it is freed. */
+#define assert_answered(answer, expected)                     \
+    do {                                                      \
+        struct lab_answer *answered_ = (answer);              \
+        assert_true(answered_->done);                         \
+        assert_int_equal(answered_->status, (expected));      \
+        lab_answer_free(answered_);                           \
+    } while (0)
 
 #define decode_answer(answer, name, value)                                                        \
     do {                                                                                          \
@@ -314,83 +324,6 @@ static inline struct lab_answer *lab_answer_new(void)
         assert_int_equal(decoded_->status, 0);                                                    \
         assert_ok(wire_decode_##name(decoded_->reply, decoded_->reply_length, value));            \
     } while (0)
-
-struct lab_file {
-    uint64_t handle, ino;
-    bool created;
-    struct wire_capability capability;
-    struct wire_attr attr;
-};
-
-static inline int lab_open_placed(struct lab_client *client, const char *path, uint32_t flags,
-                                  uint8_t placement, const char *host, struct lab_file *file)
-{
-    struct lab_answer *answer = submit(client, open, .path = path, .flags = flags, .mode = 0644,
-                                       .placement = placement, .host = host);
-    lab_run();
-    assert_true(answer->done);
-    int status = answer->status;
-    if (status < 0) {
-        err_set(status, "%s", answer->text);
-    } else {
-        struct wire_open_reply reply;
-        decode_answer(answer, open_reply, &reply);
-        *file = (struct lab_file){.handle = reply.handle,
-                                  .ino = reply.attr.ino,
-                                  .created = reply.created,
-                                  .capability = reply.capability,
-                                  .attr = reply.attr};
-        file->attr.pool = file->attr.host = "";
-    }
-    lab_answer_free(answer);
-    return status;
-}
-
-static inline int lab_open(struct lab_client *client, const char *path, uint32_t flags, struct lab_file *file)
-{
-    return lab_open_placed(client, path, flags, WIRE_PLACEMENT_DEFAULT, "", file);
-}
-
-static inline int lab_stat(struct lab_client *client, const char *path, struct wire_attr *attr)
-{
-    struct lab_answer *answer = submit(client, stat, .path = path);
-    lab_run();
-    assert_true(answer->done);
-    int status = answer->status;
-    if (status == 0) {
-        struct wire_stat_reply reply;
-        decode_answer(answer, stat_reply, &reply);
-        *attr = reply.attr;
-        attr->pool = "";
-        if (reply.attr.size_open)
-            assert_ok(capability_check(lab.conf.key, &reply.capability, 0));
-    }
-    lab_answer_free(answer);
-    return status;
-}
-
-/* A list of closes, encoded into `bytes`. */
-enum { CLOSES_BYTES = 4096 };
-static inline struct wire_list lab_closes(uint8_t bytes[CLOSES_BYTES], const struct wire_closing *items,
-                                          uint32_t count)
-{
-    struct wire_writer writer = wire_writer_on(bytes, CLOSES_BYTES);
-    for (uint32_t i = 0; i < count; i++)
-        wire_put_closing(&writer, &items[i]);
-    assert_false(writer.bad);
-    return wire_list_of(&writer, count);
-}
-
-static inline int lab_close(struct lab_client *client, const struct wire_closing *closing)
-{
-    uint8_t bytes[CLOSES_BYTES];
-    return ask(client, close, .closes = lab_closes(bytes, closing, 1));
-}
-
-static inline int lab_close_file(struct lab_client *client, const struct lab_file *file, bool wrote)
-{
-    return lab_close(client, &(struct wire_closing){.handle = file->handle, .wrote = wrote});
-}
 
 /* What the storage servers that register count of their targets' losses, by the targets' ids. */
 enum { LAB_TARGETS = 64 };
@@ -540,6 +473,9 @@ static inline int lab_teardown(void **state)
     return 0;
 }
 
+/* A test with a service of its own, which has storage servers. */
+#define lab_test(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
+
 /* The server ends and is started again, a moment later; its peers are gone. */
 static inline void lab_restart(void)
 {
@@ -554,8 +490,6 @@ static inline void lab_restart(void)
 
 /* ---- looking ------------------------------------------------------------------ */
 
-enum { RW = WIRE_OPEN_READ | WIRE_OPEN_WRITE, NEW = RW | WIRE_OPEN_CREATE };
-
 /* How many rows a table has. */
 static inline uint64_t rows(enum store_table table)
 {
@@ -565,25 +499,6 @@ static inline uint64_t rows(enum store_table table)
     assert_ok(store_count(txn, table, &count));
     store_abort(txn);
     return count;
-}
-
-static inline struct wire_attr look(const char *path)
-{
-    struct wire_attr attr;
-    assert_ok(lab_stat(&root, path, &attr));
-    return attr;
-}
-
-/* What a client makes of a stat: it asks the storage servers when it is told to. */
-static inline uint64_t exact_size(const char *path)
-{
-    struct wire_attr attr = look(path);
-    uint64_t size = attr.size_open ? 0 : attr.size;
-    for (uint32_t i = 0; attr.size_open && i < SERVERS; i++) {
-        if (fake_object(i, attr.ino)->end > size)
-            size = fake_object(i, attr.ino)->end;
-    }
-    return size;
 }
 
 #endif

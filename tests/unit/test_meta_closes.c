@@ -3,7 +3,7 @@
  * Closes that ride with other requests take effect whatever becomes of the request, cost no commit
  * of their own, and may come twice.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 static struct wire_closing closing_of(const struct lab_file *file, bool wrote)
 {
@@ -20,8 +20,7 @@ static void a_close_rides_with_an_open_in_one_commit(void **state)
     struct lab_file first, second;
     uint8_t bytes[CLOSES_BYTES];
     (void)state;
-    assert_ok(lab_open(&ann, "/a", NEW, &first));
-    fake_write(0, first.ino, 100);
+    lab_open_written(&ann, "/a", 100, &first);
     struct wire_closing closing = closing_of(&first, true);
     uint64_t before = commits();
     lab.answers = false; /* settling is a commit of its own */
@@ -37,8 +36,7 @@ static void a_close_rides_with_an_open_in_one_commit(void **state)
     assert_null(opens_find(lab.service->opens, first.handle));
     lab.answers = true;
     lab_run();
-    assert_int_equal(look("/a").size_open, 0);
-    assert_int_equal(look("/a").size, 100);
+    assert_settled("/a", 100);
     assert_ok(lab_close_file(&ann, &second, false));
 }
 
@@ -48,8 +46,7 @@ static void a_close_counts_although_its_request_fails(void **state)
     uint8_t bytes[CLOSES_BYTES];
     (void)state;
     for (int i = 0; i < 4; i++) {
-        assert_ok(lab_open(&ann, "/a", NEW, &file));
-        fake_write(0, file.ino, 100);
+        lab_open_written(&ann, "/a", 100, &file);
         struct wire_closing closing = closing_of(&file, true);
         struct wire_list closes = lab_closes(bytes, &closing, 1);
         int result = i == 0   ? ask(&ann, unlink, .path = "/none", .closes = closes)
@@ -59,8 +56,7 @@ static void a_close_counts_although_its_request_fails(void **state)
         assert_result(result, -ENOENT);
         lab_wait(50);
         assert_int_equal(rows(STORE_WRITERS), 0);
-        assert_int_equal(look("/a").size_open, 0);
-        assert_int_equal(look("/a").size, 100);
+        assert_settled("/a", 100);
     }
     assert_int_equal(counter_get(&lab.service->closes), 4);
 }
@@ -158,8 +154,7 @@ static void a_handle_for_reading_is_closed_without_a_commit(void **state)
     uint8_t bytes[CLOSES_BYTES];
     (void)state;
     assert_ok(lab_open(&ann, "/a", NEW, &file));
-    assert_ok(lab_close_file(&ann, &file, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, false);
     assert_ok(lab_open(&ann, "/a", WIRE_OPEN_READ, &file));
     struct wire_closing closing = closing_of(&file, false);
     uint64_t before = commits();
@@ -174,10 +169,7 @@ static void the_last_user_of_a_removed_file_rides_as_well(void **state)
     struct lab_file file;
     uint8_t bytes[CLOSES_BYTES];
     (void)state;
-    assert_ok(lab_open(&ann, "/a", NEW, &file));
-    fake_write(0, file.ino, 100);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/a", 100, &file);
     assert_ok(lab_open(&bob, "/a", WIRE_OPEN_READ, &file));
     assert_ok(ask(&ann, unlink, .path = "/a"));
     lab_wait(50);
@@ -205,8 +197,7 @@ static void a_close_after_a_restart_finds_its_file(void **state)
     assert_ok(ask(&ann, stat, .path = "/", .closes = lab_closes(bytes, items, 2)));
     lab_live(100);
     assert_int_equal(rows(STORE_WRITERS), 0);
-    assert_int_equal(look("/a").size_open, 0);
-    assert_int_equal(look("/a").size, 100);
+    assert_settled("/a", 100);
     /* The server ends again before it has heard of a close: the file is taken for open, and the close comes
      * again with the request that was not answered. */
     assert_ok(lab_open(&ann, "/a", RW, &file));
@@ -221,20 +212,18 @@ static void a_close_after_a_restart_finds_its_file(void **state)
     assert_int_equal(rows(STORE_WRITERS), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_close_rides_with_an_open_in_one_commit),
-        TEST(a_close_counts_although_its_request_fails),
-        TEST(a_repeated_request_closes_nothing_twice),
-        TEST(no_one_closes_what_is_another_ones),
-        TEST(a_list_that_makes_no_sense_is_refused_as_a_whole),
-        TEST(a_full_list_is_closed),
-        TEST(a_handle_for_reading_is_closed_without_a_commit),
-        TEST(the_last_user_of_a_removed_file_rides_as_well),
-        TEST(a_close_after_a_restart_finds_its_file),
+        lab_test(a_close_rides_with_an_open_in_one_commit),
+        lab_test(a_close_counts_although_its_request_fails),
+        lab_test(a_repeated_request_closes_nothing_twice),
+        lab_test(no_one_closes_what_is_another_ones),
+        lab_test(a_list_that_makes_no_sense_is_refused_as_a_whole),
+        lab_test(a_full_list_is_closed),
+        lab_test(a_handle_for_reading_is_closed_without_a_commit),
+        lab_test(the_last_user_of_a_removed_file_rides_as_well),
+        lab_test(a_close_after_a_restart_finds_its_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

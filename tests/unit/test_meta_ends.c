@@ -3,7 +3,7 @@
  * A file's bytes go when its last name and its last user are gone, and not
  * before; also when servers are down, and when this one restarts.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 /* ---- the end of files --------------------------------------------------- */
 
@@ -11,10 +11,7 @@ static void objects_are_removed_after_the_last_name(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     assert_ok(ask(&ann, link, .from = "/f", .to = "/g"));
     assert_ok(ask(&ann, unlink, .path = "/f"));
     lab_wait(50);
@@ -42,8 +39,7 @@ static void an_open_file_keeps_its_bytes_until_its_last_close(void **state)
     decode_answer(answer, stat_reply, &reply);
     assert_int_equal(reply.attr.nlink, 0);
     lab_answer_free(answer);
-    assert_ok(lab_close_file(&bob, &reader, false));
-    lab_wait(50);
+    lab_close_and_wait(&bob, &reader, false);
     assert_int_equal(lab.removes, SERVERS);
     assert_int_equal(rows(STORE_INODES), 1);
     assert_int_equal(rows(STORE_ORPHANS), 0);
@@ -54,8 +50,7 @@ static void a_file_without_a_name_ends_with_its_clients_lease(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
+    lab_open_written(&ann, "/f", 1000, &file);
     assert_ok(ask(&ann, unlink, .path = "/f"));
     lab_disconnect(&ann);
     lab_live(9000);
@@ -69,10 +64,8 @@ static void a_file_without_a_name_ends_after_a_restart(void **state)
 {
     struct lab_file file, reader;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_open(&bob, "/g", NEW, &reader));
-    fake_write(0, reader.ino, 1000);
+    lab_open_written(&ann, "/f", 1000, &file);
+    lab_open_written(&bob, "/g", 1000, &reader);
     assert_ok(lab_close_file(&bob, &reader, true));
     assert_ok(lab_open(&bob, "/g", WIRE_OPEN_READ, &reader));
     assert_ok(ask(&ann, unlink, .path = "/f"));
@@ -118,10 +111,7 @@ static void removals_wait_for_servers_that_are_down(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     lab.server_error[1] = -ECONNREFUSED;
     assert_ok(ask(&ann, unlink, .path = "/f"));
     lab_live(10000);
@@ -142,8 +132,7 @@ static void many_removals_are_all_done(void **state)
     (void)state;
     for (int i = 0; i < 60; i++) {
         snprintf(path, sizeof path, "/f%d", i);
-        assert_ok(lab_open(&ann, path, NEW, &file));
-        fake_write(0, file.ino, 1000);
+        lab_open_written(&ann, path, 1000, &file);
         assert_ok(lab_close_file(&ann, &file, true));
     }
     lab_wait(50);
@@ -162,10 +151,7 @@ static void a_file_that_is_replaced_while_it_is_cut_ends_afterwards(void **state
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     lab.answers = false;
     struct lab_answer *answer = submit(&ann, truncate, .path = "/f", .size = 10);
     lab_run();
@@ -173,27 +159,24 @@ static void a_file_that_is_replaced_while_it_is_cut_ends_afterwards(void **state
     assert_int_equal(rows(STORE_REMOVALS), 0);
     lab.answers = true;
     lab_run();
-    assert_true(answer->done);
-    lab_answer_free(answer);
+    assert_answered(answer, 0);
     lab_wait(50);
     assert_int_equal(lab.removes, SERVERS);
     assert_int_equal(rows(STORE_INODES), 1);
     assert_int_equal(rows(STORE_ORPHANS), 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(objects_are_removed_after_the_last_name),
-        T(an_open_file_keeps_its_bytes_until_its_last_close),
-        T(a_file_without_a_name_ends_with_its_clients_lease),
-        T(a_file_without_a_name_ends_after_a_restart),
-        T(over_a_restart_only_what_no_one_can_reach_is_ended),
-        T(removals_wait_for_servers_that_are_down),
-        T(many_removals_are_all_done),
-        T(a_file_that_is_replaced_while_it_is_cut_ends_afterwards),
+        lab_test(objects_are_removed_after_the_last_name),
+        lab_test(an_open_file_keeps_its_bytes_until_its_last_close),
+        lab_test(a_file_without_a_name_ends_with_its_clients_lease),
+        lab_test(a_file_without_a_name_ends_after_a_restart),
+        lab_test(over_a_restart_only_what_no_one_can_reach_is_ended),
+        lab_test(removals_wait_for_servers_that_are_down),
+        lab_test(many_removals_are_all_done),
+        lab_test(a_file_that_is_replaced_while_it_is_cut_ends_afterwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

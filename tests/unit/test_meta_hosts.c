@@ -4,7 +4,7 @@
  * also over restarts and moves; new files go to all groups, to those of the host of who makes them, or to
  * those of a named one; and only the servers there are ever asked about them.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 static const struct wire_map_host hosts[] = {
     {.name = "n0", .chassis = "", .rack = "r0"},
@@ -222,8 +222,7 @@ static void only_the_servers_of_the_host_are_asked(void **state)
     assert_ok(open_as("/f", WIRE_PLACEMENT_HOST, "n0", &file));
     fake_write(0, file.ino, 10);
     lab.answers = false;
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, true);
     assert_int_equal(servers_asked(), 1u << 0 | 1u << 2);
     lab.answers = true;
     lab_run();

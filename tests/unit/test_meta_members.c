@@ -4,7 +4,7 @@
  * grows with every change and with nothing else, also over restarts; servers
  * that are silent go down, and come back.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 static const struct map *map(void)
 {
@@ -347,11 +347,9 @@ static void files_keep_their_layout_when_groups_are_added(void **state)
     /* Only the server that may hold a part of it is asked. */
     fake_write(0, old.ino, 10);
     lab.calls_made = 0;
-    assert_ok(lab_close_file(&ann, &old, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &old, true);
     assert_int_equal(lab.calls_made, 1);
-    assert_ok(lab_close_file(&ann, &new, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &new, true);
     assert_int_equal(lab.calls_made, 3);
 }
 
@@ -364,8 +362,7 @@ static void every_shard_of_a_server_is_asked_once(void **state)
     assert_ok(lab_open(&ann, "/f", WIRE_OPEN_WRITE | WIRE_OPEN_CREATE, &file));
     fake_write(0, file.ino, 10);
     lab.answers = false;
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, true);
     uint32_t asked = 0;
     list_each(&lab.calls, link, after) asked |= 1u << list_item(link, struct fake_call, link)->shard;
     assert_int_equal(lab.calls_made, 3);

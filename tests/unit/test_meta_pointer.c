@@ -3,7 +3,7 @@
  * Shared pointers, without a network: a move happens once however often it is asked for, is there after
  * a restart, and ends with the handle that it belongs to.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 #define DAY_MS (UINT64_C(24) * 3600 * 1000)
 
@@ -242,17 +242,16 @@ static void a_file_without_a_name_stays_as_long_as_its_pointer(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(everyone_moves_one_pointer),
-        TEST(each_opening_has_its_own),
-        TEST(what_can_not_be_is_refused),
-        TEST(a_repeated_move_happens_once),
-        TEST(a_restart_keeps_them),
-        TEST(one_that_is_first_used_after_a_restart_ends_with_its_handle),
-        TEST(one_that_nobody_closes_goes_in_the_end),
-        TEST(it_goes_with_its_client),
-        TEST(a_file_without_a_name_stays_as_long_as_its_pointer),
+        lab_test(everyone_moves_one_pointer),
+        lab_test(each_opening_has_its_own),
+        lab_test(what_can_not_be_is_refused),
+        lab_test(a_repeated_move_happens_once),
+        lab_test(a_restart_keeps_them),
+        lab_test(one_that_is_first_used_after_a_restart_ends_with_its_handle),
+        lab_test(one_that_nobody_closes_goes_in_the_end),
+        lab_test(it_goes_with_its_client),
+        lab_test(a_file_without_a_name_stays_as_long_as_its_pointer),
     };
     return cmocka_run_group_tests_name("meta_pointer", tests, NULL, NULL);
 }

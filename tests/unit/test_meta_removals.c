@@ -3,7 +3,7 @@
  * The objects of removed files: only the shards that can have some are told, of many files at once, and
  * what fails is told again, whoever else is in the same list.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 enum { CHUNK = 65536, MANY = 50 };
 
@@ -82,8 +82,7 @@ static void where_more_may_have_been_all_are_told(void **state)
     fake_write(1, file.ino, 100);
     assert_ok(ask(&ann, unlink, .path = "/f"));
     lab.removes = 0;
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, true);
     assert_int_equal(lab.removes, SERVERS);
     assert_gone(file.ino);
 }
@@ -198,17 +197,15 @@ static void a_record_without_an_end_is_for_all_shards(void **state)
     assert_int_equal(rows(STORE_REMOVALS), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(only_shards_with_chunks_are_told),
-        TEST(where_more_may_have_been_all_are_told),
-        TEST(many_files_are_one_request_to_each_shard),
-        TEST(what_fails_holds_up_no_one_else),
-        TEST(a_server_that_fails_is_told_again),
-        TEST(a_record_without_an_end_is_for_all_shards),
+        lab_test(only_shards_with_chunks_are_told),
+        lab_test(where_more_may_have_been_all_are_told),
+        lab_test(many_files_are_one_request_to_each_shard),
+        lab_test(what_fails_holds_up_no_one_else),
+        lab_test(a_server_that_fails_is_told_again),
+        lab_test(a_record_without_an_end_is_for_all_shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
  * nothing and gets the same answer; nothing that was answered is lost, and
  * nothing that failed leaves a trace; whatever a peer sends is answered.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 /* ---- repeated requests -------------------------------------------------- */
 
@@ -12,24 +12,15 @@ static void a_repeated_request_gets_the_same_answer(void **state)
 {
     (void)state;
     uint64_t id = ++ann.request_id;
-    struct lab_answer *answer = submit_as(&ann, id, mkdir, .path = "/d", .mode = 0755);
-    lab_run();
-    assert_int_equal(answer->status, 0);
-    lab_answer_free(answer);
+    assert_ok(ask_as(&ann, id, mkdir, .path = "/d", .mode = 0755));
     struct world_dump before = world_dump(lab.world.store);
     lab_disconnect(&ann);
     lab_connect(&ann);
-    answer = submit_as(&ann, id, mkdir, .path = "/d", .mode = 0755);
-    lab_run();
-    assert_int_equal(answer->status, 0);
-    lab_answer_free(answer);
+    assert_ok(ask_as(&ann, id, mkdir, .path = "/d", .mode = 0755));
     assert_same_dump(before, world_dump(lab.world.store));
     assert_result(ask(&ann, mkdir, .path = "/d", .mode = 0755), -EEXIST);
     /* The same number from someone else is another request. */
-    answer = submit_as(&bob, id, mkdir, .path = "/d", .mode = 0755);
-    lab_run();
-    assert_int_equal(answer->status, -EEXIST);
-    lab_answer_free(answer);
+    assert_result(ask_as(&bob, id, mkdir, .path = "/d", .mode = 0755), -EEXIST);
 }
 
 static void a_repeated_request_gets_the_same_answer_after_a_restart(void **state)
@@ -37,21 +28,18 @@ static void a_repeated_request_gets_the_same_answer_after_a_restart(void **state
     (void)state;
     assert_ok(ask(&ann, mkdir, .path = "/a", .mode = 0755));
     uint64_t id = ++ann.request_id;
-    struct lab_answer *answer = submit_as(&ann, id, rename, .from = "/a", .to = "/b");
-    lab_run();
-    lab_answer_free(answer);
+    assert_ok(ask_as(&ann, id, rename, .from = "/a", .to = "/b"));
     uint64_t open_id = ++ann.request_id;
-    answer = submit_as(&ann, open_id, open, .path = "/f", .flags = NEW | WIRE_OPEN_EXCLUSIVE, .mode = 0600);
+    struct lab_answer *answer =
+        submit_as(&ann, open_id, open, .path = "/f", .flags = NEW | WIRE_OPEN_EXCLUSIVE, .mode = 0600);
     lab_run();
     struct wire_open_reply first, second;
     decode_answer(answer, open_reply, &first);
     lab_restart();
     lab_connect(&ann);
-    struct lab_answer *again = submit_as(&ann, id, rename, .from = "/a", .to = "/b");
-    lab_run();
-    assert_int_equal(again->status, 0);
-    lab_answer_free(again);
-    again = submit_as(&ann, open_id, open, .path = "/f", .flags = NEW | WIRE_OPEN_EXCLUSIVE, .mode = 0600);
+    assert_ok(ask_as(&ann, id, rename, .from = "/a", .to = "/b"));
+    struct lab_answer *again =
+        submit_as(&ann, open_id, open, .path = "/f", .flags = NEW | WIRE_OPEN_EXCLUSIVE, .mode = 0600);
     lab_run();
     decode_answer(again, open_reply, &second);
     assert_int_equal(second.handle, first.handle);
@@ -81,10 +69,7 @@ static void a_truncation_that_is_repeated_meanwhile_happens_once(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     lab.answers = false;
     lab.calls_made = 0;
     uint64_t id = ++ann.request_id;
@@ -100,19 +85,14 @@ static void a_truncation_that_is_repeated_meanwhile_happens_once(void **state)
     lab.answers = true;
     lab_run();
     assert_int_equal(lab.calls_made, SERVERS);
-    assert_true(first->done && second->done && third->done);
-    assert_int_equal(second->status, 0);
+    assert_answered(first, 0);
+    assert_answered(second, 0);
+    assert_answered(third, 0);
     /* Someone else has cut it since: the repeated request must not do it again. */
     assert_ok(ask(&root, truncate, .path = "/f", .size = 500));
-    struct lab_answer *late = submit_as(&ann, id, truncate, .path = "/f", .size = 10);
-    lab_run();
-    assert_int_equal(late->status, 0);
+    assert_ok(ask_as(&ann, id, truncate, .path = "/f", .size = 10));
     assert_int_equal(lab.calls_made, 2 * SERVERS);
     assert_int_equal(look("/f").size, 500);
-    lab_answer_free(first);
-    lab_answer_free(second);
-    lab_answer_free(third);
-    lab_answer_free(late);
 }
 
 static void a_repeated_open_for_reading_leaves_one_handle(void **state)
@@ -120,14 +100,9 @@ static void a_repeated_open_for_reading_leaves_one_handle(void **state)
     struct lab_file file;
     (void)state;
     assert_ok(lab_open(&ann, "/f", NEW, &file));
-    assert_ok(lab_close_file(&ann, &file, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, false);
     uint64_t id = ++ann.request_id;
-    lab_answer_free(({
-        struct lab_answer *lost = submit_as(&ann, id, open, .path = "/f", .flags = WIRE_OPEN_READ);
-        lab_run();
-        lost;
-    }));
+    assert_ok(ask_as(&ann, id, open, .path = "/f", .flags = WIRE_OPEN_READ)); /* it is lost on the way */
     lab_disconnect(&ann);
     lab_connect(&ann);
     struct lab_answer *answer = submit_as(&ann, id, open, .path = "/f", .flags = WIRE_OPEN_READ);
@@ -176,15 +151,11 @@ static void requests_of_one_turn_are_one_commit(void **state)
     struct lab_answer *failed = submit(&bob, mkdir, .path = "/d63", .mode = 0755);
     lab_run();
     assert_int_equal(counter_get(&lab.service->turn.counters[TURN_COMMITS]), commits + 1);
-    for (int i = 0; i < 64; i++) {
-        assert_int_equal(answers[i]->status, 0);
-        lab_answer_free(answers[i]);
-    }
-    assert_int_equal(seen->status, 0);
-    assert_int_equal(failed->status, -EEXIST);
+    for (int i = 0; i < 64; i++)
+        assert_answered(answers[i], 0);
+    assert_answered(seen, 0);
     assert_non_null(strstr(failed->text, "/d63"));
-    lab_answer_free(seen);
-    lab_answer_free(failed);
+    assert_answered(failed, -EEXIST);
 }
 
 static void a_close_waits_for_the_next_change(void **state)
@@ -228,27 +199,22 @@ static void a_full_store_fails_only_what_does_not_fit(void **state)
     small = submit(&ann, stat, .path = "/");
     lab_run();
     for (int i = 0; i < 400; i++) {
-        struct wire_attr attr;
         assert_true(answers[i]->done);
         snprintf(path, sizeof path, "/l%d", i);
-        struct lab_answer *answer = submit(&root, stat, .path = path, .flags = WEFT_STAT_NOFOLLOW);
-        lab_run();
+        int looked = ask(&root, stat, .path = path, .flags = WEFT_STAT_NOFOLLOW);
         if (answers[i]->status == 0) {
             fitted++;
-            assert_int_equal(answer->status, 0);
+            assert_ok(looked);
         } else {
             refused++;
             assert_int_equal(answers[i]->status, -ENOSPC);
             assert_non_null(strstr(answers[i]->text, "metadata_bytes_max"));
-            assert_int_equal(answer->status, -ENOENT);
+            assert_result(looked, -ENOENT);
         }
-        (void)attr;
-        lab_answer_free(answer);
         lab_answer_free(answers[i]);
     }
     assert_true(fitted > 20 && refused > 20);
-    assert_int_equal(small->status, 0);
-    lab_answer_free(small);
+    assert_answered(small, 0);
     /* There is no way out but making room, and that works. */
     for (int i = 0; i < 10; i++) {
         snprintf(path, sizeof path, "/l%d", i);
@@ -460,26 +426,24 @@ static void messages_that_make_no_sense_are_answered(void **state)
     assert_true(counter_get(&lab.service->requests_refused) > 500);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(a_repeated_request_gets_the_same_answer),
-        T(a_repeated_request_gets_the_same_answer_after_a_restart),
-        T(repeated_in_the_same_turn_happens_once),
-        T(a_truncation_that_is_repeated_meanwhile_happens_once),
-        T(a_repeated_open_for_reading_leaves_one_handle),
-        T(answers_go_when_they_are_settled_and_when_they_are_old),
-        T(requests_of_one_turn_are_one_commit),
-        T(a_close_waits_for_the_next_change),
-        T(a_full_store_fails_only_what_does_not_fit),
-        T(opens_that_do_not_fit_leave_no_handle),
-        T(a_job_that_fails_half_way_leaves_nothing),
-        T(four_racing_to_create_make_one),
-        T(a_large_directory_is_listed_in_batches),
-        T(other_peers_requests_are_refused),
-        T(messages_that_make_no_sense_are_answered),
+        lab_test(a_repeated_request_gets_the_same_answer),
+        lab_test(a_repeated_request_gets_the_same_answer_after_a_restart),
+        lab_test(repeated_in_the_same_turn_happens_once),
+        lab_test(a_truncation_that_is_repeated_meanwhile_happens_once),
+        lab_test(a_repeated_open_for_reading_leaves_one_handle),
+        lab_test(answers_go_when_they_are_settled_and_when_they_are_old),
+        lab_test(requests_of_one_turn_are_one_commit),
+        lab_test(a_close_waits_for_the_next_change),
+        lab_test(a_full_store_fails_only_what_does_not_fit),
+        lab_test(opens_that_do_not_fit_leave_no_handle),
+        lab_test(a_job_that_fails_half_way_leaves_nothing),
+        lab_test(four_racing_to_create_make_one),
+        lab_test(a_large_directory_is_listed_in_batches),
+        lab_test(other_peers_requests_are_refused),
+        lab_test(messages_that_make_no_sense_are_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

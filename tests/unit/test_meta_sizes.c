@@ -3,7 +3,7 @@
  * Sizes are exact, whoever writes, closes, vanishes or restarts, and whichever
  * truncations come in between.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 /* ---- sizes -------------------------------------------------------------- */
 
@@ -15,8 +15,7 @@ static void a_file_that_was_not_written_is_known_at_once(void **state)
     assert_true(file.created);
     assert_ok(capability_check(lab.conf.key, &file.capability, WIRE_ACCESS_READ | WIRE_ACCESS_WRITE));
     assert_int_equal(look("/f").size_open, 1);
-    assert_ok(lab_close_file(&ann, &file, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, false);
     assert_int_equal(look("/f").size_open, 0);
     assert_int_equal(lab.calls_made, 0);
     /* Nor is there anything to remove. */
@@ -38,21 +37,18 @@ static void a_size_settles_after_the_last_close(void **state)
     assert_false(second.created);
     fake_write(1, first.ino, 300000);
     assert_int_equal(exact_size("/f"), 300000);
-    assert_ok(lab_close_file(&ann, &first, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &first, true);
     assert_int_equal(look("/f").size_open, 1);
     fake_write(2, first.ino, 500000);
     assert_int_equal(exact_size("/f"), 500000);
     lab.answers = false;
     /* The last one did not write; the one before did. */
-    assert_ok(lab_close_file(&bob, &second, false));
-    lab_wait(50);
+    lab_close_and_wait(&bob, &second, false);
     assert_int_equal(look("/f").size_open, 1);
     assert_int_equal(exact_size("/f"), 500000);
     lab.answers = true;
     lab_run();
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 500000);
+    assert_settled("/f", 500000);
     assert_int_equal(look("/f").bytes, 2 * 4096);
     assert_int_equal(look("/f").mtime_ns, fake_object(2, first.ino)->mtime_ns);
     assert_int_equal(rows(STORE_UNSETTLED), 0);
@@ -62,11 +58,9 @@ static void a_writer_that_comes_meanwhile_keeps_the_size_open(void **state)
 {
     struct lab_file first, second;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &first));
-    fake_write(0, first.ino, 100);
+    lab_open_written(&ann, "/f", 100, &first);
     lab.answers = false;
-    assert_ok(lab_close_file(&ann, &first, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &first, true);
     assert_int_equal(lab.calls_made, SERVERS);
     /* The servers have been asked; now someone opens, writes, and closes again. */
     assert_ok(lab_open(&ann, "/f", RW, &second));
@@ -75,43 +69,36 @@ static void a_writer_that_comes_meanwhile_keeps_the_size_open(void **state)
     assert_int_equal(look("/f").size_open, 1);
     fake_write(0, first.ino, 200);
     assert_int_equal(exact_size("/f"), 200);
-    assert_ok(lab_close_file(&ann, &second, false)); /* dirty all the same: no one has settled it */
-    lab_wait(50);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 200);
+    lab_close_and_wait(&ann, &second, false); /* dirty all the same: no one has settled it */
+    assert_settled("/f", 200);
 }
 
 static void a_writer_that_came_and_went_meanwhile_is_noticed(void **state)
 {
     struct lab_file first, second;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &first));
-    fake_write(0, first.ino, 100);
+    lab_open_written(&ann, "/f", 100, &first);
     lab.answers = false;
-    assert_ok(lab_close_file(&ann, &first, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &first, true);
     assert_int_equal(lab.calls_made, SERVERS);
     /* The first server has said 100 already when someone writes to it; the others have not answered. */
     fake_answer(list_item(list_first(&lab.calls), struct fake_call, link));
     assert_ok(lab_open(&ann, "/f", RW, &second));
     fake_write(0, first.ino, 200);
-    assert_ok(lab_close_file(&ann, &second, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &second, true);
     fake_answer_all();
     lab_run();
     assert_int_equal(exact_size("/f"), 200);
     lab.answers = true;
     lab_run();
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 200);
+    assert_settled("/f", 200);
 }
 
 static void settling_goes_on_when_a_server_comes_back(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 100);
+    lab_open_written(&ann, "/f", 100, &file);
     lab.server_error[1] = -ETIMEDOUT;
     assert_ok(lab_close_file(&ann, &file, true));
     lab_live(2000);
@@ -119,24 +106,21 @@ static void settling_goes_on_when_a_server_comes_back(void **state)
     assert_int_equal(exact_size("/f"), 100);
     lab.server_error[1] = 0;
     lab_live(31000);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 100);
+    assert_settled("/f", 100);
 }
 
 static void a_client_that_vanishes_has_its_files_closed_after_its_lease(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 100);
+    lab_open_written(&ann, "/f", 100, &file);
     lab_disconnect(&ann);
     lab_live(9000);
     fake_write(0, file.ino, 150);
     assert_int_equal(look("/f").size_open, 1);
     assert_int_equal(exact_size("/f"), 150);
     lab_live(2000);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 150);
+    assert_settled("/f", 150);
     assert_int_equal(rows(STORE_WRITERS), 0);
     /* Should it come back all the same, its close is no error. */
     lab_connect(&ann);
@@ -154,8 +138,7 @@ static void a_client_that_comes_back_in_time_keeps_its_files(void **state)
     lab_live(30000);
     assert_int_equal(look("/f").size_open, 1);
     fake_write(0, file.ino, 100);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, true);
     assert_int_equal(look("/f").size, 100);
 }
 
@@ -180,8 +163,7 @@ static void files_that_were_being_written_stay_open_over_a_restart(void **state)
     (void)state;
     assert_ok(lab_open(&ann, "/f", NEW, &file));
     assert_ok(lab_open(&ann, "/idle", NEW, &idle));
-    assert_ok(lab_close_file(&ann, &idle, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &idle, false);
     fake_write(0, file.ino, 100);
     lab_restart();
     lab_connect(&root);
@@ -194,16 +176,14 @@ static void files_that_were_being_written_stay_open_over_a_restart(void **state)
     lab_connect(&ann);
     assert_ok(lab_close_file(&ann, &file, true));
     lab_live(100);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 200);
+    assert_settled("/f", 200);
 }
 
 static void a_writer_that_is_never_heard_again_is_given_up_after_a_day(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 100);
+    lab_open_written(&ann, "/f", 100, &file);
     lab_restart();
     lab_connect(&root);
     lab_heartbeats();
@@ -211,8 +191,7 @@ static void a_writer_that_is_never_heard_again_is_given_up_after_a_day(void **st
     /* The storage servers were silent for as long. */
     lab_register_all();
     lab_live(2000);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 100);
+    assert_settled("/f", 100);
 }
 
 static void unsettled_files_are_settled_after_a_restart(void **state)
@@ -223,8 +202,7 @@ static void unsettled_files_are_settled_after_a_restart(void **state)
     lab.answers = false;
     for (int i = 0; i < 50; i++) {
         snprintf(path, sizeof path, "/f%d", i);
-        assert_ok(lab_open(&ann, path, NEW, &file));
-        fake_write(0, file.ino, 100 + (uint64_t)i);
+        lab_open_written(&ann, path, 100 + (uint64_t)i, &file);
         assert_ok(lab_close_file(&ann, &file, true));
     }
     lab_wait(50);
@@ -235,8 +213,7 @@ static void unsettled_files_are_settled_after_a_restart(void **state)
     lab.answers = true;
     lab_live(1000);
     assert_int_equal(rows(STORE_UNSETTLED), 0);
-    assert_int_equal(look("/f49").size_open, 0);
-    assert_int_equal(look("/f49").size, 149);
+    assert_settled("/f49", 149);
 }
 
 static void one_of_two_writers_closing_changes_nothing(void **state)
@@ -245,14 +222,11 @@ static void one_of_two_writers_closing_changes_nothing(void **state)
     (void)state;
     assert_ok(lab_open(&root, "/f", NEW, &first));
     assert_ok(lab_open(&root, "/f", RW, &second));
-    assert_ok(lab_close_file(&root, &first, false));
-    lab_wait(50);
+    lab_close_and_wait(&root, &first, false);
     fake_write(1, first.ino, 100);
     assert_int_equal(exact_size("/f"), 100);
-    assert_ok(lab_close_file(&root, &second, true));
-    lab_wait(50);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 100);
+    lab_close_and_wait(&root, &second, true);
+    assert_settled("/f", 100);
 }
 
 static void what_one_writer_wrote_is_not_forgotten_over_a_restart(void **state)
@@ -262,16 +236,14 @@ static void what_one_writer_wrote_is_not_forgotten_over_a_restart(void **state)
     assert_ok(lab_open(&ann, "/f", NEW, &first));
     assert_ok(lab_open(&ann, "/f", RW, &second));
     fake_write(0, first.ino, 100);
-    assert_ok(lab_close_file(&ann, &first, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &first, true);
     lab_restart();
     lab_connect(&root);
     lab_connect(&ann);
     /* This one wrote nothing; that the other had is known to the store only. */
     assert_ok(lab_close_file(&ann, &second, false));
     lab_live(100);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 100);
+    assert_settled("/f", 100);
 }
 
 static void files_that_have_not_been_loaded_yet_stay_open(void **state)
@@ -294,13 +266,11 @@ static void files_that_have_not_been_loaded_yet_stay_open(void **state)
     /* The servers are slow, so most files are still waiting to be asked for. */
     assert_null(opens_file_find(lab.service->opens, file.ino));
     assert_ok(lab_open(&ann, "/f399", RW, &file));
-    assert_ok(lab_close_file(&ann, &file, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, false);
     assert_int_equal(exact_size("/f399"), 100);
     lab.answers = true;
     lab_live(1000);
-    assert_int_equal(look("/f399").size_open, 0);
-    assert_int_equal(look("/f399").size, 100);
+    assert_settled("/f399", 100);
     assert_int_equal(rows(STORE_UNSETTLED), 0);
 }
 
@@ -310,10 +280,7 @@ static void truncate_cuts_every_server_before_it_answers(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 300000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 300000, &file);
     lab.answers = false;
     struct lab_answer *answer = submit(&ann, truncate, .path = "/f", .size = 1000);
     lab_run();
@@ -325,12 +292,9 @@ static void truncate_cuts_every_server_before_it_answers(void **state)
     assert_false(answer->done);
     fake_answer_all();
     lab_run();
-    assert_true(answer->done);
-    assert_int_equal(answer->status, 0);
-    lab_answer_free(answer);
+    assert_answered(answer, 0);
     assert_int_equal(lab.truncates, SERVERS);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 1000);
+    assert_settled("/f", 1000);
     assert_int_equal(look("/f").mtime_ns, lab.realtime_ns);
 }
 
@@ -338,10 +302,7 @@ static void truncate_to_the_same_size_asks_no_one(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     lab.truncates = 0;
     assert_ok(ask(&ann, truncate, .path = "/f", .size = 1000));
     assert_ok(ask(&ann, truncate, .path = "/f", .size = 999, .grow_only = 1));
@@ -349,26 +310,22 @@ static void truncate_to_the_same_size_asks_no_one(void **state)
     assert_int_equal(lab.truncates, 0);
     assert_ok(ask(&ann, truncate, .path = "/f", .size = 1001, .grow_only = 1));
     assert_int_equal(lab.truncates, SERVERS);
-    assert_int_equal(look("/f").size, 1001);
-    assert_int_equal(look("/f").size_open, 0);
+    assert_settled("/f", 1001);
 }
 
 static void truncate_of_a_file_that_others_write_leaves_its_size_open(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
+    lab_open_written(&ann, "/f", 1000, &file);
     assert_ok(
         ask(&ann, truncate, .path = "", .handle = file.handle, .capability = file.capability, .size = 400));
     assert_int_equal(exact_size("/f"), 400);
     fake_write(1, file.ino, 600);
     assert_int_equal(exact_size("/f"), 600);
     /* It was cut, so that the size must be asked for although this client says it wrote nothing. */
-    assert_ok(lab_close_file(&ann, &file, false));
-    lab_wait(50);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 600);
+    lab_close_and_wait(&ann, &file, false);
+    assert_settled("/f", 600);
 }
 
 static void grow_only_with_writers_keeps_what_they_wrote(void **state)
@@ -383,68 +340,53 @@ static void grow_only_with_writers_keeps_what_they_wrote(void **state)
     /* The settling of the close and a growth one after the other. */
     assert_ok(ask(&ann, truncate, .path = "/f", .size = 200, .grow_only = 1));
     lab_wait(50);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 5000);
+    assert_settled("/f", 5000);
 }
 
 static void truncations_of_one_file_do_not_mix(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 300000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 300000, &file);
     lab.answers = false;
     struct lab_answer *first = submit(&ann, truncate, .path = "/f", .size = 1000);
     struct lab_answer *second = submit(&root, truncate, .path = "/f", .size = 2000);
     lab_run();
     unsigned under_way = 0;
-    list_each(&lab.calls, link, after)
-        under_way++;
+    list_each(&lab.calls, link, after) under_way++;
     assert_int_equal(under_way, SERVERS);
     fake_answer_all();
     lab_run();
-    assert_true(first->done);
+    assert_answered(first, 0);
     assert_false(second->done);
     assert_int_equal(look("/f").size_open, 1);
     fake_answer_all();
     lab_run();
-    assert_true(second->done);
-    lab_answer_free(first);
-    lab_answer_free(second);
+    assert_answered(second, 0);
     for (uint32_t i = 0; i < SERVERS; i++)
         assert_int_equal(fake_object(i, file.ino)->end, 2000);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 2000);
+    assert_settled("/f", 2000);
 }
 
 static void a_truncation_that_fails_says_where_and_settles_later(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     lab.server_error[2] = -EIO;
     assert_result(ask(&ann, truncate, .path = "/f", .size = 10), -EIO);
     assert_non_null(strstr(err_text(), "s2"));
     assert_int_equal(look("/f").size_open, 1);
     lab.server_error[2] = 0;
     lab_live(31000);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 10);
+    assert_settled("/f", 10);
 }
 
 static void a_server_that_is_down_fails_a_truncation_before_anything_is_cut(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     for (int i = 0; i < 12; i++) {
         assert_ok(ask(&storage[0], heartbeat, .name = "s0"));
         assert_ok(ask(&storage[2], heartbeat, .name = "s2"));
@@ -464,15 +406,12 @@ static void a_writer_that_closes_while_the_file_is_cut_leaves_its_size_open(void
     lab.answers = false;
     struct lab_answer *answer = submit(&ann, truncate, .path = "/f", .size = 1000);
     lab_run();
-    assert_ok(lab_close_file(&ann, &file, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, false);
     assert_int_equal(look("/f").size_open, 1);
     lab.answers = true;
     lab_run();
-    assert_true(answer->done);
-    lab_answer_free(answer);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 1000);
+    assert_answered(answer, 0);
+    assert_settled("/f", 1000);
 }
 
 static void truncate_refuses(void **state)
@@ -495,8 +434,7 @@ static void truncate_refuses(void **state)
     assert_ok(ask(&root, unlink, .path = "/f"));
     assert_ok(ask(&root, truncate, .path = "", .capability = file.capability, .size = 77));
     assert_ok(lab_close_file(&root, &file, true));
-    assert_ok(lab_close_file(&ann, &readable, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &readable, false);
     assert_result(ask(&root, truncate, .path = "", .capability = file.capability, .size = 1), -ESTALE);
     assert_int_equal(rows(STORE_INODES), 2);
 }
@@ -505,10 +443,7 @@ static void open_with_truncation_answers_when_the_file_is_empty(void **state)
 {
     struct lab_file file, again;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     lab.answers = false;
     struct lab_answer *answer = submit(&ann, open, .path = "/f", .flags = RW | WIRE_OPEN_TRUNCATE);
     lab_run();
@@ -524,16 +459,13 @@ static void open_with_truncation_answers_when_the_file_is_empty(void **state)
     assert_int_equal(fake_object(0, file.ino)->end, 0);
     /* Nothing was written since, so the size is known when it is closed. */
     unsigned stats = lab.stats;
-    assert_ok(lab_close_file(&ann, &again, false));
-    lab_wait(50);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, 0);
+    lab_close_and_wait(&ann, &again, false);
+    assert_settled("/f", 0);
     assert_int_equal(lab.stats, stats);
     /* An empty file that no one has written is empty already. */
     lab.truncates = 0;
     assert_ok(lab_open(&ann, "/g", NEW, &file));
-    assert_ok(lab_close_file(&ann, &file, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, false);
     assert_ok(lab_open(&ann, "/g", RW | WIRE_OPEN_TRUNCATE, &file));
     assert_int_equal(lab.truncates, 0);
 }
@@ -542,10 +474,7 @@ static void open_with_a_truncation_that_fails_opens_nothing(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, 1000);
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_make(&ann, "/f", 1000, &file);
     lab.server_error[1] = -EIO;
     assert_result(lab_open(&ann, "/f", RW | WIRE_OPEN_TRUNCATE, &file), -EIO);
     assert_int_equal(rows(STORE_WRITERS), 0);
@@ -554,36 +483,34 @@ static void open_with_a_truncation_that_fails_opens_nothing(void **state)
     assert_int_equal(look("/f").size_open, 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(a_file_that_was_not_written_is_known_at_once),
-        T(a_size_settles_after_the_last_close),
-        T(a_writer_that_comes_meanwhile_keeps_the_size_open),
-        T(a_writer_that_came_and_went_meanwhile_is_noticed),
-        T(settling_goes_on_when_a_server_comes_back),
-        T(a_client_that_vanishes_has_its_files_closed_after_its_lease),
-        T(a_client_that_comes_back_in_time_keeps_its_files),
-        T(a_client_keeps_its_lease_while_the_server_was_deaf),
-        T(files_that_were_being_written_stay_open_over_a_restart),
-        T(a_writer_that_is_never_heard_again_is_given_up_after_a_day),
-        T(unsettled_files_are_settled_after_a_restart),
-        T(one_of_two_writers_closing_changes_nothing),
-        T(what_one_writer_wrote_is_not_forgotten_over_a_restart),
-        T(files_that_have_not_been_loaded_yet_stay_open),
-        T(truncate_cuts_every_server_before_it_answers),
-        T(truncate_to_the_same_size_asks_no_one),
-        T(truncate_of_a_file_that_others_write_leaves_its_size_open),
-        T(grow_only_with_writers_keeps_what_they_wrote),
-        T(truncations_of_one_file_do_not_mix),
-        T(a_truncation_that_fails_says_where_and_settles_later),
-        T(a_server_that_is_down_fails_a_truncation_before_anything_is_cut),
-        T(a_writer_that_closes_while_the_file_is_cut_leaves_its_size_open),
-        T(truncate_refuses),
-        T(open_with_truncation_answers_when_the_file_is_empty),
-        T(open_with_a_truncation_that_fails_opens_nothing),
+        lab_test(a_file_that_was_not_written_is_known_at_once),
+        lab_test(a_size_settles_after_the_last_close),
+        lab_test(a_writer_that_comes_meanwhile_keeps_the_size_open),
+        lab_test(a_writer_that_came_and_went_meanwhile_is_noticed),
+        lab_test(settling_goes_on_when_a_server_comes_back),
+        lab_test(a_client_that_vanishes_has_its_files_closed_after_its_lease),
+        lab_test(a_client_that_comes_back_in_time_keeps_its_files),
+        lab_test(a_client_keeps_its_lease_while_the_server_was_deaf),
+        lab_test(files_that_were_being_written_stay_open_over_a_restart),
+        lab_test(a_writer_that_is_never_heard_again_is_given_up_after_a_day),
+        lab_test(unsettled_files_are_settled_after_a_restart),
+        lab_test(one_of_two_writers_closing_changes_nothing),
+        lab_test(what_one_writer_wrote_is_not_forgotten_over_a_restart),
+        lab_test(files_that_have_not_been_loaded_yet_stay_open),
+        lab_test(truncate_cuts_every_server_before_it_answers),
+        lab_test(truncate_to_the_same_size_asks_no_one),
+        lab_test(truncate_of_a_file_that_others_write_leaves_its_size_open),
+        lab_test(grow_only_with_writers_keeps_what_they_wrote),
+        lab_test(truncations_of_one_file_do_not_mix),
+        lab_test(a_truncation_that_fails_says_where_and_settles_later),
+        lab_test(a_server_that_is_down_fails_a_truncation_before_anything_is_cut),
+        lab_test(a_writer_that_closes_while_the_file_is_cut_leaves_its_size_open),
+        lab_test(truncate_refuses),
+        lab_test(open_with_truncation_answers_when_the_file_is_empty),
+        lab_test(open_with_a_truncation_that_fails_opens_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
  * The only writer of a new file tells its size with the close, and no storage server is asked. When
  * anyone else may have changed the file, they are asked, whatever the close says.
  */
-#include "meta_service.h"
+#include "meta_files.h"
 
 enum { TOLD_END = 3901, TOLD_BYTES = 8192, REAL_END = 5000 };
 
@@ -33,8 +33,7 @@ static void assert_asked(struct lab_client *client, const struct lab_file *file)
     lab_live(100);
     assert_int_equal(told(), before);
     assert_int_equal(lab.stats, SERVERS);
-    assert_int_equal(look("/f").size_open, 0);
-    assert_int_equal(look("/f").size, REAL_END);
+    assert_settled("/f", REAL_END);
     assert_int_equal(look("/f").bytes, 4096);
 }
 
@@ -120,8 +119,7 @@ static void one_who_came_and_went_is_remembered(void **state)
     (void)state;
     assert_ok(lab_open(&ann, "/f", NEW, &first));
     assert_ok(lab_open(&ann, "/f", RW, &second));
-    assert_ok(lab_close_file(&ann, &second, false));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &second, false);
     assert_asked(&ann, &first);
 }
 
@@ -131,8 +129,7 @@ static void one_who_comes_later_knows_only_a_part(void **state)
     (void)state;
     assert_ok(lab_open(&ann, "/f", NEW, &first));
     assert_ok(lab_open(&ann, "/f", RW, &second));
-    assert_ok(lab_close_file(&ann, &first, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &first, true);
     assert_asked(&ann, &second);
 }
 
@@ -158,8 +155,7 @@ static void a_truncation_under_way_counts(void **state)
     lab.answers = true;
     lab_run();
     lab_wait(50);
-    assert_true(answer->done);
-    lab_answer_free(answer);
+    assert_answered(answer, 0);
     assert_int_equal(told(), 0);
     assert_int_equal(exact_size("/f"), REAL_END);
     assert_int_equal(look("/f").size_open, 0);
@@ -186,8 +182,7 @@ static void what_is_not_settled_yet_is_asked_for(void **state)
     (void)state;
     assert_ok(lab_open(&ann, "/f", NEW, &file));
     lab.answers = false;
-    assert_ok(lab_close_file(&ann, &file, true));
-    lab_wait(50);
+    lab_close_and_wait(&ann, &file, true);
     assert_ok(lab_open(&ann, "/f", RW, &file));
     lab.answers = true;
     lab_run();
@@ -227,8 +222,7 @@ static void a_removed_file_ends(void **state)
 {
     struct lab_file file;
     (void)state;
-    assert_ok(lab_open(&ann, "/f", NEW, &file));
-    fake_write(0, file.ino, TOLD_END);
+    lab_open_written(&ann, "/f", TOLD_END, &file);
     assert_ok(ask(&ann, unlink, .path = "/f"));
     struct wire_closing closing = telling(&file);
     assert_ok(lab_close(&ann, &closing));
@@ -238,24 +232,22 @@ static void a_removed_file_ends(void **state)
     assert_false(fake_object(0, file.ino)->exists);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_told_is_taken),
-        TEST(a_stat_that_brings_it_tells_it),
-        TEST(a_time_that_was_set_stays),
-        TEST(two_writers_know_only_a_part_each),
-        TEST(one_who_came_and_went_is_remembered),
-        TEST(one_who_comes_later_knows_only_a_part),
-        TEST(a_truncation_in_between_counts),
-        TEST(a_truncation_under_way_counts),
-        TEST(a_file_that_was_written_before_is_asked_for),
-        TEST(what_is_not_settled_yet_is_asked_for),
-        TEST(a_restart_forgets_who_was_alone),
-        TEST(who_reads_tells_nothing),
-        TEST(a_removed_file_ends),
+        lab_test(what_is_told_is_taken),
+        lab_test(a_stat_that_brings_it_tells_it),
+        lab_test(a_time_that_was_set_stays),
+        lab_test(two_writers_know_only_a_part_each),
+        lab_test(one_who_came_and_went_is_remembered),
+        lab_test(one_who_comes_later_knows_only_a_part),
+        lab_test(a_truncation_in_between_counts),
+        lab_test(a_truncation_under_way_counts),
+        lab_test(a_file_that_was_written_before_is_asked_for),
+        lab_test(what_is_not_settled_yet_is_asked_for),
+        lab_test(a_restart_forgets_who_was_alone),
+        lab_test(who_reads_tells_nothing),
+        lab_test(a_removed_file_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
