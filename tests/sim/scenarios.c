@@ -289,13 +289,13 @@ static void *run_unheard(void *unused)
 }
 
 const struct scenario scenarios[] = {
-    {"late-write", prepare_small, run_late_write},
-    {"twice", prepare_twice, run_twice},
-    {"move", prepare_move, run_move},
-    {"lost", prepare_small, run_lost},
-    {"spill", prepare_small, run_spill},
+    {"late-write", prepare_small, run_late_write, false},
+    {"twice", prepare_twice, run_twice, false},
+    {"move", prepare_move, run_move, false},
+    {"lost", prepare_small, run_lost, false},
+    {"spill", prepare_small, run_spill, false},
     {"removed", prepare_small, run_removed, .leaves_nothing = true},
-    {"unheard", prepare_small, run_unheard},
+    {"unheard", prepare_small, run_unheard, false},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 
