@@ -289,6 +289,13 @@ struct shard_call {
     void (*done)(struct shard_call *call, int status); /* 0, SHARD_REDO or negative errno */
 };
 
+/* Its next start is a first attempt, with a whole deadline. */
+static inline void shard_call_fresh(struct shard_call *call)
+{
+    call->begun_ns = 0;
+    call->attempts = 0;
+}
+
 /* (locked) 0: `done` will run, once, never from inside. `shard` is an index into the table. */
 int shard_call_start(weft_session_t *session, struct shard_call *call, const struct planner_table *table,
                      uint32_t shard);

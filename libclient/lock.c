@@ -112,8 +112,7 @@ static int lock_call(struct weft_lock *lock, void (*done)(struct shard_call *cal
 
 static int lock_call_first(struct weft_lock *lock, void (*done)(struct shard_call *call, int status))
 {
-    lock->call.begun_ns = 0;
-    lock->call.attempts = 0;
+    shard_call_fresh(&lock->call);
     return lock_call(lock, done);
 }
 

@@ -259,8 +259,7 @@ static bool begin(struct lock_turn *turn)
 {
     struct record_request *request = list_item(turn, struct record_request, turn);
     request->in_line = false;
-    request->call.begun_ns = 0;
-    request->call.attempts = 0;
+    shard_call_fresh(&request->call);
     int result =
         request->session->closing ? err_set(-ECANCELED, "the session was closed") : ask(request);
     if (result < 0)
@@ -373,8 +372,7 @@ static int send_cancel(struct record_request *request)
  * told, the end of the connection says it. */
 static void settle_unanswered(struct record_request *request)
 {
-    request->cancel.begun_ns = 0;
-    request->cancel.attempts = 0;
+    shard_call_fresh(&request->cancel);
     request->owed = !request->session->closing && send_cancel(request) == 0;
 }
 

@@ -42,6 +42,21 @@ static uint8_t data[1 << 20], buffer[1 << 20];
 
 static const struct layout layout = {.chunk_size = 4096, .seed = 1, .stripe_count = 2, .group_count = 2};
 
+static uint64_t seed;
+
+/* From WEFT_SEED, or 1. */
+static inline void seed_take(void)
+{
+    seed = getenv("WEFT_SEED") ? strtoull(getenv("WEFT_SEED"), NULL, 0) : 1;
+    print_message("WEFT_SEED=%llu\n", (unsigned long long)seed);
+}
+
+static inline uint32_t random_below(uint32_t bound)
+{
+    seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (uint32_t)(seed >> 33) % bound;
+}
+
 static inline struct store_object object_of(uint64_t ino)
 {
     return (struct store_object){.ino = ino, .position = 1, .layout = layout};

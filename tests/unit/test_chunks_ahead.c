@@ -18,7 +18,6 @@ enum {
     WRITE_MAX = 300000,
 };
 
-static uint64_t seed;
 static struct cs_faults *faults;
 
 /* What each object is to be in the end. */
@@ -33,12 +32,6 @@ static struct slot {
     uint8_t *bytes;
     bool used;
 } slots[UNDER_WAY];
-
-static uint32_t random_below(uint32_t bound)
-{
-    seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (uint32_t)(seed >> 33) % bound;
-}
 
 static struct chunks_store *inner(void)
 {
@@ -79,8 +72,7 @@ static void open_faulty(const char *rules)
 
 static int setup_ahead(void **state)
 {
-    seed = getenv("WEFT_SEED") ? strtoull(getenv("WEFT_SEED"), NULL, 0) : 1;
-    print_message("WEFT_SEED=%llu\n", (unsigned long long)seed);
+    seed_take();
     memset(model, 0, sizeof model);
     int error = setup(state);
     if (!error && !past_cache)

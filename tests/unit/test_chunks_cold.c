@@ -8,22 +8,14 @@
 
 enum { OBJECTS = 24, OBJECT_BYTES = 200000 };
 
-static uint64_t seed;
 static struct wait waits[OBJECTS];
 static int results[OBJECTS];
 static size_t counts[OBJECTS];
 static uint8_t buffers[OBJECTS][OBJECT_BYTES];
 
-static uint32_t random_below(uint32_t bound)
-{
-    seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (uint32_t)(seed >> 33) % bound;
-}
-
 static int setup_cold(void **state)
 {
-    seed = getenv("WEFT_SEED") ? strtoull(getenv("WEFT_SEED"), NULL, 0) : 1;
-    print_message("WEFT_SEED=%llu\n", (unsigned long long)seed);
+    seed_take();
     return setup(state);
 }
 

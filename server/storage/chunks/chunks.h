@@ -85,6 +85,10 @@ static inline unsigned chunks_slot(const struct store_object *object)
 
 void jobs_init(struct jobs *jobs);
 void jobs_push(struct jobs *jobs, struct job *job);
+/* The first one, taken out; NULL: there is none. */
+struct job *jobs_pop(struct jobs *jobs);
+/* A copy. NULL without memory, with a text. */
+struct job *job_new(const struct job *like);
 struct job *jobs_take_all(struct jobs *jobs);
 /* Notes what it came to; err_text() is that of `status`. */
 void job_end(struct job *job, int status);

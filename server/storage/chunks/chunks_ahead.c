@@ -120,9 +120,7 @@ static void go_on(struct chunks_store *store, unsigned slot)
     struct jobs *line = &store->lines[slot];
     struct job *job;
     while ((job = line->first) && !(job->ahead && job->ahead->under_way)) {
-        line->first = job->next;
-        if (!line->first)
-            line->end = &line->first;
+        jobs_pop(line);
         store->lined[slot]--;
         int result = -EAGAIN;
         /* What is with the worker already comes first. */
@@ -143,10 +141,9 @@ int chunks_line_up(struct chunks_store *store, const struct job *like)
 {
     const unsigned slot = slot_of(like);
     struct jobs *line = &store->lines[slot];
-    struct job *job = malloc(sizeof *job);
+    struct job *job = job_new(like);
     if (!job)
-        return err_set(-ENOMEM, "no memory for an operation of the store");
-    *job = *like;
+        return -ENOMEM;
     job->ahead = try_begin(store, like);
     store->queued[slot]++;
     if (!job->ahead && !line->first) {

@@ -68,68 +68,49 @@ static bool goes_on(const struct cs_ahead *ahead, uint32_t i)
            ahead->blocks[i] == ahead->blocks[i - 1] + 1;
 }
 
-/* Adds the list's next bytes, one block. False: it has too many pieces of memory. */
-static bool add_block(struct cs_piece *piece, struct iovec *at, const struct iovec **next)
+/* Adds the next bytes, one block. False: it has too many pieces of memory, and all is as before. */
+static bool add_block(struct cs_piece *piece, struct iov_source *source)
 {
+    const struct cs_piece piece_before = *piece;
+    const struct iov_source source_before = *source;
     for (size_t left = CS_BLOCK; left > 0;) {
-        struct iovec *last = piece->iov_count ? &piece->iov[piece->iov_count - 1] : NULL;
-        while (at->iov_len == 0)
-            *at = *(*next)++;
-        const size_t length = at->iov_len < left ? at->iov_len : left;
-        if (last && (uint8_t *)last->iov_base + last->iov_len == at->iov_base)
-            last->iov_len += length;
-        else if (piece->iov_count == PIECE_IOVS)
+        const struct iovec part = iov_next(source, left);
+        if (!iov_append(piece->iov, &piece->iov_count, PIECE_IOVS, part)) {
+            *piece = piece_before;
+            *source = source_before;
             return false;
-        else
-            piece->iov[piece->iov_count++] = (struct iovec){at->iov_base, length};
-        *at = (struct iovec){(uint8_t *)at->iov_base + length, at->iov_len - length};
-        left -= length;
+        }
+        left -= part.iov_len;
     }
     return true;
 }
 
-static void skip(struct iovec *at, const struct iovec **next, size_t length)
+static void skip(struct iov_source *source, size_t length)
 {
-    while (length > 0) {
-        while (at->iov_len == 0)
-            *at = *(*next)++;
-        const size_t part = at->iov_len < length ? at->iov_len : length;
-        *at = (struct iovec){(uint8_t *)at->iov_base + part, at->iov_len - part};
-        length -= part;
-    }
+    while (length > 0)
+        length -= iov_next(source, length).iov_len;
 }
 
 /* `before`: bytes of the write in front of the first block. Blocks whose memory is in too many pieces are
  * left to the write. */
-static int make_pieces(struct cs_store *store, const struct iovec *iov, size_t before, struct cs_ahead *ahead)
+static int make_pieces(struct cs_store *store, struct iov_source source, size_t before,
+                       struct cs_ahead *ahead)
 {
-    struct iovec at = {0};
-    skip(&at, &iov, before);
+    skip(&source, before);
     for (uint32_t i = 0; i < ahead->count; i++) {
-        struct cs_piece *piece = ahead->piece_count ? &ahead->pieces[ahead->piece_count - 1] : NULL;
+        struct cs_piece *next = &ahead->pieces[ahead->piece_count];
         if (ahead->blocks[i] == CS_HOLE) {
-            skip(&at, &iov, CS_BLOCK);
+            skip(&source, CS_BLOCK);
             continue;
         }
-        struct iovec at_before = at;
-        const struct iovec *iov_before = iov;
-        if (piece && goes_on(ahead, i)) {
-            const struct cs_piece piece_before = *piece;
-            if (add_block(piece, &at, &iov))
-                continue;
-            *piece = piece_before;
-            at = at_before;
-            iov = iov_before;
-        }
-        piece = &ahead->pieces[ahead->piece_count];
-        *piece = (struct cs_piece){.offset = (uint64_t)ahead->blocks[i] * CS_BLOCK};
-        if (add_block(piece, &at, &iov)) {
+        if (ahead->piece_count && goes_on(ahead, i) && add_block(next - 1, &source))
+            continue;
+        *next = (struct cs_piece){.offset = (uint64_t)ahead->blocks[i] * CS_BLOCK};
+        if (add_block(next, &source)) {
             ahead->piece_count++;
             continue;
         }
-        at = at_before;
-        iov = iov_before;
-        skip(&at, &iov, CS_BLOCK);
+        skip(&source, CS_BLOCK);
         cs_space_drop(&store->space, ahead->blocks[i]);
         ahead->blocks[i] = CS_HOLE;
         ahead->left--;
@@ -140,7 +121,7 @@ static int make_pieces(struct cs_store *store, const struct iovec *iov, size_t b
 
 /* ---- all of it ---------------------------------------------------------- */
 
-static int make(struct cs_store *store, struct cs_name name, const struct iovec *iov, size_t before,
+static int make(struct cs_store *store, struct cs_name name, struct iov_source source, size_t before,
                 struct cs_ahead *ahead)
 {
     int error = cs_room(store, ahead->count, false);
@@ -152,7 +133,7 @@ static int make(struct cs_store *store, struct cs_name name, const struct iovec 
         error = take_strip(store, name, block / CS_STRIP_BLOCKS, first, first + count - 1, ahead);
         i += count;
     }
-    return error ? error : make_pieces(store, iov, before, ahead);
+    return error ? error : make_pieces(store, source, before, ahead);
 }
 
 int cs_ahead_make(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
@@ -182,7 +163,8 @@ int cs_ahead_make(struct cs_store *store, struct cs_name name, const struct layo
     }
     for (uint32_t i = 0; i < ahead->count; i++)
         ahead->blocks[i] = CS_HOLE;
-    error = make(store, name, iov, (size_t)(ahead->first * CS_BLOCK - offset), ahead);
+    const struct iov_source source = {.iov = iov, .left = iov_count};
+    error = make(store, name, source, (size_t)(ahead->first * CS_BLOCK - offset), ahead);
     if (error)
         cs_ahead_drop(store, ahead);
     return error;

@@ -15,31 +15,10 @@ enum { PIECES_MAX = 256 }; /* memory pieces of one call of the disk */
 
 /* ---- the caller's memory ------------------------------------------------ */
 
-struct source {
-    const struct iovec *iov;
-    size_t left; /* pieces, this one included */
-    size_t at;   /* in this one */
-};
-
-/* The next piece, of `length` at most. */
-static struct iovec next_piece(struct source *source, size_t length)
-{
-    while (source->left && source->at == source->iov->iov_len) {
-        source->iov++;
-        source->left--;
-        source->at = 0;
-    }
-    assert(source->left);
-    const size_t there = source->iov->iov_len - source->at;
-    struct iovec piece = {(uint8_t *)source->iov->iov_base + source->at, there < length ? there : length};
-    source->at += piece.iov_len;
-    return piece;
-}
-
-static void copy_out(struct source *source, uint8_t *to, size_t length)
+static void copy_out(struct iov_source *source, uint8_t *to, size_t length)
 {
     while (length > 0) {
-        struct iovec piece = next_piece(source, length);
+        struct iovec piece = iov_next(source, length);
         copy_bytes(to, piece.iov_base, piece.iov_len);
         to += piece.iov_len;
         length -= piece.iov_len;
@@ -81,13 +60,8 @@ static int transfer_at(struct transfer *transfer, uint64_t offset)
 
 static int transfer_add(struct transfer *transfer, struct iovec piece)
 {
-    struct iovec *last = transfer->count ? &transfer->iov[transfer->count - 1] : NULL;
     transfer->bytes += piece.iov_len;
-    if (last && (uint8_t *)last->iov_base + last->iov_len == piece.iov_base) {
-        last->iov_len += piece.iov_len;
-        return 0;
-    }
-    transfer->iov[transfer->count++] = piece;
+    iov_append(transfer->iov, &transfer->count, PIECES_MAX, piece);
     return transfer->count < PIECES_MAX ? 0 : transfer_write(transfer);
 }
 
@@ -108,7 +82,7 @@ int cs_block_load(struct cs_store *store, struct cs_name name, uint64_t offset, 
 struct writing {
     struct cs_store *store;
     struct cs_object object;
-    struct source source;
+    struct iov_source source;
     const uint32_t *crcs; /* of the whole blocks that are left; NULL: not known */
     uint32_t from, to;    /* in the strip */
     struct cs_change change;
@@ -149,6 +123,11 @@ static int use_ahead(struct writing *writing, unsigned i, uint32_t *block)
     return 0;
 }
 
+static int not_taken(const struct writing *writing, int error)
+{
+    return error == -ENOSPC ? err_set(-ENOSPC, "%s is full", writing->store->config.name) : error;
+}
+
 /* A block for each that is written. Those that no commit holds stay where they are, and are written over;
  * but where there are many, others cost less than a copy of the bytes in the log. */
 static int take_blocks(struct writing *writing)
@@ -164,7 +143,7 @@ static int take_blocks(struct writing *writing)
         uint32_t block;
         int error = use_ahead(writing, i, &block);
         if (error)
-            return error == -ENOSPC ? err_set(-ENOSPC, "%s is full", writing->store->config.name) : error;
+            return not_taken(writing, error);
         if (block != CS_HOLE) {
             wish = block + 1;
             continue;
@@ -177,10 +156,8 @@ static int take_blocks(struct writing *writing)
         if (wish == CS_HOLE && old == CS_HOLE)
             wish = cs_strip_place(strip, i);
         error = cs_space_take(space, wish, wide, &block);
-        if (error == -ENOSPC)
-            return err_set(-ENOSPC, "%s is full", writing->store->config.name);
         if (error)
-            return error;
+            return not_taken(writing, error);
         /* A strip that is new begins where it leaves room for what may come in front. */
         if (wide && wish == CS_HOLE && i > 0 && cs_strip_is_hole(strip) && block % CS_STRIP_BLOCKS == 0) {
             uint32_t better;
@@ -275,33 +252,21 @@ static int write_edge(struct writing *writing, unsigned i, uint32_t from, uint32
 
 static int write_whole(struct writing *writing, unsigned i)
 {
-    const bool known = writing->crcs != NULL;
+    const bool known = writing->crcs != NULL, in_place = writing->in_place >> i & 1;
     uint32_t crc = known ? *writing->crcs++ : 0;
     for (size_t done = 0; done < CS_BLOCK;) {
-        struct iovec piece = next_piece(&writing->source, CS_BLOCK - done);
+        struct iovec piece = iov_next(&writing->source, CS_BLOCK - done);
         if (!known)
             crc = crc_of(crc, piece.iov_base, piece.iov_len);
-        int error = transfer_add(&writing->transfer, piece);
+        int error = in_place ? 0 : transfer_add(&writing->transfer, piece);
         if (error)
             return error;
         done += piece.iov_len;
     }
     writing->change.strip.crc[i] = crc;
+    if (in_place)
+        writing->store->bytes_dirty += CS_BLOCK;
     return 0;
-}
-
-/* One that has its bytes. */
-static void pass_whole(struct writing *writing, unsigned i)
-{
-    uint32_t crc = writing->crcs ? *writing->crcs++ : 0;
-    for (size_t done = 0; done < CS_BLOCK;) {
-        struct iovec piece = next_piece(&writing->source, CS_BLOCK - done);
-        if (!writing->crcs)
-            crc = crc_of(crc, piece.iov_base, piece.iov_len);
-        done += piece.iov_len;
-    }
-    writing->change.strip.crc[i] = crc;
-    writing->store->bytes_dirty += CS_BLOCK;
 }
 
 /* A block that is written over: that happens when it is in the log. */
@@ -331,7 +296,7 @@ static int write_blocks(struct writing *writing)
         const uint32_t from = i == first ? writing->from - at : 0;
         const uint32_t to = i == last ? writing->to - at : CS_BLOCK;
         if (writing->in_place >> i & 1) {
-            pass_whole(writing, i);
+            error = write_whole(writing, i);
             continue;
         }
         if (writing->change.strip.block[i] == writing->change.before.block[i]) {
@@ -408,7 +373,7 @@ int cs_write_ahead(struct cs_store *store, struct cs_name name, const struct lay
     struct writing writing; /* 5 KiB, which are not worth filling with zeros for each record */
     uint64_t length = iov_length(iov, iov_count);
     writing.store = store;
-    writing.source = (struct source){.iov = iov, .left = iov_count};
+    writing.source = (struct iov_source){.iov = iov, .left = iov_count};
     writing.crcs = crcs;
     writing.ahead = ahead;
     writing.transfer.store = store;

@@ -116,8 +116,8 @@ int cs_pool_begin(struct cs_pool *pool, struct cs_batch *batch)
     for (unsigned i = 0; i < batch->count && fits; i++) {
         batch->pieces[i].batch = batch;
         pool->queue[(pool->first + pool->count++) % PIECES_MAX] = &batch->pieces[i];
+        pthread_cond_signal(&pool->wanted);
     }
-    pthread_cond_broadcast(&pool->wanted);
     pthread_mutex_unlock(&pool->lock);
     return fits ? 0 : -EAGAIN;
 }

@@ -63,6 +63,28 @@ void jobs_push(struct jobs *jobs, struct job *job)
     jobs->end = &job->next;
 }
 
+struct job *jobs_pop(struct jobs *jobs)
+{
+    struct job *job = jobs->first;
+    if (!job)
+        return NULL;
+    jobs->first = job->next;
+    if (!jobs->first)
+        jobs->end = &jobs->first;
+    job->next = NULL;
+    return job;
+}
+
+struct job *job_new(const struct job *like)
+{
+    struct job *job = malloc(sizeof *job);
+    if (job)
+        *job = *like;
+    else
+        err_set(-ENOMEM, "no memory for an operation of the store");
+    return job;
+}
+
 void job_end(struct job *job, int status)
 {
     job->status = status;
@@ -90,32 +112,34 @@ void chunks_hand_back(struct chunks_store *store, struct job *jobs)
         ;
 }
 
-int chunks_enqueue(struct chunks_store *store, const struct job *like)
-{
-    struct job *job = malloc(sizeof *job);
-    if (!job)
-        return err_set(-ENOMEM, "no memory for an operation of the store");
-    *job = *like;
-    pthread_mutex_lock(&store->queue);
-    if (job->kind == JOB_SYNC || job->kind == JOB_SETTLE) {
-        jobs_push(job->kind == JOB_SYNC ? &store->syncs : &store->settles, job);
-        /* A commit that is due in any case is waited for. */
-        if (job->kind == JOB_SYNC || !atomic_load(&store->dirty))
-            pthread_cond_signal(&store->committer_wanted);
-    } else {
-        jobs_push(&store->work, job);
-        pthread_cond_signal(&store->worker_wanted);
-    }
-    pthread_mutex_unlock(&store->queue);
-    return STORE_PENDING;
-}
-
 void chunks_give_worker(struct chunks_store *store, struct job *job)
 {
     pthread_mutex_lock(&store->queue);
     jobs_push(&store->work, job);
     pthread_cond_signal(&store->worker_wanted);
     pthread_mutex_unlock(&store->queue);
+}
+
+static void give_committer(struct chunks_store *store, struct job *job)
+{
+    pthread_mutex_lock(&store->queue);
+    jobs_push(job->kind == JOB_SYNC ? &store->syncs : &store->settles, job);
+    /* A commit that is due in any case is waited for. */
+    if (job->kind == JOB_SYNC || !atomic_load(&store->dirty))
+        pthread_cond_signal(&store->committer_wanted);
+    pthread_mutex_unlock(&store->queue);
+}
+
+int chunks_enqueue(struct chunks_store *store, const struct job *like)
+{
+    struct job *job = job_new(like);
+    if (!job)
+        return -ENOMEM;
+    if (job->kind == JOB_SYNC || job->kind == JOB_SETTLE)
+        give_committer(store, job);
+    else
+        chunks_give_worker(store, job);
+    return STORE_PENDING;
 }
 
 void chunks_note_room(struct chunks_store *store)
@@ -253,13 +277,7 @@ static void *run_worker(void *arg)
         pthread_mutex_lock(&store->queue);
         while (!store->work.first && !store->stop_worker)
             pthread_cond_wait(&store->worker_wanted, &store->queue);
-        struct job *job = store->work.first;
-        if (job) {
-            store->work.first = job->next;
-            if (!job->next)
-                store->work.end = &store->work.first;
-            job->next = NULL;
-        }
+        struct job *job = jobs_pop(&store->work);
         pthread_mutex_unlock(&store->queue);
         if (!job)
             return NULL;
