@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "attr_cache.h"
 #include "err.h"
 #include "hostname.h"
 
@@ -96,6 +97,11 @@ int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned f
     uint8_t body[WEFT_PATH_BYTES_MAX + 64 + CLOSES_BYTES_MAX];
     struct op_call call;
     struct closes_ride ride;
+    struct attr_ticket ticket;
+    if (attr_cache_find(session, path, ino, flags, attr))
+        return 0;
+    if (attr_cache_ask(session, path, &ticket))
+        stat.flags |= WIRE_STAT_DELEGATE;
     closes_board(session, &ride);
     stat.closes = ride.list;
     int result =
@@ -104,8 +110,10 @@ int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned f
         result = wire_decode_stat_reply(call.reply, call.reply_length, &reply);
     if (result == 0)
         result = size_complete(session, &reply.attr, &reply.capability);
-    if (result == 0)
+    if (result == 0) {
         attr_from_wire(&reply.attr, attr);
+        attr_cache_learn(session, &ticket, path, NULL, &reply.delegation, attr);
+    }
     op_call_free(&call);
     return result;
 }
@@ -163,10 +171,13 @@ static int set(weft_session_t *session, struct wire_setattr *change)
     uint8_t body[WEFT_PATH_BYTES_MAX + 128 + CLOSES_BYTES_MAX];
     struct op_call call;
     struct closes_ride ride;
+    struct attr_change known;
+    attr_change_begin(session, &known, change->path, NULL, change->ino);
     closes_board(session, &ride);
     change->closes = ride.list;
     int result = closes_call(&call, session, &ride, WIRE_OP_setattr, body,
                              wire_encode_setattr(body, sizeof body, change));
+    attr_change_end(session, &known);
     op_call_free(&call);
     return result;
 }

@@ -50,6 +50,7 @@
     X(bytes_written)                                                                                   \
     X(bytes_copied)      /* between the caller's memory and packed buffers */                          \
     X(small_hits)        /* reads answered by what an open or a read has told before */                \
+    X(attr_hits)         /* attributes that were known, by a promise of the metadata server */           \
     X(sizes_asked)       /* by reads that met bytes that were not there */                             \
     X(retries)           /* requests made again, with a newer cluster map */                           \
     X(maps_adopted)                                                                                    \
@@ -134,6 +135,9 @@ struct weft_session {
     struct list followers; /* threads that wait for it */
     uint64_t ended;        /* operations that have ended so far */
     struct op_waiter *driver; /* the thread in weft_drive(), when another one leads */
+    uint64_t driven_ns;       /* when a thread has led last */
+
+    struct attr_cache *attr_cache; /* NULL: attributes are not kept */
 
     struct counter counters[CLIENT_COUNT_END];
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client.h"
+#include "attr_cache.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,13 +107,19 @@ static int flags_to_wire(int flags, uint32_t *wire)
 struct opening {
     uint64_t sent_ns;
     uint64_t small_writes;
+    struct attr_change change; /* if it may be one */
+    struct attr_ticket ticket;
 };
 
-static struct opening opening_begin(weft_session_t *session)
+static struct opening opening_begin(weft_session_t *session, struct wire_open *open)
 {
     struct opening opening = {.sent_ns = rpc_now_ns()};
     if (session_check(session) < 0)
         return opening;
+    if (open->flags & (WIRE_OPEN_WRITE | WIRE_OPEN_CREATE | WIRE_OPEN_TRUNCATE))
+        attr_change_begin(session, &opening.change, open->path, NULL, 0);
+    if (attr_cache_ask(session, open->path, &opening.ticket))
+        open->flags |= WIRE_OPEN_DELEGATE;
     session_lock(session);
     opening.small_writes = session->small_writes;
     session_unlock(session);
@@ -125,9 +131,14 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
                          uint32_t wire_flags, const struct opening *opening, weft_file_t **out)
 {
     struct wire_open_reply reply;
+    struct weft_attr attr;
     int result = wire_decode_open_reply(call->reply, call->reply_length, &reply);
     if (result < 0)
         return result;
+    if (reply.delegation.generation) {
+        attr_from_wire(&reply.attr, &attr);
+        attr_cache_learn(session, &opening->ticket, path, &opening->change, &reply.delegation, &attr);
+    }
     weft_file_t *file = file_new(session, path, &reply.capability, reply.attr.pool, reply.hints);
     if (!file)
         return -ENOMEM;
@@ -178,7 +189,7 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     /* Who wants a layout wants it from the start. */
     if (!layout)
         open.flags |= WIRE_OPEN_SMALL;
-    struct opening opening = opening_begin(session);
+    struct opening opening = opening_begin(session, &open);
     closes_board(session, &ride);
     /* Without a session the call is about to be refused. */
     open.host = wanted.placement == WIRE_PLACEMENT_HOST || !session ? wanted.host : session->host;
@@ -187,6 +198,7 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
         closes_call(&call, session, &ride, WIRE_OP_open, body, wire_encode_open(body, sizeof body, &open));
     if (result == 0)
         result = file_of_reply(session, open.path, &call, open.flags, &opening, out);
+    attr_change_end(session, &opening.change);
     op_call_free(&call);
     return client_about(result, open.path);
 }

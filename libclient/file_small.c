@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attr_cache.h"
 #include "err.h"
 #include "pieces.h"
 
@@ -23,6 +24,7 @@ struct small_call {
     struct transfer *transfer;
     uint64_t sent_ns;
     uint64_t writes; /* session->small_writes when it was sent */
+    struct attr_ticket ticket; /* of one that changes the file */
     uint8_t body[];
 };
 
@@ -185,6 +187,24 @@ static int take_answer(const struct small_call *call, uint64_t *count)
     }
 }
 
+/* What a write tells of the file's attributes. */
+static void know_after(const struct small_call *call)
+{
+    const struct rpc_call *rpc = &call->rpc;
+    weft_session_t *session = call->transfer->op.session;
+    struct wire_small_write_reply reply;
+    struct weft_attr attr;
+    if (!session->attr_cache || rpc->operation == WIRE_OP_small_read)
+        return;
+    bool is_told = rpc->operation == WIRE_OP_small_write && rpc->status == 0 &&
+                   wire_decode_small_write_reply(rpc->reply, rpc->reply_length, &reply) == 0 &&
+                   reply.delegation.given;
+    if (is_told)
+        attr_from_wire(&reply.attr, &attr);
+    attr_write_end(session, call->transfer->file->capability.ino, &call->ticket,
+                   is_told ? &reply.delegation : NULL, &attr);
+}
+
 static void answered(struct rpc_call *rpc)
 {
     struct small_call *call = list_item(rpc, struct small_call, rpc);
@@ -193,6 +213,7 @@ static void answered(struct rpc_call *rpc)
     int result = rpc->status;
     if (rpc->operation == WIRE_OP_small_write)
         forget(transfer->op.session, transfer->file->capability.ino);
+    know_after(call);
     if (result == 0)
         result = take_answer(call, &count);
     free(call);
@@ -266,8 +287,12 @@ static int ask(struct transfer *transfer, uint16_t operation)
     call->writes = session->small_writes;
     call->rpc = (struct rpc_call){
         .operation = operation, .body = call->body, .body_length = (uint32_t)length, .done = answered};
+    if (operation != WIRE_OP_small_read)
+        attr_write_begin(session, transfer->file->capability.ino, &call->ticket);
     result = rpc_call_start(connection, &call->rpc);
     if (result < 0) {
+        if (operation != WIRE_OP_small_read)
+            attr_write_end(session, transfer->file->capability.ino, &call->ticket, NULL, NULL);
         free(call);
         return result;
     }
@@ -305,8 +330,11 @@ int file_small_spill(weft_file_t *file)
     session_unlock(file->session);
     if (!is_small)
         return 0;
+    struct attr_change change;
+    attr_change_begin(file->session, &change, "", NULL, file->capability.ino);
     int result =
         op_call_metadata(&call, file->session, WIRE_OP_spill, body, encode_spill(file, body, sizeof body));
+    attr_change_end(file->session, &change);
     if (result == 0)
         result = wire_decode_spill_reply(call.reply, call.reply_length, &reply);
     op_call_free(&call);

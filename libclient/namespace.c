@@ -5,27 +5,34 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attr_cache.h"
 #include "err.h"
 
 #define BODY_PATH  (WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
 #define BODY_PATHS (2 * WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
 
-/* A request whose answer is only that it was done. */
-static int tell(weft_session_t *session, uint16_t operation, const char *path, const void *body,
+/* A request whose answer is only that it was done. `other` is another path that it may change; NULL: there is none. */
+static int tell(weft_session_t *session, uint16_t operation, const char *path, const char *other, const void *body,
                 ssize_t length)
 {
     struct op_call call;
+    struct attr_change change;
+    attr_change_begin(session, &change, path, other, 0);
     int result = op_call_metadata(&call, session, operation, body, length);
+    attr_change_end(session, &change);
     op_call_free(&call);
     return client_about(result, path);
 }
 
 /* The same, with closed handles that ride. */
 static int tell_riding(weft_session_t *session, struct closes_ride *ride, uint16_t operation,
-                       const char *path, const void *body, ssize_t length)
+                       const char *path, const char *other, const void *body, ssize_t length)
 {
     struct op_call call;
+    struct attr_change change;
+    attr_change_begin(session, &change, path, other, 0);
     int result = closes_call(&call, session, ride, operation, body, length);
+    attr_change_end(session, &change);
     op_call_free(&call);
     return client_about(result, path);
 }
@@ -39,7 +46,11 @@ static int access_path(weft_session_t *session, const char *path, int mode)
         return result;
     if (mode & ~(R_OK | W_OK | X_OK))
         return err_set(-EINVAL, "the mode 0x%x is none of R_OK, W_OK, X_OK and F_OK", mode);
-    return tell(session, WIRE_OP_access, access.path, body, wire_encode_access(body, sizeof body, &access));
+    struct op_call call;
+    result = op_call_metadata(&call, session, WIRE_OP_access, body,
+                              wire_encode_access(body, sizeof body, &access));
+    op_call_free(&call);
+    return client_about(result, access.path);
 }
 
 int weft_access(weft_session_t *session, const char *path, int mode)
@@ -54,7 +65,7 @@ static int make_dir(weft_session_t *session, const char *path, mode_t mode)
     int result = client_path(path, &mkdir.path);
     if (result < 0)
         return result;
-    return tell(session, WIRE_OP_mkdir, mkdir.path, body, wire_encode_mkdir(body, sizeof body, &mkdir));
+    return tell(session, WIRE_OP_mkdir, mkdir.path, NULL, body, wire_encode_mkdir(body, sizeof body, &mkdir));
 }
 
 int weft_mkdir(weft_session_t *session, const char *path, mode_t mode)
@@ -69,7 +80,7 @@ static int make_node(weft_session_t *session, const char *path, mode_t mode, dev
     int result = client_path(path, &mknod.path);
     if (result < 0)
         return result;
-    return tell(session, WIRE_OP_mknod, mknod.path, body, wire_encode_mknod(body, sizeof body, &mknod));
+    return tell(session, WIRE_OP_mknod, mknod.path, NULL, body, wire_encode_mknod(body, sizeof body, &mknod));
 }
 
 int weft_mknod(weft_session_t *session, const char *path, mode_t mode, dev_t rdev)
@@ -84,7 +95,7 @@ static int remove_dir(weft_session_t *session, const char *path)
     int result = client_path(path, &rmdir.path);
     if (result < 0)
         return result;
-    return tell(session, WIRE_OP_rmdir, rmdir.path, body, wire_encode_rmdir(body, sizeof body, &rmdir));
+    return tell(session, WIRE_OP_rmdir, rmdir.path, NULL, body, wire_encode_rmdir(body, sizeof body, &rmdir));
 }
 
 int weft_rmdir(weft_session_t *session, const char *path)
@@ -102,7 +113,7 @@ static int remove_name(weft_session_t *session, const char *path)
         return result;
     closes_board(session, &ride);
     unlink.closes = ride.list;
-    return tell_riding(session, &ride, WIRE_OP_unlink, unlink.path, body,
+    return tell_riding(session, &ride, WIRE_OP_unlink, unlink.path, NULL, body,
                        wire_encode_unlink(body, sizeof body, &unlink));
 }
 
@@ -123,7 +134,7 @@ static int rename_path(weft_session_t *session, const char *from, const char *to
         return result;
     closes_board(session, &ride);
     rename.closes = ride.list;
-    return tell_riding(session, &ride, WIRE_OP_rename, rename.from, body,
+    return tell_riding(session, &ride, WIRE_OP_rename, rename.from, rename.to, body,
                        wire_encode_rename(body, sizeof body, &rename));
 }
 
@@ -144,7 +155,7 @@ static int symlink_path(weft_session_t *session, const char *target, const char 
     if (strlen(target) > LIMITS_SYMLINK_MAX)
         return err_set(-ENAMETOOLONG, "%.300s: the target of a symbolic link has at most %u bytes", path,
                        LIMITS_SYMLINK_MAX);
-    return tell(session, WIRE_OP_symlink, symlink.path, body,
+    return tell(session, WIRE_OP_symlink, symlink.path, NULL, body,
                 wire_encode_symlink(body, sizeof body, &symlink));
 }
 
@@ -162,7 +173,7 @@ static int link_path(weft_session_t *session, const char *from, const char *to)
         result = client_path(to, &link.to);
     if (result < 0)
         return result;
-    return tell(session, WIRE_OP_link, link.from, body, wire_encode_link(body, sizeof body, &link));
+    return tell(session, WIRE_OP_link, link.from, link.to, body, wire_encode_link(body, sizeof body, &link));
 }
 
 int weft_link(weft_session_t *session, const char *from, const char *to)
@@ -247,7 +258,7 @@ static int set_layout(weft_session_t *session, const char *path, const struct we
     set.pool = wanted.pool;
     set.placement = wanted.placement;
     set.host = wanted.host;
-    return tell(session, WIRE_OP_layout_set, set.path, body, wire_encode_layout_set(body, sizeof body, &set));
+    return tell(session, WIRE_OP_layout_set, set.path, NULL, body, wire_encode_layout_set(body, sizeof body, &set));
 }
 
 int weft_layout_set(weft_session_t *session, const char *path, const struct weft_layout *layout)
@@ -270,7 +281,7 @@ static int set_hints(weft_session_t *session, const char *path, const char *text
     if (length > WEFT_HINTS_BYTES_MAX)
         return err_set(-EINVAL, "hints of %zu bytes are too long; a directory keeps at most %u", length,
                        WEFT_HINTS_BYTES_MAX);
-    return tell(session, WIRE_OP_hints_set, set.path, body, wire_encode_hints_set(body, sizeof body, &set));
+    return tell(session, WIRE_OP_hints_set, set.path, NULL, body, wire_encode_hints_set(body, sizeof body, &set));
 }
 
 int weft_hints_set(weft_session_t *session, const char *path, const char *text)

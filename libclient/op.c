@@ -110,6 +110,7 @@ static bool lead(weft_session_t *session, const struct weft_op *op, int signal_f
         session_lock(session);
     }
     session->led = false;
+    session->driven_ns = rpc_now_ns();
     return has_signal;
 }
 
@@ -291,6 +292,7 @@ static void drive_once(weft_session_t *session, uint64_t ended, int timeout_ms)
         session_lock(session);
     }
     session->led = false;
+    session->driven_ns = rpc_now_ns();
 }
 
 int weft_drive(weft_session_t *session, int timeout_ms, uint64_t *ended)

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "attr_cache.h"
 #include "err.h"
 #include "hostname.h"
 #include "record.h"
@@ -356,12 +357,18 @@ int weft_connect(const char *conf_path, weft_session_t **session)
     return (int)client_result(__func__, session_new(conf_path, session));
 }
 
+int weft_keep_attributes(weft_session_t *session, void (*begins)(void))
+{
+    return (int)client_result(__func__, attr_cache_open(session, begins));
+}
+
 void weft_disconnect(weft_session_t *session)
 {
     /* In a child process nothing may be touched: the sockets are the parent's. */
     if (!session || session_check(session) < 0)
         return;
     closes_end(session);
+    attr_cache_close(session);
     if (session->counters_wanted)
         client_counters_print(session);
     session->closing = true;
@@ -371,6 +378,7 @@ void weft_disconnect(weft_session_t *session)
     if (session->buffers)
         bufpool_close(session->buffers);
     rpc_close(session->rpc);
+    attr_cache_free(session);
     record_holdings_free(session);
     map_unref(session->map);
     conf_free(session->conf);

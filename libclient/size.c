@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "attr_cache.h"
 #include "capability.h"
 #include "err.h"
 
@@ -210,15 +211,18 @@ int weft_file_sync(weft_file_t *file)
 
 static int truncate_send(weft_session_t *session, struct wire_truncate *truncate)
 {
+    struct attr_change change;
     uint8_t body[WEFT_PATH_BYTES_MAX + 256 + CLOSES_BYTES_MAX];
     struct op_call call;
     struct closes_ride ride;
     if (truncate->size > INT64_MAX)
         return err_set(-EFBIG, "a size of %" PRIu64 " bytes is beyond what a file can have", truncate->size);
+    attr_change_begin(session, &change, truncate->path, NULL, truncate->capability.ino);
     closes_board(session, &ride);
     truncate->closes = ride.list;
     int result = closes_call(&call, session, &ride, WIRE_OP_truncate, body,
                              wire_encode_truncate(body, sizeof body, truncate));
+    attr_change_end(session, &change);
     op_call_free(&call);
     return result;
 }

@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 10u
+#define LIMITS_PROTOCOL_VERSION 11u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -40,6 +40,9 @@
 #define LIMITS_LOCK_BLOCKERS_MAX 64u             /* that one answer names */
 #define LIMITS_SMALL_BYTES_MAX (16u << 10)       /* of a file that lies with the metadata server */
 #define LIMITS_SMALL_PIECES_MAX 256u             /* of one write to such a file */
+#define LIMITS_DELEGATION_MS 1000u               /* what a client is promised holds so long without a word of it */
+#define LIMITS_DELEGATIONS_MAX 16384u            /* of one client */
+#define LIMITS_RECALLS_MAX 64u                   /* that one answer tells of */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u
@@ -62,6 +65,7 @@ static inline uint64_t limits_fingerprint(void)
         LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX,  LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
         LIMITS_PAYLOAD_MAX,      LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX,    LIMITS_GATHER_CHUNKS_MAX,
         LIMITS_CLOSES_MAX,       LIMITS_REMOVES_MAX, LIMITS_OFI_PIECES_MAX,  WEFT_PATH_BYTES_MAX,
+        LIMITS_DELEGATION_MS,    LIMITS_RECALLS_MAX,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {

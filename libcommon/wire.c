@@ -156,6 +156,7 @@ static void get_list(struct wire_reader *reader, struct wire_list *value, uint64
         wire_get_##message(reader, value);                                                             \
     }
 WIRE_NESTED(layout)
+WIRE_NESTED(delegation)
 WIRE_NESTED(capability)
 WIRE_NESTED(attr)
 WIRE_NESTED(small)

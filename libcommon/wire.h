@@ -34,7 +34,10 @@ enum { WIRE_ROLE_CLIENT = 0, WIRE_ROLE_STORAGE = 1, WIRE_ROLE_METADATA = 2 };
 enum { WIRE_ACCESS_READ = 1, WIRE_ACCESS_WRITE = 2 };
 enum { WIRE_OPEN_READ = 1, WIRE_OPEN_WRITE = 2, WIRE_OPEN_CREATE = 4, WIRE_OPEN_EXCLUSIVE = 8,
        WIRE_OPEN_TRUNCATE = 16, WIRE_OPEN_NOFOLLOW = 32,
-       WIRE_OPEN_SMALL = 64 /* it may be a small file */ };
+       WIRE_OPEN_SMALL = 64, /* it may be a small file */
+       WIRE_OPEN_DELEGATE = 128 /* a delegation is wanted */ };
+/* Of a stat, beside WEFT_STAT_NOFOLLOW. */
+enum { WIRE_STAT_DELEGATE = 2 };
 enum { WIRE_SETATTR_MODE = 1, WIRE_SETATTR_UID = 2, WIRE_SETATTR_GID = 4, WIRE_SETATTR_ATIME = 8,
        WIRE_SETATTR_MTIME = 16, WIRE_SETATTR_NOW = 32 /* the times set are the server's now */ };
 
@@ -80,6 +83,7 @@ const char *wire_operation_name(unsigned operation);
 #define WIRE_TYPE_layout struct wire_layout
 #define WIRE_TYPE_capability struct wire_capability
 #define WIRE_TYPE_attr struct wire_attr
+#define WIRE_TYPE_delegation struct wire_delegation
 #define WIRE_TYPE_small struct wire_small
 #define WIRE_TYPE_map_host struct wire_map_host
 

@@ -53,6 +53,7 @@
     X(22, small_read)                                                                                  \
     X(23, small_write)                                                                                 \
     X(24, spill)                                                                                       \
+    X(25, delegation_wait)                                                                             \
     X(30, map_get)                                                                                     \
     X(31, server_register)                                                                             \
     X(32, heartbeat)                                                                                   \
@@ -207,14 +208,21 @@
     X(u64, bytes, U64)         /* of space used */                                                     \
     X(i64, mtime_ns, 0)        /* of the last write, by the storage shard's clock */
 
+/* What the metadata server promises about the inode and the path that an answer is about (docs/protocol.md). */
+#define WIRE_FIELDS_delegation(X)                                                                      \
+    X(u64, generation, U64)    /* of what this client has; 0: it has nothing */                        \
+    X(u32, recalls, U32)       /* made so far */                                                       \
+    X(u8, given, 1)            /* the attributes stay so until they are recalled */
+
 #define WIRE_FIELDS_stat(X)                                                                            \
     X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */                                 \
     X(u64, ino, U64)                                                                                   \
-    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
+    X(u32, flags, 3)           /* WEFT_STAT_NOFOLLOW, WIRE_STAT_DELEGATE */                            \
     X(list, closes, LIMITS_CLOSES_MAX) /* closing */
 #define WIRE_FIELDS_stat_reply(X)                                                                      \
     X(attr, attr, 0)                                                                                   \
-    X(capability, capability, 0) /* to ask the storage servers for the size; access 0 */
+    X(capability, capability, 0) /* to ask the storage servers for the size; access 0 */               \
+    X(delegation, delegation, 0)
 
 #define WIRE_FIELDS_open(X)                                                                            \
     X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
@@ -234,7 +242,8 @@
                                /* ones tell of the handle's next sync tells */                         \
     X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */                     \
     X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* not 0: it is a small file, and may grow so far as one */ \
-    X(small, small, 0)         /* with a lease: what is in it */
+    X(small, small, 0)         /* with a lease: what is in it */                                       \
+    X(delegation, delegation, 0)
 
 /* ---- small files, which lie with the metadata server (docs/protocol.md) ---- */
 
@@ -261,7 +270,9 @@
     X(bytes, data, LIMITS_SMALL_BYTES_MAX)
 #define WIRE_FIELDS_small_write_reply(X)                                                               \
     X(u8, spilled, 1)          /* it is no small file any more, and nothing was written */             \
-    X(u8, sole, 1)             /* as of spill_reply */
+    X(u8, sole, 1)             /* as of spill_reply */                                                 \
+    X(delegation, delegation, 0) /* given: what the client had of the file goes on, with: */           \
+    X(attr, attr, 0)
 
 /* Makes a small file one of the storage servers', if it is not already. */
 #define WIRE_FIELDS_spill(X) X(capability, capability, 0) X(u64, handle, U64)
@@ -269,6 +280,17 @@
     X(u8, sole, 1)             /* it is empty, and no one else has it open for writing */
 
 #define WIRE_FIELDS_close(X) X(list, closes, LIMITS_CLOSES_MAX)
+
+/* Waits until the metadata server recalls something, and tells that what it recalled is forgotten. */
+#define WIRE_FIELDS_delegation_wait(X)                                                                 \
+    X(u64, generation, U64)                                                                            \
+    X(u32, recalls, U32)       /* all up to this one are heeded */                                     \
+    X(u8, ends, 1)             /* everything is */
+#define WIRE_FIELDS_delegation_wait_reply(X)                                                           \
+    X(delegation, delegation, 0) /* recalls: that are told of so far */                                \
+    X(u8, all, 1)              /* everything is recalled */                                            \
+    X(list, inos, LIMITS_RECALLS_MAX) /* inode_number */
+#define WIRE_FIELDS_inode_number(X) X(u64, ino, U64)
 
 /* A wait for a record that lasts, and for whom. */
 #define WIRE_FIELDS_lock_wait(X)                                                                       \
@@ -561,6 +583,7 @@
     M(extent)                                                                                          \
     M(number)                                                                                          \
     M(closing)                                                                                         \
+    M(delegation)                                                                                      \
     M(stat)                                                                                            \
     M(stat_reply)                                                                                      \
     M(open)                                                                                            \
@@ -632,6 +655,9 @@
     M(record_test_reply)                                                                               \
     M(record_cancel)                                                                                   \
     M(record_cancel_reply)                                                                             \
+    M(delegation_wait)                                                                                 \
+    M(delegation_wait_reply)                                                                           \
+    M(inode_number)                                                                                    \
     M(lock_wait)                                                                                       \
     M(lock_wait_reply)                                                                                 \
     M(handle_blob)

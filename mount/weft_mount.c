@@ -114,6 +114,8 @@ static int connect_cluster(struct mount *mount)
 {
     struct weft_attr attr;
     int error = weft_connect(mount->options.conf, &mount->session);
+    if (!error)
+        error = weft_keep_attributes(mount->session, NULL);
     if (error)
         return failed("%s", weft_error());
     mount->uid = geteuid();

@@ -106,7 +106,7 @@ static void weft_backend_initialize(aiori_mod_opt_t *options)
         .chunk_size = (uint64_t)own->chunk_size,
         .stripe_count = (uint32_t)own->stripe_count,
     };
-    if (weft_connect(own->conf, &session) < 0)
+    if (weft_connect(own->conf, &session) < 0 || weft_keep_attributes(session, NULL) < 0)
         ERRF("%s (or by --weft.conf)", weft_error());
 }
 

@@ -75,6 +75,12 @@ bool px_library_has_given_up(void)
     return atomic_load(&is_mount_given_up);
 }
 
+/* The thread that keeps attributes is libweft's, whatever it calls. */
+static void keeper_begins(void)
+{
+    px_inside++;
+}
+
 /* (locked) */
 static int connect_by(const struct weft_mounted *mounted, weft_session_t **session)
 {
@@ -100,6 +106,7 @@ static int connect_session(const struct weft_mounted *mounted)
             is_loaded = load();
         result = is_loaded ? connect_by(mounted, &session) : -ENOENT;
         if (result == 0) {
+            (void)px_library.keep_attributes_(session, keeper_begins); /* else each is asked for */
             atomic_fetch_add(&generation, 1);
             px_session = session;
         } else if (is_loaded && !mounted) {

@@ -26,6 +26,13 @@
 #include "store.h"
 #include "wire.h"
 
+/* The directories that the latest path went through. */
+struct ns_ways {
+    bool plain; /* they are all that it depends on: no symbolic links, nor "." or "..", nor a slash too many */
+    uint32_t count;
+    uint64_t inos[32];
+};
+
 /* One operation's surroundings. */
 struct ns {
     struct store_txn *txn;
@@ -38,6 +45,7 @@ struct ns {
     uint32_t stripe_count;
     uint32_t group_count;
     const struct map *map; /* the hosts; NULL: none is known */
+    struct ns_ways *ways;  /* is filled in, where it is wanted; else NULL */
     /* what the calls tell back */
     uint32_t removals; /* added to the queue of objects to be removed */
 };
@@ -84,11 +92,11 @@ int path_resolve_existing(struct ns *ns, const char *text, unsigned flags, struc
  * above, and only root and the owner may name something else than a directory so, as its names are not known.
  */
 
-/* What stands behind the number, or NULL when the path does not begin so. */
-const char *path_inode_rest(const char *text, uint64_t *ino);
 /* Begins the walk of `rest` in path->parent, or ends it there: then path->exists. -ESTALE: no such inode. */
 int path_inode_begin(struct ns *ns, const char *text, uint64_t ino, const char *rest, struct path *path);
 
+/* The path goes through this directory. */
+void path_through(struct ns *ns, uint64_t ino);
 bool path_may(const struct ns *ns, const struct inode *inode, unsigned wanted); /* NS_MAY_* */
 /* 0, or -EACCES naming `text`. */
 int path_require(const struct ns *ns, const struct inode *inode, unsigned wanted, const char *text);

@@ -367,6 +367,8 @@ void net_close(struct net *net)
     if (net->service)
         drain(net);
     net->closing = true;
+    if (net->service)
+        service_dismiss(net->service);
     disconnect_all(net);
     if (net->service) {
         while (service_turn(net->service))

@@ -80,7 +80,9 @@ int ns_setattr(struct ns *ns, const struct wire_setattr *request)
     if (error || !(request->mask & ~(uint32_t)WIRE_SETATTR_NOW))
         return error;
     inode->ctime_ns = ns->now_ns;
-    return records_inode_put(ns->txn, inode);
+    if (inode_is_dir(inode) && (request->mask & (WIRE_SETATTR_MODE | WIRE_SETATTR_UID | WIRE_SETATTR_GID)))
+        error = records_way_changing(ns->txn, inode->ino);
+    return error ? error : records_inode_put(ns->txn, inode);
 }
 
 int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout,
@@ -155,7 +157,9 @@ int ns_hints_set(struct ns *ns, const char *text, const char *hints)
     if (error)
         return error;
     path.inode.ctime_ns = ns->now_ns;
-    error = records_hints_put(ns->txn, path.inode.ino, hints);
+    error = records_inode_changing(ns->txn, path.inode.ino);
+    if (!error)
+        error = records_hints_put(ns->txn, path.inode.ino, hints);
     return error ? error : records_inode_put(ns->txn, &path.inode);
 }
 

@@ -19,7 +19,8 @@ static int exists(const char *text)
 /* May the caller make an entry here? */
 static int may_create(const struct ns *ns, const struct path *path, const char *text)
 {
-    return path_require(ns, &path->parent, NS_MAY_WRITE | NS_MAY_EXECUTE, text);
+    int error = path_require(ns, &path->parent, NS_MAY_WRITE | NS_MAY_EXECUTE, text);
+    return error ? error : records_inode_changing(ns->txn, path->parent.ino);
 }
 
 static void init(const struct ns *ns, const struct path *path, uint32_t mode, struct inode *inode)

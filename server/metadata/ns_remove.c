@@ -61,7 +61,11 @@ int ns_drop(struct ns *ns, struct inode *inode)
 static int leave(struct ns *ns, struct path *path)
 {
     path->parent.mtime_ns = path->parent.ctime_ns = ns->now_ns;
-    int error = records_dirent_delete(ns->txn, path->parent.ino, path->name);
+    int error = records_inode_changing(ns->txn, path->parent.ino);
+    if (!error)
+        error = records_inode_changing(ns->txn, path->inode.ino);
+    if (!error)
+        error = records_dirent_delete(ns->txn, path->parent.ino, path->name);
     return error ? error : records_inode_put(ns->txn, &path->parent);
 }
 

@@ -99,6 +99,21 @@ static int check_loop(struct ns *ns, const struct path *source, const struct pat
     return below;
 }
 
+/* Who relies on any of it is told before anything changes. */
+static int check_delegations(struct ns *ns, const struct path *source, const struct path *target)
+{
+    int error = records_inode_changing(ns->txn, source->parent.ino);
+    if (!error)
+        error = records_inode_changing(ns->txn, target->parent.ino);
+    if (!error)
+        error = records_inode_changing(ns->txn, source->inode.ino);
+    if (!error && target->exists)
+        error = records_inode_changing(ns->txn, target->inode.ino);
+    if (!error && inode_is_dir(&source->inode))
+        error = records_way_changing(ns->txn, source->inode.ino);
+    return error;
+}
+
 /* Everything has been checked; nothing below refuses. */
 static int move(struct ns *ns, struct path *source, struct path *target)
 {
@@ -153,5 +168,7 @@ int ns_rename(struct ns *ns, const char *from, const char *to)
         error = check_types(&source, &target, to);
     if (!error)
         error = check_directories(ns, &source, &target, from, to);
+    if (!error)
+        error = check_delegations(ns, &source, &target);
     return error ? error : move(ns, &source, &target);
 }

@@ -26,6 +26,7 @@ DECODER(hints_get)
 DECODER(access)
 DECODER(pointer)
 DECODER(lock_wait)
+DECODER(delegation_wait)
 DECODER(small_read)
 DECODER(small_write)
 DECODER(spill)
@@ -75,6 +76,7 @@ static const struct operation operations[] = {
     LOOKING(readdir),
     LOOKING(hints_get),
     LOOKING(lock_wait),
+    LOOKING(delegation_wait),
     LOOKING(small_read),
     CHANGING(mkdir),
     CHANGING(mknod),

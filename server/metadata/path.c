@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "path_name.h"
 #include "records.h"
 
 /* The part of a path that is still to be walked. A symbolic link's text is put
@@ -69,6 +70,25 @@ bool path_owns(const struct ns *ns, const struct inode *inode)
     return ns->uid == 0 || ns->uid == inode->uid;
 }
 
+/* ---- the ways ------------------------------------------------------------ */
+
+void path_through(struct ns *ns, uint64_t ino)
+{
+    struct ns_ways *ways = ns->ways;
+    if (!ways)
+        return;
+    if (ways->count == sizeof ways->inos / sizeof ways->inos[0])
+        ways->plain = false;
+    else
+        ways->inos[ways->count++] = ino;
+}
+
+static void not_plain(struct ns *ns)
+{
+    if (ns->ways)
+        ns->ways->plain = false;
+}
+
 /* ---- walking ------------------------------------------------------------ */
 
 struct walk {
@@ -89,6 +109,7 @@ static int not_a_directory(const struct walk *walk)
 static int follow(struct walk *walk, const struct inode *link)
 {
     char target[LIMITS_SYMLINK_MAX + 1];
+    not_plain(walk->ns);
     if (++walk->links > LIMITS_SYMLINK_DEPTH_MAX)
         return err_set(-ELOOP, "%s: more than %u symbolic links", walk->text, LIMITS_SYMLINK_DEPTH_MAX);
     int error = records_symlink_get(walk->ns->txn, link->ino, target);
@@ -189,10 +210,15 @@ static int step(struct walk *walk)
     rest_skip_slashes(&walk->rest);
     bool last = *rest_text(&walk->rest) == 0;
     path->slash = last && slash;
+    if (path->slash || walk->rest.start > before + 1)
+        not_plain(walk->ns);
 
+    path_through(walk->ns, path->parent.ino);
     error = path_require(walk->ns, &path->parent, NS_MAY_EXECUTE, walk->text);
     if (error)
         return error;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        not_plain(walk->ns);
     if (strcmp(name, ".") == 0) {
         if (last)
             end_at(path, PATH_DOT, &path->parent);
@@ -222,9 +248,13 @@ int path_resolve(struct ns *ns, const char *text, unsigned flags, struct path *p
 
     uint64_t ino;
     const char *rest = path_inode_rest(text, &ino);
+    if (ns->ways)
+        *ns->ways = (struct ns_ways){.plain = true};
     *path = (struct path){.last = PATH_ROOT};
     int error = rest ? path_inode_begin(ns, text, ino, rest, path)
                      : records_inode_get(ns->txn, INODE_ROOT, &path->parent);
+    if (path->slash)
+        not_plain(ns);
     if (error || path->exists)
         return error;
     rest = rest ? rest : text;
@@ -234,6 +264,8 @@ int path_resolve(struct ns *ns, const char *text, unsigned flags, struct path *p
     walk.links = 0;
     walk.path = path;
     rest_begin(&walk.rest, rest, strlen(rest));
+    if (rest[0] == '/' && rest[1] == '/')
+        not_plain(ns);
     rest_skip_slashes(&walk.rest);
     while (*rest_text(&walk.rest)) {
         error = step(&walk);

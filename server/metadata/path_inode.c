@@ -5,26 +5,8 @@
 
 #include "err.h"
 #include "namespace.h"
+#include "path_name.h"
 #include "records.h"
-
-const char *path_inode_rest(const char *text, uint64_t *ino)
-{
-    static const char prefix[] = WEFT_INODE_PREFIX;
-    if (strncmp(text, prefix, sizeof prefix - 1) != 0)
-        return NULL;
-    const char *at = text + sizeof prefix - 1;
-    uint64_t number = 0;
-    if (*at < '1' || *at > '9')
-        return NULL;
-    for (; *at >= '0' && *at <= '9'; at++) {
-        uint64_t digit = (uint64_t)(*at - '0');
-        if (number > (UINT64_MAX - digit) / 10)
-            return NULL;
-        number = number * 10 + digit;
-    }
-    *ino = number;
-    return *at == '/' || *at == 0 ? at : NULL;
-}
 
 /* Whoever came by names would have had to search all directories above. */
 static int may_reach(struct ns *ns, const struct inode *dir, const char *text)
@@ -36,6 +18,7 @@ static int may_reach(struct ns *ns, const struct inode *dir, const char *text)
         int error = records_inode_get(ns->txn, at.parent, &at);
         if (error == -ENOENT)
             return err_set(-EUCLEAN, "the parent of directory %" PRIu64 " does not exist", at.ino);
+        path_through(ns, at.ino);
         if (!error)
             error = path_require(ns, &at, NS_MAY_EXECUTE, text);
         if (error)

@@ -84,10 +84,30 @@ int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode)
     return error ? error : inode_decode(ino, raw.data, raw.length, inode);
 }
 
+void records_watch(struct store_txn *txn, const struct records_watch *watch)
+{
+    store_arg_set(txn, watch);
+}
+
+int records_inode_changing(struct store_txn *txn, uint64_t ino)
+{
+    const struct records_watch *watch = store_arg(txn);
+    return watch ? watch->changing(watch->arg, ino) : 0;
+}
+
+int records_way_changing(struct store_txn *txn, uint64_t ino)
+{
+    const struct records_watch *watch = store_arg(txn);
+    return watch ? watch->way_changing(watch->arg, ino) : 0;
+}
+
 int records_inode_put(struct store_txn *txn, const struct inode *inode)
 {
     struct ino_key key;
     uint8_t record[INODE_RECORD_BYTES];
+    int error = records_inode_changing(txn, inode->ino);
+    if (error)
+        return error;
     inode_encode(inode, record);
     return store_put(txn, STORE_INODES, key_of(&key, inode->ino),
                      (struct store_bytes){record, sizeof record});
@@ -96,7 +116,8 @@ int records_inode_put(struct store_txn *txn, const struct inode *inode)
 int records_inode_delete(struct store_txn *txn, uint64_t ino)
 {
     struct ino_key key;
-    return store_delete(txn, STORE_INODES, key_of(&key, ino));
+    int error = records_inode_changing(txn, ino);
+    return error ? error : store_delete(txn, STORE_INODES, key_of(&key, ino));
 }
 
 int records_symlink_get(struct store_txn *txn, uint64_t ino, char *target)

@@ -33,6 +33,7 @@
 #define SETTING_INO_NEXT "ino_next"       /* u64: no inode number at or above it was given out */
 #define SETTING_EPOCH "epoch"             /* u64: how often a server has started on this store */
 #define SETTING_MAP_VERSION "map_version" /* u64 */
+#define SETTING_DELEGATED "delegated"     /* u64: 1: clients have been promised something (delegations.h) */
 
 int records_setting_get(struct store_txn *txn, const char *name, uint64_t *value);
 int records_setting_put(struct store_txn *txn, const char *name, uint64_t value);
@@ -48,6 +49,18 @@ struct ino_range {
 /* `range` may be NULL. */
 int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *ino);
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
+/* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory. A negative errno is the
+ * answer of whatever was to change it, which has changed nothing then. */
+struct records_watch {
+    int (*changing)(void *arg, uint64_t ino);
+    int (*way_changing)(void *arg, uint64_t ino);
+    void *arg;
+};
+/* Of this transaction, until there is another one; NULL: none. It must stay. */
+void records_watch(struct store_txn *txn, const struct records_watch *watch);
+/* Asks beforehand, so that an operation does not find out half way. */
+int records_inode_changing(struct store_txn *txn, uint64_t ino);
+int records_way_changing(struct store_txn *txn, uint64_t ino);
 int records_inode_put(struct store_txn *txn, const struct inode *inode);
 int records_inode_delete(struct store_txn *txn, uint64_t ino);
 

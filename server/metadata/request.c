@@ -95,6 +95,7 @@ static void reset(struct request *request)
     request->reply_length = 0;
     request->twin_of = NULL;
     request->wait.kind = SMALL_WAIT_NOT;
+    request->recalls.needed = request->kept = request->parks = false;
     members_forget(request->change);
     request->change = NULL;
     truncation_cancel(request);
@@ -147,6 +148,24 @@ static int find_answer(struct request *request, struct ns *ns)
     return 0;
 }
 
+/* Runs it under watch: who relies on an inode that it is to change is told first. */
+static int run_watched(struct request *request, struct ns *ns)
+{
+    struct deleg_change change = {
+        .service = request->service, .waiter = &request->recalls, .request = request};
+    const struct records_watch watch = {
+        .changing = deleg_changing, .way_changing = deleg_way_changing, .arg = &change};
+    const uint64_t changes = store_changes(ns->txn);
+    records_watch(ns->txn, &watch);
+    int error = request->operation->run(request, ns);
+    records_watch(ns->txn, NULL);
+    if (!request->recalls.needed)
+        return error;
+    truncation_cancel(request);
+    /* What it has changed already must be undone. */
+    return error && store_changes(ns->txn) != changes ? error : 0;
+}
+
 static int run(struct job *job, struct ns *ns)
 {
     struct request *request = request_of(job);
@@ -163,8 +182,9 @@ static int run(struct job *job, struct ns *ns)
             return found < 0 ? found : 0;
     }
     uint64_t changes = store_changes(ns->txn);
-    int error = operation->run(request, ns);
-    if (!error && kept && !request->truncation && !request->wait.kind && store_changes(ns->txn) != changes)
+    int error = run_watched(request, ns);
+    if (!error && kept && !request->truncation && !request->wait.kind && !request->recalls.needed &&
+        store_changes(ns->txn) != changes)
         error = request_keep(request, ns);
     return error;
 }
@@ -211,6 +231,10 @@ void request_finish(struct request *request, int status)
 static void done(struct job *job, int status)
 {
     struct request *request = request_of(job);
+    if (request->recalls.needed) {
+        deleg_wait(request->service, &request->recalls);
+        return;
+    }
     if (status < 0) {
         log_debug("%s of %s: %s", wire_operation_name(request->from->operation), request->from->name,
                   err_text());
@@ -227,6 +251,10 @@ static void done(struct job *job, int status)
     }
     if (request->wait.kind) {
         small_wait(request);
+        return;
+    }
+    if (request->parks) {
+        deleg_park(request);
         return;
     }
     if (request->operation->committed)
@@ -284,8 +312,10 @@ void service_request(struct service *service, struct service_request *from)
     request->from = from;
     request->operation = operation;
     request->job = (struct job){.writes = writes, .run = run, .done = done};
+    request->recalls.job = &request->job;
     list_link_init(&request->link);
     list_init(&request->twins);
+    deleg_heard(&service->delegations, from->client, service_now(service));
     int error = check(from, operation);
     if (!error && operation->decode)
         error = operation->decode(from->body, from->body_length, &request->body);

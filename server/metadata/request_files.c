@@ -36,6 +36,8 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
     int error = records_hints_get(ns->txn, request->dir, hints);
     if (error)
         return error;
+    if (ns->ways)
+        deleg_give(request, ns, inode, request->body.open.path, &reply.delegation);
     request_attr(ns, inode, &reply.attr);
     request_capability(service, inode, access_of(request->body.open.flags), &reply.capability);
     if (inode->flags & INODE_SMALL) {
@@ -124,7 +126,7 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
                                members_map(request->service->members)->version);
 }
 
-int request_open(struct request *request, struct ns *ns)
+static int open_by_path(struct request *request, struct ns *ns)
 {
     const struct wire_open *body = &request->body.open;
     struct ns_open open = {
@@ -146,6 +148,15 @@ int request_open(struct request *request, struct ns *ns)
     if (error)
         return error < 0 ? error : 0;
     return open_inode(request, ns, &inode, created);
+}
+
+int request_open(struct request *request, struct ns *ns)
+{
+    struct ns_ways ways = {0};
+    ns->ways = request->body.open.flags & WIRE_OPEN_DELEGATE ? &ways : NULL;
+    int error = open_by_path(request, ns);
+    ns->ways = NULL;
+    return error;
 }
 
 /* ---- truncate ----------------------------------------------------------- */

@@ -14,7 +14,13 @@ int request_stat(struct request *request, struct ns *ns)
     const struct wire_stat *stat = &request->body.stat;
     struct wire_stat_reply reply = {0};
     struct inode inode;
+    struct ns_ways ways = {0};
+    const bool wanted = (stat->flags & WIRE_STAT_DELEGATE) && *stat->path;
+    ns->ways = wanted ? &ways : NULL;
     int error = ns_stat(ns, stat->path, stat->ino, stat->flags & WEFT_STAT_NOFOLLOW, &inode);
+    if (!error && wanted)
+        deleg_give(request, ns, &inode, stat->path, &reply.delegation);
+    ns->ways = NULL;
     if (error)
         return error;
     request_attr(ns, &inode, &reply.attr);

@@ -7,6 +7,7 @@
 
 #include "err.h"
 #include "log.h"
+#include "records.h"
 
 enum { TICK_MS_MAX = 1000 };
 
@@ -40,7 +41,14 @@ static int load(struct service *service, struct store_txn *txn)
 {
     struct ns_identity identity;
     const struct service_config *config = &service->config;
+    uint64_t delegated = 0;
     int error = ns_format(txn, config->realtime_ns(config->clock_arg), &identity);
+    if (!error)
+        error = records_setting_get(txn, SETTING_DELEGATED, &delegated);
+    if (error == -ENOENT)
+        error = 0;
+    if (!error)
+        deleg_init(&service->delegations, identity.epoch, delegated, service->started_ns);
     if (!error)
         error = opens_new(identity.epoch, &service->opens);
     if (!error)
@@ -103,15 +111,22 @@ int service_open(const struct service_config *config, struct service **out)
 
 void service_close(struct service *service)
 {
+    service_dismiss(service);
     turn_hurry(&service->turn);
     while (service_turn(service))
         ;
     settle_end(&service->settle);
     waits_free(service->waits);
+    deleg_free(&service->delegations);
     opens_free(service->opens);
     members_free(service->members);
     free(service->scratch);
     free(service);
+}
+
+void service_dismiss(struct service *service)
+{
+    deleg_dismiss(service);
 }
 
 /* ---- running ------------------------------------------------------------ */
@@ -123,6 +138,7 @@ bool service_turn(struct service *service)
     small_run(service, now_ns);
     if (turn_waiting(&service->turn, now_ns))
         turn_run(&service->turn, now_ns);
+    deleg_run(service, now_ns);
     settle_run(&service->settle, now_ns);
     removals_run(&service->removals, now_ns);
     return turn_waiting(&service->turn, now_ns) || !list_empty(&service->agent.finished);
@@ -134,6 +150,9 @@ int service_timeout_ms(const struct service *service)
     uint64_t small_ns = small_due_ns(&service->small);
     if (small_ns && (!due_ns || small_ns < due_ns))
         due_ns = small_ns;
+    uint64_t recalls_ns = deleg_due_ns(&service->delegations);
+    if (recalls_ns && (!due_ns || recalls_ns < due_ns))
+        due_ns = recalls_ns;
     if (!due_ns)
         return -1;
     uint64_t now_ns = service_now(service);
@@ -144,13 +163,15 @@ void service_tick(struct service *service)
 {
     uint64_t now_ns = service_now(service);
     leases_tick(service, now_ns);
+    deleg_tick(service, now_ns);
     if (now_ns > WAIT_AGE_NS)
         waits_expire(service->waits, now_ns - WAIT_AGE_NS);
 }
 
 bool service_busy(const struct service *service)
 {
-    return !list_empty(&service->parked) || small_busy(&service->small);
+    return !list_empty(&service->parked) || small_busy(&service->small) ||
+           deleg_busy(&service->delegations);
 }
 
 uint32_t service_tick_ms(const struct service *service)
@@ -215,6 +236,7 @@ void service_counters(const struct service *service, void (*each)(void *arg, con
         {service->settle.counters, SETTLE_COUNT},
         {service->removals.counters, REMOVALS_COUNT},
         {service->small.counters, SMALL_COUNT},
+        {service->delegations.counters, DELEG_COUNT},
         {&service->requests_refused, 1},
         {&service->closes, 1},
         {&service->closes_told, 1},

@@ -49,6 +49,8 @@ struct service_request {
 int service_open(const struct service_config *config, struct service **service);
 /* Runs what was put off. Requests that were not answered never will be. No agent call may be under way. */
 void service_close(struct service *service);
+/* Ends (-ECANCELED) what waits for something that clients are to do, or that they are to be told of. */
+void service_dismiss(struct service *service);
 
 void service_request(struct service *service, struct service_request *request);
 void service_peer_up(struct service *service, const uint8_t client[16], uint32_t role);

@@ -7,6 +7,7 @@
 #define METADATA_SERVICE_INTERNAL_H
 
 #include "answers.h"
+#include "delegations.h"
 #include "members.h"
 #include "removals.h"
 #include "service.h"
@@ -25,6 +26,7 @@ struct service {
     struct settle settle;
     struct removals removals;
     struct small small;
+    struct delegations delegations;
     struct waits *waits;  /* for locks, as told by clients */
     uint64_t started_ns;
     struct list parked;   /* struct request: waiting for the storage servers */
@@ -77,6 +79,7 @@ struct request {
         struct wire_small_write small_write;
         struct wire_spill spill;
         struct wire_lock_wait lock_wait;
+        struct wire_delegation_wait delegation_wait;
         struct wire_server_register server_register;
         struct wire_heartbeat heartbeat;
     } body;
@@ -91,6 +94,9 @@ struct request {
     size_t reply_length;
     struct truncation *truncation;  /* parked: the storage servers are to be asked first */
     struct small_wait wait;         /* it can't run yet */
+    struct deleg_waiter recalls;    /* likewise */
+    bool kept;                      /* a delegation that its client has goes on, though it makes a change */
+    bool parks;                     /* it waits to be told of recalls */
     struct request *twin_of;        /* a parked request that this one repeats */
     struct members_change *change;
 
@@ -176,6 +182,9 @@ int request_pointer(struct request *request, struct ns *ns);
 int request_small_read(struct request *request, struct ns *ns);
 int request_small_write(struct request *request, struct ns *ns);
 int request_spill(struct request *request, struct ns *ns);
+
+/* delegations_tell.c */
+int request_delegation_wait(struct request *request, struct ns *ns);
 
 /* The pointers of handles from before this start, after leases_restore(). */
 int request_pointers_restore(struct service *service, struct store_txn *txn);

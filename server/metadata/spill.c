@@ -23,6 +23,7 @@ struct spill {
     uint64_t ino;
     struct opens_file *file; /* pinned */
     struct job job;
+    struct deleg_waiter recalls;
     struct agent_work work;
     bool counted; /* among the file's truncations: the inode stays, and nobody else takes its end for noted */
     bool is_needed; /* it is a small file still */
@@ -178,12 +179,28 @@ static void answered(struct agent_work *work)
 
 /* ---- the first step ----------------------------------------------------- */
 
+/* From here on nothing changes it: what runs next waits. */
+static int note_begin(struct spill *spill, struct ns *ns, struct inode *inode)
+{
+    struct deleg_change change = {.service = spill->service, .waiter = &spill->recalls};
+    const struct records_watch watch = {
+        .changing = deleg_changing, .way_changing = deleg_way_changing, .arg = &change};
+    records_watch(ns->txn, &watch);
+    inode->flags |= INODE_WRITTEN;
+    int error = records_inode_put(ns->txn, inode);
+    records_watch(ns->txn, NULL);
+    if (!error)
+        spill->file->spilling = true;
+    return spill->recalls.needed ? 0 : error;
+}
+
 static int first_run(struct job *job, struct ns *ns)
 {
     struct spill *spill = list_item(job, struct spill, job);
     const struct conf *conf = spill->service->conf;
     struct inode inode;
     const uint8_t *data = NULL;
+    spill->recalls.needed = false;
     int error = records_inode_get(ns->txn, spill->ino, &inode);
     if (!error)
         error = records_small_get(ns->txn, spill->ino, inode.flags & INODE_SMALL ? inode.size : 0, &data);
@@ -205,15 +222,16 @@ static int first_run(struct job *job, struct ns *ns)
         .file = spill->file,
         .done = answered,
     };
-    /* From here on nothing changes it: what runs next waits. */
-    spill->file->spilling = true;
-    inode.flags |= INODE_WRITTEN;
-    return records_inode_put(ns->txn, &inode);
+    return note_begin(spill, ns, &inode);
 }
 
 static void first_done(struct job *job, int status)
 {
     struct spill *spill = list_item(job, struct spill, job);
+    if (spill->recalls.needed) {
+        deleg_wait(spill->service, &spill->recalls);
+        return;
+    }
     if (status < 0 || !spill->is_needed)
         end(spill, status);
     else
@@ -248,6 +266,7 @@ static struct spill *begin(struct service *service, uint64_t ino)
     list_init(&spill->waiting);
     list_push_back(&service->small.spills, &spill->link);
     spill->job = (struct job){.writes = always, .run = first_run, .done = first_done};
+    spill->recalls.job = &spill->job;
     turn_submit(&service->turn, &spill->job);
     return spill;
 }

@@ -64,6 +64,9 @@ bool store_broken(const struct store_txn *txn);
 /* How many puts and deletes the transaction has made: tells whether an operation that
  * failed has left something behind, and the transaction must be aborted. */
 uint64_t store_changes(const struct store_txn *txn);
+/* Something of whoever uses the transaction; NULL at first. */
+void store_arg_set(struct store_txn *txn, const void *arg);
+const void *store_arg(const struct store_txn *txn);
 
 /* The value is valid until the transaction's next change or its end. */
 int store_get(struct store_txn *txn, enum store_table table, struct store_bytes key,

@@ -51,6 +51,7 @@ struct store_txn {
     bool write;
     bool broken;
     uint64_t changes;
+    const void *arg;
 };
 
 struct store {
@@ -383,6 +384,16 @@ bool store_broken(const struct store_txn *txn)
 uint64_t store_changes(const struct store_txn *txn)
 {
     return txn->changes;
+}
+
+void store_arg_set(struct store_txn *txn, const void *arg)
+{
+    txn->arg = arg;
+}
+
+const void *store_arg(const struct store_txn *txn)
+{
+    return txn->arg;
 }
 
 /* ---- keys and values ---------------------------------------------------- */

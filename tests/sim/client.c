@@ -32,6 +32,7 @@ struct client {
     weft_file_t *log;
     uint8_t *buffer;
     bool is_last;
+    bool keeps; /* the session keeps attributes */
     uint64_t in_touch_ns;   /* when the metadata server answered last */
     bool lost_touch[FILES]; /* for longer than a lease, while the file was open */
     uint64_t since_ns[FILES]; /* when it was open, or a sync had told of a loss */
@@ -342,11 +343,21 @@ static void do_name(struct client *client, enum names_kind kind, unsigned name)
     sim_trace("name %d %s %s: %d", kind, names_paths[name], names_paths[to], result);
     if (is_answer(result)) {
         client_counts.calls++;
-        in_touch(client);
+        if (kind != NAMES_LOOK) /* which may have needed no request */
+            in_touch(client);
         names_end(call, result, ino, nlink);
     } else {
         failed(client, "name", result);
     }
+}
+
+/* Who keeps attributes looks more than once. */
+static void do_names(struct client *client)
+{
+    const unsigned name = (unsigned)sim_below(NAMES_COUNT);
+    do_name(client, (enum names_kind)sim_below(NAMES_KINDS), name);
+    for (uint64_t looks = client->keeps ? sim_below(3) : 0; looks > 0; looks--)
+        do_name(client, NAMES_LOOK, name);
 }
 
 /* ---- what a thread does --------------------------------------------------------- */
@@ -409,7 +420,7 @@ static void *run_thread(void *arg)
         if (what < 60)
             do_file(client);
         else if (what < 85)
-            do_name(client, (enum names_kind)sim_below(NAMES_KINDS), (unsigned)sim_below(NAMES_COUNT));
+            do_names(client);
         else
             do_log(client);
         if (sim_chance(500000))
@@ -423,9 +434,9 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
-static void client_new(struct client *client, weft_session_t *session, unsigned thread)
+static void client_new(struct client *client, weft_session_t *session, unsigned thread, bool keeps)
 {
-    *client = (struct client){.session = session, .thread = thread};
+    *client = (struct client){.session = session, .thread = thread, .keeps = keeps};
     client->calls = (unsigned)sim_between(5, CALLS_MAX);
     client->buffer = malloc(BYTES_MAX);
     if (!client->buffer)
@@ -440,14 +451,36 @@ static weft_session_t *connect_client(void)
     return session;
 }
 
+/* A session asks for promises only after it has asked for attributes some times. */
+static bool keep_attributes(weft_session_t *session)
+{
+    struct weft_attr attr;
+    if (!sim_chance(500000))
+        return false;
+    if (weft_keep_attributes(session, NULL))
+        sim_fail("%s", weft_error());
+    for (unsigned i = 0; i < 8; i++)
+        (void)weft_stat(session, "/", 0, &attr);
+    return true;
+}
+
+static void count_known(void *arg, const char *server, const char *name, uint64_t value)
+{
+    (void)arg;
+    (void)server;
+    if (strcmp(name, "attr_hits") == 0)
+        client_counts.known += value;
+}
+
 void *client_main(void *number)
 {
     struct client clients[2];
     pthread_t other;
     weft_session_t *session = connect_client();
+    const bool keeps = keep_attributes(session);
     const unsigned first = 2 * (unsigned)(uintptr_t)number, count = sim_chance(250000) ? 2 : 1;
     for (unsigned i = 0; i < count; i++)
-        client_new(&clients[i], session, first + i);
+        client_new(&clients[i], session, first + i, keeps);
     if (count == 2)
         pthread_create(&other, NULL, run_thread, &clients[1]);
     run_thread(&clients[0]);
@@ -455,6 +488,7 @@ void *client_main(void *number)
         pthread_join(other, NULL);
     for (unsigned i = 0; i < count; i++)
         free(clients[i].buffer);
+    weft_counters(session, count_known, NULL);
     weft_disconnect(session);
     return NULL;
 }
@@ -509,7 +543,7 @@ void *client_last_main(void *unused)
 {
     struct client client;
     (void)unused;
-    client_new(&client, connect_client(), NAMES_THREADS - 1);
+    client_new(&client, connect_client(), NAMES_THREADS - 1, false);
     client.is_last = true;
     for (unsigned i = 0; i < FILES; i++)
         read_all(&client, i);

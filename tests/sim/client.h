@@ -18,6 +18,7 @@ void clients_crashed(void);
 
 struct client_counts {
     uint64_t calls, failures, losses; /* losses: that syncs told of */
+    uint64_t known;                   /* attributes that took no request */
 };
 extern struct client_counts client_counts; /* of all schedules */
 

@@ -35,7 +35,7 @@ static uint64_t seed_now;
 static const char *scenario_now;
 
 struct totals {
-    uint64_t schedules, calm, calls, failures, losses, names_unchecked, kinds[CHAOS_KINDS];
+    uint64_t schedules, calm, calls, failures, losses, known, names_unchecked, kinds[CHAOS_KINDS];
 };
 static struct totals totals;
 
@@ -200,6 +200,7 @@ static void run_share(const struct wanted *wanted, unsigned job, const char *fol
     totals.calls = client_counts.calls;
     totals.failures = client_counts.failures;
     totals.losses = client_counts.losses;
+    totals.known = client_counts.known;
 }
 
 static int run_job(const struct wanted *wanted, unsigned job, const char *folder, int to)
@@ -247,8 +248,9 @@ static void tell_totals(const struct wanted *wanted)
 {
     printf("%" PRIu64 " schedules from seed %" PRIu64 " on (%" PRIu64 " of them calm): %" PRIu64
            " calls, of which %" PRIu64 " failed as they may, and %" PRIu64
-           " syncs told of losses; names not looked at in %" PRIu64 "\n",
-           totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures, totals.losses,
+           " syncs told of losses; %" PRIu64
+           " attributes took no request; names not looked at in %" PRIu64 "\n",
+           totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures, totals.losses, totals.known,
            totals.names_unchecked);
     for (unsigned i = 0; i < CHAOS_KINDS; i++)
         printf("%s%" PRIu64 " %s", i ? ", " : "", totals.kinds[i], chaos_names[i]);

@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "attr_cache.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "layout.h"
+#include "log.h"
+
+#define TERM_NS (LIMITS_DELEGATION_MS * UINT64_C(1000000))
+/* So many attributes a session asks for before it asks for promises: a program that looks at a few files and ends
+ * would only have to give them up again. */
+enum { ASKED_BEFORE = 8 };
+enum { GUARDS = 1024 };
+/* The keeper leaves the rpc to whoever drove it last for so long, and looks so often whether he still does. */
+#define QUIET_NS UINT64_C(2000000)
+enum { LOOK_MS = 10, RETRY_MS = 250, END_MS = 500 };
+
+struct entry {
+    struct table_link by_name, by_ino;
+    struct list_link link; /* in cache->entries */
+    bool changing;         /* this session writes to the file: not to be found meanwhile */
+    struct weft_attr attr;
+    char path[];
+};
+
+/* Changes that this session makes of what has such a number: those under way, and when the latest began or ended. */
+struct guard {
+    uint32_t active;
+    uint64_t stamp;
+};
+
+struct attr_cache {
+    struct table by_name, by_ino;
+    struct list entries; /* the oldest first */
+    uint64_t generation; /* of what stands here; 0: nothing does */
+    uint64_t floor;      /* up to this generation nothing is to be believed any more */
+    uint32_t recalls;    /* heeded */
+    uint64_t until_ns;   /* what stands here holds until then */
+    uint64_t used_ns;
+    uint32_t asked;
+    uint64_t stamp; /* grows with each change that begins or ends */
+    struct guard guards[GUARDS]; /* by names and by inodes' numbers */
+    uint32_t uid;                /* whose session it is */
+
+    bool waits; /* a delegation_wait is under way: */
+    bool ends;  /* that gives everything up */
+    struct rpc_call call;
+    uint64_t sent_ns;
+    uint8_t body[32];
+
+    bool closing;
+    enum { KEEPER_NOT_YET, KEEPER_RUNS, KEEPER_IMPOSSIBLE } keeper_state;
+    pthread_t keeper;
+    pthread_cond_t wake; /* the keeper's */
+    void (*keeper_begins)(void);
+};
+
+static struct attr_cache *cache_of(weft_session_t *session)
+{
+    return session && session->attr_cache && session_check(session) == 0 ? session->attr_cache : NULL;
+}
+
+/* Unlike session_unlock(), for who has nothing for a thread that drives to do. */
+static void unlock(weft_session_t *session)
+{
+    pthread_mutex_unlock(&session->lock);
+}
+
+/* ---- entries (locked) ------------------------------------------------------ */
+
+static struct entry *find_name(const struct attr_cache *cache, uint64_t name, const char *path)
+{
+    struct table_link *link = table_find(&cache->by_name, name);
+    for (; link; link = link->next) {
+        struct entry *entry = table_item(link, struct entry, by_name);
+        if (link->key == name && (!path || strcmp(entry->path, path) == 0))
+            return entry;
+    }
+    return NULL;
+}
+
+static struct entry *find_ino(const struct attr_cache *cache, uint64_t ino)
+{
+    struct table_link *link = table_find(&cache->by_ino, ino);
+    return link ? table_item(link, struct entry, by_ino) : NULL;
+}
+
+static void drop(struct attr_cache *cache, struct entry *entry)
+{
+    if (!entry)
+        return;
+    table_remove(&cache->by_name, &entry->by_name);
+    table_remove(&cache->by_ino, &entry->by_ino);
+    list_remove(&entry->link);
+    free(entry);
+}
+
+static void drop_all(struct attr_cache *cache)
+{
+    while (!list_empty(&cache->entries))
+        drop(cache, list_item(list_first(&cache->entries), struct entry, link));
+}
+
+static void add(struct attr_cache *cache, uint64_t name, const char *path, const struct weft_attr *attr)
+{
+    struct entry *entry;
+    drop(cache, find_ino(cache, attr->ino));
+    while ((entry = find_name(cache, name, NULL)))
+        drop(cache, entry);
+    if (cache->by_name.count >= LIMITS_DELEGATIONS_MAX)
+        drop(cache, list_item(list_first(&cache->entries), struct entry, link));
+    size_t length = strlen(path);
+    entry = malloc(sizeof *entry + length + 1);
+    if (!entry)
+        return;
+    *entry = (struct entry){.attr = *attr};
+    memcpy(entry->path, path, length + 1);
+    if (table_add(&cache->by_name, &entry->by_name, name)) {
+        free(entry);
+        return;
+    }
+    if (table_add(&cache->by_ino, &entry->by_ino, attr->ino)) {
+        table_remove(&cache->by_name, &entry->by_name);
+        free(entry);
+        return;
+    }
+    list_push_back(&cache->entries, &entry->link);
+}
+
+/* Nothing of this generation counts any more, whatever may still be on its way. */
+static void give_up(struct attr_cache *cache)
+{
+    drop_all(cache);
+    if (cache->generation > cache->floor)
+        cache->floor = cache->generation;
+    cache->generation = 0;
+    cache->recalls = 0;
+    cache->until_ns = 0;
+}
+
+static void wait_start(weft_session_t *session, bool ends);
+static bool keeper_runs(weft_session_t *session);
+
+/* Whether what an answer promises is to be believed; it says that the metadata server has heard us. */
+static bool believe(struct attr_cache *cache, const struct wire_delegation *delegation, uint64_t sent_ns)
+{
+    if (delegation->generation <= cache->floor || delegation->generation < cache->generation)
+        return false;
+    if (delegation->generation > cache->generation) {
+        if (cache->generation)
+            give_up(cache);
+        cache->generation = delegation->generation;
+    }
+    if (sent_ns + TERM_NS > cache->until_ns)
+        cache->until_ns = sent_ns + TERM_NS;
+    return true;
+}
+
+/* ---- finding ------------------------------------------------------------------ */
+
+/* By its number a file is found by root and its owner only. */
+static const struct entry *find(const struct attr_cache *cache, const char *path, uint64_t name, uint64_t ino)
+{
+    const struct entry *entry = name ? find_name(cache, name, path) : find_ino(cache, ino);
+    if (entry || !name)
+        return entry;
+    const char *rest = path_inode_rest(path, &ino);
+    entry = rest && *rest == 0 ? find_ino(cache, ino) : NULL;
+    return entry && (S_ISDIR(entry->attr.mode) || cache->uid == 0 || cache->uid == entry->attr.uid) ? entry : NULL;
+}
+
+bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr)
+{
+    struct attr_cache *cache = cache_of(session);
+    bool found = false;
+    if (!cache)
+        return false;
+    const uint64_t name = *path ? path_name(path, strlen(path)) : 0;
+    session_lock(session);
+    const uint64_t now_ns = rpc_now_ns();
+    if (now_ns < cache->until_ns) {
+        const struct entry *entry = find(cache, path, name, ino);
+        /* A link was looked at itself. */
+        found = entry && !entry->changing &&
+                (!name || !S_ISLNK(entry->attr.mode) || (flags & WEFT_STAT_NOFOLLOW));
+        if (found) {
+            *attr = entry->attr;
+            cache->used_ns = now_ns;
+            session_count(session, CLIENT_COUNT_attr_hits, 1);
+        }
+    }
+    unlock(session);
+    return found;
+}
+
+/* ---- guards (locked) ------------------------------------------------------------- */
+
+static struct guard *guard_of(struct attr_cache *cache, uint64_t number)
+{
+    return &cache->guards[layout_hash(number) % GUARDS];
+}
+
+static void guard_note(struct attr_cache *cache, uint64_t number, int more)
+{
+    struct guard *guard = guard_of(cache, number);
+    guard->active += (uint32_t)more;
+    guard->stamp = cache->stamp;
+}
+
+static void note(struct attr_cache *cache, const struct attr_change *change, int more)
+{
+    cache->stamp++;
+    for (unsigned i = 0; i < 2 * change->part_count; i++) {
+        const struct path_parts *parts = &change->parts[i / 2];
+        guard_note(cache, parts->names[i % 2], more);
+        if (parts->inos[i % 2])
+            guard_note(cache, parts->inos[i % 2], more);
+    }
+    if (change->ino)
+        guard_note(cache, change->ino, more);
+}
+
+/* How many of a guard's active changes are those of `change`. */
+static uint32_t count_own(struct attr_cache *cache, const struct attr_change *change, const struct guard *guard)
+{
+    uint32_t count = change->ino && guard_of(cache, change->ino) == guard;
+    for (unsigned i = 0; i < 2 * change->part_count; i++) {
+        const struct path_parts *parts = &change->parts[i / 2];
+        count += guard_of(cache, parts->names[i % 2]) == guard;
+        count += parts->inos[i % 2] && guard_of(cache, parts->inos[i % 2]) == guard;
+    }
+    return count;
+}
+
+/* Nothing but `own` has changed what has this number since the ticket was given, or is about to. */
+static bool is_quiet(struct attr_cache *cache, uint64_t number, const struct attr_ticket *ticket,
+                     const struct attr_change *own)
+{
+    const struct guard *guard = guard_of(cache, number);
+    return guard->stamp <= ticket->stamp && guard->active == (own ? count_own(cache, own, guard) : 0);
+}
+
+/* ---- asking --------------------------------------------------------------------- */
+
+bool attr_cache_ask(weft_session_t *session, const char *path, struct attr_ticket *ticket)
+{
+    struct attr_cache *cache = cache_of(session);
+    *ticket = (struct attr_ticket){0};
+    if (!cache || !*path)
+        return false;
+    session_lock(session);
+    ticket->sent_ns = rpc_now_ns();
+    ticket->stamp = cache->stamp;
+    const bool wanted = cache->asked == ASKED_BEFORE && cache->keeper_state != KEEPER_IMPOSSIBLE;
+    cache->asked += cache->asked < ASKED_BEFORE;
+    unlock(session);
+    if (wanted)
+        ticket->name = path_name(path, strlen(path));
+    return wanted;
+}
+
+void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket, const char *path,
+                      const struct attr_change *own, const struct wire_delegation *delegation,
+                      const struct weft_attr *attr)
+{
+    struct attr_cache *cache = delegation->generation ? cache_of(session) : NULL;
+    if (!cache || !ticket->name)
+        return;
+    session_lock(session);
+    if (believe(cache, delegation, ticket->sent_ns) && delegation->given && delegation->recalls >= cache->recalls &&
+        is_quiet(cache, ticket->name, ticket, own) && is_quiet(cache, attr->ino, ticket, own) && !cache->closing &&
+        keeper_runs(session)) {
+        add(cache, ticket->name, path, attr);
+        cache->used_ns = rpc_now_ns();
+        if (!cache->waits) {
+            wait_start(session, false);
+            pthread_cond_signal(&cache->wake);
+        }
+    }
+    session_unlock(session);
+}
+
+/* ---- changing ---------------------------------------------------------------------- */
+
+static void forget(struct attr_cache *cache, const struct attr_change *change)
+{
+    for (unsigned i = 0; i < 2 * change->part_count; i++) {
+        const struct path_parts *parts = &change->parts[i / 2];
+        struct entry *entry;
+        while ((entry = find_name(cache, parts->names[i % 2], NULL)))
+            drop(cache, entry);
+        if (parts->inos[i % 2])
+            drop(cache, find_ino(cache, parts->inos[i % 2]));
+    }
+    if (change->ino)
+        drop(cache, find_ino(cache, change->ino));
+}
+
+void attr_change_begin(weft_session_t *session, struct attr_change *change, const char *path, const char *other,
+                       uint64_t ino)
+{
+    struct attr_cache *cache = cache_of(session);
+    *change = (struct attr_change){0};
+    if (!cache)
+        return;
+    if (*path)
+        change->parts[change->part_count++] = path_parts(path);
+    else
+        change->ino = ino;
+    if (other)
+        change->parts[change->part_count++] = path_parts(other);
+    session_lock(session);
+    note(cache, change, 1);
+    forget(cache, change);
+    unlock(session);
+}
+
+void attr_change_end(weft_session_t *session, const struct attr_change *change)
+{
+    struct attr_cache *cache = change->part_count || change->ino ? cache_of(session) : NULL;
+    if (!cache)
+        return;
+    session_lock(session);
+    note(cache, change, -1);
+    unlock(session);
+}
+
+/* ---- writing to small files (locked) ---------------------------------------------------- */
+
+void attr_write_begin(weft_session_t *session, uint64_t ino, struct attr_ticket *ticket)
+{
+    struct attr_cache *cache = session->attr_cache;
+    *ticket = (struct attr_ticket){0};
+    if (!cache)
+        return;
+    struct entry *entry = find_ino(cache, ino);
+    if (entry)
+        entry->changing = true;
+    note(cache, &(struct attr_change){.ino = ino}, 1);
+    ticket->sent_ns = rpc_now_ns();
+    ticket->stamp = cache->stamp;
+}
+
+void attr_write_end(weft_session_t *session, uint64_t ino, const struct attr_ticket *ticket,
+                    const struct wire_delegation *delegation, const struct weft_attr *attr)
+{
+    const struct attr_change own = {.ino = ino};
+    struct attr_cache *cache = session->attr_cache;
+    if (!cache)
+        return;
+    const bool goes_on = delegation && believe(cache, delegation, ticket->sent_ns) && delegation->given &&
+                         delegation->recalls >= cache->recalls && is_quiet(cache, ino, ticket, &own);
+    note(cache, &own, -1);
+    struct entry *entry = find_ino(cache, ino);
+    if (entry && goes_on) {
+        entry->attr = *attr;
+        entry->changing = false;
+    } else {
+        drop(cache, entry);
+    }
+}
+
+/* ---- recalls (locked) ------------------------------------------------------------------- */
+
+static bool is_used(const struct attr_cache *cache)
+{
+    return !cache->closing && rpc_now_ns() - cache->used_ns < TERM_NS;
+}
+
+static void heed(struct attr_cache *cache, const struct wire_delegation_wait_reply *reply)
+{
+    struct wire_reader reader = wire_list_reader(&reply->inos);
+    if (reply->delegation.generation != cache->generation) {
+        give_up(cache);
+        return;
+    }
+    if (reply->all)
+        drop_all(cache);
+    for (uint32_t i = 0; i < reply->inos.count && !reader.bad; i++) {
+        struct wire_inode_number number;
+        wire_get_inode_number(&reader, &number);
+        if (!reader.bad)
+            drop(cache, find_ino(cache, number.ino));
+    }
+    if (reply->delegation.recalls > cache->recalls)
+        cache->recalls = reply->delegation.recalls;
+    believe(cache, &reply->delegation, cache->sent_ns);
+    if (reader.bad) /* what it should have told nobody knows */
+        give_up(cache);
+}
+
+static void wait_done(struct rpc_call *call)
+{
+    weft_session_t *session = call->arg;
+    struct attr_cache *cache = session->attr_cache;
+    struct wire_delegation_wait_reply reply;
+    cache->waits = false;
+    if (call->status < 0) {
+        if (call->reply) /* the server does not know what we want of it */
+            give_up(cache);
+        return;
+    }
+    if (cache->ends) { /* something may have been promised anew meanwhile */
+        if (cache->generation && !cache->closing)
+            wait_start(session, false);
+        return;
+    }
+    if (wire_decode_delegation_wait_reply(call->reply, call->reply_length, &reply) < 0) {
+        log_warn("%s", err_text());
+        give_up(cache);
+        return;
+    }
+    heed(cache, &reply);
+    if (cache->generation)
+        wait_start(session, !is_used(cache));
+}
+
+static void wait_start(weft_session_t *session, bool ends)
+{
+    struct attr_cache *cache = session->attr_cache;
+    const struct wire_delegation_wait wait = {
+        .generation = cache->generation, .recalls = cache->recalls, .ends = ends};
+    struct rpc_connection *connection;
+    ssize_t length = wire_encode_delegation_wait(cache->body, sizeof cache->body, &wait);
+    cache->call = (struct rpc_call){
+        .operation = WIRE_OP_delegation_wait,
+        .body = cache->body,
+        .body_length = (uint32_t)length,
+        .deadline_ms = session->conf->deadline_ms > LIMITS_DELEGATION_MS ? 0 : LIMITS_DELEGATION_MS,
+        .done = wait_done,
+        .arg = session,
+    };
+    cache->sent_ns = rpc_now_ns();
+    cache->ends = ends;
+    if (ends)
+        give_up(cache);
+    if (length < 0 || session_metadata(session, &connection) < 0 || rpc_call_start(connection, &cache->call) < 0)
+        return; /* what stands here ends by itself */
+    cache->waits = true;
+    session_count(session, CLIENT_COUNT_metadata_requests, 1);
+}
+
+/* After a failure. */
+static void look(void *arg)
+{
+    weft_session_t *session = arg;
+    struct attr_cache *cache = session->attr_cache;
+    if (!cache->waits && cache->generation && !cache->closing)
+        wait_start(session, !is_used(cache));
+}
+
+/* ---- the keeper ------------------------------------------------------------------------- */
+
+static void sleep_ms(weft_session_t *session, pthread_cond_t *wake, int timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += timeout_ms * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    (void)pthread_cond_timedwait(wake, &session->lock, &until);
+}
+
+/* Drives the rpc once, and sleeps until it has something to do. */
+static void keep_once(weft_session_t *session)
+{
+    int timeout_ms;
+    rpc_progress(session->rpc);
+    session_settle(session);
+    int fd = rpc_sleep_begin(session->rpc, &timeout_ms);
+    if (fd < 0)
+        return;
+    pthread_mutex_unlock(&session->lock);
+    (void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, timeout_ms);
+    session_lock(session);
+    rpc_sleep_end(session->rpc);
+}
+
+static void *keep(void *arg)
+{
+    weft_session_t *session = arg;
+    struct attr_cache *cache = session->attr_cache;
+    if (cache->keeper_begins)
+        cache->keeper_begins();
+    session_lock(session);
+    while (!cache->closing) {
+        if (!cache->waits && !cache->generation)
+            (void)pthread_cond_wait(&cache->wake, &session->lock);
+        else if (session->led || rpc_now_ns() - session->driven_ns < QUIET_NS)
+            sleep_ms(session, &cache->wake, LOOK_MS);
+        else
+            keep_once(session);
+    }
+    pthread_mutex_unlock(&session->lock);
+    return NULL;
+}
+
+/* Starts it when it is needed first. It is nobody's to interrupt. */
+static bool keeper_runs(weft_session_t *session)
+{
+    struct attr_cache *cache = session->attr_cache;
+    sigset_t all, before;
+    if (cache->keeper_state != KEEPER_NOT_YET)
+        return cache->keeper_state == KEEPER_RUNS;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&cache->keeper, NULL, keep, session);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    cache->keeper_state = error ? KEEPER_IMPOSSIBLE : KEEPER_RUNS;
+    if (error)
+        log_info("attributes are not kept, as there can be no thread: %s", strerror(error));
+    return !error;
+}
+
+/* ---- opening and closing ----------------------------------------------------------------- */
+
+int attr_cache_open(weft_session_t *session, void (*begins)(void))
+{
+    int result = session_check(session);
+    if (result < 0 || session->attr_cache)
+        return result;
+    struct attr_cache *cache = calloc(1, sizeof *cache);
+    if (!cache)
+        return err_set(-ENOMEM, "out of memory for attributes");
+    pthread_condattr_t monotonic;
+    list_init(&cache->entries);
+    cache->uid = geteuid();
+    cache->keeper_begins = begins;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&cache->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    session_lock(session);
+    session->attr_cache = cache;
+    result = rpc_every(session->rpc, RETRY_MS, look, session);
+    session_unlock(session);
+    return result;
+}
+
+/* The answer to a wait that is under way comes, too, when all is given up: it should find somebody. */
+static void wait_out(weft_session_t *session)
+{
+    const struct attr_cache *cache = session->attr_cache;
+    const uint64_t end_ns = rpc_now_ns() + END_MS * UINT64_C(1000000);
+    session_lock(session);
+    while (cache->waits && rpc_now_ns() < end_ns) {
+        rpc_progress(session->rpc);
+        session_settle(session);
+        pthread_mutex_unlock(&session->lock);
+        sched_yield();
+        session_lock(session);
+    }
+    session_unlock(session);
+}
+
+void attr_cache_close(weft_session_t *session)
+{
+    struct attr_cache *cache = session->attr_cache;
+    uint8_t body[32];
+    struct op_call call;
+    if (!cache)
+        return;
+    session_lock(session);
+    cache->closing = true;
+    const struct wire_delegation_wait wait = {.generation = cache->generation, .ends = 1};
+    const bool has_some = cache->waits || (cache->generation && rpc_now_ns() < cache->until_ns);
+    give_up(cache);
+    pthread_cond_signal(&cache->wake);
+    rpc_wake(session->rpc);
+    session_unlock(session);
+    if (cache->keeper_state == KEEPER_RUNS)
+        pthread_join(cache->keeper, NULL);
+    if (!has_some)
+        return;
+    if (op_call_metadata_within(&call, session, WIRE_OP_delegation_wait, body,
+                                wire_encode_delegation_wait(body, sizeof body, &wait), END_MS) < 0)
+        log_debug("%s", err_text());
+    else
+        wait_out(session);
+    op_call_free(&call);
+}
+
+void attr_cache_free(weft_session_t *session)
+{
+    struct attr_cache *cache = session->attr_cache;
+    if (!cache)
+        return;
+    drop_all(cache);
+    free(cache->by_name.slots);
+    free(cache->by_ino.slots);
+    pthread_cond_destroy(&cache->wake);
+    free(cache);
+    session->attr_cache = NULL;
+}

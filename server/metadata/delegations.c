@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "delegations_internal.h"
+#include "err.h"
+#include "log.h"
+#include "path_name.h"
+#include "records.h"
+#include "service_internal.h"
+
+/* One takes some 70 bytes. A client that comes to its number loses all, and may begin anew. */
+enum { CLIENT_MAX = LIMITS_DELEGATIONS_MAX, ALL_MAX = 1 << 22 };
+#define EPOCH_SHIFT 32
+
+void deleg_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns)
+{
+    static const char *const names[DELEG_COUNT] = {
+        [DELEG_GIVEN] = "delegations_given",
+        [DELEG_RECALLED] = "delegations_recalled",
+        [DELEG_RECALLED_ALL] = "delegations_recalled_all",
+        [DELEG_EXPIRED] = "delegations_expired",
+        [DELEG_WAITS] = "delegations_waits",
+    };
+    list_init(&delegations->clients);
+    list_init(&delegations->parked);
+    list_init(&delegations->waiters);
+    delegations->generation = epoch << EPOCH_SHIFT;
+    delegations->noted = noted ? DELEG_NOTED : DELEG_NOT_NOTED;
+    delegations->trusted_ns = noted ? now_ns + DELEG_TERM_NS : 0;
+    for (int i = 0; i < DELEG_COUNT; i++)
+        delegations->counters[i].name = names[i];
+}
+
+/* ---- clients ------------------------------------------------------------ */
+
+static uint64_t client_key(const uint8_t id[16])
+{
+    uint64_t key;
+    memcpy(&key, id, sizeof key);
+    return key;
+}
+
+struct deleg_client *deleg_client_find(const struct delegations *delegations, const uint8_t id[16])
+{
+    const uint64_t key = client_key(id);
+    for (struct table_link *link = table_find(&delegations->clients_by_id, key); link; link = link->next) {
+        struct deleg_client *client = table_item(link, struct deleg_client, by_id);
+        if (link->key == key && memcmp(client->id, id, sizeof client->id) == 0)
+            return client;
+    }
+    return NULL;
+}
+
+static struct deleg_client *client_add(struct delegations *delegations, const uint8_t id[16], uint64_t now_ns)
+{
+    struct deleg_client *client = calloc(1, sizeof *client);
+    if (!client || table_add(&delegations->clients_by_id, &client->by_id, client_key(id))) {
+        free(client);
+        return NULL;
+    }
+    memcpy(client->id, id, sizeof client->id);
+    client->generation = ++delegations->generation;
+    client->heard_ns = now_ns;
+    list_init(&client->held);
+    list_init(&client->recalled);
+    list_link_init(&client->parked_link);
+    list_push_back(&delegations->clients, &client->link);
+    return client;
+}
+
+void deleg_heard(struct delegations *delegations, const uint8_t id[16], uint64_t now_ns)
+{
+    struct deleg_client *client = delegations->clients_by_id.count ? deleg_client_find(delegations, id) : NULL;
+    if (client)
+        client->heard_ns = now_ns;
+}
+
+static bool has_expired(const struct deleg_client *client, uint64_t now_ns)
+{
+    return now_ns - client->heard_ns >= DELEG_TERM_NS;
+}
+
+/* ---- delegations -------------------------------------------------------- */
+
+static void free_way(struct table_link *link)
+{
+    free(table_item(link, struct deleg_way, by_ino));
+}
+
+static void drop(struct delegations *delegations, struct delegation *delegation)
+{
+    table_remove(&delegations->by_ino, &delegation->by_ino);
+    list_remove(&delegation->link);
+    delegation->client->count--;
+    free(delegation);
+    delegations->let_go = true;
+    if (delegations->by_ino.count == 0)
+        table_clear(&delegations->ways, free_way);
+}
+
+static void drop_all(struct delegations *delegations, struct list *list)
+{
+    while (!list_empty(list))
+        drop(delegations, list_item(list_first(list), struct delegation, link));
+}
+
+void deleg_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls)
+{
+    if (client->recall_all && recalls >= client->recall_all) {
+        client->recall_all = 0;
+        drop_all(delegations, &client->held);
+    }
+    list_each(&client->recalled, link, after)
+    {
+        struct delegation *delegation = list_item(link, struct delegation, link);
+        if (delegation->recall > recalls)
+            break;
+        drop(delegations, delegation);
+    }
+}
+
+void deleg_client_drop(struct service *service, struct deleg_client *client)
+{
+    struct delegations *delegations = &service->delegations;
+    struct request *told = client->told;
+    drop_all(delegations, &client->held);
+    drop_all(delegations, &client->recalled);
+    table_remove(&delegations->clients_by_id, &client->by_id);
+    list_remove(&client->parked_link);
+    list_remove(&client->link);
+    free(client);
+    if (told)
+        turn_submit(&service->turn, &told->job); /* it finds that there is nothing left */
+}
+
+static struct delegation *find_own(const struct delegations *delegations, const struct deleg_client *client,
+                                   uint64_t ino)
+{
+    for (struct table_link *link = table_find(&delegations->by_ino, ino); link; link = link->next) {
+        struct delegation *delegation = table_item(link, struct delegation, by_ino);
+        if (link->key == ino && delegation->client == client)
+            return delegation;
+    }
+    return NULL;
+}
+
+static void recall(struct delegations *delegations, struct delegation *delegation)
+{
+    struct deleg_client *client = delegation->client;
+    if (delegation->recall || client->recall_all)
+        return;
+    delegation->recall = ++client->recalls;
+    list_remove(&delegation->link);
+    list_push_back(&client->recalled, &delegation->link);
+    delegations->recalls = true;
+    deleg_count(delegations, DELEG_RECALLED);
+}
+
+static void recall_all(struct delegations *delegations, struct deleg_client *client)
+{
+    if (client->recall_all)
+        return;
+    client->recall_all = ++client->recalls;
+    delegations->recalls = true;
+    deleg_count(delegations, DELEG_RECALLED_ALL);
+}
+
+/* ---- changes ------------------------------------------------------------ */
+
+static bool is_part(const char *path, const struct delegation *delegation)
+{
+    if (*path != '/')
+        return false;
+    const struct path_parts parts = path_parts(path);
+    return path_parts_have(&parts, delegation->name, delegation->by_ino.key);
+}
+
+/* Whether the client that asks for this has forgotten what it knew by that delegation: it forgets what it names, and
+ * the folders of the paths that it names (path_parts()). */
+static bool is_forgotten(const struct request *request, const struct delegation *delegation)
+{
+    const uint64_t ino = delegation->by_ino.key;
+    switch (request->operation->number) {
+    case WIRE_OP_open:
+        return is_part(request->body.open.path, delegation);
+    case WIRE_OP_mkdir:
+        return is_part(request->body.mkdir.path, delegation);
+    case WIRE_OP_mknod:
+        return is_part(request->body.mknod.path, delegation);
+    case WIRE_OP_rmdir:
+        return is_part(request->body.rmdir.path, delegation);
+    case WIRE_OP_unlink:
+        return is_part(request->body.unlink.path, delegation);
+    case WIRE_OP_symlink:
+        return is_part(request->body.symlink.path, delegation);
+    case WIRE_OP_rename:
+        return is_part(request->body.rename.from, delegation) || is_part(request->body.rename.to, delegation);
+    case WIRE_OP_link:
+        return is_part(request->body.link.from, delegation) || is_part(request->body.link.to, delegation);
+    case WIRE_OP_layout_set:
+        return is_part(request->body.layout_set.path, delegation);
+    case WIRE_OP_hints_set:
+        return is_part(request->body.hints_set.path, delegation);
+    case WIRE_OP_setattr:
+        return *request->body.setattr.path ? is_part(request->body.setattr.path, delegation)
+                                           : request->body.setattr.ino == ino;
+    case WIRE_OP_truncate:
+        return *request->body.truncate.path ? is_part(request->body.truncate.path, delegation)
+                                            : request->body.truncate.capability.ino == ino;
+    case WIRE_OP_small_write:
+        return request->body.small_write.capability.ino == ino;
+    case WIRE_OP_spill:
+        return request->body.spill.capability.ino == ino;
+    default:
+        return false;
+    }
+}
+
+static bool is_own(const struct request *request, const struct delegation *delegation)
+{
+    return request && memcmp(delegation->client->id, request->from->client, sizeof delegation->client->id) == 0 &&
+           is_forgotten(request, delegation);
+}
+
+static int has_to_wait(struct deleg_change *change, uint64_t ino, bool way, uint64_t until_ns)
+{
+    struct deleg_waiter *waiter = change->waiter;
+    waiter->needed = true;
+    waiter->way = way;
+    waiter->ino = ino;
+    waiter->until_ns = until_ns;
+    return err_set(-EAGAIN, "a change of inode %" PRIu64 " waits for clients that rely on it", ino);
+}
+
+static void drop_expired(struct service *service, uint64_t now_ns)
+{
+    struct delegations *delegations = &service->delegations;
+    list_each(&delegations->clients, link, after)
+    {
+        struct deleg_client *client = list_item(link, struct deleg_client, link);
+        if (!has_expired(client, now_ns))
+            continue;
+        deleg_count(delegations, DELEG_EXPIRED);
+        deleg_client_drop(service, client);
+    }
+}
+
+static bool any_expired(const struct delegations *delegations, uint64_t ino, uint64_t now_ns)
+{
+    for (struct table_link *link = table_find(&delegations->by_ino, ino); link; link = link->next) {
+        if (link->key == ino && has_expired(table_item(link, struct delegation, by_ino)->client, now_ns))
+            return true;
+    }
+    return false;
+}
+
+int deleg_changing(void *arg, uint64_t ino)
+{
+    struct deleg_change *change = arg;
+    struct delegations *delegations = &change->service->delegations;
+    const uint64_t now_ns = service_now(change->service);
+    uint64_t until_ns = 0;
+    if (now_ns < delegations->trusted_ns)
+        return has_to_wait(change, ino, false, delegations->trusted_ns);
+    if (delegations->by_ino.count == 0)
+        return 0;
+    if (any_expired(delegations, ino, now_ns))
+        drop_expired(change->service, now_ns);
+    for (struct table_link *link = table_find(&delegations->by_ino, ino), *next; link; link = next) {
+        struct delegation *delegation = table_item(link, struct delegation, by_ino);
+        next = link->next;
+        if (link->key != ino)
+            continue;
+        if (is_own(change->request, delegation)) {
+            change->request->kept = change->request->operation->number == WIRE_OP_small_write && !delegation->recall;
+            if (!change->request->kept)
+                drop(delegations, delegation);
+            continue;
+        }
+        recall(delegations, delegation);
+        if (delegation->client->heard_ns + DELEG_TERM_NS > until_ns)
+            until_ns = delegation->client->heard_ns + DELEG_TERM_NS;
+    }
+    return until_ns ? has_to_wait(change, ino, false, until_ns) : 0;
+}
+
+int deleg_way_changing(void *arg, uint64_t ino)
+{
+    struct deleg_change *change = arg;
+    struct delegations *delegations = &change->service->delegations;
+    const uint64_t now_ns = service_now(change->service);
+    uint64_t until_ns = 0;
+    if (now_ns < delegations->trusted_ns)
+        return has_to_wait(change, ino, true, delegations->trusted_ns);
+    if (!table_find(&delegations->ways, ino))
+        return 0;
+    drop_expired(change->service, now_ns);
+    list_each(&delegations->clients, link, after)
+    {
+        struct deleg_client *client = list_item(link, struct deleg_client, link);
+        if (client->count == 0)
+            continue;
+        recall_all(delegations, client);
+        if (client->heard_ns + DELEG_TERM_NS > until_ns)
+            until_ns = client->heard_ns + DELEG_TERM_NS;
+    }
+    return until_ns ? has_to_wait(change, ino, true, until_ns) : 0;
+}
+
+bool deleg_in_the_way(const struct delegations *delegations, const struct deleg_waiter *waiter)
+{
+    if (waiter->way)
+        return table_find(&delegations->ways, waiter->ino) != NULL;
+    for (struct table_link *link = table_find(&delegations->by_ino, waiter->ino); link; link = link->next) {
+        if (link->key == waiter->ino && table_item(link, struct delegation, by_ino)->recall)
+            return true;
+    }
+    return false;
+}
+
+/* ---- giving ------------------------------------------------------------- */
+
+static bool note_writes(struct job *job)
+{
+    (void)job;
+    return true;
+}
+
+static int note_run(struct job *job, struct ns *ns)
+{
+    (void)job;
+    return records_setting_put(ns->txn, SETTING_DELEGATED, 1);
+}
+
+static void note_done(struct job *job, int status)
+{
+    struct delegations *delegations = list_item(job, struct delegations, note);
+    if (status < 0)
+        log_error("noting that clients are promised something: %s", err_text());
+    delegations->noted = status < 0 ? DELEG_NOT_NOTED : DELEG_NOTED;
+}
+
+/* A server that is started after this one has to know that there are any. */
+static bool is_noted(struct service *service)
+{
+    struct delegations *delegations = &service->delegations;
+    if (delegations->noted == DELEG_NOT_NOTED) {
+        delegations->noted = DELEG_BEING_NOTED;
+        delegations->note = (struct job){.writes = note_writes, .run = note_run, .done = note_done};
+        turn_submit(&service->turn, &delegations->note);
+    }
+    return delegations->noted == DELEG_NOTED;
+}
+
+/* Nothing is about to change it, by what is under way or stands in line. */
+static bool is_settled(const struct service *service, const struct inode *inode)
+{
+    const struct delegations *delegations = &service->delegations;
+    const struct opens_file *file = opens_file_find(service->opens, inode->ino);
+    return inode->nlink > 0 && !(inode->flags & INODE_SIZE_OPEN) && !(file && (file->spilling || file->truncations)) &&
+           delegations->way_waiters == 0 && !table_find(&delegations->waiters_by_ino, inode->ino);
+}
+
+static int note_ways(struct delegations *delegations, const struct ns_ways *ways)
+{
+    for (uint32_t i = 0; i < ways->count; i++) {
+        if (table_find(&delegations->ways, ways->inos[i]))
+            continue;
+        struct deleg_way *way = calloc(1, sizeof *way);
+        if (!way || table_add(&delegations->ways, &way->by_ino, ways->inos[i])) {
+            free(way);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static bool add(struct delegations *delegations, struct deleg_client *client, uint64_t ino, uint64_t name)
+{
+    struct delegation *delegation = calloc(1, sizeof *delegation);
+    if (!delegation || table_add(&delegations->by_ino, &delegation->by_ino, ino)) {
+        free(delegation);
+        return false;
+    }
+    delegation->client = client;
+    delegation->name = name;
+    list_push_back(&client->held, &delegation->link);
+    client->count++;
+    return true;
+}
+
+static bool give(struct service *service, struct deleg_client *client, const struct ns_ways *ways, uint64_t ino,
+                 const char *path)
+{
+    struct delegations *delegations = &service->delegations;
+    const uint64_t name = path_name(path, strlen(path));
+    struct delegation *own = find_own(delegations, client, ino);
+    if (client->recall_all)
+        return false;
+    if (own)
+        return own->name == name && !own->recall;
+    if (client->count >= CLIENT_MAX) {
+        recall_all(delegations, client);
+        return false;
+    }
+    if (delegations->by_ino.count >= ALL_MAX || note_ways(delegations, ways) || !add(delegations, client, ino, name))
+        return false;
+    deleg_count(delegations, DELEG_GIVEN);
+    return true;
+}
+
+void deleg_give(struct request *request, const struct ns *ns, const struct inode *inode, const char *path,
+                struct wire_delegation *out)
+{
+    struct service *service = request->service;
+    struct delegations *delegations = &service->delegations;
+    struct deleg_client *client = deleg_client_find(delegations, request->from->client);
+    const uint64_t now_ns = service_now(service);
+    *out = (struct wire_delegation){0};
+    if (path && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns && is_settled(service, inode) &&
+        is_noted(service)) {
+        if (!client)
+            client = client_add(delegations, request->from->client, now_ns);
+        out->given = client && give(service, client, ns->ways, inode->ino, path);
+    } else if (!path && client) {
+        out->given = request->kept && is_settled(service, inode);
+    }
+    if (!client)
+        return;
+    out->generation = client->generation;
+    out->recalls = client->recalls;
+}
