@@ -27,6 +27,7 @@ enum { LOOK_MS = 10, RETRY_MS = 250, END_MS = 500 };
 struct entry {
     struct table_link by_name, by_ino;
     struct list_link link; /* in cache->entries */
+    uint64_t id;           /* no other has had it */
     bool changing;         /* this session writes to the file: not to be found meanwhile */
     struct weft_attr attr;
     char path[];
@@ -46,6 +47,7 @@ struct attr_cache {
     uint32_t recalls;    /* heeded */
     uint64_t until_ns;   /* what stands here holds until then */
     uint64_t used_ns;
+    uint64_t latest_id; /* of an entry */
     uint32_t asked;
     uint64_t stamp; /* grows with each change that begins or ends */
     struct guard guards[GUARDS]; /* by names and by inodes' numbers */
@@ -112,8 +114,12 @@ static void drop_all(struct attr_cache *cache)
 
 static void add(struct attr_cache *cache, uint64_t name, const char *path, const struct weft_attr *attr)
 {
-    struct entry *entry;
-    drop(cache, find_ino(cache, attr->ino));
+    struct entry *entry = find_ino(cache, attr->ino);
+    if (entry && !entry->changing && strcmp(entry->path, path) == 0) { /* the promise goes on */
+        entry->attr = *attr;
+        return;
+    }
+    drop(cache, entry);
     while ((entry = find_name(cache, name, NULL)))
         drop(cache, entry);
     if (cache->by_name.count >= LIMITS_DELEGATIONS_MAX)
@@ -122,7 +128,7 @@ static void add(struct attr_cache *cache, uint64_t name, const char *path, const
     entry = malloc(sizeof *entry + length + 1);
     if (!entry)
         return;
-    *entry = (struct entry){.attr = *attr};
+    *entry = (struct entry){.attr = *attr, .id = ++cache->latest_id};
     memcpy(entry->path, path, length + 1);
     if (table_add(&cache->by_name, &entry->by_name, name)) {
         free(entry);
@@ -200,6 +206,24 @@ bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, un
     }
     unlock(session);
     return found;
+}
+
+uint64_t attr_cache_held(weft_session_t *session, uint64_t ino)
+{
+    struct attr_cache *cache = session->attr_cache;
+    const uint64_t now_ns = rpc_now_ns();
+    const struct entry *entry = now_ns < cache->until_ns ? find_ino(cache, ino) : NULL;
+    if (!entry || entry->changing)
+        return 0;
+    cache->used_ns = now_ns;
+    return entry->id;
+}
+
+void attr_cache_want(weft_session_t *session)
+{
+    session_lock(session);
+    session->attr_cache->asked = ASKED_BEFORE;
+    unlock(session);
 }
 
 /* ---- guards (locked) ------------------------------------------------------------- */

@@ -51,6 +51,11 @@ void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket,
                       const struct attr_change *own, const struct wire_delegation *delegation,
                       const struct weft_attr *attr);
 
+/* A promise that the inode does not change, as a number that no other has; 0: there is none (locked). */
+uint64_t attr_cache_held(weft_session_t *session, uint64_t ino);
+/* From the next request on delegations are asked for. */
+void attr_cache_want(weft_session_t *session);
+
 /* Around each request that may change names or attributes: by its paths (`other` may be NULL), or, when `path` is "", by
  * the inode. */
 void attr_change_begin(weft_session_t *session, struct attr_change *change, const char *path, const char *other,

@@ -51,6 +51,8 @@
     X(bytes_copied)      /* between the caller's memory and packed buffers */                          \
     X(small_hits)        /* reads answered by what an open or a read has told before */                \
     X(attr_hits)         /* attributes that were known, by a promise of the metadata server */           \
+    X(ahead_hits)        /* reads answered by what was read ahead */                                   \
+    X(reads_ahead)                                                                                     \
     X(sizes_asked)       /* by reads that met bytes that were not there */                             \
     X(retries)           /* requests made again, with a newer cluster map */                           \
     X(maps_adopted)                                                                                    \
@@ -375,6 +377,20 @@ struct file_small {
     uint8_t *data;
 };
 
+/* Bytes of a file that were read before anyone asked for them (file_ahead.c); guarded by the session's lock. */
+struct file_ahead {
+    /* how it was read lately: the latest read, and how many before it were alike */
+    uint64_t latest, length, distance;
+    unsigned run;
+    bool busy; /* a thread is reading ahead */
+    /* what is there: pieces of the same length, each `stride` bytes from the next */
+    uint8_t *data; /* NULL: nothing */
+    uint64_t held; /* by which promise it is the file (attr_cache_held()) */
+    uint64_t start, stride, piece;
+    uint32_t count;
+    bool ends; /* the file does, behind them */
+};
+
 struct weft_file {
     weft_session_t *session;
     char *path;
@@ -392,6 +408,7 @@ struct weft_file {
     uint64_t synced;
     struct file_told told;       /* likewise */
     struct file_small small;     /* likewise */
+    struct file_ahead ahead;     /* likewise */
 };
 
 /* The file's table for the session's current map; the reference is the file's, which
@@ -433,6 +450,12 @@ bool file_small_known(const weft_file_t *file, uint64_t *size);
 int file_small_transfer(struct transfer *transfer);
 /* Makes it one of the storage servers', and waits. */
 int file_small_spill(weft_file_t *file);
+
+/* ---- file_ahead.c ------------------------------------------------------------ */
+
+/* Whether the read was answered by what was read ahead, *result. */
+bool file_ahead_read(weft_file_t *file, void *buffer, size_t length, uint64_t offset, ssize_t *result);
+void file_ahead_end(weft_file_t *file); /* (locked) */
 
 /* ---- size.c --------------------------------------------------------------- */
 

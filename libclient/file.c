@@ -40,6 +40,7 @@ static void file_free(weft_file_t *file)
         return;
     planner_table_unref(file->table);
     file_small_end(file);
+    file_ahead_end(file);
     free(file->path);
     free(file->hints);
     free(file);

@@ -9,8 +9,8 @@
 
 /* ---- the blocking forms ---------------------------------------------------------- */
 
-static ssize_t transfer_blocking(weft_file_t *file, bool write, const struct iovec *iov, size_t iov_count,
-                                 const struct weft_extent *extents, size_t extent_count)
+ssize_t transfer_blocking(weft_file_t *file, bool write, const struct iovec *iov, size_t iov_count,
+                          const struct weft_extent *extents, size_t extent_count)
 {
     struct transfer transfer = {
         .iov = iov, .iov_count = iov_count, .extents = extents, .extent_count = extent_count};
@@ -35,6 +35,9 @@ static ssize_t transfer_run(weft_file_t *file, bool write, const struct iovec *i
 ssize_t weft_file_read(weft_file_t *file, void *buffer, size_t length, uint64_t offset)
 {
     struct iovec iov = {.iov_base = buffer, .iov_len = length};
+    ssize_t result;
+    if (file_check(file) == 0 && file_ahead_read(file, buffer, length, offset, &result))
+        return result;
     return client_result(__func__, transfer_run(file, false, &iov, 1, offset));
 }
 

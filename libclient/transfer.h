@@ -63,6 +63,12 @@ struct request {
     struct iovec payload;
 };
 
+/* io.c */
+
+/* Waits for the end. */
+ssize_t transfer_blocking(weft_file_t *file, bool write, const struct iovec *iov, size_t iov_count,
+                          const struct weft_extent *extents, size_t extent_count);
+
 /* transfer.c */
 
 /* Begins a transfer whose lists are set. Nothing is left of it after a failure. */
