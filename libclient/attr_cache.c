@@ -16,11 +16,12 @@
 #include "log.h"
 
 #define TERM_NS (LIMITS_DELEGATION_MS * UINT64_C(1000000))
-/* So many attributes a session asks for before it asks for promises: a program that looks at a few files and ends
- * would only have to give them up again. */
+/* So many attributes a session asks for before it asks for promises: a program that looks at a few files
+ * and ends would only have to give them up again. */
 enum { ASKED_BEFORE = 8 };
 enum { GUARDS = 1024 };
-/* The keeper leaves the rpc to whoever drove it last for so long, and looks so often whether he still does. */
+/* The keeper leaves the rpc to whoever drove it last for so long, and looks so often whether he still
+ * does. */
 #define QUIET_NS UINT64_C(2000000)
 enum { LOOK_MS = 10, RETRY_MS = 250, END_MS = 500 };
 
@@ -33,7 +34,8 @@ struct entry {
     char path[];
 };
 
-/* Changes that this session makes of what has such a number: those under way, and when the latest began or ended. */
+/* Changes that this session makes of what has such a number: those under way, and when the latest began or
+ * ended. */
 struct guard {
     uint32_t active;
     uint64_t stamp;
@@ -49,7 +51,7 @@ struct attr_cache {
     uint64_t used_ns;
     uint64_t latest_id; /* of an entry */
     uint32_t asked;
-    uint64_t stamp; /* grows with each change that begins or ends */
+    uint64_t stamp;              /* grows with each change that begins or ends */
     struct guard guards[GUARDS]; /* by names and by inodes' numbers */
     uint32_t uid;                /* whose session it is */
 
@@ -181,10 +183,13 @@ static const struct entry *find(const struct attr_cache *cache, const char *path
         return entry;
     const char *rest = path_inode_rest(path, &ino);
     entry = rest && *rest == 0 ? find_ino(cache, ino) : NULL;
-    return entry && (S_ISDIR(entry->attr.mode) || cache->uid == 0 || cache->uid == entry->attr.uid) ? entry : NULL;
+    if (entry && !S_ISDIR(entry->attr.mode) && cache->uid != 0 && cache->uid != entry->attr.uid)
+        entry = NULL;
+    return entry;
 }
 
-bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr)
+bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags,
+                     struct weft_attr *attr)
 {
     struct attr_cache *cache = cache_of(session);
     bool found = false;
@@ -254,7 +259,8 @@ static void note(struct attr_cache *cache, const struct attr_change *change, int
 }
 
 /* How many of a guard's active changes are those of `change`. */
-static uint32_t count_own(struct attr_cache *cache, const struct attr_change *change, const struct guard *guard)
+static uint32_t count_own(struct attr_cache *cache, const struct attr_change *change,
+                          const struct guard *guard)
 {
     uint32_t count = change->ino && guard_of(cache, change->ino) == guard;
     for (unsigned i = 0; i < 2 * change->part_count; i++) {
@@ -300,9 +306,9 @@ void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket,
     if (!cache || !ticket->name)
         return;
     session_lock(session);
-    if (believe(cache, delegation, ticket->sent_ns) && delegation->given && delegation->recalls >= cache->recalls &&
-        is_quiet(cache, ticket->name, ticket, own) && is_quiet(cache, attr->ino, ticket, own) && !cache->closing &&
-        keeper_runs(session)) {
+    if (believe(cache, delegation, ticket->sent_ns) && delegation->given &&
+        delegation->recalls >= cache->recalls && is_quiet(cache, ticket->name, ticket, own) &&
+        is_quiet(cache, attr->ino, ticket, own) && !cache->closing && keeper_runs(session)) {
         add(cache, ticket->name, path, attr);
         cache->used_ns = rpc_now_ns();
         if (!cache->waits) {
@@ -329,8 +335,8 @@ static void forget(struct attr_cache *cache, const struct attr_change *change)
         drop(cache, find_ino(cache, change->ino));
 }
 
-void attr_change_begin(weft_session_t *session, struct attr_change *change, const char *path, const char *other,
-                       uint64_t ino)
+void attr_change_begin(weft_session_t *session, struct attr_change *change, const char *path,
+                       const char *other, uint64_t ino)
 {
     struct attr_cache *cache = cache_of(session);
     *change = (struct attr_change){0};
@@ -467,7 +473,8 @@ static void wait_start(weft_session_t *session, bool ends)
     cache->ends = ends;
     if (ends)
         give_up(cache);
-    if (length < 0 || session_metadata(session, &connection) < 0 || rpc_call_start(connection, &cache->call) < 0)
+    if (length < 0 || session_metadata(session, &connection) < 0 ||
+        rpc_call_start(connection, &cache->call) < 0)
         return; /* what stands here ends by itself */
     cache->waits = true;
     session_count(session, CLIENT_COUNT_metadata_requests, 1);
@@ -541,7 +548,7 @@ static bool keeper_runs(weft_session_t *session)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     cache->keeper_state = error ? KEEPER_IMPOSSIBLE : KEEPER_RUNS;
     if (error)
-        log_info("attributes are not kept, as there can be no thread: %s", strerror(error));
+        log_info("attributes are not kept, as there can be no thread: %s", err_name(-error));
     return !error;
 }
 

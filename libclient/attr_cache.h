@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * attr_cache.h: attributes that need not be asked for again, since the metadata server has promised to tell before
- * they change (docs/protocol.md, "Delegations"; the other half is server/metadata/delegations.h).
+ * attr_cache.h: attributes that need not be asked for again, since the metadata server has promised to tell
+ * before they change (docs/protocol.md, "Delegations"; the other half is server/metadata/delegations.h).
  *
  * What it promises
  *  - What is found here is what the metadata server would have answered at some time since the call began.
  *  - That holds by the clock alone: who does not hear from the metadata server for LIMITS_DELEGATION_MS finds
  *    nothing here. So a process may be stopped, or cut off, at any time.
- *  - A session's own changes are seen at once by all of its threads: what is named in a request that may change
- *    something is forgotten before it is sent, and what others have asked meanwhile is not kept.
+ *  - A session's own changes are seen at once by all of its threads: what is named in a request that may
+ *    change something is forgotten before it is sent, and what others have asked meanwhile is not kept.
  *
- * A thread of the session (the keeper) hears recalls while the program does something else. It sleeps while nothing is
- * kept, and what is not used for LIMITS_DELEGATION_MS is given up.
+ * A thread of the session (the keeper) hears recalls while the program does something else. It sleeps while
+ * nothing is kept, and what is not used for LIMITS_DELEGATION_MS is given up.
  *
  * Threads: any; all state is guarded by the session's lock. Functions marked (locked) want it held.
  */
@@ -41,12 +41,15 @@ int attr_cache_open(weft_session_t *session, void (*begins)(void));
 void attr_cache_close(weft_session_t *session);
 void attr_cache_free(weft_session_t *session);
 
-/* What is known, without a request. `path` as client_path() has it; "": of the inode. `flags` are of weft_stat(). */
-bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr);
+/* What is known, without a request. `path` as client_path() has it; "": of the inode. `flags` are of
+ * weft_stat(). */
+bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags,
+                     struct weft_attr *attr);
 
 /* Whether the request is to ask for a delegation. */
 bool attr_cache_ask(weft_session_t *session, const char *path, struct attr_ticket *ticket);
-/* `own`: the change that the request made, which began before it was asked and ends after this; NULL: it made none. */
+/* `own`: the change that the request made, which began before it was asked and ends after this; NULL: it
+ * made none. */
 void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket, const char *path,
                       const struct attr_change *own, const struct wire_delegation *delegation,
                       const struct weft_attr *attr);
@@ -56,10 +59,10 @@ uint64_t attr_cache_held(weft_session_t *session, uint64_t ino);
 /* From the next request on delegations are asked for. */
 void attr_cache_want(weft_session_t *session);
 
-/* Around each request that may change names or attributes: by its paths (`other` may be NULL), or, when `path` is "", by
- * the inode. */
-void attr_change_begin(weft_session_t *session, struct attr_change *change, const char *path, const char *other,
-                       uint64_t ino);
+/* Around each request that may change names or attributes: by its paths (`other` may be NULL), or, when
+ * `path` is "", by the inode. */
+void attr_change_begin(weft_session_t *session, struct attr_change *change, const char *path,
+                       const char *other, uint64_t ino);
 void attr_change_end(weft_session_t *session, const struct attr_change *change);
 
 /* Around a write to a small file, whose answer tells its attributes (locked). */

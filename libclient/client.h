@@ -377,7 +377,8 @@ struct file_small {
     uint8_t *data;
 };
 
-/* Bytes of a file that were read before anyone asked for them (file_ahead.c); guarded by the session's lock. */
+/* Bytes of a file that were read before anyone asked for them (file_ahead.c); guarded by the session's
+ * lock. */
 struct file_ahead {
     /* how it was read lately: the latest read, and how many before it were alike */
     uint64_t latest, length, distance;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading ahead, for programs that read a file in small pieces, in order or at equal distances. What was read ahead is the
- * file as long as the metadata server has promised that its inode does not change (attr_cache.h): whoever wants to write
- * has to open it first, and that changes the inode. So nobody ever reads anything old.
+ * Reading ahead, for programs that read a file in small pieces, in order or at equal distances. What was
+ * read ahead is the file as long as the metadata server has promised that its inode does not change
+ * (attr_cache.h): whoever wants to write has to open it first, and that changes the inode. So nobody ever
+ * reads anything old.
  *
  * Not for files that are open for writing, nor small ones, which come whole with their opening.
  */
@@ -18,10 +19,10 @@ enum { RUN_BEFORE = 3 };
 /* One that found no promise asks for it again after so many. */
 enum { RUN_BETWEEN = 32 };
 /* Longer reads gain nothing by it. */
-#define PIECE_MAX   (128u << 10)
-#define WINDOW_MIN  (256u << 10)
-#define WINDOW_MAX  (1u << 20)
-#define STRIDE_MAX  (UINT64_C(64) << 20)
+#define PIECE_MAX  (128u << 10)
+#define WINDOW_MIN (256u << 10)
+#define WINDOW_MAX (1u << 20)
+#define STRIDE_MAX (UINT64_C(64) << 20)
 enum { PIECES_MAX = 64 };
 
 /* ---- what is there (locked) --------------------------------------------------- */
@@ -37,7 +38,8 @@ static bool is_there(const struct file_ahead *ahead, uint64_t offset, uint64_t l
 }
 
 /* What is asked for stands here, or its beginning, behind which the file ends. */
-static bool take(const struct file_ahead *ahead, void *buffer, size_t length, uint64_t offset, ssize_t *result)
+static bool take(const struct file_ahead *ahead, void *buffer, size_t length, uint64_t offset,
+                 ssize_t *result)
 {
     uint64_t at;
     if (ahead->ends && ahead->count == 1 && offset >= ahead->start && offset <= ahead->start + ahead->piece &&
@@ -58,7 +60,8 @@ static bool take(const struct file_ahead *ahead, void *buffer, size_t length, ui
 static unsigned run_of(struct file_ahead *ahead, size_t length, uint64_t offset)
 {
     const uint64_t distance = offset - ahead->latest;
-    const bool goes_on = offset > ahead->latest && length == ahead->length && distance >= length && distance <= STRIDE_MAX;
+    const bool goes_on =
+        offset > ahead->latest && length == ahead->length && distance >= length && distance <= STRIDE_MAX;
     ahead->run = !goes_on ? 0 : distance == ahead->distance ? ahead->run + 1 : 1;
     ahead->distance = goes_on ? distance : 0;
     ahead->latest = offset;
@@ -92,10 +95,12 @@ static struct window choose(const struct file_ahead *ahead)
     const uint32_t bytes = ahead->run > 4 * RUN_BEFORE ? WINDOW_MAX : WINDOW_MIN;
     if (ahead->distance == ahead->length)
         return (struct window){.stride = bytes, .piece = bytes, .count = 1};
-    const uint64_t count = bytes / ahead->length;
+    uint64_t count = bytes / ahead->length;
+    if (count > PIECES_MAX)
+        count = PIECES_MAX;
     return (struct window){.stride = ahead->distance,
                            .piece = ahead->length,
-                           .count = (uint32_t)(count < 1 ? 1 : count > PIECES_MAX ? PIECES_MAX : count)};
+                           .count = (uint32_t)count};
 }
 
 /* Whole pieces only are kept, but the end of the file where they are one. */
@@ -158,8 +163,8 @@ bool file_ahead_read(weft_file_t *file, void *buffer, size_t length, uint64_t of
 {
     struct file_ahead *ahead = &file->ahead;
     weft_session_t *session = file->session;
-    if (!session->attr_cache || file->access != WIRE_ACCESS_READ || !buffer || length == 0 || length > PIECE_MAX ||
-        offset > INT64_MAX - STRIDE_MAX * PIECES_MAX)
+    if (!session->attr_cache || file->access != WIRE_ACCESS_READ || !buffer || length == 0 ||
+        length > PIECE_MAX || offset > INT64_MAX - STRIDE_MAX * PIECES_MAX)
         return false;
     session_lock(session);
     if (ahead->data && !is_held(file, ahead->held)) {
@@ -171,7 +176,8 @@ bool file_ahead_read(weft_file_t *file, void *buffer, size_t length, uint64_t of
         session_count(session, CLIENT_COUNT_ahead_hits, 1);
         (void)run_of(ahead, length, offset);
     }
-    const bool fills = !done && !ahead->busy && file->small.state == SMALL_NOT && begins(file, length, offset);
+    const bool fills =
+        !done && !ahead->busy && file->small.state == SMALL_NOT && begins(file, length, offset);
     bool holds = !fills || attr_cache_held(session, file->capability.ino) != 0;
     const bool asks = !holds && ahead->run % RUN_BETWEEN == RUN_BEFORE;
     const struct window window = fills ? choose(ahead) : (struct window){0};

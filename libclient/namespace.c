@@ -11,9 +11,10 @@
 #define BODY_PATH  (WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
 #define BODY_PATHS (2 * WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
 
-/* A request whose answer is only that it was done. `other` is another path that it may change; NULL: there is none. */
-static int tell(weft_session_t *session, uint16_t operation, const char *path, const char *other, const void *body,
-                ssize_t length)
+/* A request whose answer is only that it was done. `other` is another path that it may change; NULL: there
+ * is none. */
+static int tell(weft_session_t *session, uint16_t operation, const char *path, const char *other,
+                const void *body, ssize_t length)
 {
     struct op_call call;
     struct attr_change change;
@@ -258,7 +259,8 @@ static int set_layout(weft_session_t *session, const char *path, const struct we
     set.pool = wanted.pool;
     set.placement = wanted.placement;
     set.host = wanted.host;
-    return tell(session, WIRE_OP_layout_set, set.path, NULL, body, wire_encode_layout_set(body, sizeof body, &set));
+    return tell(session, WIRE_OP_layout_set, set.path, NULL, body,
+                wire_encode_layout_set(body, sizeof body, &set));
 }
 
 int weft_layout_set(weft_session_t *session, const char *path, const struct weft_layout *layout)
@@ -281,7 +283,8 @@ static int set_hints(weft_session_t *session, const char *path, const char *text
     if (length > WEFT_HINTS_BYTES_MAX)
         return err_set(-EINVAL, "hints of %zu bytes are too long; a directory keeps at most %u", length,
                        WEFT_HINTS_BYTES_MAX);
-    return tell(session, WIRE_OP_hints_set, set.path, NULL, body, wire_encode_hints_set(body, sizeof body, &set));
+    return tell(session, WIRE_OP_hints_set, set.path, NULL, body,
+                wire_encode_hints_set(body, sizeof body, &set));
 }
 
 int weft_hints_set(weft_session_t *session, const char *path, const char *text)

@@ -40,7 +40,7 @@
 #define LIMITS_LOCK_BLOCKERS_MAX 64u             /* that one answer names */
 #define LIMITS_SMALL_BYTES_MAX (16u << 10)       /* of a file that lies with the metadata server */
 #define LIMITS_SMALL_PIECES_MAX 256u             /* of one write to such a file */
-#define LIMITS_DELEGATION_MS 1000u               /* what a client is promised holds so long without a word of it */
+#define LIMITS_DELEGATION_MS 1000u               /* so long holds what a silent client was promised */
 #define LIMITS_DELEGATIONS_MAX 16384u            /* of one client */
 #define LIMITS_RECALLS_MAX 64u                   /* that one answer tells of */
 

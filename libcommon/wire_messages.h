@@ -208,7 +208,7 @@
     X(u64, bytes, U64)         /* of space used */                                                     \
     X(i64, mtime_ns, 0)        /* of the last write, by the storage shard's clock */
 
-/* What the metadata server promises about the inode and the path that an answer is about (docs/protocol.md). */
+/* What the metadata server promises of the inode and the path of an answer (docs/protocol.md). */
 #define WIRE_FIELDS_delegation(X)                                                                      \
     X(u64, generation, U64)    /* of what this client has; 0: it has nothing */                        \
     X(u32, recalls, U32)       /* made so far */                                                       \

@@ -171,13 +171,14 @@ void weft_disconnect(weft_session_t *session);
 
 /*
  * weft_keep_attributes(): from now on attributes that the session has asked for, or got with a file that it
- * opened, made or wrote to, are kept, and weft_stat() and weft_file_stat() need no request for them. Nothing else changes: the
- * metadata server promises to tell before they change, and whoever changes them waits for that, at most a second when
- * this process does not answer. Files that someone has open for writing are not kept, unless they are small.
- * weft_file_read() in small pieces reads ahead then, where a file that nobody has open for writing is read in
- * order or at equal distances: what it reads is never old either.
- * For programs that look at the same names again: it takes a thread, which begins when there is something to be kept,
- * sleeps most of the time, and blocks all signals. What is not used for a second is given up.
+ * opened, made or wrote to, are kept, and weft_stat() and weft_file_stat() need no request for them.
+ * Nothing else changes: the metadata server promises to tell before they change, and whoever changes them
+ * waits for that, at most a second when this process does not answer. Files that someone has open for
+ * writing are not kept, unless they are small.
+ * weft_file_read() in small pieces reads ahead then, where a file that nobody has open for writing is read
+ * in order or at equal distances: what it reads is never old either.
+ * For programs that look at the same names again: it takes a thread, which begins when there is something
+ * to be kept, sleeps most of the time, and blocks all signals. What is not used for a second is given up.
  * `begins` is called in that thread before anything else; NULL is allowed.
  * Errors: -ENOMEM. Where there can be no thread, nothing is kept.
  */

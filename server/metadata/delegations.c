@@ -73,7 +73,8 @@ static struct deleg_client *client_add(struct delegations *delegations, const ui
 
 void deleg_heard(struct delegations *delegations, const uint8_t id[16], uint64_t now_ns)
 {
-    struct deleg_client *client = delegations->clients_by_id.count ? deleg_client_find(delegations, id) : NULL;
+    struct deleg_client *client =
+        delegations->clients_by_id.count ? deleg_client_find(delegations, id) : NULL;
     if (client)
         client->heard_ns = now_ns;
 }
@@ -178,8 +179,8 @@ static bool is_part(const char *path, const struct delegation *delegation)
     return path_parts_have(&parts, delegation->name, delegation->by_ino.key);
 }
 
-/* Whether the client that asks for this has forgotten what it knew by that delegation: it forgets what it names, and
- * the folders of the paths that it names (path_parts()). */
+/* Whether the client that asks for this has forgotten what it knew by that delegation: it forgets what it
+ * names, and the folders of the paths that it names (path_parts()). */
 static bool is_forgotten(const struct request *request, const struct delegation *delegation)
 {
     const uint64_t ino = delegation->by_ino.key;
@@ -221,7 +222,8 @@ static bool is_forgotten(const struct request *request, const struct delegation 
 
 static bool is_own(const struct request *request, const struct delegation *delegation)
 {
-    return request && memcmp(delegation->client->id, request->from->client, sizeof delegation->client->id) == 0 &&
+    return request &&
+           memcmp(delegation->client->id, request->from->client, sizeof delegation->client->id) == 0 &&
            is_forgotten(request, delegation);
 }
 
@@ -275,7 +277,8 @@ int deleg_changing(void *arg, uint64_t ino)
         if (link->key != ino)
             continue;
         if (is_own(change->request, delegation)) {
-            change->request->kept = change->request->operation->number == WIRE_OP_small_write && !delegation->recall;
+            change->request->kept =
+                change->request->operation->number == WIRE_OP_small_write && !delegation->recall;
             if (!change->request->kept)
                 drop(delegations, delegation);
             continue;
@@ -360,8 +363,9 @@ static bool is_settled(const struct service *service, const struct inode *inode)
 {
     const struct delegations *delegations = &service->delegations;
     const struct opens_file *file = opens_file_find(service->opens, inode->ino);
-    return inode->nlink > 0 && !(inode->flags & INODE_SIZE_OPEN) && !(file && (file->spilling || file->truncations)) &&
-           delegations->way_waiters == 0 && !table_find(&delegations->waiters_by_ino, inode->ino);
+    return inode->nlink > 0 && !(inode->flags & INODE_SIZE_OPEN) &&
+           !(file && (file->spilling || file->truncations)) && delegations->way_waiters == 0 &&
+           !table_find(&delegations->waiters_by_ino, inode->ino);
 }
 
 static int note_ways(struct delegations *delegations, const struct ns_ways *ways)
@@ -392,8 +396,8 @@ static bool add(struct delegations *delegations, struct deleg_client *client, ui
     return true;
 }
 
-static bool give(struct service *service, struct deleg_client *client, const struct ns_ways *ways, uint64_t ino,
-                 const char *path)
+static bool give(struct service *service, struct deleg_client *client, const struct ns_ways *ways,
+                 uint64_t ino, const char *path)
 {
     struct delegations *delegations = &service->delegations;
     const uint64_t name = path_name(path, strlen(path));
@@ -406,7 +410,8 @@ static bool give(struct service *service, struct deleg_client *client, const str
         recall_all(delegations, client);
         return false;
     }
-    if (delegations->by_ino.count >= ALL_MAX || note_ways(delegations, ways) || !add(delegations, client, ino, name))
+    if (delegations->by_ino.count >= ALL_MAX || note_ways(delegations, ways) ||
+        !add(delegations, client, ino, name))
         return false;
     deleg_count(delegations, DELEG_GIVEN);
     return true;
@@ -420,8 +425,8 @@ void deleg_give(struct request *request, const struct ns *ns, const struct inode
     struct deleg_client *client = deleg_client_find(delegations, request->from->client);
     const uint64_t now_ns = service_now(service);
     *out = (struct wire_delegation){0};
-    if (path && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns && is_settled(service, inode) &&
-        is_noted(service)) {
+    if (path && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&
+        is_settled(service, inode) && is_noted(service)) {
         if (!client)
             client = client_add(delegations, request->from->client, now_ns);
         out->given = client && give(service, client, ns->ways, inode->ino, path);

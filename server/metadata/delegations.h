@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * delegations.h: promises to clients that what they were told of an inode stays so until they are told otherwise,
- * so that they need not ask again. The word and the idea are NFS's (RFC 8881, section 10.4), as is that they end by time
- * where nobody answers.
+ * delegations.h: promises to clients that what they were told of an inode stays so until they are told
+ * otherwise, so that they need not ask again. The word and the idea are NFS's (RFC 8881, section 10.4), as
+ * is that they end by time where nobody answers.
  *
  * What it promises
- *  - While a client has a delegation on an inode, the inode's record does not change, and the path it was asked
- *    by leads to it. Who wants to change that waits until the client has answered a recall, or has not been heard for
- *    DELEG_TERM_NS. Nothing can get around that: the records themselves ask (records_watch()).
- *  - A client's own changes are not held up by what it has itself, as it forgets what it knows of the paths and of
- *    the inode that it names before it asks. What it has of the inode by another path is recalled like anybody's.
- *  - A server that was just started knows nothing of what an earlier one has promised, and changes no inode for
- *    DELEG_TERM_NS, if the store says that there were any promises.
+ *  - While a client has a delegation on an inode, the inode's record does not change, and the path it was
+ *    asked by leads to it. Who wants to change that waits until the client has answered a recall, or has
+ *    not been heard for DELEG_TERM_NS. Nothing can get around that: the records themselves ask
+ *    (records_watch()).
+ *  - A client's own changes are not held up by what it has itself, as it forgets what it knows of the paths
+ *    and of the inode that it names before it asks. What it has of the inode by another path is recalled
+ *    like anybody's.
+ *  - A server that was just started knows nothing of what an earlier one has promised, and changes no inode
+ *    for DELEG_TERM_NS, if the store says that there were any promises.
  *
- * Recalls are told by the answer to `delegation_wait`, which a client with delegations has under way all the time.
- * A client's delegations have a generation: when the server has dropped them, for whatever reason, the next ones
- * have a higher one.
+ * Recalls are told by the answer to `delegation_wait`, which a client with delegations has under way all
+ * the time. A client's delegations have a generation: when the server has dropped them, for whatever
+ * reason, the next ones have a higher one.
  *
  * Threads: belongs to the service's thread.
  */
@@ -35,24 +37,25 @@
 struct request;
 struct service;
 
-/* So long after a request of a client was heard its delegations hold. The client counts from when it sent it. */
+/* So long after a request of a client was heard its delegations hold. The client counts from when it sent
+ * it. */
 #define DELEG_TERM_NS (LIMITS_DELEGATION_MS * UINT64_C(1000000))
 
 enum deleg_count { DELEG_GIVEN, DELEG_RECALLED, DELEG_RECALLED_ALL, DELEG_EXPIRED, DELEG_WAITS, DELEG_COUNT };
 
 struct delegations {
-    struct table by_ino;   /* struct delegation: several may be of one inode */
-    struct table ways;     /* struct deleg_way: directories that paths go through by which any was given */
+    struct table by_ino; /* struct delegation: several may be of one inode */
+    struct table ways;   /* struct deleg_way: directories that paths go through by which any was given */
     struct table clients_by_id;
-    struct list clients;   /* struct deleg_client */
-    struct list parked;    /* those of them with a delegation_wait that is not answered, by when it is to be */
+    struct list clients; /* struct deleg_client */
+    struct list parked;  /* those of them with a delegation_wait that is not answered, by when it is to be */
     struct table waiters_by_ino;
-    struct list waiters;   /* struct deleg_waiter, by when they run again */
+    struct list waiters; /* struct deleg_waiter, by when they run again */
     uint32_t way_waiters;
-    bool let_go;           /* of something, so that waiters may have nothing to wait for any more */
-    bool recalls;          /* something is to be told */
-    uint64_t generation;   /* the latest one */
-    uint64_t trusted_ns;   /* until then what an earlier server has promised holds; monotonic */
+    bool let_go;         /* of something, so that waiters may have nothing to wait for any more */
+    bool recalls;        /* something is to be told */
+    uint64_t generation; /* the latest one */
+    uint64_t trusted_ns; /* until then what an earlier server has promised holds; monotonic */
     enum { DELEG_NOT_NOTED, DELEG_BEING_NOTED, DELEG_NOTED } noted; /* in the store, that there are any */
     struct job note;
     struct counter counters[DELEG_COUNT];
@@ -91,8 +94,9 @@ int deleg_way_changing(void *change, uint64_t ino);
 /* After the turn: the job runs again when there is nothing to wait for. */
 void deleg_wait(struct service *service, struct deleg_waiter *waiter);
 
-/* Gives the request's client a delegation on the inode that `path` led to by `ns->ways`, where there can be one.
- * `path` NULL: tells only what the client has (what it had of the inode by this request's own change: `kept`). */
+/* Gives the request's client a delegation on the inode that `path` led to by `ns->ways`, where there can be
+ * one. `path` NULL: tells only what the client has (what it had of the inode by this request's own change:
+ * `kept`). */
 void deleg_give(struct request *request, const struct ns *ns, const struct inode *inode, const char *path,
                 struct wire_delegation *out);
 

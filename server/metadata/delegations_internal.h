@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * delegations_internal.h: what the files of delegations.h share: delegations.c (who has what, and what is in the way
- * of a change), delegations_tell.c (recalls on their way, and those who wait for them).
+ * delegations_internal.h: what the files of delegations.h share: delegations.c (who has what, and what is
+ * in the way of a change), delegations_tell.c (recalls on their way, and those who wait for them).
  */
 #ifndef METADATA_DELEGATIONS_INTERNAL_H
 #define METADATA_DELEGATIONS_INTERNAL_H

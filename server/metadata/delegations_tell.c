@@ -114,7 +114,8 @@ int request_delegation_wait(struct request *request, struct ns *ns)
         /* What it had was dropped, and what it has now it is yet to hear of. */
         struct wire_delegation_wait_reply reply = {.all = 1, .delegation.generation = client->generation};
         uint8_t encoded[64];
-        return request_answer(request, encoded, wire_encode_delegation_wait_reply(encoded, sizeof encoded, &reply));
+        return request_answer(request, encoded,
+                              wire_encode_delegation_wait_reply(encoded, sizeof encoded, &reply));
     }
     request->parks = client && !deleg_has_to_tell(client);
     return request->parks ? 0 : answer(request, client);
@@ -161,7 +162,8 @@ void deleg_run(struct service *service, uint64_t now_ns)
 
 uint64_t deleg_due_ns(const struct delegations *delegations)
 {
-    const struct list_link *waiter = list_first(&delegations->waiters), *parked = list_first(&delegations->parked);
+    const struct list_link *waiter = list_first(&delegations->waiters),
+                           *parked = list_first(&delegations->parked);
     uint64_t due_ns = waiter ? list_item(waiter, struct deleg_waiter, link)->until_ns : UINT64_MAX;
     if (parked && list_item(parked, struct deleg_client, parked_link)->told_ns < due_ns)
         due_ns = list_item(parked, struct deleg_client, parked_link)->told_ns;

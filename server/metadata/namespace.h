@@ -28,7 +28,7 @@
 
 /* The directories that the latest path went through. */
 struct ns_ways {
-    bool plain; /* they are all that it depends on: no symbolic links, nor "." or "..", nor a slash too many */
+    bool plain; /* it depends on nothing else: no symbolic links, nor "." or "..", nor a slash too many */
     uint32_t count;
     uint64_t inos[32];
 };

@@ -49,8 +49,8 @@ struct ino_range {
 /* `range` may be NULL. */
 int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *ino);
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
-/* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory. A negative errno is the
- * answer of whatever was to change it, which has changed nothing then. */
+/* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory. A negative
+ * errno is the answer of whatever was to change it, which has changed nothing then. */
 struct records_watch {
     int (*changing)(void *arg, uint64_t ino);
     int (*way_changing)(void *arg, uint64_t ino);

@@ -8,11 +8,13 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,24 +90,46 @@ static void keeper_start(struct cluster *cluster)
     cluster->keeper_fd = ends[1];
 }
 
-/* The first of `count` ports in a row that nobody uses now. */
-static unsigned free_ports(unsigned count)
+static bool is_free(unsigned port)
 {
-    for (unsigned try = 0; try < 200; try++) {
-        unsigned first = 20000 + ((unsigned)getpid() * 41 + try * 97) % 11000;
-        unsigned good = 0;
-        for (; good < count; good++) {
-            struct sockaddr_in address = {.sin_family = AF_INET,
-                                          .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                          .sin_port = htons((uint16_t)(first + good))};
-            int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-            int error = bind(fd, (struct sockaddr *)&address, sizeof address);
-            close(fd);
-            if (error)
-                break;
-        }
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = bind(fd, (struct sockaddr *)&address, sizeof address);
+    close(fd);
+    return !error;
+}
+
+/* Servers come to listen on their ports later, and may be away for a while: so that no other test takes
+ * them, a socket of a name without a file stands for each row until this process ends, or cluster_close().
+ * -1: it does already. */
+static int claim(unsigned row)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "weft-test-ports-%u", row);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* The first of `count` ports in a row that are this cluster's alone. */
+static unsigned claim_ports(struct cluster *cluster, unsigned count)
+{
+    enum { FIRST = 20000, ROW = 64, ROWS = 170 };
+    assert_in_range(count, 1, ROW);
+    for (unsigned try = 0; try < ROWS; try++) {
+        unsigned row = ((unsigned)getpid() + try) % ROWS, first = FIRST + row * ROW, good = 0;
+        cluster->ports_fd = claim(row);
+        if (cluster->ports_fd < 0)
+            continue;
+        while (good < count && is_free(first + good))
+            good++;
         if (good == count)
             return first;
+        close(cluster->ports_fd);
     }
     fail_msg("no free ports");
     return 0;
@@ -329,7 +353,7 @@ void cluster_open(struct cluster *cluster, const struct cluster_options *options
     snprintf(cluster->dir, sizeof cluster->dir, "%.40s/weft-test-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(cluster->dir));
     keeper_start(cluster);
-    cluster->metadata_port = free_ports(1 + own->servers * own->shards);
+    cluster->metadata_port = claim_ports(cluster, 1 + own->servers * own->shards);
     cluster->storage_port = cluster->metadata_port + 1;
     key_write(cluster);
     conf_write(cluster);
@@ -361,4 +385,5 @@ void cluster_close(struct cluster *cluster)
         check_log(cluster, i);
     close(cluster->keeper_fd);
     waitpid(cluster->keeper, NULL, 0);
+    close(cluster->ports_fd);
 }

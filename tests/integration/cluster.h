@@ -38,6 +38,7 @@ struct cluster {
     pid_t metadata;        /* 0: not running */
     pid_t storage[CLUSTER_SERVERS_MAX];
     char address[CLUSTER_SERVERS_MAX][64]; /* of shard 0, while running */
+    int ports_fd; /* nobody else has them while this is open */
     int keeper_fd;
     pid_t keeper;
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading ahead (libclient/file_ahead.c): how few requests reading in small pieces takes, and that nobody ever reads
- * anything old. Readers go through a file in order, or in strides, while others open it, write to it, cut it and close it,
- * one call after the other, drawn from a seed: each read must find what was written before it, and the file's end where it is.
- * WEFT_TEST_SEED repeats a run.
+ * Reading ahead (libclient/file_ahead.c): how few requests reading in small pieces takes, and that nobody
+ * ever reads anything old. Readers go through a file in order, or in strides, while others open it, write
+ * to it, cut it and close it, one call after the other, drawn from a seed: each read must find what was
+ * written before it, and the file's end where it is. WEFT_TEST_SEED repeats a run.
  */
 #include <errno.h>
 #include <fcntl.h>

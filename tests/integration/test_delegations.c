@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Attributes that sessions keep (weft_keep_attributes()): how few requests looking takes, and that nobody ever sees
- * anything old. Sessions that keep them and one that does not make, look at, change, rename and remove a few names,
- * one call after the other, drawn from a seed: each must find what the one before has left. The same while the metadata
- * server is killed again and again. And what becomes of changes when a process that has promises is silent.
- * WEFT_TEST_SEED repeats a run.
+ * Attributes that sessions keep (weft_keep_attributes()): how few requests looking takes, and that nobody
+ * ever sees anything old. Sessions that keep them and one that does not make, look at, change, rename and
+ * remove a few names, one call after the other, drawn from a seed: each must find what the one before has
+ * left. The same while the metadata server is killed again and again. And what becomes of changes when a
+ * process that has promises is silent. WEFT_TEST_SEED repeats a run.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,6 @@
 #include "weft_limits.h"
 
 enum { FILES = 200, WARM = 8, NAMES = 6, FOLDERS = 2, STEPS = 4000 };
-
 
 static struct weft_attr look(weft_session_t *of, const char *path)
 {
@@ -54,7 +53,8 @@ static int setup(void **state)
     return 0;
 }
 
-/* Looks until the answer was a promise: the first one may come before the server has noted that there are any. */
+/* Looks until the answer was a promise: the first one may come before the server has noted that there are
+ * any. */
 static void look_until_known(weft_session_t *of, const char *path)
 {
     for (unsigned i = 0; i < 1000; i++) {
@@ -84,8 +84,8 @@ static const char *name_of(unsigned i)
 
 /* ---- requests ----------------------------------------------------------------------- */
 
-/* Who makes small files knows all about them. What somebody else changes takes him a request, and the other one needs
- * no longer than it takes to tell him. */
+/* Who makes small files knows all about them. What somebody else changes takes him a request, and the other
+ * one needs no longer than it takes to tell him. */
 static void test_requests(void **state)
 {
     (void)state;
@@ -168,7 +168,8 @@ static void step_write(weft_session_t *of, unsigned folder, unsigned name)
     struct model *model = &models[folder][name];
     weft_file_t *file;
     const size_t length = 1 + below(below(4) ? 100 : sizeof bytes - 1);
-    ok(weft_file_open(of, path_of(folder, name), O_WRONLY | O_CREAT, 0644, below(4) ? NULL : &striped, &file));
+    ok(weft_file_open(of, path_of(folder, name), O_WRONLY | O_CREAT, 0644, below(4) ? NULL : &striped,
+                      &file));
     if (!model->exists)
         *model = (struct model){.exists = true, .mode = 0644, .ino = weft_file_ino(file)};
     assert_int_equal(weft_file_write(file, bytes, length, 0), length);

@@ -250,8 +250,8 @@ static void tell_totals(const struct wanted *wanted)
            " calls, of which %" PRIu64 " failed as they may, and %" PRIu64
            " syncs told of losses; %" PRIu64
            " attributes took no request; names not looked at in %" PRIu64 "\n",
-           totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures, totals.losses, totals.known,
-           totals.names_unchecked);
+           totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures, totals.losses,
+           totals.known, totals.names_unchecked);
     for (unsigned i = 0; i < CHAOS_KINDS; i++)
         printf("%s%" PRIu64 " %s", i ? ", " : "", totals.kinds[i], chaos_names[i]);
     putchar('\n');

@@ -43,8 +43,7 @@ static struct promise get(struct lab_client *client, const char *path)
 
 static struct lab_answer *listen_from(struct lab_client *client, uint64_t generation, uint32_t recalls)
 {
-    struct lab_answer *answer =
-        submit(client, delegation_wait, .generation = generation, .recalls = recalls);
+    struct lab_answer *answer = submit(client, delegation_wait, .generation = generation, .recalls = recalls);
     lab_run();
     return answer;
 }
@@ -92,7 +91,8 @@ static uint32_t assert_told(struct lab_answer *answer, uint64_t ino)
 }
 
 /* It waits until the client has heard and answered. */
-static void assert_waits_for(struct lab_answer *change, struct lab_client *client, const struct promise *promise)
+static void assert_waits_for(struct lab_answer *change, struct lab_client *client,
+                             const struct promise *promise)
 {
     lab_run();
     assert_false(change->done);
@@ -136,8 +136,8 @@ static void ones_are_given_by_stat_and_open(void **state)
     assert_int_equal(again.generation, first.generation);
     assert_int_equal(folder.generation, first.generation);
     assert_true(get(&bob, "/d/f").generation > first.generation);
-    struct lab_answer *answer = submit(&ann, open, .path = "/d/new", .mode = 0644,
-                                       .flags = NEW | SMALL | WIRE_OPEN_DELEGATE);
+    struct lab_answer *answer =
+        submit(&ann, open, .path = "/d/new", .mode = 0644, .flags = NEW | SMALL | WIRE_OPEN_DELEGATE);
     lab_run();
     decode_answer(answer, open_reply, &reply);
     assert_true(reply.delegation.given);
@@ -227,7 +227,8 @@ static void others_changes_wait(void **state)
 {
     (void)state;
     struct promise file = get(&ann, "/d/f");
-    assert_waits_for(submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600), &ann, &file);
+    assert_waits_for(submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600), &ann,
+                     &file);
     file = get(&ann, "/d/f");
     assert_waits_for(submit(&root, link, .from = "/d/f", .to = "/other"), &ann, &file);
     file = get(&ann, "/d/f");
@@ -255,7 +256,8 @@ static void a_folder_changes_with_what_is_in_it(void **state)
     folder = get(&ann, "/d");
     assert_waits_for(submit(&bob, open, .path = "/d/new", .flags = NEW | SMALL, .mode = 0644), &ann, &folder);
     folder = get(&ann, "/d");
-    assert_ok(ask(&bob, setattr, .path = "/d/new", .mask = WIRE_SETATTR_MODE, .mode = 0640)); /* not the folder */
+    assert_ok(
+        ask(&bob, setattr, .path = "/d/new", .mask = WIRE_SETATTR_MODE, .mode = 0640)); /* not the folder */
     assert_waits_for(submit(&root, hints_set, .path = "/d", .hints = "weft_trace=1"), &ann, &folder);
 }
 
@@ -328,7 +330,8 @@ static void a_write_keeps_ones_own(void **state)
     struct lab_answer *answer = write_begin(&ann, &file, 0, "weft");
     lab_run();
     assert_false(answer->done);
-    struct lab_answer *wait = listen_from(&bob, bobs.generation, assert_told(listen_for(&bob, &bobs), bobs.ino));
+    struct lab_answer *wait =
+        listen_from(&bob, bobs.generation, assert_told(listen_for(&bob, &bobs), bobs.ino));
     decode_answer(answer, small_write_reply, &reply);
     assert_true(reply.delegation.given);
     assert_int_equal(reply.attr.size, 4);
@@ -361,7 +364,8 @@ static void nobody_gets_one_while_somebody_waits(void **state)
 {
     (void)state;
     struct promise file = get(&ann, "/d/f");
-    struct lab_answer *change = submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
+    struct lab_answer *change =
+        submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
     lab_run();
     assert_false(change->done);
     assert_false(ask_for(&bob, "/d/f").given);
@@ -376,7 +380,8 @@ static void all_are_waited_for(void **state)
 {
     (void)state;
     struct promise anns = get(&ann, "/d/f"), bobs = get(&bob, "/d/f");
-    struct lab_answer *change = submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
+    struct lab_answer *change =
+        submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
     lab_run();
     uint32_t recalls = assert_told(listen_for(&bob, &bobs), bobs.ino);
     struct lab_answer *wait = listen_from(&bob, bobs.generation, recalls);
@@ -385,7 +390,8 @@ static void all_are_waited_for(void **state)
     told(wait);
 }
 
-/* What a request has changed when it finds out is taken back, and those who were in the same transaction are done once. */
+/* What a request has changed when it finds out is taken back, and those who were in the same transaction
+ * are done once. */
 static void half_a_change_is_undone(void **state)
 {
     struct opened file;
@@ -420,7 +426,8 @@ static void a_spill_waits(void **state)
 
 /* ---- folders on the way ------------------------------------------------------------------ */
 
-static void assert_recalls_all(struct lab_answer *change, struct lab_client *client, const struct promise *promise)
+static void assert_recalls_all(struct lab_answer *change, struct lab_client *client,
+                               const struct promise *promise)
 {
     lab_run();
     assert_false(change->done);
@@ -437,12 +444,14 @@ static void paths_change_with_the_folders_that_they_go_through(void **state)
 {
     (void)state;
     struct promise file = get(&ann, "/d/f");
-    assert_recalls_all(submit(&root, setattr, .path = "/d", .mask = WIRE_SETATTR_MODE, .mode = 0700), &ann, &file);
+    assert_recalls_all(submit(&root, setattr, .path = "/d", .mask = WIRE_SETATTR_MODE, .mode = 0700), &ann,
+                       &file);
     file = get(&ann, "/d/f");
     assert_recalls_all(submit(&root, rename, .from = "/d", .to = "/e"), &ann, &file);
     file = get(&ann, "/e/f");
     /* Also one's own, who can't know all that goes through it. */
-    assert_recalls_all(submit(&ann, setattr, .path = "/e", .mask = WIRE_SETATTR_MODE, .mode = 0755), &ann, &file);
+    assert_recalls_all(submit(&ann, setattr, .path = "/e", .mask = WIRE_SETATTR_MODE, .mode = 0755), &ann,
+                       &file);
     file = get(&ann, "/e/f");
     assert_ok(ask(&root, setattr, .path = "/e", .mask = WIRE_SETATTR_MTIME | WIRE_SETATTR_NOW));
     assert_ok(ask(&root, mkdir, .path = "/else", .mode = 0755));
@@ -458,7 +467,8 @@ static void a_number_depends_on_the_folders_above(void **state)
     snprintf(by_number, sizeof by_number, "%s%llu/f", WEFT_INODE_PREFIX,
              (unsigned long long)look("/d/sub").ino);
     struct promise file = get(&bob, by_number);
-    assert_recalls_all(submit(&root, setattr, .path = "/d", .mask = WIRE_SETATTR_MODE, .mode = 0700), &bob, &file);
+    assert_recalls_all(submit(&root, setattr, .path = "/d", .mask = WIRE_SETATTR_MODE, .mode = 0700), &bob,
+                       &file);
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */
@@ -468,7 +478,8 @@ static void who_is_silent_loses_them(void **state)
     (void)state;
     struct promise file = get(&ann, "/d/f");
     lab_jump(TERM_MS / 2);
-    struct lab_answer *change = submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
+    struct lab_answer *change =
+        submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
     lab_run();
     lab_jump(TERM_MS / 2 - 1);
     assert_false(change->done);
@@ -489,7 +500,8 @@ static void who_is_heard_keeps_them(void **state)
         lab_jump(TERM_MS - 1);
         assert_ok(ask(&ann, access, .path = "/", .mode = 0));
     }
-    struct lab_answer *change = submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
+    struct lab_answer *change =
+        submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
     assert_waits_for(change, &ann, &file);
 }
 
@@ -557,7 +569,8 @@ static void a_new_server_waits_for_those_of_the_old_one(void **state)
     lab_restart();
     lab_connect(&ann);
     lab_connect(&root);
-    struct lab_answer *change = submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
+    struct lab_answer *change =
+        submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
     lab_run();
     assert_false(ask_for(&ann, "/d/f").given);
     assert_int_equal(told(listen_for(&ann, &file)).generation, 0);
@@ -582,7 +595,8 @@ static void a_server_that_ends_leaves_nobody_waiting(void **state)
     struct promise file = get(&ann, "/d/f");
     struct lab_answer *wait = listen_for(&ann, &file);
     get(&bob, "/d/f");
-    struct lab_answer *change = submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
+    struct lab_answer *change =
+        submit(&root, setattr, .path = "/d/f", .mask = WIRE_SETATTR_MODE, .mode = 0600);
     lab_run();
     assert_told(wait, file.ino);
     wait = listen_for(&bob, &(struct promise){0});
