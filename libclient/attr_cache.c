@@ -468,6 +468,7 @@ static void wait_start(weft_session_t *session, bool ends)
         .deadline_ms = session->conf->deadline_ms > LIMITS_DELEGATION_MS ? 0 : LIMITS_DELEGATION_MS,
         .done = wait_done,
         .arg = session,
+        .repeatable = true,
     };
     cache->sent_ns = rpc_now_ns();
     cache->ends = ends;

@@ -16,8 +16,6 @@
 
 /* So many reads in the same manner come before it. */
 enum { RUN_BEFORE = 3 };
-/* One that found no promise asks for it again after so many. */
-enum { RUN_BETWEEN = 32 };
 /* Longer reads gain nothing by it. */
 #define PIECE_MAX  (128u << 10)
 #define WINDOW_MIN (256u << 10)
@@ -84,6 +82,13 @@ static uint64_t hold(weft_file_t *file)
     return attr_ask(file->session, file->path, 0, 0, &attr) == 0 ? attr.ino : 0;
 }
 
+/* Who found no promise, perhaps as the file was still open for writing, asks again after twice as many reads. */
+static bool is_time_to_ask(unsigned run)
+{
+    const unsigned times = run / RUN_BEFORE;
+    return run % RUN_BEFORE == 0 && (times & (times - 1)) == 0;
+}
+
 struct window {
     uint64_t stride, piece;
     uint32_t count;
@@ -98,9 +103,7 @@ static struct window choose(const struct file_ahead *ahead)
     uint64_t count = bytes / ahead->length;
     if (count > PIECES_MAX)
         count = PIECES_MAX;
-    return (struct window){.stride = ahead->distance,
-                           .piece = ahead->length,
-                           .count = (uint32_t)count};
+    return (struct window){.stride = ahead->distance, .piece = ahead->length, .count = (uint32_t)count};
 }
 
 /* Whole pieces only are kept, but the end of the file where they are one. */
@@ -179,7 +182,7 @@ bool file_ahead_read(weft_file_t *file, void *buffer, size_t length, uint64_t of
     const bool fills =
         !done && !ahead->busy && file->small.state == SMALL_NOT && begins(file, length, offset);
     bool holds = !fills || attr_cache_held(session, file->capability.ino) != 0;
-    const bool asks = !holds && ahead->run % RUN_BETWEEN == RUN_BEFORE;
+    const bool asks = !holds && is_time_to_ask(ahead->run);
     const struct window window = fills ? choose(ahead) : (struct window){0};
     session_unlock(session);
     if (!fills)

@@ -123,7 +123,7 @@ size_t rpc_header_make(const struct rpc *rpc, struct wire_envelope *envelope, co
     *iov_count = 0;
     envelope->magic = WIRE_MAGIC;
     envelope->body_length = (uint32_t)body_length;
-    envelope->flags = in_payload ? WIRE_BODY_IN_PAYLOAD : 0;
+    envelope->flags = (envelope->flags & WIRE_REPEATABLE) | (in_payload ? WIRE_BODY_IN_PAYLOAD : 0);
     envelope->payload_length = 0;
     if (in_payload)
         iov[(*iov_count)++] = (struct iovec){.iov_base = (void *)body, .iov_len = body_length};

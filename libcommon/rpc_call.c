@@ -117,19 +117,31 @@ static void request_sent(void *arg, int status)
         call_finish(call);
 }
 
+/* No call below it will be repeated whose answer the server keeps. */
+static uint64_t settled_below(const struct rpc_connection *connection)
+{
+    list_each(&connection->calls, link, after)
+    {
+        const struct rpc_call *call = list_item(link, struct rpc_call, link);
+        if (!call->repeatable)
+            return call->id;
+    }
+    return connection->rpc->next_id;
+}
+
 static int request_send(struct rpc_connection *connection, struct rpc_call *call)
 {
     struct rpc *rpc = connection->rpc;
     uint8_t header[LIMITS_HEADER_MAX];
     struct iovec pieces[PIECES_ON_STACK], *iov = pieces;
     size_t iov_count;
-    struct rpc_call *oldest = list_item(list_first(&connection->calls), struct rpc_call, link);
     struct wire_envelope envelope = {
         .operation = call->operation,
         .kind = WIRE_REQUEST,
+        .flags = call->repeatable ? WIRE_REPEATABLE : 0,
         .token = connection->link->control.token_out,
         .id = call->id,
-        .settled = oldest->id,
+        .settled = settled_below(connection),
     };
     struct rpc_transfer *transfer = malloc(sizeof *transfer);
     if (call->payload_count >= PIECES_ON_STACK)

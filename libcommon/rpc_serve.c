@@ -236,7 +236,7 @@ bool rpc_is_short(const struct rpc *rpc)
 static bool is_repeated(struct rpc_peer *peer, const struct wire_envelope *envelope)
 {
     uint64_t *latest = &peer->ids[envelope->id % PEER_IDS];
-    if (envelope->id < peer->settled || *latest == envelope->id)
+    if ((envelope->id < peer->settled && !(envelope->flags & WIRE_REPEATABLE)) || *latest == envelope->id)
         return true;
     *latest = envelope->id;
     if (envelope->settled > peer->settled)

@@ -26,7 +26,7 @@
 #define WIRE_MAGIC UINT32_C(0x54464557) /* "WEFT" */
 
 enum { WIRE_REQUEST = 1, WIRE_REPLY = 2 };
-enum { WIRE_BODY_IN_PAYLOAD = 1, WIRE_PAYLOAD_CRC = 2 };
+enum { WIRE_BODY_IN_PAYLOAD = 1, WIRE_PAYLOAD_CRC = 2, WIRE_REPEATABLE = 4 };
 /* Where a new file is: as its directory says, on all groups, on the host of who makes it, on a named host. */
 enum { WIRE_PLACEMENT_DEFAULT = 0, WIRE_PLACEMENT_SPREAD = 1, WIRE_PLACEMENT_LOCAL = 2,
        WIRE_PLACEMENT_HOST = 3 };

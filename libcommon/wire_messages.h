@@ -77,10 +77,11 @@
     X(u32, magic, U32)         /* WIRE_MAGIC */                                                        \
     X(u16, operation, 0xffff)                                                                          \
     X(u8, kind, 2)             /* WIRE_REQUEST, WIRE_REPLY */                                          \
-    X(u8, flags, 3)            /* WIRE_BODY_IN_PAYLOAD, WIRE_PAYLOAD_CRC */                            \
+    X(u8, flags, 7)            /* WIRE_BODY_IN_PAYLOAD, WIRE_PAYLOAD_CRC, WIRE_REPEATABLE */            \
     X(u64, token, U64)         /* names the connection; given by the receiver in the handshake */      \
     X(u64, id, U64)            /* of the request; grows by one for each of a client */                 \
-    X(u64, settled, U64)       /* requests: all ids of this client below it have been answered */      \
+    X(u64, settled, U64)       /* requests: all ids of this client below it have been answered, or */  \
+                               /* are of repeatable requests */                                        \
     X(u32, body_length, LIMITS_BODY_MAX)                                                               \
     X(u32, status, U32)        /* replies: 0 or an errno, as a positive number */                      \
     X(u64, payload_length, LIMITS_PAYLOAD_MAX) /* includes a body that travels in it */                \
