@@ -82,7 +82,8 @@ static uint64_t hold(weft_file_t *file)
     return attr_ask(file->session, file->path, 0, 0, &attr) == 0 ? attr.ino : 0;
 }
 
-/* Who found no promise, perhaps as the file was still open for writing, asks again after twice as many reads. */
+/* Who found no promise, perhaps as the file was still open for writing, asks again after twice as many
+ * reads. */
 static bool is_time_to_ask(unsigned run)
 {
     const unsigned times = run / RUN_BEFORE;

@@ -145,8 +145,8 @@ struct rpc_call {
      * stays until `done`, or NULL to drop it. NULL when no payload is expected. */
     void *(*place)(struct rpc_call *call, const void *body, uint32_t body_length, uint64_t length);
     void *arg;
-    /* It may be served late, or twice, and no answer of it is kept: a request that takes long does not keep the
-     * server from forgetting its answers to later ones. */
+    /* It may be served late, or twice, and no answer of it is kept: a request that takes long does not keep
+     * the server from forgetting its answers to later ones. */
     bool repeatable;
 
     /* filled when done runs; the reply's body is valid inside `done` only */
