@@ -2,16 +2,14 @@
 #include "attr_cache.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "err.h"
+#include "keeper.h"
 #include "layout.h"
 #include "log.h"
 
@@ -20,10 +18,7 @@
  * and ends would only have to give them up again. */
 enum { ASKED_BEFORE = 8 };
 enum { GUARDS = 1024 };
-/* The keeper leaves the rpc to whoever drove it last for so long, and looks so often whether he still
- * does. */
-#define QUIET_NS UINT64_C(2000000)
-enum { LOOK_MS = 10, RETRY_MS = 250, END_MS = 500 };
+enum { RETRY_MS = 250, END_MS = 500 };
 
 struct entry {
     struct table_link by_name, by_ino;
@@ -62,10 +57,7 @@ struct attr_cache {
     uint8_t body[32];
 
     bool closing;
-    enum { KEEPER_NOT_YET, KEEPER_RUNS, KEEPER_IMPOSSIBLE } keeper_state;
-    pthread_t keeper;
-    pthread_cond_t wake; /* the keeper's */
-    void (*keeper_begins)(void);
+    struct keeper keeper;
 };
 
 static struct attr_cache *cache_of(weft_session_t *session)
@@ -156,7 +148,6 @@ static void give_up(struct attr_cache *cache)
 }
 
 static void wait_start(weft_session_t *session, bool ends);
-static bool keeper_runs(weft_session_t *session);
 
 /* Whether what an answer promises is to be believed; it says that the metadata server has heard us. */
 static bool believe(struct attr_cache *cache, const struct wire_delegation *delegation, uint64_t sent_ns)
@@ -290,7 +281,7 @@ bool attr_cache_ask(weft_session_t *session, const char *path, struct attr_ticke
     session_lock(session);
     ticket->sent_ns = rpc_now_ns();
     ticket->stamp = cache->stamp;
-    const bool wanted = cache->asked == ASKED_BEFORE && cache->keeper_state != KEEPER_IMPOSSIBLE;
+    const bool wanted = cache->asked == ASKED_BEFORE && cache->keeper.state != KEEPER_IMPOSSIBLE;
     cache->asked += cache->asked < ASKED_BEFORE;
     unlock(session);
     if (wanted)
@@ -308,12 +299,12 @@ void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket,
     session_lock(session);
     if (believe(cache, delegation, ticket->sent_ns) && delegation->given &&
         delegation->recalls >= cache->recalls && is_quiet(cache, ticket->name, ticket, own) &&
-        is_quiet(cache, attr->ino, ticket, own) && !cache->closing && keeper_runs(session)) {
+        is_quiet(cache, attr->ino, ticket, own) && !cache->closing && keeper_start(&cache->keeper)) {
         add(cache, ticket->name, path, attr);
         cache->used_ns = rpc_now_ns();
         if (!cache->waits) {
             wait_start(session, false);
-            pthread_cond_signal(&cache->wake);
+            keeper_wake(&cache->keeper);
         }
     }
     session_unlock(session);
@@ -490,67 +481,10 @@ static void look(void *arg)
         wait_start(session, !is_used(cache));
 }
 
-/* ---- the keeper ------------------------------------------------------------------------- */
-
-static void sleep_ms(weft_session_t *session, pthread_cond_t *wake, int timeout_ms)
+static bool is_needed(weft_session_t *session)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += timeout_ms * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    (void)pthread_cond_timedwait(wake, &session->lock, &until);
-}
-
-/* Drives the rpc once, and sleeps until it has something to do. */
-static void keep_once(weft_session_t *session)
-{
-    int timeout_ms;
-    rpc_progress(session->rpc);
-    session_settle(session);
-    int fd = rpc_sleep_begin(session->rpc, &timeout_ms);
-    if (fd < 0)
-        return;
-    pthread_mutex_unlock(&session->lock);
-    (void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, timeout_ms);
-    session_lock(session);
-    rpc_sleep_end(session->rpc);
-}
-
-static void *keep(void *arg)
-{
-    weft_session_t *session = arg;
-    struct attr_cache *cache = session->attr_cache;
-    if (cache->keeper_begins)
-        cache->keeper_begins();
-    session_lock(session);
-    while (!cache->closing) {
-        if (!cache->waits && !cache->generation)
-            (void)pthread_cond_wait(&cache->wake, &session->lock);
-        else if (session->led || rpc_now_ns() - session->driven_ns < QUIET_NS)
-            sleep_ms(session, &cache->wake, LOOK_MS);
-        else
-            keep_once(session);
-    }
-    pthread_mutex_unlock(&session->lock);
-    return NULL;
-}
-
-/* Starts it when it is needed first. It is nobody's to interrupt. */
-static bool keeper_runs(weft_session_t *session)
-{
-    struct attr_cache *cache = session->attr_cache;
-    sigset_t all, before;
-    if (cache->keeper_state != KEEPER_NOT_YET)
-        return cache->keeper_state == KEEPER_RUNS;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&cache->keeper, NULL, keep, session);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    cache->keeper_state = error ? KEEPER_IMPOSSIBLE : KEEPER_RUNS;
-    if (error)
-        log_info("attributes are not kept, as there can be no thread: %s", err_name(-error));
-    return !error;
+    const struct attr_cache *cache = session->attr_cache;
+    return cache->waits || cache->generation;
 }
 
 /* ---- opening and closing ----------------------------------------------------------------- */
@@ -563,14 +497,9 @@ int attr_cache_open(weft_session_t *session, void (*begins)(void))
     struct attr_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
         return err_set(-ENOMEM, "out of memory for attributes");
-    pthread_condattr_t monotonic;
     list_init(&cache->entries);
     cache->uid = geteuid();
-    cache->keeper_begins = begins;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&cache->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    keeper_open(&cache->keeper, session, is_needed, begins);
     session_lock(session);
     session->attr_cache = cache;
     result = rpc_every(session->rpc, RETRY_MS, look, session);
@@ -606,11 +535,8 @@ void attr_cache_close(weft_session_t *session)
     const struct wire_delegation_wait wait = {.generation = cache->generation, .ends = 1};
     const bool has_some = cache->waits || (cache->generation && rpc_now_ns() < cache->until_ns);
     give_up(cache);
-    pthread_cond_signal(&cache->wake);
-    rpc_wake(session->rpc);
     session_unlock(session);
-    if (cache->keeper_state == KEEPER_RUNS)
-        pthread_join(cache->keeper, NULL);
+    keeper_close(&cache->keeper);
     if (!has_some)
         return;
     if (op_call_metadata_within(&call, session, WIRE_OP_delegation_wait, body,
@@ -629,7 +555,6 @@ void attr_cache_free(weft_session_t *session)
     drop_all(cache);
     free(cache->by_name.slots);
     free(cache->by_ino.slots);
-    pthread_cond_destroy(&cache->wake);
     free(cache);
     session->attr_cache = NULL;
 }

@@ -10,7 +10,7 @@
  *  - A session's own changes are seen at once by all of its threads: what is named in a request that may
  *    change something is forgotten before it is sent, and what others have asked meanwhile is not kept.
  *
- * A thread of the session (the keeper) hears recalls while the program does something else. It sleeps while
+ * A thread of the session (keeper.h) hears recalls while the program does something else. It sleeps while
  * nothing is kept, and what is not used for LIMITS_DELEGATION_MS is given up.
  *
  * Threads: any; all state is guarded by the session's lock. Functions marked (locked) want it held.
