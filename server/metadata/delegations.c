@@ -15,7 +15,7 @@
 enum { CLIENT_MAX = LIMITS_DELEGATIONS_MAX, ALL_MAX = 1 << 22 };
 #define EPOCH_SHIFT 32
 
-void deleg_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns)
+void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns)
 {
     static const char *const names[DELEG_COUNT] = {
         [DELEG_GIVEN] = "delegations_given",
@@ -43,7 +43,7 @@ static uint64_t client_key(const uint8_t id[16])
     return key;
 }
 
-struct deleg_client *deleg_client_find(const struct delegations *delegations, const uint8_t id[16])
+struct deleg_client *delegations_client_find(const struct delegations *delegations, const uint8_t id[16])
 {
     const uint64_t key = client_key(id);
     for (struct table_link *link = table_find(&delegations->clients_by_id, key); link; link = link->next) {
@@ -71,10 +71,10 @@ static struct deleg_client *client_add(struct delegations *delegations, const ui
     return client;
 }
 
-void deleg_heard(struct delegations *delegations, const uint8_t id[16], uint64_t now_ns)
+void delegations_heard(struct delegations *delegations, const uint8_t id[16], uint64_t now_ns)
 {
     struct deleg_client *client =
-        delegations->clients_by_id.count ? deleg_client_find(delegations, id) : NULL;
+        delegations->clients_by_id.count ? delegations_client_find(delegations, id) : NULL;
     if (client)
         client->heard_ns = now_ns;
 }
@@ -108,7 +108,7 @@ static void drop_all(struct delegations *delegations, struct list *list)
         drop(delegations, list_item(list_first(list), struct delegation, link));
 }
 
-void deleg_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls)
+void delegations_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls)
 {
     if (client->recall_all && recalls >= client->recall_all) {
         client->recall_all = 0;
@@ -123,7 +123,7 @@ void deleg_acknowledge(struct delegations *delegations, struct deleg_client *cli
     }
 }
 
-void deleg_client_drop(struct service *service, struct deleg_client *client)
+void delegations_client_drop(struct service *service, struct deleg_client *client)
 {
     struct delegations *delegations = &service->delegations;
     struct request *told = client->told;
@@ -157,7 +157,7 @@ static void recall(struct delegations *delegations, struct delegation *delegatio
     list_remove(&delegation->link);
     list_push_back(&client->recalled, &delegation->link);
     delegations->recalls = true;
-    deleg_count(delegations, DELEG_RECALLED);
+    delegations_count(delegations, DELEG_RECALLED);
 }
 
 static void recall_all(struct delegations *delegations, struct deleg_client *client)
@@ -166,7 +166,7 @@ static void recall_all(struct delegations *delegations, struct deleg_client *cli
         return;
     client->recall_all = ++client->recalls;
     delegations->recalls = true;
-    deleg_count(delegations, DELEG_RECALLED_ALL);
+    delegations_count(delegations, DELEG_RECALLED_ALL);
 }
 
 /* ---- changes ------------------------------------------------------------ */
@@ -245,8 +245,8 @@ static void drop_expired(struct service *service, uint64_t now_ns)
         struct deleg_client *client = list_item(link, struct deleg_client, link);
         if (!has_expired(client, now_ns))
             continue;
-        deleg_count(delegations, DELEG_EXPIRED);
-        deleg_client_drop(service, client);
+        delegations_count(delegations, DELEG_EXPIRED);
+        delegations_client_drop(service, client);
     }
 }
 
@@ -259,7 +259,7 @@ static bool any_expired(const struct delegations *delegations, uint64_t ino, uin
     return false;
 }
 
-int deleg_changing(void *arg, uint64_t ino)
+int delegations_changing(void *arg, uint64_t ino)
 {
     struct deleg_change *change = arg;
     struct delegations *delegations = &change->service->delegations;
@@ -290,7 +290,7 @@ int deleg_changing(void *arg, uint64_t ino)
     return until_ns ? has_to_wait(change, ino, false, until_ns) : 0;
 }
 
-int deleg_way_changing(void *arg, uint64_t ino)
+int delegations_way_changing(void *arg, uint64_t ino)
 {
     struct deleg_change *change = arg;
     struct delegations *delegations = &change->service->delegations;
@@ -313,7 +313,7 @@ int deleg_way_changing(void *arg, uint64_t ino)
     return until_ns ? has_to_wait(change, ino, true, until_ns) : 0;
 }
 
-bool deleg_in_the_way(const struct delegations *delegations, const struct deleg_waiter *waiter)
+bool delegations_in_the_way(const struct delegations *delegations, const struct deleg_waiter *waiter)
 {
     if (waiter->way)
         return table_find(&delegations->ways, waiter->ino) != NULL;
@@ -413,16 +413,16 @@ static bool give(struct service *service, struct deleg_client *client, const str
     if (delegations->by_ino.count >= ALL_MAX || note_ways(delegations, ways) ||
         !add(delegations, client, ino, name))
         return false;
-    deleg_count(delegations, DELEG_GIVEN);
+    delegations_count(delegations, DELEG_GIVEN);
     return true;
 }
 
-void deleg_give(struct request *request, const struct ns *ns, const struct inode *inode, const char *path,
-                struct wire_delegation *out)
+void delegations_give(struct request *request, const struct ns *ns, const struct inode *inode,
+                      const char *path, struct wire_delegation *out)
 {
     struct service *service = request->service;
     struct delegations *delegations = &service->delegations;
-    struct deleg_client *client = deleg_client_find(delegations, request->from->client);
+    struct deleg_client *client = delegations_client_find(delegations, request->from->client);
     const uint64_t now_ns = service_now(service);
     *out = (struct wire_delegation){0};
     if (path && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&

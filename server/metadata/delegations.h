@@ -80,36 +80,36 @@ struct deleg_change {
 };
 
 /* `noted`: the store says that there were any. `epoch` grows with each start. */
-void deleg_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns);
-void deleg_free(struct delegations *delegations);
+void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns);
+void delegations_free(struct delegations *delegations);
 /* Leaves what waits without an answer (-ECANCELED). */
-void deleg_dismiss(struct service *service);
+void delegations_dismiss(struct service *service);
 /* The client is heard: what it has holds from now on. */
-void deleg_heard(struct delegations *delegations, const uint8_t client[16], uint64_t now_ns);
+void delegations_heard(struct delegations *delegations, const uint8_t client[16], uint64_t now_ns);
 
 /* For records_watch(), with a struct deleg_change. -EAGAIN: the job has to wait, which `waiter` tells. */
-int deleg_changing(void *change, uint64_t ino);
+int delegations_changing(void *change, uint64_t ino);
 /* The same for a directory's name, mode and owner, on which paths that go through it depend. */
-int deleg_way_changing(void *change, uint64_t ino);
+int delegations_way_changing(void *change, uint64_t ino);
 /* After the turn: the job runs again when there is nothing to wait for. */
-void deleg_wait(struct service *service, struct deleg_waiter *waiter);
+void delegations_wait(struct service *service, struct deleg_waiter *waiter);
 
 /* Gives the request's client a delegation on the inode that `path` led to by `ns->ways`, where there can be
  * one. `path` NULL: tells only what the client has (what it had of the inode by this request's own change:
  * `kept`). */
-void deleg_give(struct request *request, const struct ns *ns, const struct inode *inode, const char *path,
-                struct wire_delegation *out);
+void delegations_give(struct request *request, const struct ns *ns, const struct inode *inode,
+                      const char *path, struct wire_delegation *out);
 
 /* A request that waits to be told of recalls; after the turn. */
-void deleg_park(struct request *request);
+void delegations_park(struct request *request);
 /* Tells what is to be told, and lets those run that need not wait any more. */
-void deleg_run(struct service *service, uint64_t now_ns);
+void delegations_run(struct service *service, uint64_t now_ns);
 /* When it has to; 0: never. */
-uint64_t deleg_due_ns(const struct delegations *delegations);
+uint64_t delegations_due_ns(const struct delegations *delegations);
 /* Forgets clients that were not heard for long. */
-void deleg_tick(struct service *service, uint64_t now_ns);
+void delegations_tick(struct service *service, uint64_t now_ns);
 /* Jobs wait. */
-static inline bool deleg_busy(const struct delegations *delegations)
+static inline bool delegations_busy(const struct delegations *delegations)
 {
     return !list_empty(&delegations->waiters);
 }

@@ -38,20 +38,20 @@ struct deleg_client {
     struct list_link link; /* in delegations->clients */
 };
 
-struct deleg_client *deleg_client_find(const struct delegations *delegations, const uint8_t id[16]);
+struct deleg_client *delegations_client_find(const struct delegations *delegations, const uint8_t id[16]);
 /* All that it has; a request of it that is parked is told so. */
-void deleg_client_drop(struct service *service, struct deleg_client *client);
+void delegations_client_drop(struct service *service, struct deleg_client *client);
 /* It has heeded all recalls up to this one. */
-void deleg_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls);
-static inline bool deleg_has_to_tell(const struct deleg_client *client)
+void delegations_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls);
+static inline bool delegations_has_to_tell(const struct deleg_client *client)
 {
     return client->recall_all || !list_empty(&client->recalled);
 }
-static inline void deleg_count(struct delegations *delegations, enum deleg_count what)
+static inline void delegations_count(struct delegations *delegations, enum deleg_count what)
 {
     counter_add(&delegations->counters[what], 1);
 }
 /* Whether a waiter of this kind still has something to wait for. */
-bool deleg_in_the_way(const struct delegations *delegations, const struct deleg_waiter *waiter);
+bool delegations_in_the_way(const struct delegations *delegations, const struct deleg_waiter *waiter);
 
 #endif

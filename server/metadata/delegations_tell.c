@@ -19,11 +19,11 @@ static void waiter_leaves(struct delegations *delegations, struct deleg_waiter *
     delegations->way_waiters -= waiter->way;
 }
 
-void deleg_wait(struct service *service, struct deleg_waiter *waiter)
+void delegations_wait(struct service *service, struct deleg_waiter *waiter)
 {
     struct delegations *delegations = &service->delegations;
     struct list_link *place = &delegations->waiters.head;
-    deleg_count(delegations, DELEG_WAITS);
+    delegations_count(delegations, DELEG_WAITS);
     waiter->needed = false;
     if (table_add(&delegations->waiters_by_ino, &waiter->by_ino, waiter->ino)) {
         turn_submit(&service->turn, waiter->job);
@@ -47,7 +47,7 @@ static void run_waiters(struct service *service, uint64_t now_ns)
         const bool is_due = waiter->until_ns <= now_ns;
         if (!is_due && !look)
             break;
-        if (!is_due && (now_ns < delegations->trusted_ns || deleg_in_the_way(delegations, waiter)))
+        if (!is_due && (now_ns < delegations->trusted_ns || delegations_in_the_way(delegations, waiter)))
             continue;
         waiter_leaves(delegations, waiter);
         turn_submit(&service->turn, waiter->job);
@@ -102,12 +102,12 @@ int request_delegation_wait(struct request *request, struct ns *ns)
 {
     const struct wire_delegation_wait *body = &request->body.delegation_wait;
     struct service *service = request->service;
-    struct deleg_client *client = deleg_client_find(&service->delegations, request->from->client);
+    struct deleg_client *client = delegations_client_find(&service->delegations, request->from->client);
     (void)ns;
     if (client && client->generation == body->generation) {
-        deleg_acknowledge(&service->delegations, client, body->recalls);
+        delegations_acknowledge(&service->delegations, client, body->recalls);
         if (body->ends) {
-            deleg_client_drop(service, client);
+            delegations_client_drop(service, client);
             client = NULL;
         }
     } else if (client) {
@@ -117,14 +117,14 @@ int request_delegation_wait(struct request *request, struct ns *ns)
         return request_answer(request, encoded,
                               wire_encode_delegation_wait_reply(encoded, sizeof encoded, &reply));
     }
-    request->parks = client && !deleg_has_to_tell(client);
+    request->parks = client && !delegations_has_to_tell(client);
     return request->parks ? 0 : answer(request, client);
 }
 
-void deleg_park(struct request *request)
+void delegations_park(struct request *request)
 {
     struct delegations *delegations = &request->service->delegations;
-    struct deleg_client *client = deleg_client_find(delegations, request->from->client);
+    struct deleg_client *client = delegations_client_find(delegations, request->from->client);
     if (!client) { /* dropped in the same turn */
         request_finish(request, answer(request, NULL));
         return;
@@ -138,7 +138,7 @@ void deleg_park(struct request *request)
 
 /* ---- the loop's ----------------------------------------------------------- */
 
-void deleg_run(struct service *service, uint64_t now_ns)
+void delegations_run(struct service *service, uint64_t now_ns)
 {
     struct delegations *delegations = &service->delegations;
     if (delegations->recalls) {
@@ -146,7 +146,7 @@ void deleg_run(struct service *service, uint64_t now_ns)
         list_each(&delegations->parked, link, after)
         {
             struct deleg_client *client = list_item(link, struct deleg_client, parked_link);
-            if (deleg_has_to_tell(client))
+            if (delegations_has_to_tell(client))
                 tell(client);
         }
     }
@@ -160,7 +160,7 @@ void deleg_run(struct service *service, uint64_t now_ns)
     }
 }
 
-uint64_t deleg_due_ns(const struct delegations *delegations)
+uint64_t delegations_due_ns(const struct delegations *delegations)
 {
     const struct list_link *waiter = list_first(&delegations->waiters),
                            *parked = list_first(&delegations->parked);
@@ -170,20 +170,20 @@ uint64_t deleg_due_ns(const struct delegations *delegations)
     return due_ns == UINT64_MAX ? 0 : due_ns;
 }
 
-void deleg_tick(struct service *service, uint64_t now_ns)
+void delegations_tick(struct service *service, uint64_t now_ns)
 {
     struct delegations *delegations = &service->delegations;
     list_each(&delegations->clients, link, after)
     {
         struct deleg_client *client = list_item(link, struct deleg_client, link);
         if (now_ns - client->heard_ns >= 2 * DELEG_TERM_NS)
-            deleg_client_drop(service, client);
+            delegations_client_drop(service, client);
     }
 }
 
 /* ---- the end ------------------------------------------------------------ */
 
-void deleg_dismiss(struct service *service)
+void delegations_dismiss(struct service *service)
 {
     struct delegations *delegations = &service->delegations;
     struct list_link *link;
@@ -220,7 +220,7 @@ static void nothing(struct table_link *link)
     (void)link;
 }
 
-void deleg_free(struct delegations *delegations)
+void delegations_free(struct delegations *delegations)
 {
     table_clear(&delegations->by_ino, free_delegation);
     table_clear(&delegations->clients_by_id, free_client);

@@ -154,7 +154,7 @@ static int run_watched(struct request *request, struct ns *ns)
     struct deleg_change change = {
         .service = request->service, .waiter = &request->recalls, .request = request};
     const struct records_watch watch = {
-        .changing = deleg_changing, .way_changing = deleg_way_changing, .arg = &change};
+        .changing = delegations_changing, .way_changing = delegations_way_changing, .arg = &change};
     const uint64_t changes = store_changes(ns->txn);
     records_watch(ns->txn, &watch);
     int error = request->operation->run(request, ns);
@@ -232,7 +232,7 @@ static void done(struct job *job, int status)
 {
     struct request *request = request_of(job);
     if (request->recalls.needed) {
-        deleg_wait(request->service, &request->recalls);
+        delegations_wait(request->service, &request->recalls);
         return;
     }
     if (status < 0) {
@@ -254,7 +254,7 @@ static void done(struct job *job, int status)
         return;
     }
     if (request->parks) {
-        deleg_park(request);
+        delegations_park(request);
         return;
     }
     if (request->operation->committed)
@@ -315,7 +315,7 @@ void service_request(struct service *service, struct service_request *from)
     request->recalls.job = &request->job;
     list_link_init(&request->link);
     list_init(&request->twins);
-    deleg_heard(&service->delegations, from->client, service_now(service));
+    delegations_heard(&service->delegations, from->client, service_now(service));
     int error = check(from, operation);
     if (!error && operation->decode)
         error = operation->decode(from->body, from->body_length, &request->body);

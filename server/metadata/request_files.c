@@ -37,7 +37,7 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
     if (error)
         return error;
     if (ns->ways)
-        deleg_give(request, ns, inode, request->body.open.path, &reply.delegation);
+        delegations_give(request, ns, inode, request->body.open.path, &reply.delegation);
     request_attr(ns, inode, &reply.attr);
     request_capability(service, inode, access_of(request->body.open.flags), &reply.capability);
     if (inode->flags & INODE_SMALL) {

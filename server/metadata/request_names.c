@@ -19,7 +19,7 @@ int request_stat(struct request *request, struct ns *ns)
     ns->ways = wanted ? &ways : NULL;
     int error = ns_stat(ns, stat->path, stat->ino, stat->flags & WEFT_STAT_NOFOLLOW, &inode);
     if (!error && wanted)
-        deleg_give(request, ns, &inode, stat->path, &reply.delegation);
+        delegations_give(request, ns, &inode, stat->path, &reply.delegation);
     ns->ways = NULL;
     if (error)
         return error;

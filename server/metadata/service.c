@@ -48,7 +48,7 @@ static int load(struct service *service, struct store_txn *txn)
     if (error == -ENOENT)
         error = 0;
     if (!error)
-        deleg_init(&service->delegations, identity.epoch, delegated, service->started_ns);
+        delegations_init(&service->delegations, identity.epoch, delegated, service->started_ns);
     if (!error)
         error = opens_new(identity.epoch, &service->opens);
     if (!error)
@@ -117,7 +117,7 @@ void service_close(struct service *service)
         ;
     settle_end(&service->settle);
     waits_free(service->waits);
-    deleg_free(&service->delegations);
+    delegations_free(&service->delegations);
     opens_free(service->opens);
     members_free(service->members);
     free(service->scratch);
@@ -126,7 +126,7 @@ void service_close(struct service *service)
 
 void service_dismiss(struct service *service)
 {
-    deleg_dismiss(service);
+    delegations_dismiss(service);
 }
 
 /* ---- running ------------------------------------------------------------ */
@@ -138,7 +138,7 @@ bool service_turn(struct service *service)
     small_run(service, now_ns);
     if (turn_waiting(&service->turn, now_ns))
         turn_run(&service->turn, now_ns);
-    deleg_run(service, now_ns);
+    delegations_run(service, now_ns);
     settle_run(&service->settle, now_ns);
     removals_run(&service->removals, now_ns);
     return turn_waiting(&service->turn, now_ns) || !list_empty(&service->agent.finished);
@@ -150,7 +150,7 @@ int service_timeout_ms(const struct service *service)
     uint64_t small_ns = small_due_ns(&service->small);
     if (small_ns && (!due_ns || small_ns < due_ns))
         due_ns = small_ns;
-    uint64_t recalls_ns = deleg_due_ns(&service->delegations);
+    uint64_t recalls_ns = delegations_due_ns(&service->delegations);
     if (recalls_ns && (!due_ns || recalls_ns < due_ns))
         due_ns = recalls_ns;
     if (!due_ns)
@@ -163,7 +163,7 @@ void service_tick(struct service *service)
 {
     uint64_t now_ns = service_now(service);
     leases_tick(service, now_ns);
-    deleg_tick(service, now_ns);
+    delegations_tick(service, now_ns);
     if (now_ns > WAIT_AGE_NS)
         waits_expire(service->waits, now_ns - WAIT_AGE_NS);
 }
@@ -171,7 +171,7 @@ void service_tick(struct service *service)
 bool service_busy(const struct service *service)
 {
     return !list_empty(&service->parked) || small_busy(&service->small) ||
-           deleg_busy(&service->delegations);
+           delegations_busy(&service->delegations);
 }
 
 uint32_t service_tick_ms(const struct service *service)

@@ -268,7 +268,7 @@ int request_small_write(struct request *request, struct ns *ns)
         if (!error)
             error = put(ns, &inode, data, size);
         counter_add(&service->small.counters[SMALL_WRITES], 1);
-        deleg_give(request, ns, &inode, NULL, &reply.delegation);
+        delegations_give(request, ns, &inode, NULL, &reply.delegation);
     }
     request_attr(ns, &inode, &reply.attr);
     return error ? error

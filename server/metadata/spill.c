@@ -184,7 +184,7 @@ static int note_begin(struct spill *spill, struct ns *ns, struct inode *inode)
 {
     struct deleg_change change = {.service = spill->service, .waiter = &spill->recalls};
     const struct records_watch watch = {
-        .changing = deleg_changing, .way_changing = deleg_way_changing, .arg = &change};
+        .changing = delegations_changing, .way_changing = delegations_way_changing, .arg = &change};
     records_watch(ns->txn, &watch);
     inode->flags |= INODE_WRITTEN;
     int error = records_inode_put(ns->txn, inode);
@@ -229,7 +229,7 @@ static void first_done(struct job *job, int status)
 {
     struct spill *spill = list_item(job, struct spill, job);
     if (spill->recalls.needed) {
-        deleg_wait(spill->service, &spill->recalls);
+        delegations_wait(spill->service, &spill->recalls);
         return;
     }
     if (status < 0 || !spill->is_needed)

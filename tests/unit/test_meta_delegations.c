@@ -205,7 +205,7 @@ static void who_has_too_many_begins_anew(void **state)
     char path[64];
     (void)state;
     struct promise promise = get(&ann, "/d/f");
-    struct deleg_client *client = deleg_client_find(&lab.service->delegations, ann.id);
+    struct deleg_client *client = delegations_client_find(&lab.service->delegations, ann.id);
     client->count += LIMITS_DELEGATIONS_MAX - 1; /* as if */
     struct lab_answer *wait = listen_for(&ann, &promise);
     snprintf(path, sizeof path, "/d");
