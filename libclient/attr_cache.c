@@ -456,7 +456,8 @@ static void wait_start(weft_session_t *session, bool ends)
         .operation = WIRE_OP_delegation_wait,
         .body = cache->body,
         .body_length = (uint32_t)length,
-        .deadline_ms = session->conf->deadline_ms > LIMITS_DELEGATION_MS ? 0 : LIMITS_DELEGATION_MS,
+        /* One that was lost must not keep others waiting for what it would have told. */
+        .deadline_ms = 2 * LIMITS_DELEGATION_MS,
         .done = wait_done,
         .arg = session,
         .repeatable = true,
