@@ -368,7 +368,7 @@ static void test_a_stopped_process_is_not_waited_for_long(void **state)
     ok(weft_chmod(session, "/file", 0600));
     const uint64_t after = server_counter(session, "delegations_expired");
     end(pid, SIGTERM);
-    assert_int_equal(after, expired + 1);
+    assert_true(after > expired);
 }
 
 static void test_a_killed_process_is_not_waited_for_long(void **state)
@@ -378,7 +378,7 @@ static void test_a_killed_process_is_not_waited_for_long(void **state)
     end(start_knowing(), SIGKILL);
     const uint64_t expired = server_counter(session, "delegations_expired");
     ok(weft_chmod(session, "/file", 0644));
-    assert_int_equal(server_counter(session, "delegations_expired"), expired + 1);
+    assert_true(server_counter(session, "delegations_expired") > expired);
     ok(weft_unlink(session, "/file"));
 }
 
