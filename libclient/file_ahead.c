@@ -28,7 +28,7 @@ enum { PIECES_MAX = 64 };
 /* *at: where the bytes stand; false: not all of them do. */
 static bool is_there(const struct file_ahead *ahead, uint64_t offset, uint64_t length, uint64_t *at)
 {
-    if (!ahead->data || offset < ahead->start)
+    if (offset < ahead->start)
         return false;
     const uint64_t from = offset - ahead->start, piece = from / ahead->stride, inside = from % ahead->stride;
     *at = piece * ahead->piece + inside;
@@ -40,6 +40,8 @@ static bool take(const struct file_ahead *ahead, void *buffer, size_t length, ui
                  ssize_t *result)
 {
     uint64_t at;
+    if (!ahead->data)
+        return false;
     if (ahead->ends && ahead->count == 1 && offset >= ahead->start && offset <= ahead->start + ahead->piece &&
         length > ahead->start + ahead->piece - offset)
         length = ahead->start + ahead->piece - offset;

@@ -203,6 +203,29 @@ static void test_each_reads_what_was_written_before(void **state)
     ok(weft_unlink(other, "/file"));
 }
 
+/* Who has come to the end, as tail -f, finds what is appended then. */
+static void test_the_end_moves(void **state)
+{
+    (void)state;
+    make("/log", 40 * PIECE);
+    usleep(50000);
+    weft_file_t *file = open_file(session, "/log", O_RDONLY);
+    const uint64_t before = counter(session, "reads_ahead");
+    size_t offset = 0;
+    for (; offset < size; offset += PIECE)
+        assert_read(file, offset, PIECE);
+    assert_read(file, offset, PIECE);
+    assert_true(counter(session, "reads_ahead") > before);
+    for (unsigned i = 0; i < 3; i++, offset += PIECE) {
+        weft_file_t *writer = open_file(other, "/log", O_WRONLY);
+        write_at(writer, size, PIECE);
+        ok(weft_file_close(writer));
+        assert_read(file, offset, PIECE);
+    }
+    ok(weft_file_close(file));
+    ok(weft_unlink(other, "/log"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +234,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_what_is_not_read_ahead),
         cmocka_unit_test(test_a_writer_comes),
         cmocka_unit_test(test_each_reads_what_was_written_before),
+        cmocka_unit_test(test_the_end_moves),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
