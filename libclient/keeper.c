@@ -2,11 +2,11 @@
 #include "keeper.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <time.h>
 
 #include "err.h"
 #include "log.h"
+#include "monotonic.h"
+#include "signals.h"
 
 /* So long the rpc is left to whoever drove it last, and so often it is looked whether he still does. */
 #define QUIET_NS UINT64_C(2000000)
@@ -43,11 +43,7 @@ static void prepare(void)
 
 static void sleep_a_little(struct keeper *keeper)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LOOK_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    const struct timespec until = monotonic_in(LOOK_MS);
     (void)pthread_cond_timedwait(&keeper->wake, &keeper->session->lock, &until);
 }
 
@@ -93,13 +89,12 @@ static void *keep(void *arg)
 
 bool keeper_start(struct keeper *keeper)
 {
-    sigset_t every, before;
+    sigset_t before;
     if (keeper->state != KEEPER_NOT_YET)
         return keeper->state == KEEPER_RUNS;
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
+    signals_hold(&before);
     const int error = pthread_create(&keeper->thread, NULL, keep, keeper);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     keeper->state = error ? KEEPER_IMPOSSIBLE : KEEPER_RUNS;
     if (error)
         log_info("there can be no thread for a session: %s", err_name(-error));
@@ -116,12 +111,8 @@ void keeper_wake(struct keeper *keeper)
 void keeper_open(struct keeper *keeper, weft_session_t *session, bool (*is_needed)(weft_session_t *session),
                  void (*begins)(void))
 {
-    pthread_condattr_t monotonic;
     *keeper = (struct keeper){.session = session, .is_needed = is_needed, .begins = begins};
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&keeper->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&keeper->wake);
     pthread_once(&once, prepare);
 }
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "err.h"
+#include "monotonic.h"
 
 /* How long a leader goes on without anything happening before it sleeps. With programs and
  * servers on the same cores, yielding this long is faster than both spinning and sleeping at once. */
@@ -114,33 +115,12 @@ static bool lead(weft_session_t *session, const struct weft_op *op, int signal_f
     return has_signal;
 }
 
-static void waiter_init(struct op_waiter *waiter)
-{
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&waiter->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-}
-
-static void deadline_in(struct timespec *deadline, int timeout_ms)
-{
-    clock_gettime(CLOCK_MONOTONIC, deadline);
-    deadline->tv_sec += timeout_ms / 1000;
-    deadline->tv_nsec += timeout_ms % 1000 * 1000000L;
-    if (deadline->tv_nsec >= 1000000000L) {
-        deadline->tv_sec++;
-        deadline->tv_nsec -= 1000000000L;
-    }
-}
-
 /* As lead(), behind a thread that does it. Signals don't end this sleep: they are looked for. */
 static bool follow(weft_session_t *session, struct weft_op *op, int signal_fd)
 {
     struct op_waiter waiter;
-    struct timespec until;
     bool has_signal = false;
-    waiter_init(&waiter);
+    monotonic_cond_init(&waiter.wake);
     list_push_back(&session->followers, &waiter.link);
     op->waiter = &waiter;
     while (!op->done && session->led && !has_signal) {
@@ -148,7 +128,7 @@ static bool follow(weft_session_t *session, struct weft_op *op, int signal_fd)
             pthread_cond_wait(&waiter.wake, &session->lock);
             continue;
         }
-        deadline_in(&until, SIGNAL_LOOK_MS);
+        const struct timespec until = monotonic_in(SIGNAL_LOOK_MS);
         has_signal = pthread_cond_timedwait(&waiter.wake, &session->lock, &until) == ETIMEDOUT &&
                      is_readable(signal_fd);
     }
@@ -258,9 +238,8 @@ ssize_t weft_wait(weft_op_t *op)
 static void drive_behind(weft_session_t *session, uint64_t ended, int timeout_ms)
 {
     struct op_waiter waiter;
-    struct timespec deadline;
-    waiter_init(&waiter);
-    deadline_in(&deadline, timeout_ms);
+    monotonic_cond_init(&waiter.wake);
+    const struct timespec deadline = monotonic_in((uint32_t)timeout_ms);
     list_push_back(&session->followers, &waiter.link);
     session->driver = &waiter;
     int error = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * signals.h: around whatever may make a library begin threads of its own. The program's signals are none of
- * their business: they would take those away from threads that hold theirs back for a while, or wait to
- * be interrupted.
+ * signals.h: around the start of threads, one's own and those that a library may begin. The program's
+ * signals are none of their business: they would take those away from threads that hold theirs back for a
+ * while, or wait to be interrupted.
  */
 #ifndef COMMON_SIGNALS_H
 #define COMMON_SIGNALS_H

@@ -10,11 +10,11 @@
  * library, and never MPI, which may be initialised for one thread only.
  */
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
 #include "progress.h"
+#include "signals.h"
 
 #define LOOK_NS        1000000 /* between two looks; what computation waits for a begin at most */
 #define LOOKS_IDLE_MAX 50u     /* without I/O, before it sleeps until it is called */
@@ -95,15 +95,14 @@ static void *run(void *argument)
 /* (locked) The application's signals are not for this thread. */
 static void start_thread(void)
 {
-    sigset_t all, before;
-    sigfillset(&all);
+    sigset_t before;
     if (session_get(&thread_session) < 0)
         return;
     is_ending = false;
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    signals_hold(&before);
     if (pthread_create(&thread, NULL, run, thread_session) != 0)
         thread_session = NULL; /* it goes on in MPI's calls */
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
 }
 
 void progress_begin(void)

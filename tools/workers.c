@@ -3,8 +3,9 @@
 #include "tool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
+
+#include "signals.h"
 
 enum { QUEUE_LENGTH = 64 };
 
@@ -58,12 +59,11 @@ struct workers *workers_new(unsigned count)
     pthread_cond_init(&workers->more, NULL);
     pthread_cond_init(&workers->less, NULL);
     /* Signals are for the main thread, which may wait in a read(). */
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    sigset_t before;
+    signals_hold(&before);
     while (workers->count < count && !pthread_create(&workers->threads[workers->count], NULL, work, workers))
         workers->count++;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    signals_release(&before);
     if (workers->count > 0)
         return workers;
     workers_free(workers);

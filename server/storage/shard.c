@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "err.h"
 #include "log.h"
 #include "pin.h"
+#include "signals.h"
 
 /* What is under way gets so long to end after a stop was asked for. */
 enum { SHARD_STOP_MS = 5000 };
@@ -403,12 +403,11 @@ static void *run(void *arg)
 /* Signals are the main thread's. */
 static int create_thread(struct shard *shard, struct start *start)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_hold(&before);
     errno = pthread_create(&shard->thread, NULL, run, start);
     int error = errno ? err_sys("start the thread of shard %" PRIu32, shard->index) : 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     return error;
 }
 

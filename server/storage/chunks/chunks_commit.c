@@ -6,9 +6,9 @@
 #include "chunks.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "err.h"
+#include "monotonic.h"
 
 enum { COMMIT_SECONDS = 2 };
 
@@ -79,10 +79,8 @@ void *chunks_run_committer(void *arg)
     struct chunks_store *store = arg;
     pthread_mutex_lock(&store->queue);
     while (!store->stop_committer) {
-        struct timespec until;
+        struct timespec until = monotonic_in(COMMIT_SECONDS * 1000);
         bool timed = atomic_load(&store->dirty);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += COMMIT_SECONDS;
         int waited = 0;
         while (!is_wanted(store) && waited != ETIMEDOUT) {
             if (atomic_load(&store->dirty))
@@ -91,8 +89,7 @@ void *chunks_run_committer(void *arg)
                 waited = pthread_cond_wait(&store->committer_wanted, &store->queue);
             /* The time begins with the first change. */
             if (waited == 0 && atomic_load(&store->dirty) && !timed) {
-                clock_gettime(CLOCK_MONOTONIC, &until);
-                until.tv_sec += COMMIT_SECONDS;
+                until = monotonic_in(COMMIT_SECONDS * 1000);
                 timed = true;
             }
         }

@@ -7,10 +7,10 @@
 #include "chunks.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "err.h"
 #include "log.h"
+#include "monotonic.h"
 
 /* Bytes that are given back at once, and are missed by those who write meanwhile. */
 #define PIECE_BYTES (UINT64_C(16) << 20)
@@ -76,8 +76,7 @@ void *chunks_run_discarder(void *arg)
     for (;;) {
         while (!store->discard_wanted && !store->stop_discarder)
             pthread_cond_wait(&store->discarder_wanted, &store->queue);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
+        until = monotonic_in(1000);
         for (int waited = 0; waited != ETIMEDOUT && !store->stop_discarder;)
             waited = pthread_cond_timedwait(&store->discarder_wanted, &store->queue, &until);
         if (store->stop_discarder)

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,8 @@
 #include "err.h"
 #include "layout.h"
 #include "log.h"
+#include "monotonic.h"
+#include "signals.h"
 #include "weft_limits.h"
 
 enum { LOOK_MS = 1000 };
@@ -107,21 +108,9 @@ struct cs_fault_draw cs_faults_draw(struct cs_faults *faults, const struct cs_fa
     return draw;
 }
 
-static void add_ms(struct timespec *time, uint32_t ms)
-{
-    time->tv_sec += ms / 1000;
-    time->tv_nsec += (long)(ms % 1000) * 1000000;
-    if (time->tv_nsec >= 1000000000) {
-        time->tv_sec++;
-        time->tv_nsec -= 1000000000;
-    }
-}
-
 void cs_faults_sleep(struct cs_faults *faults, uint32_t ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    add_ms(&until, ms);
+    const struct timespec until = monotonic_in(ms);
     pthread_mutex_lock(&faults->lock);
     const uint64_t number = faults->number;
     while (faults->number == number &&
@@ -212,9 +201,7 @@ static void *run(void *arg)
     struct cs_faults *faults = arg;
     pthread_mutex_lock(&faults->lock);
     while (!faults->stop) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        add_ms(&until, LOOK_MS);
+        const struct timespec until = monotonic_in(LOOK_MS);
         while (!faults->stop && pthread_cond_timedwait(&faults->changed, &faults->lock, &until) != ETIMEDOUT)
             ;
         pthread_mutex_unlock(&faults->lock);
@@ -238,18 +225,16 @@ static void destroy(struct cs_faults *faults)
 /* Signals are the main thread's. */
 static int create_thread(struct cs_faults *faults)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_hold(&before);
     errno = pthread_create(&faults->thread, NULL, run, faults);
     int error = errno ? err_sys("start the thread that looks at %s", faults->file) : 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     return error;
 }
 
 int cs_faults_open(const char *file, struct cs_faults **result)
 {
-    pthread_condattr_t monotonic;
     struct cs_faults *faults = calloc(1, sizeof *faults);
     char *copy = strdup(file);
     if (!faults || !copy) {
@@ -259,10 +244,7 @@ int cs_faults_open(const char *file, struct cs_faults **result)
     }
     faults->file = copy;
     pthread_mutex_init(&faults->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&faults->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&faults->changed);
     log_warn("faults are made on purpose: the rules are those of %s, whenever it is there", file);
     look(faults);
     int error = create_thread(faults);

@@ -9,6 +9,7 @@
 #include "cs_scrub.h"
 #include "err.h"
 #include "log.h"
+#include "monotonic.h"
 
 enum { LINES_A_PASS = 10 };
 
@@ -134,17 +135,13 @@ int scrub_start(struct cs_store *store, pthread_mutex_t *core, const struct stor
                 struct scrub **out)
 {
     struct scrub *scrub = calloc(1, sizeof *scrub);
-    pthread_condattr_t monotonic;
     if (!scrub)
         return err_set(-ENOMEM, "no memory for a scrubber");
     scrub->store = store;
     scrub->core = core;
     scrub->config = *config;
     pthread_mutex_init(&scrub->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&scrub->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    monotonic_cond_init(&scrub->wake);
     errno = pthread_create(&scrub->thread, NULL, run, scrub);
     if (errno) {
         int error = err_sys("%s: start the scrubber's thread", store->config.name);

@@ -34,6 +34,7 @@
 #include "cs_whole.h"
 #include "err.h"
 #include "log.h"
+#include "monotonic.h"
 #include "scrub.h"
 #include "storage/iov.h"
 #include "volume.h"
@@ -495,7 +496,6 @@ static int start_threads(struct chunks_store *store)
 static struct chunks_store *new_store(const struct store_config *config)
 {
     struct chunks_store *store = calloc(1, sizeof *store);
-    pthread_condattr_t monotonic;
     if (!store)
         return NULL;
     store->store.type = &store_chunks;
@@ -504,12 +504,9 @@ static struct chunks_store *new_store(const struct store_config *config)
     store->done_fd = -1;
     pthread_mutex_init(&store->core, NULL);
     pthread_mutex_init(&store->queue, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&store->committer_wanted, &monotonic);
-    pthread_cond_init(&store->discarder_wanted, &monotonic);
+    monotonic_cond_init(&store->committer_wanted);
+    monotonic_cond_init(&store->discarder_wanted);
     pthread_cond_init(&store->discarded, NULL);
-    pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&store->worker_wanted, NULL);
     pthread_cond_init(&store->committed, NULL);
     for (unsigned slot = 0; slot < CHUNKS_SLOTS; slot++)
