@@ -364,7 +364,10 @@ static void test_a_stopped_process_is_not_waited_for_long(void **state)
     make(session, "/file", "");
     const pid_t pid = start_knowing();
     const uint64_t expired = server_counter(session, "delegations_expired");
+    int status;
     assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid); /* all of its threads have stopped */
+    assert_true(WIFSTOPPED(status));
     ok(weft_chmod(session, "/file", 0600));
     const uint64_t after = server_counter(session, "delegations_expired");
     end(pid, SIGTERM);
