@@ -76,12 +76,12 @@ static bool is_held(weft_file_t *file, uint64_t held)
     return held && attr_cache_held(file->session, file->capability.ino) == held;
 }
 
-/* Asks for the promise, if there is none yet. 0: there can be none now. */
-static uint64_t hold(weft_file_t *file)
+/* Asks for the promise. False: the file has another name by now, or cannot be asked for. */
+static bool hold(weft_file_t *file)
 {
     struct weft_attr attr;
     attr_cache_want(file->session);
-    return attr_ask(file->session, file->path, 0, 0, &attr) == 0 ? attr.ino : 0;
+    return attr_ask(file->session, file->path, 0, 0, &attr) == 0 && attr.ino == file->capability.ino;
 }
 
 /* Who found no promise, perhaps as the file was still open for writing, asks again after twice as many
@@ -157,11 +157,9 @@ static bool fill(weft_file_t *file, const struct window *window, uint64_t offset
 }
 
 /* (locked) Whether it is to be read ahead now; then it is this thread's to do. */
-static bool begins(weft_file_t *file, size_t length, uint64_t offset)
+static bool begins(struct file_ahead *ahead, size_t length, uint64_t offset)
 {
-    struct file_ahead *ahead = &file->ahead;
-    const unsigned run = run_of(ahead, length, offset);
-    ahead->busy = run >= RUN_BEFORE;
+    ahead->busy = run_of(ahead, length, offset) >= RUN_BEFORE;
     return ahead->busy;
 }
 
@@ -183,7 +181,7 @@ bool file_ahead_read(weft_file_t *file, void *buffer, size_t length, uint64_t of
         (void)run_of(ahead, length, offset);
     }
     const bool fills =
-        !done && !ahead->busy && file->small.state == SMALL_NOT && begins(file, length, offset);
+        !done && !ahead->busy && file->small.state == SMALL_NOT && begins(ahead, length, offset);
     bool holds = !fills || attr_cache_held(session, file->capability.ino) != 0;
     const bool asks = !holds && is_time_to_ask(ahead->run);
     const struct window window = fills ? choose(ahead) : (struct window){0};
@@ -191,7 +189,7 @@ bool file_ahead_read(weft_file_t *file, void *buffer, size_t length, uint64_t of
     if (!fills)
         return done;
     if (asks)
-        holds = hold(file) == file->capability.ino;
+        holds = hold(file);
     const bool filled = holds && fill(file, &window, offset);
     session_lock(session);
     ahead->busy = false;

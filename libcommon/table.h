@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "layout.h"
 #include "list.h"
@@ -99,6 +100,14 @@ static inline void table_clear(struct table *table, void (*each)(struct table_li
     }
     free(table->slots);
     *table = (struct table){0};
+}
+
+/* The key of an identity that was drawn at random; those that share it are to be compared. */
+static inline uint64_t table_id_key(const uint8_t id[16])
+{
+    uint64_t key;
+    memcpy(&key, id, sizeof key);
+    return key;
 }
 
 #define table_item(link, type, member) list_item(link, type, member)

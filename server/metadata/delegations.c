@@ -36,16 +36,9 @@ void delegations_init(struct delegations *delegations, uint64_t epoch, bool note
 
 /* ---- clients ------------------------------------------------------------ */
 
-static uint64_t client_key(const uint8_t id[16])
-{
-    uint64_t key;
-    memcpy(&key, id, sizeof key);
-    return key;
-}
-
 struct deleg_client *delegations_client_find(const struct delegations *delegations, const uint8_t id[16])
 {
-    const uint64_t key = client_key(id);
+    const uint64_t key = table_id_key(id);
     for (struct table_link *link = table_find(&delegations->clients_by_id, key); link; link = link->next) {
         struct deleg_client *client = table_item(link, struct deleg_client, by_id);
         if (link->key == key && memcmp(client->id, id, sizeof client->id) == 0)
@@ -57,7 +50,7 @@ struct deleg_client *delegations_client_find(const struct delegations *delegatio
 static struct deleg_client *client_add(struct delegations *delegations, const uint8_t id[16], uint64_t now_ns)
 {
     struct deleg_client *client = calloc(1, sizeof *client);
-    if (!client || table_add(&delegations->clients_by_id, &client->by_id, client_key(id))) {
+    if (!client || table_add(&delegations->clients_by_id, &client->by_id, table_id_key(id))) {
         free(client);
         return NULL;
     }
@@ -79,9 +72,20 @@ void delegations_heard(struct delegations *delegations, const uint8_t id[16], ui
         client->heard_ns = now_ns;
 }
 
+/* So long what it has holds. */
+static uint64_t end_ns(const struct deleg_client *client)
+{
+    return client->heard_ns + DELEG_TERM_NS;
+}
+
+static uint64_t later_of(uint64_t until_ns, const struct deleg_client *client)
+{
+    return end_ns(client) > until_ns ? end_ns(client) : until_ns;
+}
+
 static bool has_expired(const struct deleg_client *client, uint64_t now_ns)
 {
-    return now_ns - client->heard_ns >= DELEG_TERM_NS;
+    return now_ns >= end_ns(client);
 }
 
 /* ---- delegations -------------------------------------------------------- */
@@ -89,6 +93,11 @@ static bool has_expired(const struct deleg_client *client, uint64_t now_ns)
 static void free_way(struct table_link *link)
 {
     free(table_item(link, struct deleg_way, by_ino));
+}
+
+void delegations_ways_forget(struct delegations *delegations)
+{
+    table_clear(&delegations->ways, free_way);
 }
 
 static void drop(struct delegations *delegations, struct delegation *delegation)
@@ -99,7 +108,7 @@ static void drop(struct delegations *delegations, struct delegation *delegation)
     free(delegation);
     delegations->let_go = true;
     if (delegations->by_ino.count == 0)
-        table_clear(&delegations->ways, free_way);
+        delegations_ways_forget(delegations);
 }
 
 static void drop_all(struct delegations *delegations, struct list *list)
@@ -259,7 +268,7 @@ static bool any_expired(const struct delegations *delegations, uint64_t ino, uin
     return false;
 }
 
-int delegations_changing(void *arg, uint64_t ino)
+static int changing(void *arg, uint64_t ino)
 {
     struct deleg_change *change = arg;
     struct delegations *delegations = &change->service->delegations;
@@ -284,13 +293,12 @@ int delegations_changing(void *arg, uint64_t ino)
             continue;
         }
         recall(delegations, delegation);
-        if (delegation->client->heard_ns + DELEG_TERM_NS > until_ns)
-            until_ns = delegation->client->heard_ns + DELEG_TERM_NS;
+        until_ns = later_of(until_ns, delegation->client);
     }
     return until_ns ? has_to_wait(change, ino, false, until_ns) : 0;
 }
 
-int delegations_way_changing(void *arg, uint64_t ino)
+static int way_changing(void *arg, uint64_t ino)
 {
     struct deleg_change *change = arg;
     struct delegations *delegations = &change->service->delegations;
@@ -307,10 +315,15 @@ int delegations_way_changing(void *arg, uint64_t ino)
         if (client->count == 0)
             continue;
         recall_all(delegations, client);
-        if (client->heard_ns + DELEG_TERM_NS > until_ns)
-            until_ns = client->heard_ns + DELEG_TERM_NS;
+        until_ns = later_of(until_ns, client);
     }
     return until_ns ? has_to_wait(change, ino, true, until_ns) : 0;
+}
+
+void delegations_watch(struct deleg_change *change, struct store_txn *txn)
+{
+    change->watch = (struct records_watch){.changing = changing, .way_changing = way_changing, .arg = change};
+    records_watch(txn, &change->watch);
 }
 
 bool delegations_in_the_way(const struct delegations *delegations, const struct deleg_waiter *waiter)

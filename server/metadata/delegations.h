@@ -30,6 +30,7 @@
 #include "counters.h"
 #include "list.h"
 #include "namespace.h"
+#include "records.h"
 #include "table.h"
 #include "turn.h"
 #include "wire.h"
@@ -72,11 +73,12 @@ struct deleg_waiter {
     struct table_link by_ino;
 };
 
-/* What a job does to inodes: the argument of the watch. */
+/* What a job does to inodes. */
 struct deleg_change {
     struct service *service;
     struct deleg_waiter *waiter;
     struct request *request; /* NULL: nobody's */
+    struct records_watch watch;
 };
 
 /* `noted`: the store says that there were any. `epoch` grows with each start. */
@@ -87,10 +89,9 @@ void delegations_dismiss(struct service *service);
 /* The client is heard: what it has holds from now on. */
 void delegations_heard(struct delegations *delegations, const uint8_t client[16], uint64_t now_ns);
 
-/* For records_watch(), with a struct deleg_change. -EAGAIN: the job has to wait, which `waiter` tells. */
-int delegations_changing(void *change, uint64_t ino);
-/* The same for a directory's name, mode and owner, on which paths that go through it depend. */
-int delegations_way_changing(void *change, uint64_t ino);
+/* From here on the transaction's changes of inodes are the job's, until records_watch() with NULL: what is
+ * relied upon is refused with -EAGAIN, and the job has to wait, which `change->waiter` tells. */
+void delegations_watch(struct deleg_change *change, struct store_txn *txn);
 /* After the turn: the job runs again when there is nothing to wait for. */
 void delegations_wait(struct service *service, struct deleg_waiter *waiter);
 

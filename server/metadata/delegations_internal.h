@@ -43,6 +43,8 @@ struct deleg_client *delegations_client_find(const struct delegations *delegatio
 void delegations_client_drop(struct service *service, struct deleg_client *client);
 /* It has heeded all recalls up to this one. */
 void delegations_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls);
+/* Nothing was given by any path. */
+void delegations_ways_forget(struct delegations *delegations);
 static inline bool delegations_has_to_tell(const struct deleg_client *client)
 {
     return client->recall_all || !list_empty(&client->recalled);

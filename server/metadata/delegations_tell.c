@@ -213,11 +213,6 @@ static void free_client(struct table_link *link)
     free(table_item(link, struct deleg_client, by_id));
 }
 
-static void free_way(struct table_link *link)
-{
-    free(table_item(link, struct deleg_way, by_ino));
-}
-
 static void nothing(struct table_link *link)
 {
     (void)link;
@@ -227,6 +222,6 @@ void delegations_free(struct delegations *delegations)
 {
     table_clear(&delegations->by_ino, free_delegation);
     table_clear(&delegations->clients_by_id, free_client);
-    table_clear(&delegations->ways, free_way);
+    delegations_ways_forget(delegations);
     table_clear(&delegations->waiters_by_ino, nothing);
 }

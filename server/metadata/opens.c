@@ -46,16 +46,9 @@ void opens_free(struct opens *opens)
 
 /* ---- clients ------------------------------------------------------------ */
 
-static uint64_t client_key(const uint8_t id[16])
-{
-    uint64_t key;
-    memcpy(&key, id, sizeof key);
-    return key;
-}
-
 struct opens_client *opens_client_find(struct opens *opens, const uint8_t id[16])
 {
-    uint64_t key = client_key(id);
+    uint64_t key = table_id_key(id);
     for (struct table_link *link = table_find(&opens->clients_by_id, key); link; link = link->next) {
         struct opens_client *client = table_item(link, struct opens_client, by_id);
         if (link->key == key && memcmp(client->id, id, sizeof client->id) == 0)
@@ -70,7 +63,7 @@ struct opens_client *opens_client_get(struct opens *opens, const uint8_t id[16])
     if (client)
         return client;
     client = calloc(1, sizeof *client);
-    if (!client || table_add(&opens->clients_by_id, &client->by_id, client_key(id))) {
+    if (!client || table_add(&opens->clients_by_id, &client->by_id, table_id_key(id))) {
         free(client);
         err_set(-ENOMEM, "no memory for another client");
         return NULL;

@@ -148,15 +148,13 @@ static int find_answer(struct request *request, struct ns *ns)
     return 0;
 }
 
-/* Runs it under watch: who relies on an inode that it is to change is told first. */
-static int run_watched(struct request *request, struct ns *ns)
+/* Runs it under watch: who relies on an inode that it is to change is told first. `changes`: those that the
+ * transaction has made before. */
+static int run_watched(struct request *request, struct ns *ns, uint64_t changes)
 {
     struct deleg_change change = {
         .service = request->service, .waiter = &request->recalls, .request = request};
-    const struct records_watch watch = {
-        .changing = delegations_changing, .way_changing = delegations_way_changing, .arg = &change};
-    const uint64_t changes = store_changes(ns->txn);
-    records_watch(ns->txn, &watch);
+    delegations_watch(&change, ns->txn);
     int error = request->operation->run(request, ns);
     records_watch(ns->txn, NULL);
     if (!request->recalls.needed)
@@ -182,7 +180,7 @@ static int run(struct job *job, struct ns *ns)
             return found < 0 ? found : 0;
     }
     uint64_t changes = store_changes(ns->txn);
-    int error = run_watched(request, ns);
+    int error = run_watched(request, ns, changes);
     if (!error && kept && !request->truncation && !request->wait.kind && !request->recalls.needed &&
         store_changes(ns->txn) != changes)
         error = request_keep(request, ns);

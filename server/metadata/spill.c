@@ -183,9 +183,7 @@ static void answered(struct agent_work *work)
 static int note_begin(struct spill *spill, struct ns *ns, struct inode *inode)
 {
     struct deleg_change change = {.service = spill->service, .waiter = &spill->recalls};
-    const struct records_watch watch = {
-        .changing = delegations_changing, .way_changing = delegations_way_changing, .arg = &change};
-    records_watch(ns->txn, &watch);
+    delegations_watch(&change, ns->txn);
     inode->flags |= INODE_WRITTEN;
     int error = records_inode_put(ns->txn, inode);
     records_watch(ns->txn, NULL);
