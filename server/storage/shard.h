@@ -141,6 +141,8 @@ struct shard_run {
     struct iovec iov;     /* bytes to write */
     const uint32_t *crcs; /* of them, as store_op has them */
     struct store_op op;
+    uint32_t span_count; /* a read: runs from this one on that the store reads as one (shard_read.c) */
+    uint8_t *span;       /* where it reads them to; NULL: this one alone, into the payload */
 };
 
 enum { SHARD_RUNS_FEW = 4 };
@@ -169,6 +171,7 @@ struct shard_io {
     uint32_t run_count;
     struct bufpool_waiter waiter;
     void *buffer;
+    void *span;     /* from the pool: what the next span can have */
     uint32_t *crcs; /* of a write's blocks, of all runs */
     uint8_t *body;  /* of the reply */
     size_t body_length;
@@ -200,6 +203,8 @@ struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request);
 void shard_io_end(struct shard_io *io, size_t payload_length);
 /* Frees it; its request is someone else's now. */
 void shard_io_leave(struct shard_io *io);
+/* Calls `ready` with a buffer for all of its bytes, at once or when its turn has come. */
+void shard_buffer_wait(struct shard_io *io, void (*ready)(struct bufpool_waiter *waiter, void *buffer));
 /* Keeps the first error and its text. */
 void shard_io_fail(struct shard_io *io, int error);
 /* As shard_io_fail(), for an error of the store: logs it too. */
@@ -226,11 +231,16 @@ int shard_find_objects(struct shard_io *io);
 struct store_object shard_object_of(const struct shard_io *io, const struct shard_run *run);
 /* Room for io->run_count runs; what they were is lost. -ENOMEM. */
 int shard_runs_make(struct shard_io *io);
+/* Makes the runs that shard_check_extents() only counted; they are made when they are to be used. */
+int shard_runs_keep(struct shard_io *io);
 
-/* shard_data.c: write and read */
+/* shard_read.c */
+
+void shard_read(struct shard_io *io);
+
+/* shard_write.c */
 
 void shard_write(struct shard_io *io);
-void shard_read(struct shard_io *io);
 
 /* shard_lock.c: byte-range locks of the files whose first chunk is here */
 

@@ -74,23 +74,19 @@ static bool group_has(const struct map *map, uint32_t group, uint32_t target_id)
 
 /* An extent, checked: where its bytes are. */
 struct spot {
+    bool is_known;
+    uint32_t target_id;
     uint32_t target;
     uint32_t position;
-    uint64_t offset;
+    uint64_t chunk_offset; /* of the chunk's first byte, in the object */
     uint64_t chunk;
 };
 
-static int check_extent(struct shard_io *io, const struct wire_extent *extent, struct spot *spot)
+/* Whether we have the chunk of it, and where. */
+static int find_chunk(const struct shard_io *io, const struct wire_extent *extent, struct spot *spot)
 {
     const struct shard *shard = io->shard;
     const struct layout *layout = &io->layout;
-    if (extent->length == 0)
-        return err_set(-EINVAL, "an extent is empty");
-    if (extent->offset > INT64_MAX - (uint64_t)extent->length)
-        return err_set(-EINVAL, "an extent ends beyond the largest file offset");
-    if (extent->length > layout->chunk_size - extent->offset % layout->chunk_size)
-        return err_set(-EINVAL, "the extent at %" PRIu64 " goes beyond its chunk", extent->offset);
-
     struct layout_place place = layout_place_of(layout, extent->offset);
     int target = target_index(shard->server, extent->target);
     if (target < 0)
@@ -107,34 +103,54 @@ static int check_extent(struct shard_io *io, const struct wire_extent *extent, s
                        "the extent at %" PRIu64 " belongs to shard %" PRIu32 ", this is shard %" PRIu32,
                        extent->offset, shard_of, shard->index);
     *spot = (struct spot){
+        .is_known = true,
+        .target_id = extent->target,
         .target = (uint32_t)target,
         .position = place.position,
-        .offset = layout_part_offset(layout, shard->server->shard_count, extent->offset),
-        .chunk = extent->offset / layout->chunk_size,
+        .chunk_offset =
+            layout_part_offset(layout, shard->server->shard_count, place.chunk * layout->chunk_size),
+        .chunk = place.chunk,
     };
     return 0;
+}
+
+/* *spot is that of the extent before: many have a chunk in common. */
+static int check_extent(const struct shard_io *io, const struct wire_extent *extent, struct spot *spot)
+{
+    const uint64_t chunk_size = io->layout.chunk_size, chunk = extent->offset / chunk_size;
+    if (extent->length == 0)
+        return err_set(-EINVAL, "an extent is empty");
+    if (extent->offset > INT64_MAX - (uint64_t)extent->length)
+        return err_set(-EINVAL, "an extent ends beyond the largest file offset");
+    if (extent->length > chunk_size - (extent->offset - chunk * chunk_size))
+        return err_set(-EINVAL, "the extent at %" PRIu64 " goes beyond its chunk", extent->offset);
+    return spot->is_known && spot->chunk == chunk && spot->target_id == extent->target
+               ? 0
+               : find_chunk(io, extent, spot);
 }
 
 int shard_check_first(struct shard_io *io, uint32_t target)
 {
     const struct wire_extent first = {.offset = 0, .length = 1, .target = target};
-    struct spot spot;
+    struct spot spot = {0};
     return check_extent(io, &first, &spot);
 }
 
 /* Lengthens the last run, or begins a new one. */
-static void add_to_runs(struct shard_io *io, struct shard_run *last, const struct spot *spot, uint32_t length,
-                        uint32_t room)
+static void add_to_runs(struct shard_io *io, struct shard_run *last, const struct spot *spot,
+                        const struct wire_extent *extent, uint32_t room)
 {
+    const uint64_t offset = spot->chunk_offset + (extent->offset - spot->chunk * io->layout.chunk_size);
+    const uint32_t length = extent->length;
     if (io->run_count && last->target == spot->target && last->position == spot->position &&
-        last->offset + last->length == spot->offset && (!io->by_chunk || last->chunk == spot->chunk)) {
+        last->offset + last->length == offset && (!io->by_chunk || last->chunk == spot->chunk)) {
         last->length += length;
         last->extent_count++;
     } else {
         *last = (struct shard_run){
             .target = spot->target,
             .position = spot->position,
-            .offset = spot->offset,
+            .offset = offset,
             .length = length,
             .chunk = spot->chunk,
             .data_offset = io->bytes,
@@ -150,18 +166,18 @@ int shard_check_extents(struct shard_io *io, uint32_t room)
 {
     struct wire_reader reader = wire_list_reader(&io->extents);
     struct shard_run last = {0};
+    struct spot spot = {0};
     io->bytes = 0;
     io->run_count = 0;
     for (uint32_t i = 0; i < io->extents.count; i++) {
         struct wire_extent extent;
-        struct spot spot = {0};
         wire_get_extent(&reader, &extent);
         if (reader.bad)
             break;
         int verdict = check_extent(io, &extent, &spot);
         if (verdict)
             return verdict;
-        add_to_runs(io, &last, &spot, extent.length, room);
+        add_to_runs(io, &last, &spot, &extent, room);
         io->bytes += extent.length;
         if (io->bytes > LIMITS_IO_BYTES_MAX)
             return err_set(-EMSGSIZE, "the extents have more than %u bytes", LIMITS_IO_BYTES_MAX);
@@ -191,6 +207,18 @@ int shard_runs_make(struct shard_io *io)
         return err_set(-ENOMEM, "no memory for a request");
     io->runs = runs;
     return 0;
+}
+
+int shard_runs_keep(struct shard_io *io)
+{
+    uint32_t count = io->run_count;
+    if (count <= SHARD_RUNS_FEW)
+        return 0;
+    int verdict = shard_runs_make(io);
+    if (!verdict)
+        verdict = shard_check_extents(io, count);
+    /* All was right before, but the map may be another one by now. */
+    return verdict > 0 ? err_set(-EAGAIN, "the cluster map changed") : verdict;
 }
 
 static void visit_objects(struct shard_io *io, uint32_t room)

@@ -34,7 +34,7 @@ struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request)
 static void io_free(struct shard_io *io)
 {
     struct shard *shard = io->shard;
-    void *buffer = io->buffer;
+    void *buffer = io->buffer, *span = io->span;
     if (io->runs != io->few)
         free(io->runs);
     free(io->body);
@@ -43,6 +43,8 @@ static void io_free(struct shard_io *io)
     free(io);
     shard->under_way--;
     /* Last: the next in line begins inside. */
+    if (span)
+        bufpool_put(shard->pool, span);
     if (buffer)
         bufpool_put(shard->pool, buffer);
 }
@@ -55,6 +57,25 @@ void shard_io_leave(struct shard_io *io)
 static void io_sent(void *arg)
 {
     io_free(arg);
+}
+
+void shard_buffer_wait(struct shard_io *io, void (*ready)(struct bufpool_waiter *waiter, void *buffer))
+{
+    io->waiter.length = io->bytes;
+    io->waiter.ready = ready;
+    void *buffer = bufpool_try(io->shard->pool, io->bytes);
+    if (buffer) {
+        ready(&io->waiter, buffer);
+        return;
+    }
+    shard_counter_add(io->shard, SHARD_BUFFER_WAITS, 1);
+    /* What waits for others' pieces must not keep those from coming. */
+    shard_gathers_flush(io->shard);
+    int error = bufpool_get(io->shard->pool, &io->waiter);
+    if (error) {
+        shard_io_fail(io, error);
+        shard_io_end(io, 0);
+    }
 }
 
 void shard_io_fail(struct shard_io *io, int error)
