@@ -6,7 +6,7 @@
 /* Where the one method becomes faster than the other; see docs/performance.md. Below so many bytes in
  * a piece it is two-phase: for a write, which can be gathered instead, and for a read, which can't. */
 #define TINY_WRITE                  384
-#define TINY_READ                   3072
+#define TINY_READ                   768
 /* Pieces of so many bytes are worth a store operation each: less than what is gathered when the user
  * asks for as few of them as can be. */
 #define GATHER_PIECE_AUTO           4096

@@ -53,7 +53,7 @@ static void test_auto(void **state)
     assert_int_equal(method_of(STRATEGY_DIRECT, true, reaches), METHOD_GATHER);
     make(reaches, 100000, 20, true);
     assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_SEPARATE);
-    make(reaches, 3071, 20, true); /* reads can't be gathered */
+    make(reaches, 767, 20, true); /* reads can't be gathered */
     assert_int_equal(method_of(STRATEGY_AUTO, true, reaches), METHOD_GATHER);
     assert_int_equal(method_of(STRATEGY_AUTO, false, reaches), METHOD_TWO_PHASE);
     make(reaches, 8, 100000, true);
@@ -96,7 +96,7 @@ static void test_what_can_not_be(void **state)
 /* Where the ranks tell each other nothing, the choice is the one that they would have come to. */
 static void test_what_is_known_before(void **state)
 {
-    static const int64_t sizes[] = {1, 383, 384, 3071, 3072, 4095, 4096, 16384, 47008, 65535, 65536, MIB};
+    static const int64_t sizes[] = {1, 383, 384, 767, 768, 4095, 4096, 16384, 47008, 65535, 65536, MIB};
     static const enum strategy all[] = {STRATEGY_AUTO, STRATEGY_DIRECT, STRATEGY_TWO_PHASE};
     struct reach reaches[RANKS];
     struct choice choice;
