@@ -29,6 +29,8 @@
 
 #include "cache.h"
 #include "options.h"
+#include "piece_walk.h"
+#include "strategy.h"
 #include "weft/weft.h"
 
 #define VFD_NAME        "weft"
@@ -37,6 +39,13 @@
 #define VFD_PATH_BYTES  (WEFT_PATH_BYTES_MAX + 64)
 
 #if VFD_HAS_MPI
+/* How the ranks share the work of collective calls: what rank 0's hints come to. */
+struct vfd_sharing {
+    enum strategy read, write;
+    int64_t aggregators;  /* wanted */
+    int64_t buffer_bytes; /* of each, about */
+};
+
 /* The ranks of a file. `comm` is what HDF5 gets, `own` what the driver talks in. */
 struct vfd_ranks {
     MPI_Comm comm;
@@ -44,8 +53,14 @@ struct vfd_ranks {
     MPI_Info info;
     int rank;
     int count;
-    bool pieces_are_small; /* some rank's were in the collective write before; the same on all ranks */
-    uint64_t gathers;      /* so that each has a number of its own */
+    struct vfd_sharing sharing; /* the same on all ranks, as the two below */
+    bool wrote_small;           /* some rank's pieces were small in the collective write before */
+    bool read_tiny;             /* they were tiny in the collective read before, as far as it is known */
+    MPI_Request telling;        /* of what came behind that one; MPI_REQUEST_NULL: it is known */
+    int64_t told, heard;        /* then: this rank's mean piece, and the least of all */
+    struct reach *reaches;      /* by rank: what they have of a call */
+    int *aggregators;           /* room for all ranks */
+    uint64_t gathers;           /* so that each has a number of its own */
 };
 #endif
 
@@ -168,11 +183,26 @@ int list_io_add_memory(struct list_io *list, void *memory, size_t length);
 int list_io_add_extent(struct list_io *list, uint64_t offset, uint64_t length);
 void list_io_free(struct list_io *list);
 
+/* How far one has come in a list; starts with nothing but the list. Its functions are those of a `struct
+ * part` (piece_walk.h). */
+struct list_place {
+    const struct list_io *list;
+    size_t extent, piece;         /* the current ones */
+    uint64_t in_extent, in_piece; /* bytes of them that are done */
+};
+
+bool list_place_next(void *place, int64_t file_end, struct piece *piece);
+int64_t list_place_offset(void *place);
+
 /* vfd_list_read(), vfd_list_write(): not collective; 0 or a negative errno. What is read behind the
  * end of the file is zeros. `type` says whether it is data or metadata, which is read in the order of
  * its addresses more often than not. */
 int vfd_list_read(struct vfd_file *file, H5FD_mem_t type, const struct list_io *list);
 int vfd_list_write(struct vfd_file *file, const struct list_io *list);
+/* vfd_list_is_written(): somebody else has written it for this rank. vfd_list_end_read(): of what was read
+ * for it, what lies behind the end of the file becomes zeros. 0 or a negative errno. */
+void vfd_list_is_written(struct vfd_file *file, const struct list_io *list);
+int vfd_list_end_read(struct vfd_file *file, const struct list_io *list);
 /* vfd_bytes_read(), vfd_bytes_write(): one piece, through the cache where there is one. */
 int vfd_bytes_read(struct vfd_file *file, H5FD_mem_t type, uint64_t offset, void *buffer, size_t length);
 int vfd_bytes_write(struct vfd_file *file, uint64_t offset, const void *buffer, size_t length);
@@ -196,7 +226,7 @@ herr_t vfd_write_selection(H5FD_t *file, H5FD_mem_t type, hid_t dxpl, size_t cou
                            const void *buffers[]);
 #endif
 
-/* ---- ranks.c, collective.c, hidden.c: MPI-aware, 1.14 and on ------------ */
+/* ---- ranks.c, collective.c, exchange.c, hidden.c: MPI-aware, 1.14 and on -- */
 
 #if VFD_HAS_MPI
 /* vfd_ranks_open(): *ranks is NULL when the access list has no communicator. */
@@ -214,6 +244,15 @@ herr_t vfd_control(H5FD_t *file, uint64_t operation, uint64_t flags, const void 
 /* vfd_collective_write(): all ranks call it, also those with an empty list, and leave it together: 0, or the
  * same error on all. `error` is one that the rank has already. */
 int vfd_collective_write(struct vfd_file *file, const struct list_io *list, int error);
+/* vfd_collective_read(): the same, but where the ranks need not exchange anything none waits for another, and
+ * an error is its own. */
+int vfd_collective_read(struct vfd_file *file, const struct list_io *list, int error);
+
+/* vfd_sharing_of(): what this rank's hints say of an open file. */
+void vfd_sharing_of(const struct vfd_file *file, struct vfd_sharing *sharing);
+/* vfd_exchange(): collective, as two_phase() is, whose results it has: ranks->reaches must be filled. */
+int vfd_exchange(struct vfd_file *file, const struct list_io *list, bool is_write, bool has_failed,
+                 int64_t *moved);
 
 /* vfd_list_gather(): this rank's part of a write whose pieces the shards put together. */
 int vfd_list_gather(struct vfd_file *file, const struct list_io *list, const struct weft_gather *gather);

@@ -67,6 +67,7 @@ struct answer {
     uint64_t blob_bytes;
     uint64_t head_bytes; /* of the file's first block, behind the handle */
     char mount_cluster[WEFT_CLUSTER_BYTES];
+    struct vfd_sharing sharing;
 };
 
 /* Rank 0's handle, and what all ranks will read first, as one message. */
@@ -104,6 +105,7 @@ static int unpack(struct vfd_file *file, const struct answer *answer, const uint
     if (!error && file->ranks->rank != 0)
         error = weft_file_import(session, message, answer->blob_bytes, &file->file);
     file->eof = file->eof_sent = answer->size;
+    file->ranks->sharing = answer->sharing;
     if (!error && file->cache && answer->head_bytes)
         error = cache_put(file->cache, 0, message + answer->blob_bytes, answer->head_bytes);
     return error;
@@ -119,6 +121,8 @@ static int open_for_all(struct vfd_file *file, unsigned flags)
         error = open_here(file, flags);
         if (!error)
             error = pack(file, &answer, &message);
+        if (!error)
+            vfd_sharing_of(file, &answer.sharing);
         answer.error = error;
         answer.size = file->eof;
         memcpy(answer.mount_cluster, file->mount_cluster, sizeof answer.mount_cluster);

@@ -20,6 +20,29 @@ static bool mpi_is_up(void)
     return is_up && !is_over;
 }
 
+static void free_ranks(struct vfd_ranks *ranks)
+{
+    free(ranks->reaches);
+    free(ranks->aggregators);
+    free(ranks);
+}
+
+static struct vfd_ranks *new_ranks(size_t count)
+{
+    struct vfd_ranks *ranks = calloc(1, sizeof *ranks);
+    if (!ranks)
+        return NULL;
+    /* Until the first calls have shown that it is not so. */
+    ranks->wrote_small = ranks->read_tiny = true;
+    ranks->telling = MPI_REQUEST_NULL;
+    ranks->reaches = calloc(count, sizeof *ranks->reaches);
+    ranks->aggregators = calloc(count, sizeof *ranks->aggregators);
+    if (ranks->reaches && ranks->aggregators)
+        return ranks;
+    free_ranks(ranks);
+    return NULL;
+}
+
 int vfd_ranks_open(hid_t fapl, struct vfd_ranks **out)
 {
     MPI_Comm comm = MPI_COMM_NULL;
@@ -36,8 +59,9 @@ int vfd_ranks_open(hid_t fapl, struct vfd_ranks **out)
     H5E_END_TRY
     if (result < 0 || comm == MPI_COMM_NULL)
         return 0;
-    int error = vfd_hidden_check();
-    struct vfd_ranks *ranks = error ? NULL : calloc(1, sizeof *ranks);
+    int error = vfd_hidden_check(), count = 0;
+    MPI_Comm_size(comm, &count);
+    struct vfd_ranks *ranks = error ? NULL : new_ranks((size_t)count);
     if (!ranks) {
         MPI_Comm_free(&comm);
         if (info != MPI_INFO_NULL)
@@ -45,7 +69,6 @@ int vfd_ranks_open(hid_t fapl, struct vfd_ranks **out)
         return error ? error : -ENOMEM;
     }
     ranks->comm = comm;
-    ranks->pieces_are_small = true; /* until the first write has shown that they are not */
     ranks->info = info;
     /* HDF5 is never told that there is no info. */
     if (info == MPI_INFO_NULL)
@@ -63,11 +86,12 @@ void vfd_ranks_close(struct vfd_ranks *ranks)
     if (!ranks)
         return;
     if (mpi_is_up()) {
+        MPI_Wait(&ranks->telling, MPI_STATUS_IGNORE);
         MPI_Comm_free(&ranks->own);
         MPI_Comm_free(&ranks->comm);
         MPI_Info_free(&ranks->info);
     }
-    free(ranks);
+    free_ranks(ranks);
 }
 
 /* What an error becomes so that the lowest of all ranks' is the one to tell of. */

@@ -12,10 +12,7 @@ static int collective_access(struct vfd_file *file, bool is_write, haddr_t addre
 {
     struct list_io list = {0};
     int error = vfd_hidden_list(address, count, buffer, &list);
-    if (is_write)
-        error = vfd_collective_write(file, &list, error);
-    else if (!error)
-        error = vfd_list_read(file, H5FD_MEM_DRAW, &list);
+    error = is_write ? vfd_collective_write(file, &list, error) : vfd_collective_read(file, &list, error);
     list_io_free(&list);
     return error;
 }

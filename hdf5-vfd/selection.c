@@ -71,9 +71,17 @@ herr_t vfd_read_selection(H5FD_t *base, H5FD_mem_t type, hid_t dxpl, size_t coun
     struct vfd_file *file = vfd_file(base);
     struct list_io list = {0};
     (void)dxpl;
+#if VFD_HAS_MPI
+    /* Metadata is read by each rank for itself in any mode. */
+    bool is_collective = type == H5FD_MEM_DRAW && vfd_is_collective(file);
+#endif
     int error = list_of_selection(&list, count, memory_spaces, file_spaces, offsets, element_sizes, buffers);
-    if (!error)
-        error = vfd_list_read(file, type, &list);
+#if VFD_HAS_MPI
+    if (is_collective)
+        error = vfd_collective_read(file, &list, error);
+    else
+#endif
+        error = error ? error : vfd_list_read(file, type, &list);
     list_io_free(&list);
     if (error)
         VFD_FAIL(H5E_READERROR, error, "%s: %zu selections", file->path, count);

@@ -67,27 +67,55 @@ void list_io_free(struct list_io *list)
     *list = (struct list_io){0};
 }
 
+bool list_place_next(void *at, int64_t file_end, struct piece *piece)
+{
+    struct list_place *place = at;
+    const struct list_io *list = place->list;
+    if (place->extent == list->extent_count || place->piece == list->iov_count)
+        return false;
+    const struct weft_extent *extent = &list->extents[place->extent];
+    const struct iovec *iov = &list->iov[place->piece];
+    const uint64_t offset = extent->offset + place->in_extent;
+    uint64_t length = extent->length - place->in_extent, room = iov->iov_len - place->in_piece;
+    if (offset >= (uint64_t)file_end)
+        return false;
+    length = length < room ? length : room;
+    room = (uint64_t)file_end - offset;
+    length = length < room ? length : room;
+    *piece = (struct piece){.memory = (char *)iov->iov_base + place->in_piece,
+                            .offset = (int64_t)offset,
+                            .length = (int64_t)length};
+    place->in_extent += length;
+    place->in_piece += length;
+    if (place->in_extent == extent->length) {
+        place->extent++;
+        place->in_extent = 0;
+    }
+    if (place->in_piece == iov->iov_len) {
+        place->piece++;
+        place->in_piece = 0;
+    }
+    return true;
+}
+
+int64_t list_place_offset(void *at)
+{
+    const struct list_place *place = at;
+    const struct list_io *list = place->list;
+    if (place->extent == list->extent_count || place->piece == list->iov_count)
+        return INT64_MAX;
+    return (int64_t)(list->extents[place->extent].offset + place->in_extent);
+}
+
 /* Calls `each` for every run that is one in memory and one in the file. */
 typedef void each_run_fn(void *arg, uint64_t offset, void *memory, size_t length);
 
 static void list_each_run(const struct list_io *list, each_run_fn *each, void *arg)
 {
-    size_t i = 0, done_memory = 0;
-    for (size_t e = 0; e < list->extent_count; e++) {
-        uint64_t offset = list->extents[e].offset, left = list->extents[e].length;
-        while (left > 0 && i < list->iov_count) {
-            size_t length = list->iov[i].iov_len - done_memory;
-            length = length < left ? length : (size_t)left;
-            each(arg, offset, (char *)list->iov[i].iov_base + done_memory, length);
-            offset += length;
-            left -= length;
-            done_memory += length;
-            if (done_memory == list->iov[i].iov_len) {
-                i++;
-                done_memory = 0;
-            }
-        }
-    }
+    struct list_place place = {.list = list};
+    struct piece piece;
+    while (list_place_next(&place, INT64_MAX, &piece))
+        each(arg, (uint64_t)piece.offset, piece.memory, (size_t)piece.length);
 }
 
 static uint64_t list_end(const struct list_io *list)
@@ -110,29 +138,31 @@ static void zero_behind(void *arg, uint64_t offset, void *memory, size_t length)
         memset((char *)memory + (*size - offset), 0, length - (size_t)(*size - offset));
 }
 
-static int send_read(struct vfd_file *file, const struct list_io *list)
+int vfd_list_end_read(struct vfd_file *file, const struct list_io *list)
 {
     uint64_t size;
-    ssize_t got = list->bytes ? weft_file_read_list(file->file, list->iov, list->iov_count, list->extents,
-                                                    list->extent_count)
-                              : 0;
-    if (got < 0)
-        return (int)got;
-    if ((uint64_t)got == list->bytes)
-        return 0;
     int error = weft_file_size(file->file, &size);
     if (!error)
         list_each_run(list, zero_behind, &size);
     return error;
 }
 
-static int note_written(struct vfd_file *file, const struct list_io *list)
+static int send_read(struct vfd_file *file, const struct list_io *list)
+{
+    ssize_t got = list->bytes ? weft_file_read_list(file->file, list->iov, list->iov_count, list->extents,
+                                                    list->extent_count)
+                              : 0;
+    if (got < 0)
+        return (int)got;
+    return (uint64_t)got == list->bytes ? 0 : vfd_list_end_read(file, list);
+}
+
+void vfd_list_is_written(struct vfd_file *file, const struct list_io *list)
 {
     uint64_t end = list_end(list);
     file->eof_sent = end > file->eof_sent ? end : file->eof_sent;
     file->eof = file->eof_sent > file->eof ? file->eof_sent : file->eof;
     file->wrote = file->wrote || list->bytes > 0;
-    return 0;
 }
 
 static int send_write(struct vfd_file *file, const struct list_io *list)
@@ -140,7 +170,10 @@ static int send_write(struct vfd_file *file, const struct list_io *list)
     ssize_t put = list->bytes ? weft_file_write_list(file->file, list->iov, list->iov_count, list->extents,
                                                      list->extent_count)
                               : 0;
-    return put < 0 ? (int)put : note_written(file, list);
+    if (put < 0)
+        return (int)put;
+    vfd_list_is_written(file, list);
+    return 0;
 }
 
 #if VFD_HAS_MPI
@@ -153,7 +186,10 @@ int vfd_list_gather(struct vfd_file *file, const struct list_io *list, const str
     int error = weft_file_write_gather_async(file->file, list->iov, list->iov_count, list->extents,
                                              list->extent_count, gather, &op);
     ssize_t put = error ? error : weft_wait(op);
-    return put < 0 ? (int)put : note_written(file, list);
+    if (put < 0)
+        return (int)put;
+    vfd_list_is_written(file, list);
+    return 0;
 }
 
 #endif

@@ -30,10 +30,16 @@ herr_t vfd_read_vector(H5FD_t *base, hid_t dxpl, uint32_t count, H5FD_mem_t type
 {
     struct vfd_file *file = vfd_file(base);
     struct list_io list = {0};
+    const H5FD_mem_t type = count > 0 ? types[0] : H5FD_MEM_DRAW;
     (void)dxpl;
     int error = list_of_vector(&list, count, addresses, sizes, buffers);
-    if (!error)
-        error = vfd_list_read(file, count > 0 ? types[0] : H5FD_MEM_DRAW, &list);
+#if VFD_HAS_MPI
+    /* Metadata is read by each rank for itself in any mode. */
+    if (type == H5FD_MEM_DRAW && vfd_is_collective(file))
+        error = vfd_collective_read(file, &list, error);
+    else
+#endif
+        error = error ? error : vfd_list_read(file, type, &list);
     list_io_free(&list);
     if (error)
         VFD_FAIL(H5E_READERROR, error, "%s: %u pieces", file->path, count);

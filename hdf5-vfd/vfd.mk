@@ -5,6 +5,7 @@
 #   DRIVER       this folder                  OUT         where everything goes
 #   COMPILE      the compiler; that of the MPI where HDF5 is parallel
 #   HDF5_CFLAGS, HDF5_LIBS                    of that HDF5
+#   EXCHANGE     what lets ranks exchange their data, where that HDF5 has drivers with ranks; else nothing
 #   WEFT_INCLUDE folder with weft/weft.h      WEFT_LIBDIR folder with libweft.so
 #   RPATH        where libweft.so will be     CFLAGS, LDFLAGS as usual
 
@@ -13,8 +14,8 @@ product = $(OUT)/libweft-hdf5.so
 preloaded = $(OUT)/libweft-hdf5-mpio.so
 
 driver_objects := $(patsubst $(DRIVER)/%.c,$(OUT)/vfd/%.o,$(filter-out %/mpio.c,$(wildcard $(DRIVER)/*.c)))
-# Of libcommon: what hints mean, the names of errors, and how ranks share work.
-objects = $(driver_objects) $(patsubst %,$(OUT)/vfd/common/%.o,hint_set hostname err strategy)
+# Of libcommon: what hints mean, the names of errors, and how ranks share work; that wants an MPI.
+objects = $(driver_objects) $(patsubst %,$(OUT)/vfd/common/%.o,hint_set hostname err strategy $(EXCHANGE))
 
 # Texts are cut to their buffers on purpose; not every compiler knows that warning.
 tolerated = -Wno-unknown-warning-option -Wno-format-truncation

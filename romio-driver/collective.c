@@ -50,13 +50,45 @@ static struct choice agree(ADIO_File fd, const struct access *access, enum strat
     return strategy_choose(asked, is_write, *reaches, ranks, (int64_t)layout.chunk_size);
 }
 
+static bool walk_next(void *at, int64_t file_end, struct piece *piece)
+{
+    return access_next(at, file_end, piece);
+}
+
+static int64_t walk_offset(void *at)
+{
+    return access_offset(at);
+}
+
+static int64_t exchange(ADIO_File fd, struct access *access, bool is_write, const struct reach *reaches,
+                        struct failure *failure)
+{
+    const struct piece_walk walk = {
+        .at = access, .at_bytes = sizeof *access, .next = walk_next, .offset = walk_offset};
+    const struct two_phase_call call = {
+        .comm = fd->comm,
+        .file = driver_file(fd)->file,
+        .is_write = is_write,
+        .aggregators = fd->hints->ranklist,
+        .aggregator_count = fd->hints->cb_nodes,
+        .buffer_bytes = fd->hints->cb_buffer_size,
+        .reaches = reaches,
+        .has_failed = failure->class != MPI_SUCCESS,
+    };
+    int64_t moved;
+    int error = two_phase(&call, &walk, &moved);
+    if (error && !call.has_failed)
+        failure_set(failure, error);
+    return moved;
+}
+
 /* The rank's part by this method. An access that could not begin has no bytes, and its rank takes
  * part for the others' sake. */
 static int64_t move(ADIO_File fd, struct access *access, bool is_write, enum method method,
                     const struct reach *reaches, struct failure *failure)
 {
     if (method == METHOD_TWO_PHASE)
-        return two_phase(fd, access, is_write, reaches, failure);
+        return exchange(fd, access, is_write, reaches, failure);
     if (method == METHOD_GATHER)
         return gather_write(fd, access, reaches, failure);
     int64_t moved = access->bytes > 0 ? strided_move(driver_file(fd), access, is_write) : 0;

@@ -28,6 +28,7 @@
 #include "hint_set.h"
 #include "host.h"
 #include "locality.h"
+#include "piece_walk.h"
 #include "progress.h"
 #include "weft/weft.h"
 
@@ -247,12 +248,6 @@ int64_t access_pieces(const struct access *access);
 /* access_rises(): whether each of its runs lies behind the one before it. */
 bool access_rises(const struct access *access);
 
-/* A run that is unbroken in memory and in the file. */
-struct piece {
-    char *memory;
-    int64_t offset;
-    int64_t length;
-};
 /* access_next(): takes the next run, cut at `file_end`; false when it begins there or behind, or
  * nothing is left. */
 bool access_next(struct access *access, int64_t file_end, struct piece *piece);

@@ -44,9 +44,10 @@ wrapped = ADIO_ResolveFileType ADIOI_cb_config_list_parse \
 # The driver: what all MPIs share is in this folder, the rest in that of the MPI.
 driver_sources := $(notdir $(wildcard $(DRIVER)/*.c)) $(patsubst $(DRIVER)/%,%,$(wildcard $(DRIVER)/$(MPI)/*.c))
 driver_objects := $(driver_sources:%.c=$(OUT)/driver/%.o)
-# What hints mean and which method is best is known to libcommon, and needs nothing else of it.
+# What hints mean, which method is best and how ranks exchange is known to libcommon, and needs nothing else
+# of it.
 COMMON = $(DRIVER)/../libcommon
-common_objects = $(OUT)/common/hint_set.o $(OUT)/common/hostname.o $(OUT)/common/strategy.o
+common_objects = $(patsubst %,$(OUT)/common/%.o,hint_set hostname strategy domains runs two_phase)
 # ROMIO's own little library, where it has one.
 mpl_objects := $(patsubst %.c,$(OUT)/mpl/%.o,$(filter %.c,$(mpl_sources)))
 objects = $(romio_objects) $(mpl_objects) $(common_objects) $(driver_objects)
@@ -88,7 +89,8 @@ $(driver_objects): $(OUT)/driver/%.o: $(DRIVER)/%.c $(ROMIO)/adio/include/romioc
 $(common_objects): $(OUT)/common/%.o: $(COMMON)/%.c
 	@mkdir -p $(@D)
 	@echo "  CC       libcommon/$*.c"
-	@$(COMPILE) $(common_flags) $(warnings) -std=gnu17 -MMD -MP -D_GNU_SOURCE= -I$(WEFT_INCLUDE) -c $< -o $@
+	@$(COMPILE) $(common_flags) $(warnings) -std=gnu17 -MMD -MP -D_GNU_SOURCE= -I$(WEFT_INCLUDE) \
+		$(mpi_includes:%=-isystem %) -c $< -o $@
 
 -include $(driver_objects:.o=.d) $(common_objects:.o=.d)
 

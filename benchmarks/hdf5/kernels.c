@@ -20,17 +20,28 @@ static void select_slab(uint64_t elements, int rank, int ranks, struct selection
     };
 }
 
-static void select_groups(uint64_t elements, int rank, int ranks, struct selection *selection)
+/* 1-D, dealt out in groups of so many. */
+static void deal(uint64_t elements, int rank, int ranks, hsize_t group, struct selection *selection)
 {
-    hsize_t turn = GROUP_PARTICLES * (hsize_t)ranks, groups = elements / turn;
+    hsize_t turn = group * (hsize_t)ranks, groups = elements / turn;
     *selection = (struct selection){
         .dimensions = 1,
         .size = {1, groups * turn},
-        .start = {0, GROUP_PARTICLES * (hsize_t)rank},
+        .start = {0, group * (hsize_t)rank},
         .stride = {1, turn},
         .count = {1, groups},
-        .block = {1, GROUP_PARTICLES},
+        .block = {1, group},
     };
+}
+
+static void select_groups(uint64_t elements, int rank, int ranks, struct selection *selection)
+{
+    deal(elements, rank, ranks, GROUP_PARTICLES, selection);
+}
+
+static void select_singles(uint64_t elements, int rank, int ranks, struct selection *selection)
+{
+    deal(elements, rank, ranks, 1, selection);
 }
 
 static hsize_t least(hsize_t one, hsize_t other)
@@ -66,6 +77,7 @@ const struct kernel kernels[] = {
      select_slab},
     {"particles-mixed", "the same, ranks interleaved in groups of 16; 2 steps", &array_method, 7, 2, 4,
      select_groups},
+    {"particles-dealt", "the same, dealt out one by one; 2 steps", &array_method, 7, 2, 16, select_singles},
     {"small", "many data sets of 2 KiB in groups, with an attribute", &small_method, 1, 1, 1, NULL},
 };
 const unsigned kernel_count = sizeof kernels / sizeof kernels[0];

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The benchmark of HDF5 in little: all kernels on all targets, each value right, and a summary that is
-# computed from known times. HDF5_PARALLEL is a parallel HDF5 of at least 1.14: a folder or its name for
-# pkg-config.
+# computed from known times. Needs a parallel HDF5 of at least 1.14 (find_parallel_hdf5).
 
-# shellcheck source=tests/mpi/lib.sh
-. "$(dirname "$0")/../mpi/lib.sh"
+vfd_hdf5=
+vfd_folder=
+# shellcheck source=tests/hdf5/lib.sh
+. "$(dirname "$0")/lib.sh"
 
+find_parallel_hdf5
 benchmark=$WEFT_TOP_SRCDIR/benchmarks/hdf5
 WEFT_BUILD=$WEFT_TOP_BUILDDIR
 export WEFT_BUILD
-which=(--hdf5 "${HDF5_PARALLEL:-hdf5-openmpi}")
+which=(--hdf5 "$vfd_hdf5")
 
 expect 0 "$benchmark/run" --list
 kernels=$(wc -l <<<"$output")

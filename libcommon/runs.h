@@ -5,10 +5,10 @@
  * What ranks tell aggregators about their pieces: equal pieces at equal distances are one
  * entry, so the most common patterns of tiny pieces cost next to nothing to tell.
  *
- * Memory that can't be had ends the program, as everywhere in ROMIO.
+ * Memory that can't be had ends the program: the ranks could not go on without each other.
  */
-#ifndef ROMIO_RUNS_H
-#define ROMIO_RUNS_H
+#ifndef COMMON_RUNS_H
+#define COMMON_RUNS_H
 
 #include <stddef.h>
 #include <stdint.h>

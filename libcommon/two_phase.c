@@ -8,12 +8,14 @@
  *   read:  the aggregator reads what was asked for, and sends everyone his bytes.
  * An error does not keep a rank from the exchanges that the others wait for.
  */
+#include "two_phase.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "domains.h"
 #include "runs.h"
-#include "two_phase.h"
 
 enum { TAG_RUNS = 1901, TAG_BYTES = 1902 }; /* none that ROMIO uses on this communicator */
 
@@ -44,12 +46,11 @@ struct block {
 };
 
 struct two_phase {
-    ADIO_File fd;
-    weft_file_t *file;
-    bool is_write;
+    const struct two_phase_call *call;
+    const struct piece_walk *part; /* this rank's */
+    struct piece_walk ahead;       /* of a read: what is told, before the bytes come */
     int rank, ranks;
     struct domains domains;
-    const int *aggregators; /* their ranks */
     bool is_aggregator;
     int64_t window_end;
     struct parcel *out;          /* by aggregator: what this rank has for it */
@@ -62,39 +63,51 @@ struct two_phase {
     int request_count;
     struct block blocks[2]; /* taken in turn */
     unsigned round;
-    int64_t moved;           /* of this rank, up to the end of the file */
-    bool is_at_end;          /* a read met the end of the file */
-    struct failure *failure; /* the first */
+    int64_t moved;  /* of this rank, up to the end of the file */
+    bool is_at_end; /* a read met the end of the file */
+    int error;      /* the latest, whose text weft_error() has */
 };
 
-static void fail(struct two_phase *two, int error)
+static void *checked(void *memory, size_t bytes)
 {
-    if (two->failure->class == MPI_SUCCESS)
-        failure_set(two->failure, error);
+    if (memory == NULL) {
+        fprintf(stderr, "weft: out of memory for %zu bytes of a collective call\n", bytes);
+        abort();
+    }
+    return memory;
+}
+
+static void *zeros(size_t count, size_t size)
+{
+    return checked(calloc(count, size), count * size);
 }
 
 static void make_room(char **bytes, size_t *room, size_t wanted)
 {
     if (wanted <= *room)
         return;
-    if (*bytes != NULL)
-        ADIOI_Free(*bytes);
+    free(*bytes);
     *room = wanted;
-    *bytes = ADIOI_Malloc(wanted);
+    *bytes = checked(malloc(wanted), wanted);
+}
+
+static bool is_in_order(const struct two_phase *two)
+{
+    return two->error == 0 && !two->call->has_failed;
 }
 
 /* ---- this rank's part ------------------------------------------------- */
 
-/* Calls `visit` for each run of the access in the window, cut where another aggregator's begin. */
+/* Calls `visit` for each run of the part in the window, cut where another aggregator's begin. */
 typedef void visit_fn(struct two_phase *two, struct parcel *parcel, const struct piece *piece);
 
-static void walk(struct two_phase *two, struct access *access, visit_fn *visit)
+static void visit_window(struct two_phase *two, const struct piece_walk *part, visit_fn *visit)
 {
     int64_t offset, end;
     struct piece piece;
-    while ((offset = access_offset(access)) < two->window_end) {
+    while ((offset = part->offset(part->at)) < two->window_end) {
         struct parcel *parcel = &two->out[domains_owner(&two->domains, offset, &end)];
-        while (access_next(access, end < two->window_end ? end : two->window_end, &piece))
+        while (part->next(part->at, end < two->window_end ? end : two->window_end, &piece))
             visit(two, parcel, &piece);
     }
 }
@@ -111,8 +124,7 @@ static void pack(struct two_phase *two, struct parcel *parcel, const struct piec
     tell(two, parcel, piece);
     if (wanted > parcel->room) {
         parcel->room = wanted > 2 * parcel->room ? wanted : 2 * parcel->room;
-        parcel->bytes =
-            parcel->bytes != NULL ? ADIOI_Realloc(parcel->bytes, parcel->room) : ADIOI_Malloc(parcel->room);
+        parcel->bytes = checked(realloc(parcel->bytes, parcel->room), parcel->room);
     }
     memcpy(parcel->bytes + packed, piece->memory, (size_t)piece->length);
 }
@@ -131,26 +143,25 @@ static void unpack(struct two_phase *two, struct parcel *parcel, const struct pi
     two->is_at_end = two->is_at_end || length < piece->length;
 }
 
-/* Describes this rank's part of the window, and packs it for a write. For a read the access
+/* Describes this rank's part of the window, and packs it for a write. For a read the part
  * stays where it is, since its bytes are yet to come. */
-static void part_begin(struct two_phase *two, struct access *access)
+static void part_begin(struct two_phase *two)
 {
-    struct access ahead = *access;
+    const struct piece_walk *part = two->call->is_write ? two->part : &two->ahead;
+    if (!two->call->is_write)
+        memcpy(two->ahead.at, two->part->at, two->part->at_bytes);
     for (int i = 0; i < two->domains.aggregators; i++)
         runs_clear(&two->out[i].runs);
-    if (two->is_write)
-        walk(two, access, pack);
-    else
-        walk(two, &ahead, tell);
+    visit_window(two, part, two->call->is_write ? pack : tell);
     for (int i = 0; i < two->domains.aggregators; i++) {
-        struct notice *notice = &two->told[two->aggregators[i]];
+        struct notice *notice = &two->told[two->call->aggregators[i]];
         notice->runs = (int64_t)two->out[i].runs.count;
         notice->bytes = two->out[i].runs.bytes;
-        if (!two->is_write)
+        if (!two->call->is_write)
             make_room(&two->out[i].bytes, &two->out[i].room, (size_t)(END_BYTES + notice->bytes));
     }
     for (int rank = 0; rank < two->ranks; rank++)
-        two->told[rank].next = access_offset(two->is_write ? access : &ahead);
+        two->told[rank].next = part->offset(part->at);
 }
 
 /* ---- between the ranks ------------------------------------------------ */
@@ -158,13 +169,13 @@ static void part_begin(struct two_phase *two, struct access *access)
 static void give(struct two_phase *two, const void *data, int64_t count, MPI_Datatype type, int rank, int tag)
 {
     if (count > 0)
-        MPI_Isend(data, (int)count, type, rank, tag, two->fd->comm, &two->requests[two->request_count++]);
+        MPI_Isend(data, (int)count, type, rank, tag, two->call->comm, &two->requests[two->request_count++]);
 }
 
 static void take(struct two_phase *two, void *data, int64_t count, MPI_Datatype type, int rank, int tag)
 {
     if (count > 0)
-        MPI_Irecv(data, (int)count, type, rank, tag, two->fd->comm, &two->requests[two->request_count++]);
+        MPI_Irecv(data, (int)count, type, rank, tag, two->call->comm, &two->requests[two->request_count++]);
 }
 
 static void wait_for_all(struct two_phase *two)
@@ -176,7 +187,7 @@ static void wait_for_all(struct two_phase *two)
 /* What others have for this aggregator, with the bytes of a write. */
 static void receive_parts(struct two_phase *two)
 {
-    int64_t head = two->is_write ? 0 : END_BYTES;
+    int64_t head = two->call->is_write ? 0 : END_BYTES;
     for (int rank = 0; rank < two->ranks; rank++) {
         struct parcel *parcel = &two->in[rank];
         const struct notice *notice = &two->heard[rank];
@@ -185,7 +196,7 @@ static void receive_parts(struct two_phase *two)
         runs_reserve(&parcel->runs, (size_t)notice->runs, notice->bytes);
         make_room(&parcel->bytes, &parcel->room, (size_t)(head + notice->bytes));
         take(two, parcel->runs.list, notice->runs, two->run_type, rank, TAG_RUNS);
-        if (two->is_write)
+        if (two->call->is_write)
             take(two, parcel->bytes, notice->bytes, MPI_BYTE, rank, TAG_BYTES);
     }
 }
@@ -202,13 +213,13 @@ static void send_parts(struct two_phase *two)
 {
     for (int i = 0; i < two->domains.aggregators; i++) {
         const struct parcel *parcel = &two->out[i];
-        int rank = two->aggregators[i];
+        int rank = two->call->aggregators[i];
         if (rank == two->rank) {
             swap_own(two, i);
             continue;
         }
         give(two, parcel->runs.list, (int64_t)parcel->runs.count, two->run_type, rank, TAG_RUNS);
-        if (two->is_write)
+        if (two->call->is_write)
             give(two, parcel->bytes, parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
     }
 }
@@ -217,7 +228,7 @@ static void send_parts(struct two_phase *two)
 static int64_t exchange(struct two_phase *two)
 {
     MPI_Alltoall(two->told, sizeof *two->told, MPI_BYTE, two->heard, sizeof *two->heard, MPI_BYTE,
-                 two->fd->comm);
+                 two->call->comm);
     if (two->is_aggregator)
         receive_parts(two);
     send_parts(two);
@@ -250,7 +261,7 @@ static void block_wait(struct two_phase *two, struct block *block)
     ssize_t result = weft_wait(block->op);
     block->op = NULL;
     if (result < 0)
-        fail(two, (int)result);
+        two->error = (int)result;
 }
 
 static void aggregate_write(struct two_phase *two)
@@ -258,16 +269,16 @@ static void aggregate_write(struct two_phase *two)
     struct block *block = &two->blocks[two->round % 2];
     int64_t bytes = sources_list(two, 0);
     block_wait(two, block);
-    if (bytes == 0 || two->failure->class != MPI_SUCCESS)
+    if (bytes == 0 || !is_in_order(two))
         return;
     make_room(&block->buffer, &block->room, (size_t)bytes);
     block->extents.count = 0;
     bytes = merge(two->sources, (size_t)two->ranks, MERGE_IN, block->buffer, &block->extents);
     struct iovec iov = {.iov_base = block->buffer, .iov_len = (size_t)bytes};
-    int error =
-        weft_file_write_list_async(two->file, &iov, 1, block->extents.list, block->extents.count, &block->op);
+    int error = weft_file_write_list_async(two->call->file, &iov, 1, block->extents.list,
+                                           block->extents.count, &block->op);
     if (error < 0)
-        fail(two, error);
+        two->error = error;
 }
 
 /* Where the file ended for a read of these extents that found so many bytes. */
@@ -286,14 +297,15 @@ static void aggregate_read(struct two_phase *two)
 {
     struct block *block = &two->blocks[0];
     int64_t bytes = sources_list(two, END_BYTES), end = 0;
-    if (bytes > 0 && two->failure->class == MPI_SUCCESS) {
+    if (bytes > 0 && is_in_order(two)) {
         make_room(&block->buffer, &block->room, (size_t)bytes);
         block->extents.count = 0;
         bytes = merge(two->sources, (size_t)two->ranks, MERGE_LIST, NULL, &block->extents);
         struct iovec iov = {.iov_base = block->buffer, .iov_len = (size_t)bytes};
-        ssize_t found = weft_file_read_list(two->file, &iov, 1, block->extents.list, block->extents.count);
+        ssize_t found =
+            weft_file_read_list(two->call->file, &iov, 1, block->extents.list, block->extents.count);
         if (found < 0)
-            fail(two, (int)found);
+            two->error = (int)found;
         else
             end = end_of(&block->extents, found);
         if (found < bytes) /* what is sent all the same, and looked at by nobody */
@@ -310,7 +322,7 @@ static void reply(struct two_phase *two)
 {
     for (int i = 0; i < two->domains.aggregators; i++) {
         struct parcel *parcel = &two->out[i];
-        int rank = two->aggregators[i];
+        int rank = two->call->aggregators[i];
         if (rank != two->rank && parcel->runs.count > 0)
             take(two, parcel->bytes, END_BYTES + parcel->runs.bytes, MPI_BYTE, rank, TAG_BYTES);
     }
@@ -321,26 +333,26 @@ static void reply(struct two_phase *two)
     }
     wait_for_all(two);
     for (int i = 0; i < two->domains.aggregators; i++) {
-        if (two->aggregators[i] == two->rank)
+        if (two->call->aggregators[i] == two->rank)
             swap_own(two, i);
         two->out[i].at = two->out[i].bytes + END_BYTES;
     }
 }
 
-static int64_t run_round(struct two_phase *two, struct access *access, int64_t start)
+static int64_t run_round(struct two_phase *two, int64_t start)
 {
     two->window_end = start + two->domains.window;
-    part_begin(two, access);
+    part_begin(two);
     int64_t next = exchange(two);
     if (two->is_aggregator) {
-        if (two->is_write)
+        if (two->call->is_write)
             aggregate_write(two);
         else
             aggregate_read(two);
     }
-    if (!two->is_write) {
+    if (!two->call->is_write) {
         reply(two);
-        walk(two, access, unpack);
+        visit_window(two, two->part, unpack);
     }
     two->round++;
     return next;
@@ -350,23 +362,25 @@ static int64_t run_round(struct two_phase *two, struct access *access, int64_t s
 
 static void begin(struct two_phase *two)
 {
+    const struct two_phase_call *call = two->call;
     struct weft_layout layout;
-    weft_file_layout(two->file, &layout);
-    MPI_Comm_rank(two->fd->comm, &two->rank);
-    MPI_Comm_size(two->fd->comm, &two->ranks);
-    domains_init(&two->domains, two->fd->hints->cb_nodes, (int64_t)layout.chunk_size, layout.stripe_count,
-                 two->fd->hints->cb_buffer_size);
-    two->aggregators = two->fd->hints->ranklist;
+    weft_file_layout(call->file, &layout);
+    MPI_Comm_rank(call->comm, &two->rank);
+    MPI_Comm_size(call->comm, &two->ranks);
+    domains_init(&two->domains, call->aggregator_count, (int64_t)layout.chunk_size, layout.stripe_count,
+                 call->buffer_bytes);
     for (int i = 0; i < two->domains.aggregators; i++)
-        two->is_aggregator = two->is_aggregator || two->aggregators[i] == two->rank;
+        two->is_aggregator = two->is_aggregator || call->aggregators[i] == two->rank;
     size_t ranks = (size_t)two->ranks, aggregators = (size_t)two->domains.aggregators;
-    two->out = ADIOI_Calloc(aggregators, sizeof *two->out);
-    two->in = ADIOI_Calloc(ranks, sizeof *two->in);
-    two->told = ADIOI_Calloc(ranks, sizeof *two->told);
-    two->heard = ADIOI_Calloc(ranks, sizeof *two->heard);
-    two->sources = ADIOI_Calloc(ranks, sizeof *two->sources);
-    two->requests = ADIOI_Calloc(2 * (ranks + aggregators), sizeof *two->requests);
-    two->statuses = ADIOI_Calloc(2 * (ranks + aggregators), sizeof *two->statuses);
+    two->ahead = *two->part;
+    two->ahead.at = zeros(1, two->part->at_bytes);
+    two->out = zeros(aggregators, sizeof *two->out);
+    two->in = zeros(ranks, sizeof *two->in);
+    two->told = zeros(ranks, sizeof *two->told);
+    two->heard = zeros(ranks, sizeof *two->heard);
+    two->sources = zeros(ranks, sizeof *two->sources);
+    two->requests = zeros(2 * (ranks + aggregators), sizeof *two->requests);
+    two->statuses = zeros(2 * (ranks + aggregators), sizeof *two->statuses);
     MPI_Type_contiguous(sizeof(struct run), MPI_BYTE, &two->run_type);
     MPI_Type_commit(&two->run_type);
 }
@@ -375,10 +389,9 @@ static void parcels_free(struct parcel *parcels, int count)
 {
     for (int i = 0; i < count; i++) {
         runs_free(&parcels[i].runs);
-        if (parcels[i].bytes != NULL)
-            ADIOI_Free(parcels[i].bytes);
+        free(parcels[i].bytes);
     }
-    ADIOI_Free(parcels);
+    free(parcels);
 }
 
 static void end(struct two_phase *two)
@@ -387,31 +400,30 @@ static void end(struct two_phase *two)
         struct block *block = &two->blocks[i];
         block_wait(two, block);
         free(block->extents.list);
-        if (block->buffer != NULL)
-            ADIOI_Free(block->buffer);
+        free(block->buffer);
     }
     parcels_free(two->out, two->domains.aggregators);
     parcels_free(two->in, two->ranks);
-    ADIOI_Free(two->told);
-    ADIOI_Free(two->heard);
-    ADIOI_Free(two->sources);
-    ADIOI_Free(two->requests);
-    ADIOI_Free(two->statuses);
+    free(two->ahead.at);
+    free(two->told);
+    free(two->heard);
+    free(two->sources);
+    free(two->requests);
+    free(two->statuses);
     MPI_Type_free(&two->run_type);
 }
 
-int64_t two_phase(ADIO_File fd, struct access *access, bool is_write, const struct reach *reaches,
-                  struct failure *failure)
+int two_phase(const struct two_phase_call *call, const struct piece_walk *part, int64_t *moved)
 {
-    struct two_phase two = {
-        .fd = fd, .file = driver_file(fd)->file, .is_write = is_write, .failure = failure};
+    struct two_phase two = {.call = call, .part = part};
     int64_t next = INT64_MAX;
     begin(&two);
     for (int rank = 0; rank < two.ranks; rank++)
-        if (reaches[rank].bytes > 0 && reaches[rank].start < next)
-            next = reaches[rank].start;
+        if (call->reaches[rank].bytes > 0 && call->reaches[rank].start < next)
+            next = call->reaches[rank].start;
     while (next != INT64_MAX)
-        next = run_round(&two, access, domains_start(&two.domains, next));
+        next = run_round(&two, domains_start(&two.domains, next));
     end(&two);
-    return is_write ? access->bytes : two.moved;
+    *moved = call->is_write ? call->reaches[two.rank].bytes : two.moved;
+    return two.error;
 }

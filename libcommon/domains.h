@@ -8,8 +8,8 @@
  *    aggregators or more; else as few as can be. So an aggregator talks to its own
  *    storage shards, and two aggregators don't meet at one.
  */
-#ifndef ROMIO_DOMAINS_H
-#define ROMIO_DOMAINS_H
+#ifndef COMMON_DOMAINS_H
+#define COMMON_DOMAINS_H
 
 #include <stdint.h>
 
