@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ranks.c: all ranks of a job, one HDF5 file on Weft through its driver: what they write together, in pieces of
- * any size, each reads together with the others, its own and everybody else's. For HDF5 1.14 and later.
+ * ranks.c: all ranks of a job, one HDF5 file on Weft through its driver: what they write together, in
+ * pieces of any size, each reads together with the others, its own and everybody else's. For HDF5 1.14 and
+ * later.
  *
  * usage: ranks NAME [ROUNDS [SEED]]
  * WEFT_HDF5_CONFIG is the driver's configuration. Prints how many extents the storage servers have been asked
