@@ -455,6 +455,64 @@ static void a_journal_that_is_gone_is_missed(void **state)
     free(journal.bytes);
 }
 
+/* One entry; its value is much of a page. */
+static int put_one(uint32_t i)
+{
+    static char value[4000];
+    struct store_txn *txn;
+    memset(value, (int)i, sizeof value);
+    int error = store_begin(world.store, true, &txn);
+    if (error)
+        return error;
+    error = store_put(txn, STORE_SYMLINKS, key_of(i), (struct store_bytes){value, sizeof value});
+    if (!error)
+        return store_commit(txn);
+    store_abort(txn);
+    return error;
+}
+
+static void assert_all(uint32_t count)
+{
+    struct store_txn *txn;
+    struct store_bytes found;
+    assert_ok(store_begin(world.store, false, &txn));
+    for (uint32_t i = 0; i < count; i++) {
+        assert_ok(store_get(txn, STORE_SYMLINKS, key_of(i), &found));
+        assert_int_equal(found.length, 4000);
+        assert_int_equal(*(const uint8_t *)found.data, (uint8_t)i);
+    }
+    assert_result(store_get(txn, STORE_SYMLINKS, key_of(count), &found), -ENOENT);
+    store_abort(txn);
+}
+
+/* What is in the journal only still finds room, to the last page. */
+static void a_full_store_keeps_what_it_has(void **state)
+{
+    struct store_txn *txn;
+    uint32_t count = 0;
+    int error;
+    (void)state;
+    assert_ok(store_open(world.dir, WORLD_STORE_BYTES / 4, &world.store));
+    while (!(error = put_one(count)))
+        count++;
+    assert_int_equal(error, -ENOSPC);
+    assert_in_range(count, 1000, 4096);
+    assert_all(count);
+    assert_int_equal(put_one(count), -ENOSPC);
+    store_close(world.store);
+    assert_ok(store_open(world.dir, WORLD_STORE_BYTES / 4, &world.store));
+    assert_all(count);
+    for (uint32_t i = 0; i < 500; i++) {
+        assert_ok(store_begin(world.store, true, &txn));
+        assert_ok(store_delete(txn, STORE_SYMLINKS, key_of(count - 1 - i)));
+        assert_ok(store_commit(txn));
+    }
+    assert_all(count - 500);
+    for (uint32_t i = 0; i < 300; i++)
+        assert_ok(put_one(count - 500 + i));
+    assert_all(count - 200);
+}
+
 static void a_store_works_without_one(void **state)
 {
     struct model model = {0};
@@ -488,6 +546,7 @@ int main(void)
         TEST(acknowledged_transactions_survive_any_crash),
         TEST(an_abort_undoes_itself_only),
         TEST(a_journal_that_is_gone_is_missed),
+        TEST(a_full_store_keeps_what_it_has),
         TEST(a_store_works_without_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
