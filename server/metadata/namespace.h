@@ -46,6 +46,8 @@ struct ns {
     uint32_t group_count;
     const struct map *map; /* the hosts; NULL: none is known */
     struct ns_ways *ways;  /* is filled in, where it is wanted; else NULL */
+    bool may_be_held;      /* this server was just started again: clients may have files open that it knows
+                            * nothing of */
     /* what the calls tell back */
     uint32_t removals; /* added to the queue of objects to be removed */
 };

@@ -49,11 +49,15 @@ int ns_drop(struct ns *ns, struct inode *inode)
     inode->ctime_ns = ns->now_ns;
     if (inode->nlink)
         return records_inode_put(ns->txn, inode);
-    if (!opens_in_use(ns->opens, inode->ino))
+    const bool in_use = opens_in_use(ns->opens, inode->ino);
+    /* Who has it open may not have come back yet: it is looked at again when he has had the time to
+     * (leases.c). */
+    if (!in_use && !(ns->may_be_held && S_ISREG(inode->mode)))
         return ns_destroy(ns, inode);
-    opens_file_find(ns->opens, inode->ino)->orphan = true;
+    if (in_use)
+        opens_file_find(ns->opens, inode->ino)->orphan = true;
     int error = records_inode_put(ns->txn, inode);
-    if (!error && (inode->flags & INODE_SMALL))
+    if (!error && in_use && (inode->flags & INODE_SMALL))
         error = ns_writers_note(ns, inode->ino);
     return error ? error : records_mark(ns->txn, STORE_ORPHANS, inode->ino);
 }

@@ -33,6 +33,8 @@ static void prepare(void *arg, struct ns *ns)
     ns->stripe_count = service->conf->stripe_count;
     ns->map = service_map(service);
     ns->group_count = ns->map->group_count;
+    const uint64_t lease_ns = service->conf->lease_ms * UINT64_C(1000000);
+    ns->may_be_held = service->is_restart && service_now(service) - service->started_ns < lease_ns;
 }
 
 /* ---- opening ------------------------------------------------------------ */
@@ -49,6 +51,7 @@ static int load(struct service *service, struct store_txn *txn)
         error = 0;
     if (!error)
         delegations_init(&service->delegations, identity.epoch, delegated, service->started_ns);
+    service->is_restart = !error && identity.epoch > 1;
     if (!error)
         error = opens_new(identity.epoch, &service->opens);
     if (!error)

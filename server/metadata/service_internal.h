@@ -29,6 +29,7 @@ struct service {
     struct delegations delegations;
     struct waits *waits;  /* for locks, as told by clients */
     uint64_t started_ns;
+    bool is_restart;      /* there were clients before */
     struct list parked;   /* struct request: waiting for the storage servers */
     uint8_t *scratch;     /* LIMITS_BODY_MAX bytes for encoding an answer */
     struct counter requests_refused, closes, closes_told;

@@ -267,6 +267,8 @@ int request_small_write(struct request *request, struct ns *ns)
             error = apply(body, data, &size);
         if (!error)
             error = put(ns, &inode, data, size);
+        if (!error)
+            error = spill_keep_orphan(request, ns, &inode, body->handle, body->capability.access);
         counter_add(&service->small.counters[SMALL_WRITES], 1);
         delegations_give(request, ns, &inode, NULL, &reply.delegation);
     }

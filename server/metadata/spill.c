@@ -283,11 +283,13 @@ void spill_want(struct request *request)
 
 /* ---- handles of before -------------------------------------------------- */
 
-int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint64_t number, uint32_t access)
+/* The handle, also when it is one of an earlier start that is not known yet. NULL: there is none such that
+ * can write to this inode. */
+static int adopt(struct request *request, struct ns *ns, const struct inode *inode, uint64_t number,
+                 uint32_t access, struct opens_handle **out)
 {
-    if (!(access & WIRE_ACCESS_WRITE))
-        return 0;
     struct opens_handle *handle = opens_find(ns->opens, number);
+    *out = NULL;
     if (!handle && opens_known(ns->opens, number)) {
         struct opens_client *client = opens_client_get(ns->opens, request->from->client);
         int error = client ? opens_restore(ns->opens, client, inode->ino, access, number) : -ENOMEM;
@@ -297,10 +299,31 @@ int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint
         handle->recorded = false;
         handle->lost_pointer = !opens_is_earlier(ns->opens, number);
     }
-    if (!handle || handle->recorded || opens_ino(handle->file) != inode->ino ||
-        !(handle->access & WIRE_ACCESS_WRITE))
-        return 0;
+    if (handle && opens_ino(handle->file) == inode->ino && (handle->access & WIRE_ACCESS_WRITE))
+        *out = handle;
+    return 0;
+}
+
+int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint64_t number, uint32_t access)
+{
+    struct opens_handle *handle = NULL;
+    int error = access & WIRE_ACCESS_WRITE ? adopt(request, ns, inode, number, access, &handle) : 0;
+    if (error || !handle || handle->recorded)
+        return error;
     handle->file->dirty = true;
-    int error = ns_size_open(ns, inode);
+    error = ns_size_open(ns, inode);
     return error ? error : ns_writer_note(ns, handle);
+}
+
+int spill_keep_orphan(struct request *request, struct ns *ns, const struct inode *inode, uint64_t number,
+                      uint32_t access)
+{
+    struct opens_handle *handle;
+    if (inode->nlink)
+        return 0;
+    int error = adopt(request, ns, inode, number, access, &handle);
+    if (error || !handle)
+        return error;
+    handle->file->orphan = true;
+    return handle->recorded ? 0 : ns_writer_note(ns, handle);
 }

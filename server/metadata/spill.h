@@ -25,5 +25,8 @@ int spill_note(struct ns *ns, struct inode *inode);
  * this server does not know is of an earlier one, or was given up while its client was out of touch. */
 int spill_join(struct request *request, struct ns *ns, struct inode *inode, uint64_t handle,
                uint32_t access);
+/* Such a handle of a small file that has no name any more keeps it. */
+int spill_keep_orphan(struct request *request, struct ns *ns, const struct inode *inode, uint64_t handle,
+                      uint32_t access);
 
 #endif

@@ -179,6 +179,62 @@ static void a_new_server_waits_for_those_of_the_old_one(void **state)
     assert_int_equal(write_end(answer), 0);
 }
 
+/* ---- a new server, and names that go ----------------------------------------------------- */
+
+/* It knows nothing of who has a small file open, until he writes. */
+static void unlinked_soon_after_a_restart(struct opened *file)
+{
+    open_file(&ann, "/f", NEW | SMALL, file);
+    assert_int_equal(write_text(&ann, file, 0, "old"), 0);
+    lab_restart();
+    lab_jump(LEASE_MS);
+    lab_connect(&bob);
+    assert_ok(ask(&bob, unlink, .path = "/f"));
+    assert_int_equal(ask(&bob, stat, .path = "/f"), -ENOENT);
+    assert_int_equal(rows(STORE_ORPHANS), 1);
+}
+
+static void one_without_a_name_is_kept_for_who_comes_back(void **state)
+{
+    struct opened file;
+    (void)state;
+    unlinked_soon_after_a_restart(&file);
+    lab_connect(&ann);
+    assert_int_equal(write_text(&ann, &file, 3, "new"), 0);
+    lab_live(20000);
+    assert_reads(&ann, &file, "oldnew", 6);
+    /* By now it is known, and outlives the next one as well. */
+    lab_restart();
+    lab_jump(LEASE_MS);
+    lab_connect(&ann);
+    lab_live(20000);
+    assert_int_equal(write_text(&ann, &file, 6, "est"), 0);
+    assert_reads(&ann, &file, "oldnewest", 9);
+    lab_close_and_wait(&ann, &file.file, false);
+    assert_int_equal(rows(STORE_ORPHANS), 0);
+    assert_int_equal(rows(STORE_SMALL), 0);
+    assert_int_equal(rows(STORE_WRITERS), 0);
+}
+
+static void one_without_a_name_goes_when_nobody_comes(void **state)
+{
+    struct opened file;
+    (void)state;
+    unlinked_soon_after_a_restart(&file);
+    lab_live(20000);
+    assert_int_equal(rows(STORE_ORPHANS), 0);
+    assert_int_equal(rows(STORE_SMALL), 0);
+    lab_connect(&ann);
+    struct lab_answer *answer = write_begin(&ann, &file, 3, "new");
+    lab_run();
+    assert_answered(answer, -ESTALE);
+    /* Later nothing is kept for anybody. */
+    new_file(&bob, "/g", "x", &file);
+    lab_close_and_wait(&bob, &file.file, false);
+    assert_ok(ask(&bob, unlink, .path = "/g"));
+    assert_int_equal(rows(STORE_ORPHANS), 0);
+}
+
 /* ---- what else they have ----------------------------------------------------------------- */
 
 static void its_shared_pointer_outlives_a_restart(void **state)
@@ -234,6 +290,8 @@ int main(void)
         small_test(ones_own_is_no_obstacle_to_writing),
         small_test(nobody_gets_one_while_others_write),
         small_test(a_new_server_waits_for_those_of_the_old_one),
+        small_test(one_without_a_name_is_kept_for_who_comes_back),
+        small_test(one_without_a_name_goes_when_nobody_comes),
         small_test(its_shared_pointer_outlives_a_restart),
         small_test(damage_is_told),
     };
