@@ -28,6 +28,7 @@
 
 #define RECORDS_FORMAT 1u
 
+#define SETTING_CLOSED "closed" /* u64: 1 when the server has ended while nobody had a file open */
 #define SETTING_FORMAT "format"           /* u64: RECORDS_FORMAT */
 #define SETTING_CLUSTER "cluster"         /* 16 bytes: the cluster's identity */
 #define SETTING_INO_NEXT "ino_next"       /* u64: no inode number at or above it was given out */

@@ -25,6 +25,12 @@ static const struct map *present_map(void *arg)
 }
 
 /* What every operation of a transaction starts from. */
+static bool may_be_held(const struct service *service)
+{
+    const uint64_t lease_ns = service->conf->lease_ms * UINT64_C(1000000);
+    return service->is_restart && service_now(service) - service->started_ns < lease_ns;
+}
+
 static void prepare(void *arg, struct ns *ns)
 {
     const struct service *service = arg;
@@ -33,8 +39,7 @@ static void prepare(void *arg, struct ns *ns)
     ns->stripe_count = service->conf->stripe_count;
     ns->map = service_map(service);
     ns->group_count = ns->map->group_count;
-    const uint64_t lease_ns = service->conf->lease_ms * UINT64_C(1000000);
-    ns->may_be_held = service->is_restart && service_now(service) - service->started_ns < lease_ns;
+    ns->may_be_held = may_be_held(service);
 }
 
 /* ---- opening ------------------------------------------------------------ */
@@ -43,7 +48,7 @@ static int load(struct service *service, struct store_txn *txn)
 {
     struct ns_identity identity;
     const struct service_config *config = &service->config;
-    uint64_t delegated = 0;
+    uint64_t delegated = 0, closed = 0;
     int error = ns_format(txn, config->realtime_ns(config->clock_arg), &identity);
     if (!error)
         error = records_setting_get(txn, SETTING_DELEGATED, &delegated);
@@ -51,7 +56,9 @@ static int load(struct service *service, struct store_txn *txn)
         error = 0;
     if (!error)
         delegations_init(&service->delegations, identity.epoch, delegated, service->started_ns);
-    service->is_restart = !error && identity.epoch > 1;
+    if (!error && records_setting_get(txn, SETTING_CLOSED, &closed) == 0)
+        error = records_setting_put(txn, SETTING_CLOSED, 0);
+    service->is_restart = !error && identity.epoch > 1 && !closed;
     if (!error)
         error = opens_new(identity.epoch, &service->opens);
     if (!error)
@@ -61,6 +68,27 @@ static int load(struct service *service, struct store_txn *txn)
     if (!error)
         error = request_pointers_restore(service, txn);
     return error;
+}
+
+/* Notes that nobody has a file open, if that is so: then the next start need not wait for anyone. */
+static void note_closed(struct service *service)
+{
+    struct store_txn *txn;
+    if (may_be_held(service) || store_dead(service->config.store))
+        return;
+    list_each(&service->opens->clients, link, after)
+    {
+        if (!list_empty(&list_item(link, struct opens_client, link)->handles))
+            return;
+    }
+    int error = store_begin(service->config.store, true, &txn);
+    if (error)
+        return;
+    error = records_setting_put(txn, SETTING_CLOSED, 1);
+    if (error)
+        store_abort(txn);
+    else
+        (void)store_commit(txn);
 }
 
 static int load_committed(struct service *service)
@@ -119,6 +147,7 @@ void service_close(struct service *service)
     while (service_turn(service))
         ;
     settle_end(&service->settle);
+    note_closed(service);
     waits_free(service->waits);
     delegations_free(&service->delegations);
     opens_free(service->opens);

@@ -235,6 +235,19 @@ static void one_without_a_name_goes_when_nobody_comes(void **state)
     assert_int_equal(rows(STORE_ORPHANS), 0);
 }
 
+static void nothing_is_kept_when_nobody_had_a_file_open(void **state)
+{
+    struct opened file;
+    (void)state;
+    new_file(&ann, "/f", "x", &file);
+    lab_close_and_wait(&ann, &file.file, false);
+    lab_restart();
+    lab_jump(LEASE_MS);
+    lab_connect(&bob);
+    assert_ok(ask(&bob, unlink, .path = "/f"));
+    assert_int_equal(rows(STORE_ORPHANS), 0);
+}
+
 /* ---- what else they have ----------------------------------------------------------------- */
 
 static void its_shared_pointer_outlives_a_restart(void **state)
@@ -292,6 +305,7 @@ int main(void)
         small_test(a_new_server_waits_for_those_of_the_old_one),
         small_test(one_without_a_name_is_kept_for_who_comes_back),
         small_test(one_without_a_name_goes_when_nobody_comes),
+        small_test(nothing_is_kept_when_nobody_had_a_file_open),
         small_test(its_shared_pointer_outlives_a_restart),
         small_test(damage_is_told),
     };
