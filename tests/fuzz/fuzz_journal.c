@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_journal: any bytes as a record of the metadata store's journal, whose checksum is right or not.
- * Changes that are told lie in the record, one behind the other, and can be what the store takes. /
+ * Changes that are told lie in the record, one behind the other, and can be what the store takes.
+ */
 #include "fuzz.h"
 
 #include <string.h>
