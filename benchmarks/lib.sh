@@ -96,29 +96,36 @@ bench_check_files()
     done
 }
 
+# bench_once KIND ROUND NAME RANKS COMMAND...: the command for that name, with the round's seed; its lines are
+# added to $results, each after the round.
+bench_once()
+{
+    local kind=$1 round=$2 name=$3 ranks=$4 header=()
+    shift 4
+    [ -s "$results" ] || header=(--header)
+    mpirun "${mpirun_options[@]}" -n "$ranks" "$@" --seed "$round" "${header[@]}" "$name" </dev/null >"$dir/out" 2>"$dir/errors" || {
+        bench_progress
+        cat "$dir/errors" >&2
+        die "$kind $name failed in round $round"
+    }
+    # Other libraries print as well.
+    awk -v round="$round" -v kind="$kind" '
+        index($0, kind ",") == 1 { print "round," $0; next }
+        /^[a-z0-9_-]+(,[^,]*)+$/ { print round "," $0 }' "$dir/out" >>"$results"
+}
+
 # bench_rounds KIND ROUNDS RANKS COMMAND...: the command for each name in $list, in each round, with another
 # seed and another target that begins. Sets $results to a file with the lines of all, each after its round.
 bench_rounds()
 {
-    local kind=$1 rounds=$2 ranks=$3 round name header done_count=0
+    local kind=$1 rounds=$2 ranks=$3 round name done_count=0
     shift 3
     results=$dir/results.csv
     : >"$results"
     for ((round = 1; round <= rounds; round++)); do
         for name in "${list[@]}"; do
             bench_progress "$((100 * done_count++ / (rounds * ${#list[@]})))%: round $round of $rounds, $name ($SECONDS s)"
-            header=()
-            [ -s "$results" ] || header=(--header)
-            mpirun "${mpirun_options[@]}" -n "$ranks" "$@" --seed "$round" --first $((round - 1)) "${header[@]}" \
-                "$name" </dev/null >"$dir/out" 2>"$dir/errors" || {
-                bench_progress
-                cat "$dir/errors" >&2
-                die "$kind $name failed in round $round"
-            }
-            # Other libraries print as well.
-            awk -v round="$round" -v kind="$kind" '
-                index($0, kind ",") == 1 { print "round," $0; next }
-                /^[a-z0-9_-]+(,[^,]*)+$/ { print round "," $0 }' "$dir/out" >>"$results"
+            bench_once "$kind" "$round" "$name" "$ranks" "$@" --first $((round - 1))
         done
     done
     bench_progress

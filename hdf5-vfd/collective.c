@@ -22,6 +22,9 @@
 /* Larger pieces gain nothing from being gathered. */
 #define SMALL_BYTES 16384
 
+/* Of a rank that has failed before. */
+static const struct list_io nothing;
+
 /* Differs from all of other files, jobs and times. */
 static uint64_t new_number(struct vfd_ranks *ranks)
 {
@@ -113,15 +116,14 @@ static struct choice agree(struct vfd_file *file, const struct list_io *list, bo
     MPI_Allgather(&reach, sizeof reach, MPI_BYTE, ranks->reaches, sizeof reach, MPI_BYTE, ranks->own);
     struct choice choice = strategy_choose(asked, is_write, ranks->reaches, ranks->count, *chunk_size);
     /* What is written in one call by HDF5 is much; then larger pieces are worth being gathered, too. */
-    if (asked == STRATEGY_AUTO && choice.method != METHOD_TWO_PHASE)
-        choice = strategy_choose(STRATEGY_DIRECT, is_write, ranks->reaches, ranks->count, *chunk_size);
+    if (is_write && asked == STRATEGY_AUTO && choice.method != METHOD_TWO_PHASE)
+        choice = strategy_choose(STRATEGY_DIRECT, true, ranks->reaches, ranks->count, *chunk_size);
     return choice;
 }
 
 /* Collective. `error` is one that this rank has already: it takes part all the same. */
 static int write_told(struct vfd_file *file, const struct list_io *list, int error)
 {
-    static const struct list_io nothing;
     const struct list_io *mine = error ? &nothing : list;
     int64_t chunk_size, moved;
     int written;
@@ -180,7 +182,6 @@ static bool read_was_tiny(struct vfd_ranks *ranks)
 /* Collective. */
 static int read_told(struct vfd_file *file, const struct list_io *list, int error)
 {
-    static const struct list_io nothing;
     struct vfd_ranks *ranks = file->ranks;
     const struct list_io *mine = error ? &nothing : list;
     int64_t chunk_size, moved, grain = INT64_MAX;
@@ -204,14 +205,15 @@ static int read_told(struct vfd_file *file, const struct list_io *list, int erro
 int vfd_collective_read(struct vfd_file *file, const struct list_io *list, int error)
 {
     struct vfd_ranks *ranks = file->ranks;
-    if (ranks->sharing.read != STRATEGY_DIRECT && read_was_tiny(ranks))
+    const bool is_direct = ranks->sharing.read == STRATEGY_DIRECT;
+    if (!is_direct && read_was_tiny(ranks))
         return read_told(file, list, error);
     if (!error)
         error = vfd_list_read(file, H5FD_MEM_DRAW, list);
-    if (ranks->sharing.read != STRATEGY_DIRECT) {
-        ranks->told = grain_of(list);
-        MPI_Iallreduce(&ranks->told, &ranks->heard, 1, MPI_INT64_T, MPI_MIN, ranks->own, &ranks->telling);
-    }
+    if (is_direct)
+        return error;
+    ranks->told = grain_of(list);
+    MPI_Iallreduce(&ranks->told, &ranks->heard, 1, MPI_INT64_T, MPI_MIN, ranks->own, &ranks->telling);
     return error;
 }
 

@@ -184,7 +184,7 @@ int list_io_add_extent(struct list_io *list, uint64_t offset, uint64_t length);
 void list_io_free(struct list_io *list);
 
 /* How far one has come in a list; starts with nothing but the list. Its functions are those of a `struct
- * part` (piece_walk.h). */
+ * piece_walk`. */
 struct list_place {
     const struct list_io *list;
     size_t extent, piece;         /* the current ones */

@@ -231,17 +231,19 @@ static int read_all(struct journal *journal, uint8_t *bytes, size_t length)
  */
 static bool has_later(const struct journal *journal, const uint8_t *bytes)
 {
-    const uint8_t *at = bytes + journal->end, *end = bytes + journal->bytes;
-    while ((at = memmem(at, (size_t)(end - at), &journal->id, sizeof journal->id)) != NULL) {
-        const uint8_t *record = at - offsetof(struct head, id);
-        uint64_t number = 0;
-        if (at - bytes >= (ptrdiff_t)offsetof(struct head, id) &&
-            end - record >= (ptrdiff_t)sizeof(struct head))
-            memcpy(&number, record + offsetof(struct head, number), sizeof number);
+    const size_t before = offsetof(struct head, id);
+    const uint8_t *record = bytes + journal->end, *end = bytes + journal->bytes, *found;
+    while ((size_t)(end - record) >= sizeof(struct head)) {
+        uint64_t number;
+        found = memmem(record + before, (size_t)(end - record) - before, &journal->id, sizeof journal->id);
+        if (!found || (size_t)(end - found) < sizeof(struct head) - before)
+            return false;
+        record = found - before;
+        memcpy(&number, record + offsetof(struct head, number), sizeof number);
         if (number > journal->last + 1 &&
             journal_record_check(record, (size_t)(end - record), journal->id, number))
             return true;
-        at++;
+        record++;
     }
     return false;
 }

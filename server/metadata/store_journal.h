@@ -43,7 +43,7 @@ int journal_open(const char *dir, uint64_t id, uint64_t bytes, struct journal **
 void journal_close(struct journal *journal); /* NULL is allowed */
 
 /* Somebody has decided to do without what a journal has that is missing or damaged, by naming it
- * "journal.given-up". When the store has gone on from there it becomes "journal.old". */
+ * "journal.given-up". When the store has gone on from there it becomes "journal.old", if there is one. */
 bool journal_is_given_up(const char *dir);
 void journal_give_up(const char *dir);
 /* The numbers of transactions go on so much further then, so that none of before is met again. */

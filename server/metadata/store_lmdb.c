@@ -65,19 +65,13 @@ bool store_dead(const struct store *store)
 
 /* ---- transactions ------------------------------------------------------- */
 
-static int dead(const struct store *store)
-{
-    return err_set(-EIO, "the metadata store in %s cannot go on after a failed write; restart the server",
-                   store->dir);
-}
-
 int store_begin(struct store *store, bool write, struct store_txn **out)
 {
     struct store_txn *txn = &store->txn;
     assert(txn->txn == NULL);
     *txn = (struct store_txn){.store = store, .write = write};
     if (store->dead)
-        return dead(store);
+        return lmdb_error(store, MDB_PANIC, "beginning a transaction in");
     int error = write ? checkpoint_go_on(store) : 0;
     if (error)
         return error;

@@ -190,7 +190,7 @@ int checkpoint_open(struct store *store)
         error = lmdb_file_sync_dir(store->dir);
     if (!error && store->journal)
         error = redo_all(store);
-    if (!error && journal_is_given_up(store->dir))
+    if (!error)
         journal_give_up(store->dir);
     return error;
 }
