@@ -469,6 +469,26 @@ static void test_nowait(void **state)
     check_store();
 }
 
+/* A server that is killed between the writing of a superblock and its flush leaves a commit that a crash of the host
+ * can take, and the next one finds it: what it serves must be as durable as a commit is. */
+static void test_a_commit_that_is_found_is_durable(void **state)
+{
+    (void)state;
+    size_t flushes = 0;
+    fill(expected, 10000);
+    put(1, 0, expected, 10000);
+    assert_int_equal(cs_commit(store), 0);
+    cs_close(store);
+    config.log = true;
+    disk_record(&disk);
+    open_store();
+    for (size_t i = 0; i < disk.event_count; i++)
+        flushes += disk.events[i].kind == DISK_FLUSH;
+    assert_int_not_equal(flushes, 0);
+    assert_int_equal(get(1, 0, buffer, 10000), 10000);
+    assert_memory_equal(buffer, expected, 10000);
+}
+
 static int run(const char *name)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lab_open, lab_close)
@@ -489,6 +509,7 @@ static int run(const char *name)
         TEST(test_nobody_gets_what_is_given_back),
         TEST(test_space_that_does_not_come_back),
         TEST(test_nowait),
+        TEST(test_a_commit_that_is_found_is_durable),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
