@@ -53,6 +53,8 @@ static_assert(WEFT_POOL_BYTES_MAX + 1 == 32, "a pool's name fits its place in th
 /* The oldest that can say it. */
 static uint16_t version_of(const struct inode *inode)
 {
+    if (inode->flags & INODE_XATTRS)
+        return 5;
     if (inode->flags & INODE_SMALL)
         return 4;
     return inode->layout.host || inode->placement ? 3 : inode_is_special(inode) ? 2 : 1;
@@ -120,7 +122,9 @@ static const char *fields_wrong(unsigned version, const struct inode *inode)
     if (inode->rdev && !inode_is_device(inode))
         return "it has a device's number and is none";
     if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) ||
-        (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED | INODE_SMALL)))
+        (inode->flags &
+         ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED | INODE_SMALL | INODE_XATTRS)) ||
+        ((inode->flags & INODE_XATTRS) && version < 5))
         return "bits are set that mean nothing";
     if ((inode->flags & INODE_SMALL) &&
         (version < 4 || !inode_is_file(inode) || (inode->flags & INODE_SIZE_OPEN) ||
@@ -217,6 +221,7 @@ void inode_attr(const struct inode *inode, struct wire_attr *attr)
         .ctime_ns = inode->ctime_ns,
         .rdev = inode->rdev,
         .small = (inode->flags & INODE_SMALL) != 0,
+        .xattrs = (inode->flags & INODE_XATTRS) != 0,
         .layout = {.chunk_size = inode->layout.chunk_size,
                    .seed = inode->layout.seed,
                    .stripe_count = inode->layout.stripe_count,
