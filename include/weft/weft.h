@@ -302,12 +302,14 @@ ssize_t weft_hints_get(weft_session_t *session, const char *path, char *text, si
  * weft_xattr_set(): makes an attribute or gives it another value, in one step; with WEFT_XATTR_CREATE it must
  * not exist (-EEXIST), with WEFT_XATTR_REPLACE it must (-ENODATA).
  * weft_xattr_get(): places the value in `value` and returns its length; with `size` 0 only that.
- * weft_xattr_list(): the same with the names of all, each with a NUL behind it, in the order of their bytes.
- * Errors: -ENODATA (there is no such attribute, or it is not to be seen), -ERANGE (`size` is not enough; a name
- * is empty or longer than WEFT_XATTR_NAME_BYTES_MAX), -E2BIG (a value is longer than
- * WEFT_XATTR_VALUE_BYTES_MAX), -ENOSPC (the inode would have more than WEFT_XATTR_COUNT_MAX of them, or more than
- * WEFT_XATTR_BYTES_MAX bytes in them), -EPERM, -EACCES, -EOPNOTSUPP (a name that begins otherwise, as "security."
- * and "system." do: nothing is sent then).
+ * weft_xattr_list(): the same with the names of all, each with a NUL behind it, in the order of their
+ * bytes.
+ * weft_xattr_remove(): takes one away.
+ * Errors: -ENODATA (there is no such attribute, or it is not to be seen), -ERANGE (`size` is not enough; a
+ * name is empty or longer than WEFT_XATTR_NAME_BYTES_MAX), -E2BIG (a value is longer than
+ * WEFT_XATTR_VALUE_BYTES_MAX), -ENOSPC (the inode would have more than WEFT_XATTR_COUNT_MAX of them, or more
+ * than WEFT_XATTR_BYTES_MAX bytes in them), -EPERM, -EACCES, -EOPNOTSUPP (a name that begins otherwise, as
+ * "security." and "system." do: nothing is sent then).
  */
 #define WEFT_XATTR_CREATE 2u
 #define WEFT_XATTR_REPLACE 4u

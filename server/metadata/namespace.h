@@ -199,8 +199,8 @@ void ns_layout_effective(const struct ns *ns, const struct inode *dir, struct la
  * Other names are -EOPNOTSUPP.
  */
 
-/* `flags`: WEFT_XATTR_CREATE, _REPLACE. -EEXIST, -ENODATA by these, -ENOSPC when the inode has too many, or too
- * much in them. */
+/* `flags`: WEFT_XATTR_CREATE, _REPLACE. -EEXIST, -ENODATA by these, -ENOSPC when the inode has too many, or
+ * too much in them. */
 int ns_xattr_set(struct ns *ns, struct inode *inode, const char *text, const char *name,
                  struct store_bytes value, unsigned flags);
 /* -ENODATA. The value is valid until the transaction's next change. */

@@ -44,10 +44,10 @@ static int take_away(const char *path, const char *name)
     return error ? error : ns_xattr_remove(ns, &inode, path, name);
 }
 
-#define assert_value(path, name, expected)   \
-    do {                                     \
-        char text_[64];                      \
-        does(get(path, name, text_));        \
+#define assert_value(path, name, expected)    \
+    do {                                      \
+        char text_[64];                       \
+        does(get(path, name, text_));         \
         assert_string_equal(text_, expected); \
     } while (0)
 
@@ -217,8 +217,8 @@ static void trusted_ones_are_roots(void **state)
 
 static void other_names_are_not_supported(void **state)
 {
-    static const char *const others[] = {"security.selinux", "system.posix_acl_access", "user", "users.a",
-                                         "USER.a", "", "com.example.a"};
+    static const char *const others[] = {
+        "security.selinux", "system.posix_acl_access", "user", "users.a", "USER.a", "", "com.example.a"};
     char text[64];
     (void)state;
     does(touch("/f", 0666));

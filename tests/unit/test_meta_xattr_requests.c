@@ -145,6 +145,40 @@ static void what_is_repeated_is_done_once(void **state)
     assert_result(create_as(++ann.request_id), -EEXIST);
 }
 
+/* ---- many ------------------------------------------------------------------ */
+
+/* More than the journal takes, and than there is room for in the store's map when the turn begins. */
+static void many_long_values_in_one_turn_are_all_kept(void **state)
+{
+    enum { FOLDERS = 200, EACH = 3 };
+    static uint8_t value[WEFT_XATTR_VALUE_BYTES_MAX];
+    struct lab_answer *answers[FOLDERS * EACH];
+    char path[32], name[32];
+    (void)state;
+    for (unsigned i = 0; i < FOLDERS; i++) {
+        snprintf(path, sizeof path, "/d%u", i);
+        assert_ok(ask(&ann, mkdir, .path = path, .mode = 0755));
+    }
+    memset(value, 'v', sizeof value);
+    for (unsigned i = 0; i < FOLDERS * EACH; i++) {
+        snprintf(path, sizeof path, "/d%u", i / EACH);
+        snprintf(name, sizeof name, "user.%u", i % EACH);
+        answers[i] = submit(&ann, xattr_set, .path = path, .name = name, .value = {value, sizeof value});
+    }
+    lab_run();
+    for (unsigned i = 0; i < FOLDERS * EACH; i++)
+        assert_answered(answers[i], 0);
+    lab_restart();
+    lab_connect(&ann);
+    assert_int_equal(rows(STORE_XATTRS), FOLDERS * EACH);
+    assert_int_equal(strlen(value_of(&ann, "/d0", "user.2")), 255);
+    for (unsigned i = 0; i < FOLDERS; i++) {
+        snprintf(path, sizeof path, "/d%u", i);
+        assert_ok(ask(&ann, rmdir, .path = path));
+    }
+    assert_int_equal(rows(STORE_XATTRS), 0);
+}
+
 /* ---- files in use --------------------------------------------------------- */
 
 static void they_stay_until_the_last_close(void **state)
@@ -240,7 +274,8 @@ static void a_change_is_told_to_who_relies_on_the_inode(void **state)
     promise_to(&ann, "/d");
     /* Looking changes nothing. */
     assert_string_equal(value_of(&bob, "/d", "user.a"), "-");
-    struct lab_answer *change = submit(&bob, xattr_set, .path = "/d", .name = "user.a", .value = bytes_of("x"));
+    struct lab_answer *change =
+        submit(&bob, xattr_set, .path = "/d", .name = "user.a", .value = bytes_of("x"));
     lab_run();
     assert_false(change->done);
     assert_int_equal(rows(STORE_XATTRS), 0);
@@ -260,8 +295,8 @@ static void what_makes_no_sense_is_refused(void **state)
 {
     static uint8_t body[2 * WEFT_XATTR_VALUE_BYTES_MAX];
     (void)state;
-    const struct wire_xattr_set longest = {.path = "/", .name = "user.a",
-                                           .value = {body, WEFT_XATTR_VALUE_BYTES_MAX}};
+    const struct wire_xattr_set longest = {
+        .path = "/", .name = "user.a", .value = {body, WEFT_XATTR_VALUE_BYTES_MAX}};
     assert_true(wire_encode_xattr_set(body, sizeof body, &longest) > 0);
     struct wire_xattr_set too_long = longest;
     too_long.value.length++;
@@ -279,6 +314,7 @@ int main(void)
         small_test(links_are_followed_unless_they_are_meant),
         small_test(the_attributes_tell_whether_there_are_any),
         small_test(what_is_repeated_is_done_once),
+        small_test(many_long_values_in_one_turn_are_all_kept),
         small_test(they_stay_until_the_last_close),
         small_test(they_end_with_what_no_one_can_reach_after_a_restart),
         small_test(they_end_with_a_cut_of_a_removed_file),
