@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operations on extended attributes. The kernel asks for security labels and access lists of everything,
- * and with --cache for "security.capability" before each write; libweft knows that there are none of these, so
- * they cost no request of the cluster. To answer ENOSYS, after which the kernel does not ask again, takes
- * the users' attributes away as well: that is --no-xattrs.
+ * The operations on extended attributes. The kernel asks for security labels and access lists of
+ * everything, and with --cache for "security.capability" before each write; libweft knows that there are none
+ * of these, so they cost no request of the cluster. To answer ENOSYS, after which the kernel does not ask
+ * again, takes the users' attributes away as well: that is --no-xattrs.
  */
 #include "mount.h"
 

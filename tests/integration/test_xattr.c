@@ -149,21 +149,29 @@ static void test_open_files(void **state)
 
 /* ---- requests ----------------------------------------------------------------------- */
 
-/* Who keeps attributes knows of files that they have no extended ones, until somebody sets some. */
-static void test_requests(void **state)
+/* A session that has been promised something of the path. */
+static weft_session_t *keeper_of(const char *path)
 {
     weft_session_t *keeper;
     struct weft_attr attr;
-    (void)state;
     ok(weft_connect(NULL, &keeper));
     ok(weft_keep_attributes(keeper, NULL));
-    ok(weft_file_close(make(session, "/f")));
     for (unsigned i = 0; i < 1000; i++) {
         const uint64_t hits = counter(keeper, "attr_hits");
-        ok(weft_stat(keeper, "/f", 0, &attr));
+        ok(weft_stat(keeper, path, 0, &attr));
         if (counter(keeper, "attr_hits") > hits)
             break;
     }
+    return keeper;
+}
+
+/* Who keeps attributes knows of files that they have no extended ones, until somebody sets some. */
+static void test_requests(void **state)
+{
+    struct weft_attr attr;
+    (void)state;
+    ok(weft_file_close(make(session, "/f")));
+    weft_session_t *keeper = keeper_of("/f");
     const uint64_t before = counter(keeper, "metadata_requests") - counter(keeper, "sent_delegation_wait");
     assert_int_equal(weft_xattr_list(keeper, "/f", NULL, 0, 0), 0);
     assert_int_equal(weft_xattr_get(keeper, "/f", "user.a", NULL, 0, 0), -ENODATA);
@@ -217,6 +225,7 @@ static void test_a_change_is_made_once(void **state)
     (void)state;
     ok(weft_mkdir(session, "/busy", 0755));
     ok(set(session, "/busy", "user.kept", "bytes"));
+    weft_session_t *keeper = keeper_of("/busy");
     assert_int_equal(pthread_create(&changer.thread, NULL, make_and_remove, &changer), 0);
     for (unsigned turn = 0; turn < 8; turn++) {
         const unsigned rounds = changer.rounds;
@@ -234,6 +243,7 @@ static void test_a_change_is_made_once(void **state)
     assert_string_equal(changer.text, "");
     assert_string_equal(value_of(other, "/busy", "user.kept"), "bytes");
     assert_int_equal(weft_xattr_list(other, "/busy", names, sizeof names, 0), sizeof "user.kept");
+    weft_disconnect(keeper);
     ok(weft_rmdir(session, "/busy"));
 }
 
