@@ -145,11 +145,12 @@ static const char *fields_wrong(unsigned version, const struct inode *inode)
     return NULL;
 }
 
-static const char *take_placement(const uint8_t bytes[8], struct inode *inode)
+/* From version 3 on. Devices have their number there, and have had no newer records before version 5. */
+static const char *take_placement(unsigned version, const uint8_t bytes[8], struct inode *inode)
 {
     struct placement_record placement;
     if (inode_is_device(inode))
-        return "a device has no placement";
+        return version < 5 ? "a device has no placement" : NULL;
     memcpy(&placement, bytes, sizeof placement);
     inode->layout.host = placement.host;
     inode->placement = placement.placement;
@@ -198,7 +199,7 @@ int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *in
     memcpy(inode->pool, raw.pool, sizeof inode->pool);
     if (raw.version < 3 || inode_is_device(inode))
         memcpy(&inode->rdev, raw.rdev, sizeof inode->rdev);
-    const char *wrong = raw.version >= 3 ? take_placement(raw.rdev, inode) : NULL;
+    const char *wrong = raw.version >= 3 ? take_placement(raw.version, raw.rdev, inode) : NULL;
     if (!wrong)
         wrong = fields_wrong(raw.version, inode);
     return wrong ? corrupt(ino, wrong) : 0;

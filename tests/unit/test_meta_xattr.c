@@ -188,7 +188,8 @@ static void links_and_special_files_have_none_of_users(void **state)
     (void)state;
     does(ns_symlink(ns, "nowhere", "/l"));
     does(ns_mknod(ns, "/p", S_IFIFO | 0666, 0));
-    for (const char *const *path = (const char *const[]){"/l", "/p", NULL}; *path; path++) {
+    does(ns_mknod(ns, "/c", S_IFCHR | 0666, 0x103));
+    for (const char *const *path = (const char *const[]){"/l", "/p", "/c", NULL}; *path; path++) {
         refuses(set(*path, "user.a", "x"), -EPERM);
         refuses(take_away(*path, "user.a"), -EPERM);
         refuses(get(*path, "user.a", text), -ENODATA);
@@ -197,6 +198,8 @@ static void links_and_special_files_have_none_of_users(void **state)
     }
     does(ns_unlink(ns, "/l"));
     does(ns_unlink(ns, "/p"));
+    assert_int_equal(look("/c").rdev, 0x103);
+    does(ns_unlink(ns, "/c"));
     assert_int_equal(rows(), 0);
 }
 
