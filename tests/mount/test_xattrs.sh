@@ -149,3 +149,70 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
     same "$(attr get "$one/shared/own" user.a)" mine
     cd "$scratch" || exit
 fi
+
+# ---- a user's own mount -------------------------------------------------------------
+# Others' files have no name there but the one that they were seen under. The device may be closed to users
+# here: this one gets one of his own, which nobody else sees.
+user=$(id -u nobody 2>/dev/null)
+if [ "$(id -u)" -eq 0 ] && [ -n "$user" ] && command -v setpriv >/dev/null && unshare -m true 2>/dev/null; then
+    own=$scratch/own
+    mkdir "$own" "$scratch/key"
+    cp "$dir/weft.conf" "$dir/cluster.key" "$scratch/key"
+    chown -R "$user" "$own" "$scratch/key"
+    mkdir -m 1777 "$one/open"
+    for name in anyones roots unread; do echo text >"$one/open/$name"; done
+    chmod 666 "$one/open/anyones"
+    chmod 622 "$one/open/unread"
+    attr set "$one/open/unread" user.a x
+    {
+        declare -f attr
+        printf 'python=%q\n' "$python"
+        cat <<'END'
+cd "$1/open" || exit
+while read -r call; do
+    # shellcheck disable=SC2086
+    echo "$call = $(attr $call)."
+done <<CALLS
+set anyones user.a by-user
+get anyones user.a
+list anyones
+remove anyones user.a
+remove anyones user.a
+set roots user.a x
+get unread user.a
+set unread user.b x
+set own user.a mine
+get own user.a
+set own trusted.a mine
+CALLS
+END
+    } >"$scratch/calls.sh"
+    cat >"$scratch/mount.sh" <<'END'
+mknod "$1/fuse" c 10 229 && chmod 666 "$1/fuse" && mount --bind "$1/fuse" /dev/fuse || exit 77
+as_user="setpriv --reuid $2 --regid $2 --clear-groups"
+export UCX_TLS=tcp,self WEFT_CONF=$1/key/weft.conf
+$as_user weft mount --log "$1/key/own.mount-log" "$1/own" || exit 77
+$as_user touch "$1/own/open/own"
+$as_user bash "$1/calls.sh" "$1/own"
+$as_user weft umount "$1/own" || umount -l "$1/own"
+END
+    unshare -m bash "$scratch/mount.sh" "$scratch" "$user" >"$scratch/said" 2>&1
+    if [ $? -eq 77 ]; then
+        echo "a user's own mount is not tried: $(cat "$scratch/said")"
+    else
+        diff - "$scratch/said" >&2 <<'END' || fail 'on a mount of a user'
+set anyones user.a by-user = .
+get anyones user.a = by-user.
+list anyones = user.a.
+remove anyones user.a = .
+remove anyones user.a = ENODATA.
+set roots user.a x = EACCES.
+get unread user.a = EACCES.
+set unread user.b x = .
+set own user.a mine = .
+get own user.a = mine.
+set own trusted.a mine = EPERM.
+END
+        same "$(attr get "$one/open/unread" user.b)" x
+    fi
+fi
