@@ -293,10 +293,10 @@ static void a_change_is_told_to_who_relies_on_the_inode(void **state)
 
 static void what_makes_no_sense_is_refused(void **state)
 {
-    static uint8_t body[2 * WEFT_XATTR_VALUE_BYTES_MAX];
+    static uint8_t body[2 * WEFT_XATTR_VALUE_BYTES_MAX], value[WEFT_XATTR_VALUE_BYTES_MAX + 1];
     (void)state;
     const struct wire_xattr_set longest = {
-        .path = "/", .name = "user.a", .value = {body, WEFT_XATTR_VALUE_BYTES_MAX}};
+        .path = "/", .name = "user.a", .value = {value, WEFT_XATTR_VALUE_BYTES_MAX}};
     assert_true(wire_encode_xattr_set(body, sizeof body, &longest) > 0);
     struct wire_xattr_set too_long = longest;
     too_long.value.length++;
