@@ -84,6 +84,7 @@ void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr)
         .ctime_ns = wire->ctime_ns,
         .rdev = wire->rdev,
         .small = wire->small,
+        .xattrs = wire->xattrs,
     };
     layout_from_wire(wire, &attr->layout);
 }

@@ -54,6 +54,10 @@
     X(23, small_write)                                                                                 \
     X(24, spill)                                                                                       \
     X(25, delegation_wait)                                                                             \
+    X(26, xattr_set)                                                                                   \
+    X(27, xattr_get)                                                                                   \
+    X(28, xattr_list)                                                                                  \
+    X(29, xattr_remove)                                                                                \
     X(30, map_get)                                                                                     \
     X(31, server_register)                                                                             \
     X(32, heartbeat)                                                                                   \
@@ -185,6 +189,7 @@
     X(i64, ctime_ns, 0)                                                                                \
     X(u64, rdev, U64)          /* of a device: its number, as st_rdev */                               \
     X(u8, small, 1)            /* a small file */                                                      \
+    X(u8, xattrs, 1)           /* it has extended attributes */                                        \
     X(layout, layout, 0)                                                                               \
     X(u8, placement, 3)        /* WIRE_PLACEMENT_*: of a directory, what it wants for new files */     \
     X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST: its name */                        \
@@ -372,6 +377,31 @@
     X(str, hints, WEFT_HINTS_BYTES_MAX) /* "": none */
 #define WIRE_FIELDS_hints_get(X) X(str, path, WEFT_PATH_BYTES_MAX)
 #define WIRE_FIELDS_hints_get_reply(X) X(str, hints, WEFT_HINTS_BYTES_MAX)
+
+/* Extended attributes, as xattr(7) has them. All name their file in the same way. */
+#define WIRE_FIELDS_xattr_set(X)                                                                       \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" : the open file that the capability is of */               \
+    X(capability, capability, 0)                                                                       \
+    X(u32, flags, 7)           /* WEFT_STAT_NOFOLLOW, WEFT_XATTR_CREATE, _REPLACE */                   \
+    X(str, name, WEFT_XATTR_NAME_BYTES_MAX)                                                            \
+    X(bytes, value, WEFT_XATTR_VALUE_BYTES_MAX)
+#define WIRE_FIELDS_xattr_get(X)                                                                       \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(capability, capability, 0)                                                                       \
+    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
+    X(str, name, WEFT_XATTR_NAME_BYTES_MAX)
+#define WIRE_FIELDS_xattr_get_reply(X) X(bytes, value, WEFT_XATTR_VALUE_BYTES_MAX)
+#define WIRE_FIELDS_xattr_list(X)                                                                      \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(capability, capability, 0)                                                                       \
+    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */
+#define WIRE_FIELDS_xattr_list_reply(X)                                                                \
+    X(bytes, names, WEFT_XATTR_BYTES_MAX) /* each with a NUL behind it */
+#define WIRE_FIELDS_xattr_remove(X)                                                                    \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+    X(capability, capability, 0)                                                                       \
+    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
+    X(str, name, WEFT_XATTR_NAME_BYTES_MAX)
 
 #define WIRE_FIELDS_access(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 7)
 
@@ -617,6 +647,12 @@
     M(hints_set)                                                                                       \
     M(hints_get)                                                                                       \
     M(hints_get_reply)                                                                                 \
+    M(xattr_set)                                                                                       \
+    M(xattr_get)                                                                                       \
+    M(xattr_get_reply)                                                                                 \
+    M(xattr_list)                                                                                      \
+    M(xattr_list_reply)                                                                                \
+    M(xattr_remove)                                                                                    \
     M(access)                                                                                          \
     M(pointer)                                                                                         \
     M(pointer_reply)                                                                                   \

@@ -43,6 +43,7 @@ struct mount_options {
     bool allow_other;
     bool read_only;
     bool cache;
+    bool no_xattrs;
     char kernel[512]; /* further options of the kernel's: "nosuid,nodev" */
 };
 
@@ -106,7 +107,7 @@ int where_attr(struct mount *mount, fuse_ino_t node, struct weft_attr *attr);
 int where_enter(struct mount *mount, fuse_ino_t dir, const char *name, const struct weft_attr *attr,
                 struct fuse_entry_param *entry);
 
-/* ---- names.c, attrs.c, files.c, transfer.c, dirs.c, locks.c: the operations ----- */
+/* ---- names.c, attrs.c, xattrs.c, files.c, transfer.c, dirs.c, locks.c: the operations ----- */
 
 void names_lookup(fuse_req_t req, fuse_ino_t dir, const char *name);
 void names_forget(fuse_req_t req, fuse_ino_t node, uint64_t count);
@@ -130,6 +131,11 @@ void attrs_setattr(fuse_req_t req, fuse_ino_t node, struct stat *wanted, int wha
                    struct fuse_file_info *info);
 void attrs_access(fuse_req_t req, fuse_ino_t node, int mask);
 void attrs_statfs(fuse_req_t req, fuse_ino_t node);
+
+void xattrs_set(fuse_req_t req, fuse_ino_t node, const char *name, const char *value, size_t size, int flags);
+void xattrs_get(fuse_req_t req, fuse_ino_t node, const char *name, size_t size);
+void xattrs_list(fuse_req_t req, fuse_ino_t node, size_t size);
+void xattrs_remove(fuse_req_t req, fuse_ino_t node, const char *name);
 
 /* Who locked something through an open file. */
 struct file_owners {

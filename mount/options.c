@@ -86,6 +86,13 @@ static int take_read_only(struct mount_options *options, const char *value)
     return 0;
 }
 
+static int take_no_xattrs(struct mount_options *options, const char *value)
+{
+    (void)value;
+    options->no_xattrs = true;
+    return 0;
+}
+
 static const struct option_row table[] = {
     {"conf", "FILE", "the cluster's configuration file", take_conf},
     {"path", "PATH", "the directory of the cluster to mount (default: /)", take_path},
@@ -96,6 +103,10 @@ static const struct option_row table[] = {
      "let the kernel keep names, attributes and bytes: faster, but others'\nchanges are seen "
      "late (-o cache=none: not)",
      take_cache},
+    {"no-xattrs", NULL,
+     "no extended attributes: with --cache the kernel then does not ask for\n"
+     "one before each write",
+     take_no_xattrs},
     {"threads", "N", "how many requests are worked at a time (default: 16)", take_threads},
     {"log", "FILE", "where messages go (default: the system's log)", take_log},
 };

@@ -42,8 +42,7 @@ static void init(void *data, struct fuse_conn_info *conn)
     conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
 }
 
-/* What is not here is ENOSYS, after which the kernel does not ask again: extended attributes (which programs
- * see as EOPNOTSUPP), ioctl, poll, bmap. */
+/* What is not here is ENOSYS, after which the kernel does not ask again: ioctl, poll, bmap. */
 static const struct fuse_lowlevel_ops operations = {
     .init = init,
     .lookup = names_lookup,
@@ -52,6 +51,10 @@ static const struct fuse_lowlevel_ops operations = {
     .getattr = attrs_getattr,
     .setattr = attrs_setattr,
     .access = attrs_access,
+    .setxattr = xattrs_set,
+    .getxattr = xattrs_get,
+    .listxattr = xattrs_list,
+    .removexattr = xattrs_remove,
     .statfs = attrs_statfs,
     .readlink = names_readlink,
     .mknod = names_mknod,
@@ -149,6 +152,13 @@ static int name_source(struct mount *mount, char text[MOUNTPOINT_SOURCE_BYTES])
 static int make_session(struct mount *mount, struct fuse_session **session)
 {
     const struct mount_options *options = &mount->options;
+    struct fuse_lowlevel_ops wanted = operations;
+    if (options->no_xattrs) {
+        wanted.setxattr = NULL;
+        wanted.getxattr = NULL;
+        wanted.listxattr = NULL;
+        wanted.removexattr = NULL;
+    }
     char text[MOUNTPOINT_SOURCE_BYTES + 1024], source[MOUNTPOINT_SOURCE_BYTES];
     int status = name_source(mount, source);
     if (status)
@@ -158,7 +168,7 @@ static int make_session(struct mount *mount, struct fuse_session **session)
              options->read_only ? ",ro" : "", options->kernel);
     char *argv[] = {(char[]){"weft-mount"}, (char[]){"-o"}, text, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, argv);
-    *session = fuse_session_new(&args, &operations, sizeof operations, mount);
+    *session = fuse_session_new(&args, &wanted, sizeof wanted, mount);
     fuse_opt_free_args(&args);
     return *session ? 0 : failed("FUSE does not take the options %s", text);
 }

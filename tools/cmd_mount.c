@@ -59,7 +59,7 @@ static void add_text(struct words *words, const char *word, const char *value)
 
 int cmd_mount(struct tool *tool, int argc, char **argv)
 {
-    bool foreground = false, allow_other = false, read_only = false, cache = false;
+    bool foreground = false, allow_other = false, read_only = false, cache = false, no_xattrs = false;
     const char *path = NULL, *threads = NULL, *log = NULL, *more = NULL;
     const struct option_spec options[] = {
         {"path", 0, OPTION_TEXT, "PATH", &path, "the directory of the cluster to mount (default: /)"},
@@ -68,6 +68,8 @@ int cmd_mount(struct tool *tool, int argc, char **argv)
          "let all users in, by the files' permissions; for root only"},
         {"cache", 0, OPTION_FLAG, NULL, &cache,
          "let the kernel keep names, attributes and bytes: faster,\nbut others' changes are seen late"},
+        {"no-xattrs", 0, OPTION_FLAG, NULL, &no_xattrs,
+         "no extended attributes: with --cache the kernel then\ndoes not ask for one before each write"},
         {"threads", 0, OPTION_TEXT, "N", &threads, "how many requests are worked at a time (default: 16)"},
         {"log", 0, OPTION_TEXT, "FILE", &log, "where messages go (default: the system's log)"},
         {"foreground", 0, OPTION_FLAG, NULL, &foreground, "stay in the foreground until it is unmounted"},
@@ -95,6 +97,7 @@ int cmd_mount(struct tool *tool, int argc, char **argv)
     add_flag(&words, read_only, "--read-only");
     add_flag(&words, allow_other, "--allow-other");
     add_flag(&words, cache, "--cache");
+    add_flag(&words, no_xattrs, "--no-xattrs");
     add_flag(&words, foreground, "--foreground");
     add_flag(&words, true, "--");
     add_flag(&words, true, argv[first]);

@@ -58,6 +58,10 @@ extern "C" {
 #define WEFT_HOST_BYTES_MAX 63u     /* a host's name */
 #define WEFT_PLACEMENT_BYTES_MAX (5u + WEFT_HOST_BYTES_MAX)
 #define WEFT_HINTS_BYTES_MAX 1023u  /* a directory's hints */
+#define WEFT_XATTR_NAME_BYTES_MAX 255u          /* the name of an extended attribute, as Linux has it */
+#define WEFT_XATTR_VALUE_BYTES_MAX (16u << 10)  /* its value */
+#define WEFT_XATTR_BYTES_MAX (64u << 10)        /* all of an inode: names, each with a NUL, and values */
+#define WEFT_XATTR_COUNT_MAX 256u               /* that an inode has */
 #define WEFT_CHUNK_BYTES_MIN 4096u
 #define WEFT_CHUNK_BYTES_MAX (1u << 30)
 
@@ -106,6 +110,7 @@ struct weft_attr {
     /* Of a file: 1 when it is a small one, which lies with the metadata server; its layout says where it goes
      * when it grows. */
     uint32_t small;
+    uint32_t xattrs; /* 1 when it has extended attributes */
 };
 
 /* What weft_statfs() tells of the cluster. */
@@ -288,6 +293,34 @@ int weft_hints_set(weft_session_t *session, const char *path, const char *text);
 ssize_t weft_hints_get(weft_session_t *session, const char *path, char *text, size_t size);
 
 /*
+ * Extended attributes, as xattr(7) has them: names and values that a file, a directory or whatever else has
+ * beside its contents. They end with it. Names begin with "user." (of files and directories only, with
+ * permission to read or to write them; in a directory with the sticky bit its owner alone writes) or with
+ * "trusted.", which root alone has and sees. Changing one changes ctime.
+ * They follow symbolic links unless WEFT_STAT_NOFOLLOW is in `flags`.
+ *
+ * weft_xattr_set(): makes an attribute or gives it another value, in one step; with WEFT_XATTR_CREATE it must
+ * not exist (-EEXIST), with WEFT_XATTR_REPLACE it must (-ENODATA).
+ * weft_xattr_get(): places the value in `value` and returns its length; with `size` 0 only that.
+ * weft_xattr_list(): the same with the names of all, each with a NUL behind it, in the order of their
+ * bytes.
+ * weft_xattr_remove(): takes one away.
+ * Errors: -ENODATA (there is no such attribute, or it is not to be seen), -ERANGE (`size` is not enough; a
+ * name is empty or longer than WEFT_XATTR_NAME_BYTES_MAX), -E2BIG (a value is longer than
+ * WEFT_XATTR_VALUE_BYTES_MAX), -ENOSPC (the inode would have more than WEFT_XATTR_COUNT_MAX of them, or more
+ * than WEFT_XATTR_BYTES_MAX bytes in them), -EPERM, -EACCES, -EOPNOTSUPP (a name that begins otherwise, as
+ * "security." and "system." do: nothing is sent then).
+ */
+#define WEFT_XATTR_CREATE 2u
+#define WEFT_XATTR_REPLACE 4u
+int weft_xattr_set(weft_session_t *session, const char *path, const char *name, const void *value,
+                   size_t size, unsigned flags);
+ssize_t weft_xattr_get(weft_session_t *session, const char *path, const char *name, void *value, size_t size,
+                       unsigned flags);
+ssize_t weft_xattr_list(weft_session_t *session, const char *path, char *names, size_t size, unsigned flags);
+int weft_xattr_remove(weft_session_t *session, const char *path, const char *name, unsigned flags);
+
+/*
  * weft_dir_open() ... weft_dir_close(): list a directory, in the order of the
  * names' bytes, with attributes, without "." and "..". Entries come in batches:
  * an entry added or removed meanwhile may or may not be seen, every other one
@@ -435,6 +468,11 @@ int weft_file_stat(weft_file_t *file, struct weft_attr *attr);
 int weft_file_chmod(weft_file_t *file, mode_t mode);
 int weft_file_chown(weft_file_t *file, uid_t uid, gid_t gid);
 int weft_file_utimens(weft_file_t *file, const struct timespec times[2]);
+/* Permission is the file's of now; what it was opened for does not matter. */
+int weft_file_xattr_set(weft_file_t *file, const char *name, const void *value, size_t size, unsigned flags);
+ssize_t weft_file_xattr_get(weft_file_t *file, const char *name, void *value, size_t size);
+ssize_t weft_file_xattr_list(weft_file_t *file, char *names, size_t size);
+int weft_file_xattr_remove(weft_file_t *file, const char *name);
 void weft_file_layout(const weft_file_t *file, struct weft_layout *layout);
 
 /* weft_file_ino(): the file's number, as weft_file_stat() has it: two open files of a cluster are the

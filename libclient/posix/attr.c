@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Modes, owners, times, and the extended attributes that there are none of. */
+/* Modes, owners and times. */
 #include "px.h"
 
 #include <string.h>
@@ -183,41 +183,3 @@ PX_EXPORT int utimensat(int dirfd, const char *path, const struct timespec times
     PX_COUNT(utimensat);
     return change_place(&place, &change);
 }
-
-/* ---- extended attributes: programs ask for them all the time, so nothing is said ------------- */
-
-#define XATTR(type, name, parameters, next)   \
-    PX_EXPORT type name parameters            \
-    {                                         \
-        struct px_place place;                \
-        if (!px_find(AT_FDCWD, path, &place)) \
-            return PX_NEXT(name) next;        \
-        PX_COUNT(name);                       \
-        return (type)px_return(-ENOTSUP);     \
-    }
-#define XATTR_FD(type, name, parameters, next)   \
-    PX_EXPORT type name parameters               \
-    {                                            \
-        if (px_is_inside() || !px_table_has(fd)) \
-            return PX_NEXT(name) next;           \
-        PX_COUNT(name);                          \
-        return (type)px_return(-ENOTSUP);        \
-    }
-
-XATTR(int, setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
-      (place.local, name, value, size, flags))
-XATTR(int, lsetxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
-      (place.local, name, value, size, flags))
-XATTR_FD(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
-         (fd, name, value, size, flags))
-XATTR(ssize_t, getxattr, (const char *path, const char *name, void *value, size_t size),
-      (place.local, name, value, size))
-XATTR(ssize_t, lgetxattr, (const char *path, const char *name, void *value, size_t size),
-      (place.local, name, value, size))
-XATTR_FD(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size), (fd, name, value, size))
-XATTR(ssize_t, listxattr, (const char *path, char *list, size_t size), (place.local, list, size))
-XATTR(ssize_t, llistxattr, (const char *path, char *list, size_t size), (place.local, list, size))
-XATTR_FD(ssize_t, flistxattr, (int fd, char *list, size_t size), (fd, list, size))
-XATTR(int, removexattr, (const char *path, const char *name), (place.local, name))
-XATTR(int, lremovexattr, (const char *path, const char *name), (place.local, name))
-XATTR_FD(int, fremovexattr, (int fd, const char *name), (fd, name))

@@ -220,6 +220,12 @@ static bool is_forgotten(const struct request *request, const struct delegation 
     case WIRE_OP_truncate:
         return *request->body.truncate.path ? is_part(request->body.truncate.path, delegation)
                                             : request->body.truncate.capability.ino == ino;
+    case WIRE_OP_xattr_set:
+        return *request->body.xattr_set.path ? is_part(request->body.xattr_set.path, delegation)
+                                             : request->body.xattr_set.capability.ino == ino;
+    case WIRE_OP_xattr_remove:
+        return *request->body.xattr_remove.path ? is_part(request->body.xattr_remove.path, delegation)
+                                                : request->body.xattr_remove.capability.ino == ino;
     case WIRE_OP_small_write:
         return request->body.small_write.capability.ino == ino;
     case WIRE_OP_spill:

@@ -53,6 +53,8 @@ static_assert(WEFT_POOL_BYTES_MAX + 1 == 32, "a pool's name fits its place in th
 /* The oldest that can say it. */
 static uint16_t version_of(const struct inode *inode)
 {
+    if (inode->flags & INODE_XATTRS)
+        return 5;
     if (inode->flags & INODE_SMALL)
         return 4;
     return inode->layout.host || inode->placement ? 3 : inode_is_special(inode) ? 2 : 1;
@@ -120,7 +122,9 @@ static const char *fields_wrong(unsigned version, const struct inode *inode)
     if (inode->rdev && !inode_is_device(inode))
         return "it has a device's number and is none";
     if ((inode->mode & ~(uint32_t)(S_IFMT | 07777)) ||
-        (inode->flags & ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED | INODE_SMALL)))
+        (inode->flags &
+         ~(uint32_t)(INODE_SIZE_OPEN | INODE_WRITTEN | INODE_BOUNDED | INODE_SMALL | INODE_XATTRS)) ||
+        ((inode->flags & INODE_XATTRS) && version < 5))
         return "bits are set that mean nothing";
     if ((inode->flags & INODE_SMALL) &&
         (version < 4 || !inode_is_file(inode) || (inode->flags & INODE_SIZE_OPEN) ||
@@ -141,11 +145,12 @@ static const char *fields_wrong(unsigned version, const struct inode *inode)
     return NULL;
 }
 
-static const char *take_placement(const uint8_t bytes[8], struct inode *inode)
+/* From version 3 on. Devices have their number there, and have had no newer records before version 5. */
+static const char *take_placement(unsigned version, const uint8_t bytes[8], struct inode *inode)
 {
     struct placement_record placement;
     if (inode_is_device(inode))
-        return "a device has no placement";
+        return version < 5 ? "a device has no placement" : NULL;
     memcpy(&placement, bytes, sizeof placement);
     inode->layout.host = placement.host;
     inode->placement = placement.placement;
@@ -194,7 +199,7 @@ int inode_decode(uint64_t ino, const void *data, size_t length, struct inode *in
     memcpy(inode->pool, raw.pool, sizeof inode->pool);
     if (raw.version < 3 || inode_is_device(inode))
         memcpy(&inode->rdev, raw.rdev, sizeof inode->rdev);
-    const char *wrong = raw.version >= 3 ? take_placement(raw.rdev, inode) : NULL;
+    const char *wrong = raw.version >= 3 ? take_placement(raw.version, raw.rdev, inode) : NULL;
     if (!wrong)
         wrong = fields_wrong(raw.version, inode);
     return wrong ? corrupt(ino, wrong) : 0;
@@ -217,6 +222,7 @@ void inode_attr(const struct inode *inode, struct wire_attr *attr)
         .ctime_ns = inode->ctime_ns,
         .rdev = inode->rdev,
         .small = (inode->flags & INODE_SMALL) != 0,
+        .xattrs = (inode->flags & INODE_XATTRS) != 0,
         .layout = {.chunk_size = inode->layout.chunk_size,
                    .seed = inode->layout.seed,
                    .stripe_count = inode->layout.stripe_count,

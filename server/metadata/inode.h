@@ -10,6 +10,7 @@
  *   2  also special files, and the number of a device
  *   3  files on one host, and directories that say where new files are to be
  *   4  small files
+ *   5  whatever has extended attributes
  *
  * Threads: pure functions.
  */
@@ -26,7 +27,7 @@
 #include "wire.h"
 
 #define INODE_ROOT UINT64_C(1)
-#define INODE_RECORD_VERSION 4u /* the newest */
+#define INODE_RECORD_VERSION 5u /* the newest */
 #define INODE_RECORD_BYTES 152u
 #define INODE_NLINK_MAX UINT32_C(0x7fffffff)
 
@@ -41,6 +42,8 @@ enum {
     /* A small file: its bytes are in the store (records_small_get), `size` of them. With INODE_WRITTEN,
      * moving them to the storage servers was begun, and what lies there is not to be relied on. */
     INODE_SMALL = 8,
+    /* It has extended attributes: who ends it has to look for them. */
+    INODE_XATTRS = 16,
 };
 
 struct inode {

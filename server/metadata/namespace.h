@@ -168,9 +168,9 @@ int ns_unlink(struct ns *ns, const char *path);
 int ns_rmdir(struct ns *ns, const char *path);
 /* Takes a name away from an inode that is no directory: the last one ends it, unless it is in use. */
 int ns_drop(struct ns *ns, struct inode *inode);
-/* Ends an inode without names and users: its record goes, its objects are put in line to be removed. */
+/* Ends an inode without names and users: its records go, its objects are put in line to be removed. */
 int ns_destroy(struct ns *ns, const struct inode *inode);
-int ns_destroy_dir(struct ns *ns, uint64_t ino);
+int ns_destroy_dir(struct ns *ns, const struct inode *dir);
 /* Whether the caller may take this entry out of this directory: write permission and the sticky bit. */
 int ns_may_delete(const struct ns *ns, const struct inode *dir, const struct inode *inode, const char *path);
 
@@ -189,6 +189,26 @@ int ns_hints_set(struct ns *ns, const char *path, const char *hints);
 int ns_hints_get(struct ns *ns, const char *path, char *hints);
 /* A directory's default layout as it works now: the configuration's values filled in. */
 void ns_layout_effective(const struct ns *ns, const struct inode *dir, struct layout *layout);
+
+/*
+ * ns_xattr.c: extended attributes, with the names, permissions and errors of xattr(7). `text` names the inode
+ * in messages.
+ *   user.     of files and directories, with permission to read or write them; in a directory with the sticky
+ *             bit only the owner writes
+ *   trusted.  root's; nobody else sees them
+ * Other names are -EOPNOTSUPP.
+ */
+
+/* `flags`: WEFT_XATTR_CREATE, _REPLACE. -EEXIST, -ENODATA by these, -ENOSPC when the inode has too many, or
+ * too much in them. */
+int ns_xattr_set(struct ns *ns, struct inode *inode, const char *text, const char *name,
+                 struct store_bytes value, unsigned flags);
+/* -ENODATA. The value is valid until the transaction's next change. */
+int ns_xattr_get(struct ns *ns, const struct inode *inode, const char *text, const char *name,
+                 struct store_bytes *value);
+int ns_xattr_remove(struct ns *ns, struct inode *inode, const char *text, const char *name);
+/* Places the names, each with a NUL behind it, in `names` (WEFT_XATTR_BYTES_MAX bytes). */
+int ns_xattr_list(struct ns *ns, const struct inode *inode, char *names, size_t *length);
 
 /* ---- ns_size.c: files that are written ---------------------------------- */
 

@@ -16,9 +16,15 @@ int ns_may_delete(const struct ns *ns, const struct inode *dir, const struct ino
     return 0;
 }
 
-int ns_destroy(struct ns *ns, const struct inode *inode)
+static int delete_inode(struct ns *ns, const struct inode *inode)
 {
     int error = records_inode_delete(ns->txn, inode->ino);
+    return error || !(inode->flags & INODE_XATTRS) ? error : records_xattrs_delete(ns->txn, inode->ino);
+}
+
+int ns_destroy(struct ns *ns, const struct inode *inode)
+{
+    int error = delete_inode(ns, inode);
     if (!error && inode_is_symlink(inode))
         error = records_symlink_delete(ns->txn, inode->ino);
     if (!error && (inode->flags & INODE_SMALL))
@@ -37,10 +43,10 @@ int ns_destroy(struct ns *ns, const struct inode *inode)
     return error;
 }
 
-int ns_destroy_dir(struct ns *ns, uint64_t ino)
+int ns_destroy_dir(struct ns *ns, const struct inode *dir)
 {
-    int error = records_inode_delete(ns->txn, ino);
-    return error ? error : records_hints_put(ns->txn, ino, "");
+    int error = delete_inode(ns, dir);
+    return error ? error : records_hints_put(ns->txn, dir->ino, "");
 }
 
 int ns_drop(struct ns *ns, struct inode *inode)
@@ -124,5 +130,5 @@ int ns_rmdir(struct ns *ns, const char *text)
         return err_set(-ENOTEMPTY, "%s: the directory is not empty", text);
     path.parent.nlink--;
     error = leave(ns, &path);
-    return error ? error : ns_destroy_dir(ns, path.inode.ino);
+    return error ? error : ns_destroy_dir(ns, &path.inode);
 }

@@ -143,7 +143,7 @@ static int move(struct ns *ns, struct path *source, struct path *target)
     if (!error && !same_dir)
         error = records_inode_put(ns->txn, new_dir);
     if (!error && target->exists)
-        error = is_dir ? ns_destroy_dir(ns, target->inode.ino) : ns_drop(ns, &target->inode);
+        error = is_dir ? ns_destroy_dir(ns, &target->inode) : ns_drop(ns, &target->inode);
     return error;
 }
 

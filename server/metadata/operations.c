@@ -23,6 +23,10 @@ DECODER(readdir)
 DECODER(layout_set)
 DECODER(hints_set)
 DECODER(hints_get)
+DECODER(xattr_set)
+DECODER(xattr_get)
+DECODER(xattr_list)
+DECODER(xattr_remove)
 DECODER(access)
 DECODER(pointer)
 DECODER(lock_wait)
@@ -75,6 +79,8 @@ static const struct operation operations[] = {
     LOOKING(readlink),
     LOOKING(readdir),
     LOOKING(hints_get),
+    LOOKING(xattr_get),
+    LOOKING(xattr_list),
     LOOKING(lock_wait),
     LOOKING(delegation_wait),
     LOOKING(small_read),
@@ -88,6 +94,8 @@ static const struct operation operations[] = {
     CHANGING(setattr, .closes = closes_of_setattr),
     CHANGING(layout_set),
     CHANGING(hints_set),
+    CHANGING(xattr_set),
+    CHANGING(xattr_remove),
     CHANGING(truncate, .closes = closes_of_truncate),
     CHANGING(pointer),
     CHANGING(small_write),

@@ -16,6 +16,7 @@
  *   hints      ino of a directory            its hints, a text; nothing when it has none
  *   pointers   handle                        struct pointer_record: a shared pointer that was used
  *   small      ino of a small file           what is in it, behind a CRC32C of that; nothing when it is empty
+ *   xattrs     ino, name of an attribute     its value, behind a CRC32C of key and value
  *
  * Integers in keys are big-endian, so that they sort; in values little-endian. All calls
  * return 0, -ENOENT where nothing is there, or another negative errno with a text.
@@ -92,6 +93,20 @@ int records_dirent_each(struct store_txn *txn, uint64_t dir, const char *after, 
                         void *arg);
 /* 1 when the directory has no entries, 0 when it has. */
 int records_dir_empty(struct store_txn *txn, uint64_t dir);
+
+/* ---- extended attributes (records_xattrs.c) ------------------------------- */
+
+/* The value is valid until the transaction's next change. */
+int records_xattr_get(struct store_txn *txn, uint64_t ino, const char *name, struct store_bytes *value);
+/* At most WEFT_XATTR_VALUE_BYTES_MAX. */
+int records_xattr_put(struct store_txn *txn, uint64_t ino, const char *name, struct store_bytes value);
+int records_xattr_delete(struct store_txn *txn, uint64_t ino, const char *name);
+/* All that the inode has. */
+int records_xattrs_delete(struct store_txn *txn, uint64_t ino);
+/* Every one, in the order of the names' bytes, until `each` returns something else than 0, which is
+ * returned. `size` is the value's. */
+typedef int records_xattr_fn(void *arg, const char *name, size_t size);
+int records_xattr_each(struct store_txn *txn, uint64_t ino, records_xattr_fn *each, void *arg);
 
 /* ---- sets of inodes: unsettled, orphans --------------------------------- */
 

@@ -74,6 +74,10 @@ struct request {
         struct wire_layout_set layout_set;
         struct wire_hints_set hints_set;
         struct wire_hints_get hints_get;
+        struct wire_xattr_set xattr_set;
+        struct wire_xattr_get xattr_get;
+        struct wire_xattr_list xattr_list;
+        struct wire_xattr_remove xattr_remove;
         struct wire_access access;
         struct wire_pointer pointer;
         struct wire_small_read small_read;
@@ -138,7 +142,7 @@ int request_find(const struct request *request, struct ns *ns, const struct wire
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability);
 
-/* ---- request_names.c, _files.c, _close.c, _pointer.c, _cluster.c, _wait.c: the operations ------- */
+/* ---- request_names.c, _files.c, _close.c, _pointer.c, _xattr.c, _cluster.c, _wait.c: the operations ---- */
 
 int request_lock_wait(struct request *request, struct ns *ns);
 
@@ -178,6 +182,12 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
 int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
 
 int request_pointer(struct request *request, struct ns *ns);
+
+/* request_xattr.c */
+int request_xattr_set(struct request *request, struct ns *ns);
+int request_xattr_get(struct request *request, struct ns *ns);
+int request_xattr_list(struct request *request, struct ns *ns);
+int request_xattr_remove(struct request *request, struct ns *ns);
 
 /* small.c */
 int request_small_read(struct request *request, struct ns *ns);

@@ -36,6 +36,7 @@ enum store_table {
     STORE_POINTERS,
     STORE_HINTS,
     STORE_SMALL,
+    STORE_XATTRS,
     STORE_TABLE_COUNT,
 };
 

@@ -66,8 +66,9 @@ def main():
         os.unlink("device")
     os.unlink("fifo")
     os.unlink("socket")
-    refused(errno.EOPNOTSUPP, os.setxattr, "subject", "user.name", b"value")
-    refused(errno.EOPNOTSUPP, os.getxattr, "subject", "user.name")
+    refused(errno.EOPNOTSUPP, os.setxattr, "subject", "security.name", b"value")
+    refused(errno.EOPNOTSUPP, os.getxattr, "subject", "security.name")
+    refused(errno.EOPNOTSUPP, os.getxattr, "subject", "system.posix_acl_access")
     refused(errno.EINVAL, renameat2, "subject", "other", RENAME_NOREPLACE)
     with open("subject", "r+b") as file:
         refused(errno.ENODEV, mmap.mmap, file.fileno(), 0)

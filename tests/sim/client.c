@@ -283,7 +283,8 @@ static void do_pointer(struct client *client)
 
 static bool is_answer(int result)
 {
-    return result == 0 || result == -ENOENT || result == -EEXIST || result == -ENOTEMPTY;
+    return result == 0 || result == -ENOENT || result == -EEXIST || result == -ENOTEMPTY ||
+           result == -ENODATA;
 }
 
 static int create(const struct client *client, const struct names_call *call, uint64_t *ino)
@@ -301,16 +302,41 @@ static int create(const struct client *client, const struct names_call *call, ui
     return result == -ETIMEDOUT || result == -ECONNREFUSED ? 0 : result;
 }
 
-static int call_names(const struct client *client, const struct names_call *call, uint64_t *ino,
-                      uint64_t *nlink)
+#define MARK "user.mark"
+
+/* By its attributes, by those that it has beside them, or by the value of the one. */
+static int look(const struct client *client, const char *name, struct names_call *seen)
+{
+    struct weft_attr attr;
+    ssize_t result;
+    switch (sim_below(4)) {
+    case 0:
+        result = weft_xattr_list(client->session, name, NULL, 0, 0);
+        seen->marked = result > 0;
+        return result < 0 ? (int)result : 0;
+    case 1:
+        result = weft_xattr_get(client->session, name, MARK, NULL, 0, 0);
+        seen->marked = result >= 0;
+        return result == -ENODATA || result >= 0 ? 0 : (int)result;
+    default:
+        result = weft_stat(client->session, name, 0, &attr);
+        if (result == 0) {
+            seen->ino = attr.ino;
+            seen->nlink = attr.nlink;
+            seen->marked = (int)attr.xattrs;
+        }
+        return (int)result;
+    }
+}
+
+/* What is told beside the result goes to `seen`. */
+static int call_names(const struct client *client, const struct names_call *call, struct names_call *seen)
 {
     const char *name = names_paths[call->name], *to = names_paths[call->to];
-    struct weft_attr attr;
-    int result;
     switch (call->kind) {
     case NAMES_CREATE:
     case NAMES_OPEN:
-        return create(client, call, ino);
+        return create(client, call, &seen->ino);
     case NAMES_UNLINK:
         return weft_unlink(client->session, name);
     case NAMES_RENAME:
@@ -321,31 +347,30 @@ static int call_names(const struct client *client, const struct names_call *call
         return weft_mkdir(client->session, names_directory, 0700);
     case NAMES_RMDIR:
         return weft_rmdir(client->session, names_directory);
+    case NAMES_MARK:
+        return weft_xattr_set(client->session, name, MARK, "x", 1, WEFT_XATTR_CREATE);
+    case NAMES_UNMARK:
+        return weft_xattr_remove(client->session, name, MARK, 0);
     default:
-        result = weft_stat(client->session, name, 0, &attr);
-        if (!result) {
-            *ino = attr.ino;
-            *nlink = attr.nlink;
-        }
-        return result;
+        return look(client, name, seen);
     }
 }
 
 static void do_name(struct client *client, enum names_kind kind, unsigned name)
 {
-    uint64_t ino = 0, nlink = 0;
+    struct names_call seen = {.marked = -1};
     unsigned to = (unsigned)sim_below(NAMES_COUNT - 1);
     to += to >= name;
     struct names_call *call = names_call(client->thread, kind, name, to);
     if (!call)
         return;
-    int result = call_names(client, call, &ino, &nlink);
+    int result = call_names(client, call, &seen);
     sim_trace("name %d %s %s: %d", kind, names_paths[name], names_paths[to], result);
     if (is_answer(result)) {
         client_counts.calls++;
         if (kind != NAMES_LOOK) /* which may have needed no request */
             in_touch(client);
-        names_end(call, result, ino, nlink);
+        names_end(call, result, seen.ino, seen.nlink, result == 0 ? seen.marked : -1);
     } else {
         failed(client, "name", result);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "names.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,8 +26,10 @@ struct point {
     uint64_t ino[NAMES_COUNT];
     uint8_t done[NAMES_THREADS];
     uint32_t done_unsure;
-    uint32_t has_directory;
+    uint16_t has_directory;
+    uint16_t marks; /* a bit for each name: its file has the extended attribute */
 };
+static_assert(sizeof(struct point) == NAMES_COUNT * 8 + NAMES_THREADS + 8, "compared as bytes");
 
 static struct {
     struct names_call *sure[NAMES_THREADS][NAMES_CALLS_MAX];
@@ -53,12 +56,13 @@ struct names_call *names_call(unsigned thread, enum names_kind kind, unsigned na
     return call;
 }
 
-void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink)
+void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink, int marked)
 {
     call->sure = true;
     call->result = result;
     call->ino = ino;
     call->nlink = nlink;
+    call->marked = marked;
     call->ended_ns = sim_now();
 }
 
@@ -67,6 +71,30 @@ void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink
 static bool has_parent(const struct point *point, unsigned name)
 {
     return name < NAMES_OUTSIDE || point->has_directory;
+}
+
+static bool is_marked(const struct point *point, unsigned name)
+{
+    return point->marks >> name & 1;
+}
+
+static void mark(struct point *point, unsigned name, bool marked)
+{
+    point->marks = (uint16_t)((point->marks & ~(1u << name)) | (unsigned)marked << name);
+}
+
+/* The file has it, by whichever name. */
+static int mark_file(struct point *point, unsigned name, bool marked)
+{
+    const uint64_t ino = point->ino[name];
+    if (!ino)
+        return -ENOENT;
+    if (is_marked(point, name) == marked)
+        return marked ? -EEXIST : -ENODATA;
+    for (unsigned i = 0; i < NAMES_COUNT; i++)
+        if (point->ino[i] == ino)
+            mark(point, i, marked);
+    return 0;
 }
 
 /* The result that the call has here; what it leaves, it leaves. */
@@ -86,6 +114,7 @@ static int do_call(struct point *point, const struct names_call *call, uint64_t 
         if (!*ino)
             return -ENOENT;
         *ino = 0;
+        mark(point, call->name, false);
         return 0;
     case NAMES_RENAME:
     case NAMES_LINK:
@@ -96,9 +125,15 @@ static int do_call(struct point *point, const struct names_call *call, uint64_t 
         if (call->kind == NAMES_RENAME && *ino == *to)
             return 0;
         *to = *ino;
-        if (call->kind == NAMES_RENAME)
-            *ino = 0;
+        mark(point, call->to, is_marked(point, call->name));
+        if (call->kind == NAMES_LINK)
+            return 0;
+        *ino = 0;
+        mark(point, call->name, false);
         return 0;
+    case NAMES_MARK:
+    case NAMES_UNMARK:
+        return mark_file(point, call->name, call->kind == NAMES_MARK);
     case NAMES_LOOK:
         return *ino ? 0 : -ENOENT;
     case NAMES_MKDIR:
@@ -137,7 +172,8 @@ static bool is_seen(struct point *point, const struct names_call *call)
 
 static bool may_do(struct point *point, const struct names_call *call)
 {
-    if (do_call(point, call, call->ino) != call->result)
+    if (do_call(point, call, call->ino) != call->result ||
+        (call->marked >= 0 && is_marked(point, call->name) != call->marked))
         return false;
     return !call->ino || is_seen(point, call);
 }
@@ -204,17 +240,18 @@ static bool go_on(const struct point *point)
 
 static void show(void)
 {
-    static const char *const words[NAMES_KINDS] = {"create", "open", "unlink", "rename",
-                                                   "link",   "look", "mkdir",  "rmdir"};
+    static const char *const words[NAMES_KINDS] = {"create", "open", "unlink", "rename", "link",
+                                                   "look",   "mark", "unmark", "mkdir",  "rmdir"};
     for (unsigned i = 0; i < NAMES_THREADS; i++) {
         for (unsigned k = 0; k < counts[i]; k++) {
             const struct names_call *call = &calls[i][k];
             fprintf(stderr,
-                    "  thread %u: %9.6f - %9.6f %s %s %s: %s %d, inode %" PRIu64 ", %" PRIu64 " links\n", i,
-                    (double)call->began_ns / 1e9, call->sure ? (double)call->ended_ns / 1e9 : 0.0,
+                    "  thread %u: %9.6f - %9.6f %s %s %s: %s %d, inode %" PRIu64 ", %" PRIu64
+                    " links, marked %d\n",
+                    i, (double)call->began_ns / 1e9, call->sure ? (double)call->ended_ns / 1e9 : 0.0,
                     words[call->kind], call->kind < NAMES_MKDIR ? names_paths[call->name] : names_directory,
                     call->kind == NAMES_RENAME || call->kind == NAMES_LINK ? names_paths[call->to] : "",
-                    call->sure ? "" : "not known", call->result, call->ino, call->nlink);
+                    call->sure ? "" : "not known", call->result, call->ino, call->nlink, call->marked);
         }
     }
 }

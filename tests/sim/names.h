@@ -20,6 +20,8 @@ enum names_kind {
     NAMES_RENAME,
     NAMES_LINK,
     NAMES_LOOK,
+    NAMES_MARK,   /* an extended attribute, which must not be there */
+    NAMES_UNMARK, /* it goes */
     NAMES_MKDIR,
     NAMES_RMDIR,
     NAMES_KINDS
@@ -31,6 +33,7 @@ struct names_call {
     int result;          /* 0 or a negative errno */
     bool sure;           /* the result is known */
     uint64_t ino, nlink; /* of the file that was made or seen; 0: not told */
+    int marked;          /* likewise, whether it has that attribute; negative: not told */
     uint64_t began_ns, ended_ns;
 };
 
@@ -40,7 +43,7 @@ extern const char *const names_directory;
 void names_begin(void);
 /* NULL: there is no room for more. Until names_end() its result is not known. */
 struct names_call *names_call(unsigned thread, enum names_kind kind, unsigned name, unsigned to);
-void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink);
+void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink, int marked);
 /* Fails the test when they can't be explained. Returns false where there are too many to be looked at. */
 bool names_check(void);
 

@@ -173,6 +173,27 @@ static void a_record_has_the_oldest_version_that_can_say_it(void **state)
     assert_memory_equal(record + 140, ((uint8_t[]){3, 0, 0, 0, WIRE_PLACEMENT_HOST, 0, 0, 0}), 8);
 }
 
+/* Whatever it is of: extended attributes make it a record of version 5, and change nothing else. */
+static void extended_attributes_are_what_came_with_version_5(void **state)
+{
+    uint8_t record[INODE_RECORD_BYTES];
+    struct inode all[3 + SPECIALS + PLACED] = {file, dir, dir}, again;
+    (void)state;
+    all[2].mode = S_IFLNK | 0777;
+    memcpy(all + 3, specials, sizeof specials);
+    memcpy(all + 3 + SPECIALS, placed, sizeof placed);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        all[i].flags |= INODE_XATTRS;
+        inode_encode(&all[i], record);
+        assert_int_equal(record[0], 5);
+        assert_int_equal(inode_decode(all[i].ino, record, sizeof record, &again), 0);
+        assert_same(&all[i], &again);
+        record[0] = 4;
+        seal(record);
+        assert_int_equal(inode_decode(all[i].ino, record, sizeof record, &again), -EUCLEAN);
+    }
+}
+
 static void every_flipped_bit_is_found(void **state)
 {
     uint8_t record[INODE_RECORD_BYTES];
@@ -221,7 +242,7 @@ static void fields_out_of_range_are_refused(void **state)
     wrong[count++].placement = WIRE_PLACEMENT_LOCAL;
     wrong[count++].layout.host = LIMITS_HOSTS_MAX + 1;
     wrong[count++].mode = 0x10000 | S_IFREG;
-    wrong[count++].flags = 16;
+    wrong[count++].flags = 32;
     wrong[count].size = LIMITS_SMALL_BYTES_MAX + 1;
     wrong[count++].flags = INODE_SMALL;
     wrong[count].size = 1;
@@ -269,9 +290,9 @@ static void a_newer_version_is_named(void **state)
     struct inode again;
     (void)state;
     inode_encode(&file, record);
-    record[0] = 5;
+    record[0] = INODE_RECORD_VERSION + 1;
     assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
-    assert_non_null(strstr(err_text(), "version 5"));
+    assert_non_null(strstr(err_text(), "version 6"));
     record[0] = 0;
     assert_int_equal(inode_decode(file.ino, record, sizeof record, &again), -EUCLEAN);
 }
@@ -282,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_record_keeps_every_field),
         cmocka_unit_test(the_format_is_pinned),
         cmocka_unit_test(a_record_has_the_oldest_version_that_can_say_it),
+        cmocka_unit_test(extended_attributes_are_what_came_with_version_5),
         cmocka_unit_test(every_flipped_bit_is_found),
         cmocka_unit_test(a_record_of_another_length_is_refused),
         cmocka_unit_test(another_inodes_record_is_refused),
