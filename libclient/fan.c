@@ -110,11 +110,10 @@ static int encode_body(struct fan *fan)
                                                                       .offset = fan->offset,
                                                                       .length = fan->length});
     else if (fan->operation == WIRE_OP_object_seek)
-        length = wire_encode_object_seek(fan->body, room,
-                                         &(struct wire_object_seek){.capability = *capability,
-                                                                    .map_version = version,
-                                                                    .offset = fan->offset,
-                                                                    .hole = fan->hole});
+        length = wire_encode_object_seek(
+            fan->body, room,
+            &(struct wire_object_seek){
+                .capability = *capability, .map_version = version, .offset = fan->offset, .hole = fan->hole});
     else
         length = wire_encode_object_stat(
             fan->body, room, &(struct wire_object_stat){.capability = *capability, .map_version = version});

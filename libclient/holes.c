@@ -13,9 +13,37 @@
 
 /* ---- punch --------------------------------------------------------------------- */
 
+/* What one round of requests is about at the most, so that none has to do more than its deadline allows. */
+#define PUNCH_BYTES_MAX (UINT64_C(16) << 30)
+
+static int ask(weft_file_t *file, uint16_t operation, struct fan_op *of)
+{
+    of->file = file;
+    int result = fan_op_start(of, file->session, operation, &file->capability, NULL);
+    return result < 0 ? result : (int)op_wait(&of->op);
+}
+
+/* In one round of requests, or in several as far as the file goes. */
+static int punch_all(weft_file_t *file, uint64_t offset, uint64_t length)
+{
+    uint64_t end = offset + length;
+    int result = 0;
+    if (length > PUNCH_BYTES_MAX) {
+        struct fan_op size = {0};
+        result = ask(file, WIRE_OP_object_stat, &size);
+        end = end < size.fan.end ? end : size.fan.end;
+    }
+    while (result == 0 && offset < end) {
+        const uint64_t piece = end - offset < PUNCH_BYTES_MAX ? end - offset : PUNCH_BYTES_MAX;
+        struct fan_op of = {.fan = {.offset = offset, .length = piece}};
+        result = ask(file, WIRE_OP_object_punch, &of);
+        offset += piece;
+    }
+    return result;
+}
+
 static int punch(weft_file_t *file, uint64_t offset, uint64_t length)
 {
-    struct fan_op of = {.file = file, .fan = {.offset = offset, .length = length}};
     int result = file_check(file);
     if (result == 0)
         result = file_allows(file, WIRE_ACCESS_WRITE);
@@ -31,10 +59,7 @@ static int punch(weft_file_t *file, uint64_t offset, uint64_t length)
     file->wrote = true;
     told_lose(file);
     session_unlock(file->session);
-    result = fan_op_start(&of, file->session, WIRE_OP_object_punch, &file->capability, NULL);
-    if (result == 0)
-        result = (int)op_wait(&of.op);
-    return client_about(result, file->path);
+    return client_about(punch_all(file, offset, length), file->path);
 }
 
 int weft_file_punch(weft_file_t *file, uint64_t offset, uint64_t length)
@@ -76,10 +101,8 @@ static int seek(weft_file_t *file, uint64_t offset, bool hole, uint64_t *place)
     if (result)
         return result < 0 ? result : 0;
     for (;;) {
-        struct fan_op of = {.file = file, .fan = {.offset = from, .hole = hole}};
-        result = fan_op_start(&of, file->session, WIRE_OP_object_seek, &file->capability, NULL);
-        if (result == 0)
-            result = (int)op_wait(&of.op);
+        struct fan_op of = {.fan = {.offset = from, .hole = hole}};
+        result = ask(file, WIRE_OP_object_seek, &of);
         if (result < 0)
             return result;
         if (of.fan.found || of.fan.place >= of.fan.end)
@@ -92,8 +115,9 @@ int weft_file_seek(weft_file_t *file, uint64_t offset, int what, uint64_t *place
 {
     int result = file_check(file);
     if (result == 0 && (!place || (what != WEFT_SEEK_DATA && what != WEFT_SEEK_HOLE)))
-        result = err_set(-EINVAL, place ? "what is looked for is neither data nor a hole (%d)"
-                                        : "there is no place for the offset (NULL)",
+        result = err_set(-EINVAL,
+                         place ? "what is looked for is neither data nor a hole (%d)"
+                               : "there is no place for the offset (NULL)",
                          what);
     if (result == 0 && offset > INT64_MAX)
         result = err_set(-ENXIO, "offset %" PRIu64 " is beyond the largest one", offset);

@@ -168,9 +168,9 @@ struct shard_io {
     bool hurry;               /* likewise */
     uint32_t lock_target;     /* lock, record */
     bool grow_only;
-    bool tell;              /* write: the answer tells of the file's objects */
     /* What is done with each object is over, without an error; NULL: the answer is empty. */
     void (*ended)(struct shard_io *io);
+    bool tell;              /* write: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;
@@ -287,11 +287,11 @@ void shard_object_remove(struct shard_io *io);
 /* Puts what object_stat would say into the answer of a write that has ended; into none, if that fails. */
 void shard_object_tell(struct shard_io *io);
 void shard_counters(struct shard_io *io);
-/* Calls `start` for each object that the file may have here, goes on after an error, and ends the request when
- * all are done. */
-void shard_with_objects(struct shard_io *io, int (*start)(struct shard_io *io, struct store *store,
-                                                          const struct store_object *object,
-                                                          struct shard_run *run));
+/* Calls `start` for each object that the file may have here, goes on after an error, and ends the request
+ * when all are done. */
+void shard_with_objects(struct shard_io *io,
+                        int (*start)(struct shard_io *io, struct store *store,
+                                     const struct store_object *object, struct shard_run *run));
 /* What the object is of the file. */
 struct layout_part shard_part_of(const struct shard_io *io, uint32_t position);
 /* Answers with io->body of that length, or with the negative errno that it is. */

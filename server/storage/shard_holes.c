@@ -28,8 +28,8 @@ static int punch_start(struct shard_io *io, struct store *store, const struct st
 void shard_object_punch(struct shard_io *io)
 {
     if (io->length > INT64_MAX - io->offset)
-        shard_io_refuse(io, err_set(-EINVAL, "the range at %" PRIu64 " ends beyond the largest file offset",
-                                    io->offset));
+        shard_io_refuse(
+            io, err_set(-EINVAL, "the range at %" PRIu64 " ends beyond the largest file offset", io->offset));
     else
         shard_with_objects(io, punch_start);
 }

@@ -115,9 +115,9 @@ static void object_done(struct store_op *op, ssize_t status)
     part_ended(io);
 }
 
-void shard_with_objects(struct shard_io *io, int (*start)(struct shard_io *io, struct store *store,
-                                                          const struct store_object *object,
-                                                          struct shard_run *run))
+void shard_with_objects(struct shard_io *io,
+                        int (*start)(struct shard_io *io, struct store *store,
+                                     const struct store_object *object, struct shard_run *run))
 {
     int error = shard_find_objects(io);
     if (error)
@@ -176,7 +176,7 @@ static void remove_end(struct shard_io *io)
     struct wire_object_remove_reply reply = {.failed = wire_list_of(&writer, count)};
     io->body = malloc(SIZE);
     shard_answer(io, io->body ? wire_encode_object_remove_reply(io->body, SIZE, &reply)
-                        : err_set(-ENOMEM, "no memory for an answer"));
+                              : err_set(-ENOMEM, "no memory for an answer"));
 }
 
 static void remove_failed(struct shard_io *io, uint32_t index, int error)

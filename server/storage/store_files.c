@@ -308,8 +308,7 @@ static int files_seek(struct store *base, const struct store_object *key, uint64
         error = files_object_open(store, key, false, &object);
     if (error)
         return error;
-    *seek = (struct store_seek){
-        .offset = hole ? offset : UINT64_MAX, .found = true, .length = stat.length};
+    *seek = (struct store_seek){.offset = hole ? offset : UINT64_MAX, .found = true, .length = stat.length};
     if (!object || offset >= stat.length)
         return 0;
     off_t at = lseek(object->fd, (off_t)(FILES_HEADER_BYTES + offset), hole ? SEEK_HOLE : SEEK_DATA);

@@ -123,6 +123,19 @@ head -c 5000000 f5000001 | weft cp - weft:/piped2 || fail "from a pipe"
 same 5000000 "$(weft cp weft:/piped2 - | wc -c)"
 weft cp weft:/piped - | cmp - "f$largest" || fail "to stdout"
 
+echo "4b. holes"
+truncate -s 30M sparse
+printf 'in the middle' | dd of=sparse bs=1 seek=13000001 conv=notrunc status=none
+truncate -s 30M all-hole
+for file in sparse all-hole; do
+    expect 0 weft cp "$file" "weft:/$file"
+    expect 0 weft cp "weft:/$file" "weft:/$file-copy"
+    expect 0 weft cp "weft:/$file-copy" "$file-back"
+    expect 0 cmp "$file" "$file-back"
+    [ "$(stat -c %b "$file-back")" -lt 200 ] || fail "$file-back has no holes"
+    weft cp "weft:/$file-copy" - | cmp - "$file" || fail "to stdout, which has none"
+done
+
 echo "5. the namespace"
 expect 1 weft mkdir weft:/p/q/r
 says "weft:/p/q/r" "-p"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holes with real servers: what is punched reads as zeros and gives its space back, and what is searched for
- * is where it is told to be; against a plain array, over layouts that fit nothing. WEFT_TEST_SEED repeats a run,
- * WEFT_TEST_HOLES says of how many changes each course has (default 150).
+ * Holes with real servers: what is punched reads as zeros and gives its space back, and what is searched
+ * for is where it is told to be; against a plain array, over layouts that fit nothing. WEFT_TEST_SEED repeats
+ * a run, WEFT_TEST_HOLES says how many changes each course has (default 150).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -258,6 +258,32 @@ static void test_requests(void **state)
     ok(weft_unlink(session, "/requests"));
 }
 
+/* A range that is punched in several rounds, and only as far as the file goes. */
+static void test_far(void **state)
+{
+    (void)state;
+    const uint64_t far = UINT64_C(40) << 30;
+    uint64_t place = 0;
+    weft_file_t *file = open_with(session, "/far", 470080, 0);
+    for (unsigned i = 0; i < 3; i++)
+        ok(weft_file_write(file, "some", 4, i * far / 2));
+    assert_in_range(seek_to(file, BLOCK, WEFT_SEEK_DATA), far / 2 - BLOCK, far / 2);
+    ok(weft_file_punch(file, 2, far));
+    assert_int_equal(seek_to(file, 0, WEFT_SEEK_DATA), 0);
+    assert_int_equal(seek_to(file, far, WEFT_SEEK_DATA), far);
+    if (is_exact())
+        assert_in_range(seek_to(file, 5000, WEFT_SEEK_DATA), far - BLOCK, far);
+    ok(weft_file_size(file, &place));
+    assert_int_equal(place, far + 4);
+    const uint64_t storage = counter(session, "storage_requests");
+    ok(weft_file_punch(file, 1, INT64_MAX - 1));
+    assert_in_range(counter(session, "storage_requests"), storage + 4, storage + 4 * SERVERS * SHARDS);
+    assert_int_equal(weft_file_read(file, &place, 8, far - 4), 8);
+    assert_true(place == 0);
+    ok(weft_file_close(file));
+    ok(weft_unlink(session, "/far"));
+}
+
 /* Small files are all data, and are none any more when they are punched. */
 static void test_small(void **state)
 {
@@ -398,8 +424,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model), cmocka_unit_test(test_errors), cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_small), cmocka_unit_test(test_times),  cmocka_unit_test(test_large),
-        cmocka_unit_test(test_kills),
+        cmocka_unit_test(test_far),   cmocka_unit_test(test_small),  cmocka_unit_test(test_times),
+        cmocka_unit_test(test_large), cmocka_unit_test(test_kills),
     };
     return cmocka_run_group_tests_name("holes", tests, crowd_setup, crowd_teardown);
 }

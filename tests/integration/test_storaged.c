@@ -369,10 +369,8 @@ static int punch_all(const struct wire_capability *capability, uint64_t offset, 
 {
     answer.status = 0;
     for (uint32_t k = 0; k < PEER_SHARDS && !answer.status; k++) {
-        struct wire_object_punch punch = {.capability = *capability,
-                                          .map_version = peer.map->version,
-                                          .offset = offset,
-                                          .length = length};
+        struct wire_object_punch punch = {
+            .capability = *capability, .map_version = peer.map->version, .offset = offset, .length = length};
         ssize_t size = wire_encode_object_punch(body, sizeof body, &punch);
         assert_true(size > 0);
         memset(&answer, 0, sizeof answer);

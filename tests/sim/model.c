@@ -148,9 +148,10 @@ static bool is_zeros(const struct change *change)
 static void tell(const char *what, const struct change *change)
 {
     sim_trace("%s: %s of %" PRIu64 "-%" PRIu64 ", from %" PRIu64 " to %" PRIu64 " us%s%s", what,
-              change->cuts        ? "the cut"
+              change->cuts       ? "the cut"
               : is_zeros(change) ? "the punch"
-                                 : "the write", change->begin, change->end, change->began_ns / 1000,
+                                 : "the write",
+              change->begin, change->end, change->began_ns / 1000,
               change->ended_ns == NEVER ? 0 : change->ended_ns / 1000, change->is_seen ? ", seen" : "",
               change->may_lack ? ", perhaps lost" : "");
 }

@@ -403,7 +403,8 @@ static int strip_at_least(struct cs_store *store, struct cs_name name, uint64_t 
     return 0;
 }
 
-/* Strip by strip: 1 when there is more to do, 0 when no block is left. *touched: the object's record was put. */
+/* Strip by strip: 1 when there is more to do, 0 when no block is left. *touched: the object's record was
+ * put. */
 static int punch(struct cs_store *store, struct cs_object *object, uint64_t offset, uint64_t end,
                  bool *touched)
 {
@@ -470,8 +471,9 @@ int cs_seek(struct cs_store *store, struct cs_name name, const struct layout *la
     if (error)
         return error;
     const uint64_t length = object.exists ? object.record.length : 0;
-    *seek = (struct store_seek){
-        .offset = !hole ? UINT64_MAX : offset > length ? offset : length, .found = true, .length = length};
+    *seek = (struct store_seek){.offset = UINT64_MAX, .found = true, .length = length};
+    if (hole)
+        seek->offset = offset > length ? offset : length;
     for (unsigned steps = 0; offset < length; steps++) {
         uint64_t index = offset / CS_STRIP;
         if (steps == STRIPS_A_SEEK) {
