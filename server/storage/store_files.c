@@ -226,14 +226,19 @@ static int write_zeros(const struct files_store *store, const struct files_objec
     return 0;
 }
 
+/* Behind the end, so that a file system gives the last block back, too. */
+#define PUNCH_BEHIND 65536u
+
 static int punch_file(const struct files_store *store, const struct files_object *object, uint64_t offset,
-                      uint64_t length)
+                      uint64_t length, bool to_end)
 {
     /* Not every file system does the second of itself. */
     static const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
     const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     int error = 0;
-    if (fallocate(object->fd, mode, (off_t)(FILES_HEADER_BYTES + offset), (off_t)length)) {
+    const uint64_t room = DATA_BYTES_MAX - offset - length;
+    const uint64_t behind = !to_end ? 0 : room < PUNCH_BEHIND ? room : PUNCH_BEHIND;
+    if (fallocate(object->fd, mode, (off_t)(FILES_HEADER_BYTES + offset), (off_t)(length + behind))) {
         if (errno != EOPNOTSUPP)
             return files_object_error(store, object, "punch a hole into");
         error = write_zeros(store, object, offset, offset + length);
@@ -259,7 +264,8 @@ static int files_punch(struct store *base, const struct store_object *key, uint6
     if (offset >= size || length == 0)
         return 0;
     object->changes++;
-    return punch_file(store, object, offset, length < size - offset ? length : size - offset);
+    const bool to_end = length >= size - offset;
+    return punch_file(store, object, offset, to_end ? size - offset : length, to_end);
 }
 
 static int files_remove(struct store *base, const struct store_object *key, struct store_op *op)

@@ -180,7 +180,8 @@ static void course(uint64_t chunk_size, uint32_t stripes)
     check_bytes(second);
     do_punch(second, 0, BYTES);
     check_map(file);
-    no_data(file, 0);
+    if (is_exact())
+        no_data(file, 0);
     check_bytes(file);
     ok(weft_file_close(second));
     ok(weft_file_close(file));
@@ -251,7 +252,7 @@ static void test_requests(void **state)
     ok(weft_file_punch(file, 0, sizeof bytes));
     assert_in_range(counter(session, "storage_requests"), storage + 2, storage + 1 + SERVERS * SHARDS);
     storage = counter(session, "storage_requests");
-    no_data(file, 0);
+    (void)seek_to(file, 0, WEFT_SEEK_HOLE);
     assert_in_range(counter(session, "storage_requests"), storage + 1, storage + SERVERS * SHARDS);
     assert_int_equal(counter(session, "metadata_requests"), metadata);
     ok(weft_file_close(file));
