@@ -127,6 +127,11 @@ static void test_punch_and_seek(void **state)
     assert_int_equal(get(1, 0, buffer, 20 * CS_BLOCK), 10 * CS_BLOCK);
     assert_memory_equal(buffer, expected, 10 * CS_BLOCK);
     check_holes(1, expected, 10 * CS_BLOCK);
+    truncate_to(3, 10 * CS_STRIP);
+    const int64_t made = stat_of(3).mtime_ns;
+    punch(3, 5 * CS_STRIP, 10);
+    assert_true(stat_of(3).mtime_ns > made);
+    drop(3);
     /* Another object's strips, which lie behind, are not this one's. */
     put(2, 0, "x", 1);
     punch(1, 0, UINT64_MAX);
