@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Holes: making them, and finding them. Both are one small request to each storage shard that is concerned,
- * however long the range or the file is (server/storage/shard_holes.c); a search goes on with another one
- * when shards have looked at as much as they do at a time.
+ * however long the range or the file is (server/storage/shard_holes.c). What would take a server long takes
+ * several rounds: a range of many GiB, and a search that finds nothing in what shards look at in one.
  */
 #include "client.h"
 

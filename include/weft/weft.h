@@ -433,7 +433,8 @@ int weft_file_allocate(weft_file_t *file, uint64_t offset, uint64_t length);
  * happens. It is a write in all other respects: the file must be open for writing, a read that begins
  * afterwards sees it, a sync makes it durable, and what others write to the range at the same time may be
  * there or not. One small request to each storage shard that has some of the range, or one for each 16 GiB of
- * a longer one. Where it fails, a part may have been done. A small file (docs/protocol.md) becomes one of the storage servers' by it.
+ * a longer one. Where it fails, a part may have been done. A small file (docs/protocol.md) becomes one of the
+ * storage servers' by it.
  */
 int weft_file_punch(weft_file_t *file, uint64_t offset, uint64_t length);
 /*
