@@ -318,19 +318,26 @@ void shard_calls_look(void *session);
 
 /* ---- fan.c ---------------------------------------------------------------- */
 
-/* The same small request to every storage shard of a file. */
+/* The same small request to every storage shard of a file; object_punch only to those that have some of the
+ * range. */
 struct fan {
     weft_session_t *session;
     struct layout layout;
     struct wire_capability capability;
-    uint16_t operation; /* WIRE_OP_sync or WIRE_OP_object_stat */
+    uint16_t operation; /* WIRE_OP_sync, object_stat, object_punch or object_seek */
+    uint64_t offset;    /* of the last two */
+    uint64_t length;    /* object_punch */
+    bool hole;          /* object_seek */
     void (*done)(struct fan *fan, int status);
     void *arg;
 
-    /* the sum of the answers to object_stat */
+    /* the sum of the answers to object_stat; the first is of object_seek, too */
     uint64_t end;
     int64_t mtime_ns;
     uint64_t bytes;
+    /* the least of the answers to object_seek */
+    uint64_t place;
+    bool found;
 
     /* its own */
     struct planner_table *table; /* in a `done` without an error: by which all have answered */
@@ -347,6 +354,19 @@ struct fan {
 
 /* (locked) The first part is filled. 0: `done` will run, once, never from inside. */
 int fan_start(struct fan *fan);
+
+/* One that a call waits for. */
+struct fan_op {
+    struct weft_op op;
+    struct fan fan;    /* the caller fills what the operation has of its own */
+    weft_file_t *file; /* named in errors, and what `judge` is about; NULL: none is open */
+    uint64_t synced;   /* file->synced when it began */
+    int (*judge)(const struct fan_op *of); /* (locked) the last word, when all have answered; NULL: none */
+};
+
+/* `release` as of op_init(). */
+int fan_op_start(struct fan_op *of, weft_session_t *session, uint16_t operation,
+                 const struct wire_capability *capability, void (*release)(struct weft_op *op));
 
 /* ---- file.c --------------------------------------------------------------- */
 
@@ -462,6 +482,8 @@ void file_ahead_end(weft_file_t *file); /* (locked) */
 
 /* Completes what the metadata server said by what the storage servers know. */
 int size_complete(weft_session_t *session, struct wire_attr *attr, const struct wire_capability *capability);
+/* True when the file is a small one; then *size, or a negative *result. */
+bool size_of_small(weft_file_t *file, uint64_t *size, int *result);
 
 /* ---- attr.c --------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capability.h"
 #include "err.h"
 
 struct fan_call {
@@ -45,9 +46,27 @@ static void fan_end(struct fan *fan)
     planner_table_unref(table);
 }
 
+static void add_seek(struct fan *fan, const struct rpc_call *rpc)
+{
+    struct wire_object_seek_reply reply;
+    int result = wire_decode_object_seek_reply(rpc->reply, rpc->reply_length, &reply);
+    if (result < 0) {
+        fan_fail(fan, result);
+        return;
+    }
+    if (reply.offset < fan->place) {
+        fan->place = reply.offset;
+        fan->found = reply.found;
+    }
+    if (reply.end > fan->end)
+        fan->end = reply.end;
+}
+
 static void add_answer(struct fan *fan, const struct rpc_call *rpc)
 {
     struct wire_object_stat_reply reply;
+    if (fan->operation == WIRE_OP_object_seek)
+        add_seek(fan, rpc);
     if (fan->operation != WIRE_OP_object_stat)
         return;
     int result = wire_decode_object_stat_reply(rpc->reply, rpc->reply_length, &reply);
@@ -77,12 +96,27 @@ static void fan_answered(struct shard_call *call, int status)
 
 static int encode_body(struct fan *fan)
 {
-    /* The two messages have the same fields. */
-    struct wire_object_stat stat = {.capability = fan->capability, .map_version = fan->table->map->version};
-    struct wire_sync sync = {.capability = stat.capability, .map_version = stat.map_version};
-    ssize_t length = fan->operation == WIRE_OP_sync
-                         ? wire_encode_sync(fan->body, sizeof fan->body, &sync)
-                         : wire_encode_object_stat(fan->body, sizeof fan->body, &stat);
+    const struct wire_capability *capability = &fan->capability;
+    const uint64_t version = fan->table->map->version;
+    const size_t room = sizeof fan->body;
+    ssize_t length;
+    if (fan->operation == WIRE_OP_sync)
+        length = wire_encode_sync(fan->body, room,
+                                  &(struct wire_sync){.capability = *capability, .map_version = version});
+    else if (fan->operation == WIRE_OP_object_punch)
+        length = wire_encode_object_punch(fan->body, room,
+                                          &(struct wire_object_punch){.capability = *capability,
+                                                                      .map_version = version,
+                                                                      .offset = fan->offset,
+                                                                      .length = fan->length});
+    else if (fan->operation == WIRE_OP_object_seek)
+        length = wire_encode_object_seek(
+            fan->body, room,
+            &(struct wire_object_seek){
+                .capability = *capability, .map_version = version, .offset = fan->offset, .hole = fan->hole});
+    else
+        length = wire_encode_object_stat(
+            fan->body, room, &(struct wire_object_stat){.capability = *capability, .map_version = version});
     if (length < 0)
         return (int)length;
     fan->body_length = (uint32_t)length;
@@ -95,6 +129,8 @@ static int fan_begin(struct fan *fan)
     weft_session_t *session = fan->session;
     fan->end = fan->bytes = 0;
     fan->mtime_ns = 0;
+    fan->place = UINT64_MAX;
+    fan->found = true;
     fan->redo = false;
     int result = session_table(session, &fan->layout, &fan->table);
     if (result < 0)
@@ -109,6 +145,9 @@ static int fan_begin(struct fan *fan)
     }
     for (uint32_t shard = 0; shard < fan->table->shard_count; shard++) {
         struct fan_call *of = &fan->calls[shard];
+        if (fan->operation == WIRE_OP_object_punch &&
+            !planner_table_has(fan->table, shard, fan->offset, fan->length))
+            continue;
         of->fan = fan;
         of->call.rpc.operation = fan->operation;
         of->call.rpc.body = fan->body;
@@ -141,4 +180,34 @@ int fan_start(struct fan *fan)
     fan->status = 0;
     fan->attempts = 0;
     return fan_begin(fan);
+}
+
+/* ---- waited for -------------------------------------------------------------- */
+
+static void fan_op_done(struct fan *fan, int status)
+{
+    struct fan_op *of = fan->arg;
+    if (status == 0 && of->judge)
+        status = of->judge(of);
+    if (status < 0)
+        op_fail(&of->op, of->file ? client_about(status, of->file->path) : status);
+    op_complete(&of->op, 0);
+}
+
+int fan_op_start(struct fan_op *of, weft_session_t *session, uint16_t operation,
+                 const struct wire_capability *capability, void (*release)(struct weft_op *op))
+{
+    op_init(&of->op, session, release);
+    of->fan.session = session;
+    of->fan.layout = capability_layout(capability);
+    of->fan.capability = *capability;
+    of->fan.operation = operation;
+    of->fan.done = fan_op_done;
+    of->fan.arg = of;
+    session_lock(session);
+    if (of->file)
+        of->synced = of->file->synced;
+    int result = fan_start(&of->fan);
+    session_unlock(session);
+    return result;
 }

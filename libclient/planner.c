@@ -110,6 +110,21 @@ void planner_table_first(const struct planner_table *table, uint32_t *shard, uin
     *target = position->target;
 }
 
+bool planner_table_has(const struct planner_table *table, uint32_t shard, uint64_t offset, uint64_t length)
+{
+    const struct layout *layout = &table->layout;
+    for (uint32_t i = 0; i < layout->stripe_count; i++) {
+        const struct planner_position *position = &table->positions[i];
+        if (shard < position->first_shard || shard - position->first_shard >= position->shard_count)
+            continue;
+        const struct layout_part part = {
+            .position = i, .shard = shard - position->first_shard, .shard_count = position->shard_count};
+        if (layout_part_length(layout, &part, offset) < layout_part_length(layout, &part, offset + length))
+            return true;
+    }
+    return false;
+}
+
 /* ---- checking ----------------------------------------------------------- */
 
 int planner_check(const struct iovec *iov, size_t iov_count, const struct weft_extent *extents,

@@ -16,6 +16,7 @@
 #ifndef CLIENT_PLANNER_H
 #define CLIENT_PLANNER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -53,6 +54,9 @@ struct planner_table *planner_table_ref(struct planner_table *table);
 void planner_table_unref(struct planner_table *table); /* NULL is allowed */
 /* Where the file's first chunk lies: the shard, as an index into table->shards, and the target. */
 void planner_table_first(const struct planner_table *table, uint32_t *shard, uint32_t *target);
+
+/* Whether that shard, an index as above, holds a byte of the range. */
+bool planner_table_has(const struct planner_table *table, uint32_t shard, uint64_t offset, uint64_t length);
 
 /* ---- planning ----------------------------------------------------------- */
 

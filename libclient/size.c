@@ -13,14 +13,7 @@
 #include "capability.h"
 #include "err.h"
 
-/* ---- asking all shards of a file --------------------------------------------- */
-
-struct fan_op {
-    struct weft_op op;
-    struct fan fan;
-    weft_file_t *file; /* NULL: none is open */
-    uint64_t synced;   /* of a sync: file->synced when it began */
-};
+/* ---- losses ------------------------------------------------------------------- */
 
 /* (locked) What maps up to that version told of is no business of the next sync's. */
 static void note_synced(weft_file_t *file, const struct map *map)
@@ -43,37 +36,6 @@ static int sync_judge(const struct fan_op *of)
                    "the host of storage server %s has crashed: what was written to the file before, and not "
                    "synced, may be lost; write it anew",
                    map->servers[lost->server].name);
-}
-
-static void fan_op_done(struct fan *fan, int status)
-{
-    struct fan_op *of = fan->arg;
-    if (status == 0 && fan->operation == WIRE_OP_sync)
-        status = sync_judge(of);
-    if (status < 0)
-        op_fail(&of->op, of->file ? client_about(status, of->file->path) : status);
-    op_complete(&of->op, 0);
-}
-
-/* The operation's fields beside op and fan are set by the caller. */
-static int fan_op_start(struct fan_op *of, weft_session_t *session, uint16_t operation,
-                        const struct wire_capability *capability, void (*release)(struct weft_op *op))
-{
-    op_init(&of->op, session, release);
-    of->fan = (struct fan){
-        .session = session,
-        .layout = capability_layout(capability),
-        .capability = *capability,
-        .operation = operation,
-        .done = fan_op_done,
-        .arg = of,
-    };
-    session_lock(session);
-    if (of->file)
-        of->synced = of->file->synced;
-    int result = fan_start(&of->fan);
-    session_unlock(session);
-    return result;
 }
 
 /* ---- sizes -------------------------------------------------------------------- */
@@ -99,8 +61,7 @@ int size_complete(weft_session_t *session, struct wire_attr *attr, const struct 
     return 0;
 }
 
-/* True when the file is a small one; then *result. */
-static bool of_small(weft_file_t *file, uint64_t *size, int *result)
+bool size_of_small(weft_file_t *file, uint64_t *size, int *result)
 {
     struct weft_attr attr;
     session_lock(file->session);
@@ -127,7 +88,7 @@ static int file_size(weft_file_t *file, uint64_t *size)
         return result;
     if (!size)
         return err_set(-EINVAL, "there is no place for the size (NULL)");
-    if (of_small(file, size, &result))
+    if (size_of_small(file, size, &result))
         return client_about(result, file->path);
     result = fan_op_start(&of, file->session, WIRE_OP_object_stat, &file->capability, NULL);
     if (result == 0)
@@ -157,7 +118,7 @@ static int sync_small(struct fan_op *of)
     weft_file_t *file = of->file;
     uint64_t size;
     int result = 0;
-    if (!of_small(file, &size, &result))
+    if (!size_of_small(file, &size, &result))
         return 0;
     if (result < 0)
         return result;
@@ -184,6 +145,7 @@ static int sync_async(weft_file_t *file, weft_op_t **op)
     if (!of)
         return err_set(-ENOMEM, "out of memory for a sync");
     of->file = file;
+    of->judge = sync_judge;
     result = sync_small(of);
     if (result == 0)
         result = fan_op_start(of, file->session, WIRE_OP_sync, &file->capability, sync_release);

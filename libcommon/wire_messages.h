@@ -73,7 +73,9 @@
     X(58, write_gather)                                                                                \
     X(59, record)                                                                                      \
     X(60, record_test)                                                                                 \
-    X(61, record_cancel)
+    X(61, record_cancel)                                                                               \
+    X(62, object_punch)                                                                                \
+    X(63, object_seek)
 
 /* ---- envelope: in front of every message on the transport -------------- */
 
@@ -515,6 +517,23 @@
     X(u8, hurry, 1)                    /* more wait behind these, so that is to be soon */
 #define WIRE_FIELDS_object_remove_reply(X) X(list, failed, LIMITS_REMOVES_MAX) /* number: place in the list */
 
+/* What this shard holds of a run of the file, which may be of any number of chunks, becomes zeros. */
+#define WIRE_FIELDS_object_punch(X)                                                                    \
+    X(capability, capability, 0) /* to write */                                                        \
+    X(u64, map_version, U64)                                                                           \
+    X(u64, offset, INT64_MAX)  /* in the file */                                                       \
+    X(u64, length, INT64_MAX)
+
+#define WIRE_FIELDS_object_seek(X)                                                                     \
+    X(capability, capability, 0)                                                                       \
+    X(u64, map_version, U64)                                                                           \
+    X(u64, offset, INT64_MAX)  /* in the file, where the search begins */                              \
+    X(u8, hole, 1)             /* is what is looked for; else data */
+#define WIRE_FIELDS_object_seek_reply(X)                                                               \
+    X(u64, offset, U64)        /* in the file: of the first that this shard holds; U64: it has none */ \
+    X(u8, found, 1)            /* 0: not before `offset`, from where the search is to go on */         \
+    X(u64, end, U64)           /* as in object_stat_reply */
+
 /* A run of bytes of the file to be locked; longer than an extent may be. */
 #define WIRE_FIELDS_lock_range(X) X(u64, start, INT64_MAX) X(u64, end, INT64_MAX)
 #define WIRE_FIELDS_lock(X)                                                                            \
@@ -681,6 +700,9 @@
     M(object_truncate)                                                                                 \
     M(object_remove)                                                                                   \
     M(object_remove_reply)                                                                             \
+    M(object_punch)                                                                                    \
+    M(object_seek)                                                                                     \
+    M(object_seek_reply)                                                                               \
     M(lock_range)                                                                                      \
     M(lock)                                                                                            \
     M(lock_reply)                                                                                      \

@@ -92,29 +92,49 @@ void transfer_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_f
     answer(req, "fsync", weft_file_sync(file_of(info)->weft));
 }
 
+/* Nothing reserves space: a range that is to be zeros becomes a hole, and what would only reserve does
+ * nothing. */
+static int allocate(weft_file_t *file, int mode, uint64_t offset, uint64_t length)
+{
+    int error;
+    switch (mode) {
+    case FALLOC_FL_KEEP_SIZE:
+        return 0;
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+        return weft_file_punch(file, offset, length);
+    case 0:
+    case FALLOC_FL_ZERO_RANGE:
+        error = weft_file_allocate(file, offset, length);
+        return error || mode == 0 ? error : weft_file_punch(file, offset, length);
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
 void transfer_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t offset, off_t length,
                         struct fuse_file_info *info)
 {
     (void)node;
-    int error =
-        mode ? -EOPNOTSUPP : weft_file_allocate(file_of(info)->weft, (uint64_t)offset, (uint64_t)length);
+    int error = drop_privileges(req, file_of(info));
+    if (!error)
+        error = allocate(file_of(info)->weft, mode, (uint64_t)offset, (uint64_t)length);
     answer(req, "fallocate", error);
 }
 
-/* All of a file is data, up to the one hole at its end. The kernel asks only for these two. */
+/* The kernel asks only for these two. */
 void transfer_lseek(fuse_req_t req, fuse_ino_t node, off_t offset, int whence, struct fuse_file_info *info)
 {
-    uint64_t size;
+    uint64_t place;
     (void)node;
-    int error = weft_file_size(file_of(info)->weft, &size);
-    if (!error && whence != SEEK_DATA && whence != SEEK_HOLE)
-        error = -EINVAL;
-    if (!error && (offset < 0 || (uint64_t)offset >= size))
-        error = -ENXIO;
+    int error = whence != SEEK_DATA && whence != SEEK_HOLE ? -EINVAL : offset < 0 ? -ENXIO : 0;
+    if (!error)
+        error = weft_file_seek(file_of(info)->weft, (uint64_t)offset,
+                               whence == SEEK_DATA ? WEFT_SEEK_DATA : WEFT_SEEK_HOLE, &place);
     if (error)
         answer_error(req, "lseek", error);
     else
-        fuse_reply_lseek(req, whence == SEEK_DATA ? offset : (off_t)size);
+        fuse_reply_lseek(req, (off_t)place);
 }
 
 /* As much as goes by the thread's buffer; whoever asked goes on from there. */

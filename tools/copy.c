@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_WRITING };
@@ -27,8 +28,9 @@ struct ring {
     struct tool *tool;
     struct copy_job *job;
     struct slot *slots;
-    uint64_t next; /* offset of the next piece to read */
-    bool at_end;   /* nothing more to read */
+    uint64_t next;     /* offset of the next piece to read */
+    uint64_t data_end; /* up to which all is data, from `next` on */
+    bool at_end;       /* nothing more to read */
     int error;
     void *memory;
     size_t memory_size;
@@ -52,12 +54,16 @@ static void fail(struct ring *ring, int error, bool reading)
     ring->job->failed_reading = reading;
 }
 
+/* Where the descriptor's own offset counts. */
+#define NO_OFFSET UINT64_MAX
+
 /* Reads from a descriptor until the piece is full or the source ends. */
-static ssize_t read_fully(int fd, char *buffer, size_t length)
+static ssize_t read_fully(int fd, char *buffer, size_t length, uint64_t offset)
 {
     size_t done = 0;
     while (done < length) {
-        ssize_t count = read(fd, buffer + done, length - done);
+        ssize_t count = offset == NO_OFFSET ? read(fd, buffer + done, length - done)
+                                            : pread(fd, buffer + done, length - done, (off_t)(offset + done));
         if (count < 0 && errno == EINTR && !tool_interrupted())
             continue;
         if (count < 0)
@@ -69,16 +75,18 @@ static ssize_t read_fully(int fd, char *buffer, size_t length)
     return (ssize_t)done;
 }
 
-static int write_fully(int fd, const char *buffer, size_t length)
+static int write_fully(int fd, const char *buffer, size_t length, uint64_t offset)
 {
     while (length > 0) {
-        ssize_t count = write(fd, buffer, length);
+        ssize_t count =
+            offset == NO_OFFSET ? write(fd, buffer, length) : pwrite(fd, buffer, length, (off_t)offset);
         if (count < 0 && errno == EINTR && !tool_interrupted())
             continue;
         if (count <= 0)
             return count < 0 ? -errno : -EIO;
         buffer += count;
         length -= (size_t)count;
+        offset += offset == NO_OFFSET ? 0 : (uint64_t)count;
     }
     return 0;
 }
@@ -118,7 +126,8 @@ static void begin_write(struct ring *ring, struct slot *slot, ssize_t count)
         else
             slot->state = SLOT_WRITING;
     } else {
-        int error = write_fully(job->to.fd, slot->buffer, slot->length);
+        int error =
+            write_fully(job->to.fd, slot->buffer, slot->length, job->keeps_holes ? slot->offset : NO_OFFSET);
         if (error)
             fail(ring, error, false);
         else
@@ -126,21 +135,103 @@ static void begin_write(struct ring *ring, struct slot *slot, ssize_t count)
     }
 }
 
+/* ---- holes ------------------------------------------------------------------ */
+
+/* *place: the first data, or hole, from there on; -ENXIO: none. */
+static int seek_end(const struct copy_end *end, uint64_t offset, bool hole, uint64_t *place)
+{
+    if (end->file)
+        return weft_file_seek(end->file, offset, hole ? WEFT_SEEK_HOLE : WEFT_SEEK_DATA, place);
+    off_t at = lseek(end->fd, (off_t)offset, hole ? SEEK_HOLE : SEEK_DATA);
+    if (at < 0)
+        return -errno;
+    *place = (uint64_t)at;
+    return 0;
+}
+
+/* No data follows: all the rest is a hole, or the source has become shorter. */
+static int check_rest(const struct copy_job *job)
+{
+    struct stat local;
+    uint64_t size = 0;
+    int error = 0;
+    if (job->from.file)
+        error = weft_file_size(job->from.file, &size);
+    else if (fstat(job->from.fd, &local))
+        error = -errno;
+    else
+        size = (uint64_t)local.st_size;
+    if (!error && size < job->size)
+        error = -ENODATA;
+    return error;
+}
+
+/* The destination gets the length that it would have with the hole at its end. */
+static int lengthen(struct copy_job *job)
+{
+    if (job->to.file)
+        return weft_file_truncate(job->to.file, job->size);
+    return ftruncate(job->to.fd, (off_t)job->size) ? -errno : 0;
+}
+
+/* Goes on to the next data, when it is not known that there is some. */
+static void pass_hole(struct ring *ring)
+{
+    struct copy_job *job = ring->job;
+    uint64_t data = job->size, end = job->size;
+    if (!job->keeps_holes || ring->at_end || ring->next >= job->size || ring->next < ring->data_end)
+        return;
+    int error = seek_end(&job->from, ring->next, false, &data);
+    if (error == 0)
+        error = seek_end(&job->from, data, true, &end);
+    else if (error == -ENXIO)
+        error = check_rest(job);
+    else if (error == -EINVAL || error == -EOPNOTSUPP) /* a file system that knows of none */
+        error = 0, data = ring->next;
+    if (error) {
+        fail(ring, error, true);
+        return;
+    }
+    data = data < job->size ? data : job->size;
+    job->copied += data - ring->next;
+    progress_add(ring->tool->progress, data - ring->next);
+    ring->next = data;
+    ring->data_end = end;
+    if (data == job->size && (error = lengthen(job)))
+        fail(ring, error, false);
+}
+
+/* ---- the ring --------------------------------------------------------------- */
+
+/* Pieces end where they would without holes, so that no two meet in one chunk. */
+static uint64_t piece_length(const struct ring *ring)
+{
+    const struct copy_job *job = ring->job;
+    const uint64_t left = job->size - ring->next;
+    if (!job->keeps_holes)
+        return left < job->piece ? left : job->piece;
+    const uint64_t room = job->piece - ring->next % job->piece, data = ring->data_end - ring->next;
+    const uint64_t most = room < data ? room : data;
+    return left < most ? left : most;
+}
+
 static void begin_read(struct ring *ring, struct slot *slot)
 {
     struct copy_job *job = ring->job;
     if (tool_interrupted())
         fail(ring, -EINTR, true);
-    uint64_t left = job->size - ring->next;
-    if (ring->at_end || left == 0) {
+    pass_hole(ring);
+    if (ring->at_end || ring->next == job->size) {
         ring->at_end = true;
         return;
     }
     slot->offset = ring->next;
-    slot->length = left < job->piece ? left : job->piece;
+    slot->length = piece_length(ring);
     ring->next += slot->length;
     if (!job->from.file) {
-        begin_write(ring, slot, read_fully(job->from.fd, slot->buffer, slot->length));
+        begin_write(ring, slot,
+                    read_fully(job->from.fd, slot->buffer, slot->length,
+                               job->keeps_holes ? slot->offset : NO_OFFSET));
         return;
     }
     const struct iovec piece = {slot->buffer, slot->length};

@@ -229,6 +229,7 @@ struct copy_job {
     uint64_t size;      /* bytes to copy, or COPY_SIZE_UNKNOWN: until the end */
     uint64_t piece;     /* bytes of one read or write; see copy_piece() */
     uint32_t in_flight; /* pieces under way at a time */
+    bool keeps_holes;   /* the size is known, and the destination is a file that is empty */
     /* results */
     uint64_t copied;     /* bytes that arrived, from the beginning */
     bool failed_reading; /* which side the error belongs to */

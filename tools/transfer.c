@@ -146,6 +146,17 @@ static int finish_destination(struct copy *copy, struct transfer *transfer)
     return error;
 }
 
+/* Not of what is a small file, for which it would take a request to know that it has none. */
+static bool keeps_holes(const struct transfer *transfer)
+{
+    const struct copy_job *job = &transfer->job;
+    struct stat local;
+    if (job->size == COPY_SIZE_UNKNOWN || job->size <= LIMITS_SMALL_BYTES_MAX ||
+        transfer->to == &transfer_stdout)
+        return false;
+    return job->to.file || (fstat(job->to.fd, &local) == 0 && S_ISREG(local.st_mode));
+}
+
 void transfer_preserve(struct copy *copy, const struct place *to, const struct weft_attr *attr)
 {
     int error = place_chmod(copy->tool, to, attr->mode & 07777);
@@ -240,6 +251,7 @@ void transfer_file(struct copy *copy, const struct place *from, const struct pla
     if (job->to.file || job->from.file)
         weft_file_layout(job->to.file ? job->to.file : job->from.file, &layout);
     job->piece = copy_piece(layout.chunk_size);
+    job->keeps_holes = keeps_holes(&transfer);
     error = copy_run(copy->tool, job);
     at_source = job->failed_reading;
     if (error)

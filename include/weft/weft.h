@@ -460,6 +460,26 @@ int weft_file_truncate(weft_file_t *file, uint64_t size);
 /* weft_file_allocate(): makes the file at least offset+length long. Space is
  * not reserved yet. */
 int weft_file_allocate(weft_file_t *file, uint64_t offset, uint64_t length);
+/*
+ * weft_file_punch(): the bytes from `offset` on, `length` of them, read as zeros from now on, and the blocks
+ * (of 4 KiB) that have nothing else give their space back. The size stays; behind the end of the file nothing
+ * happens. It is a write in all other respects: the file must be open for writing, a read that begins
+ * afterwards sees it, a sync makes it durable, and what others write to the range at the same time may be
+ * there or not. One small request to each storage shard that has some of the range, or one for each 16 GiB of
+ * a longer one. Where it fails, a part may have been done. A small file (docs/protocol.md) becomes one of the
+ * storage servers' by it.
+ */
+int weft_file_punch(weft_file_t *file, uint64_t offset, uint64_t length);
+/*
+ * weft_file_seek(): *place is the first offset from `offset` on that is data, or in a hole. The
+ * answer is exact to a block: what is called a hole has none and reads as zeros, and all bytes that are not
+ * zero are data. The end of the file counts as the beginning of a hole, so WEFT_SEEK_HOLE finds the size at
+ * the latest. -ENXIO: `offset` is not before the end of the file, or no data follows. *place is then as it
+ * was. One small request to each storage shard, or some when there is much to be looked at. Whatever the file
+ * was opened for.
+ */
+enum { WEFT_SEEK_DATA = 1, WEFT_SEEK_HOLE = 2 };
+int weft_file_seek(weft_file_t *file, uint64_t offset, int what, uint64_t *place);
 /* weft_file_size(): the exact size, asked from the storage servers; no
  * metadata request. */
 int weft_file_size(weft_file_t *file, uint64_t *size);

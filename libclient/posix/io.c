@@ -147,6 +147,20 @@ ssize_t px_write(struct px_desc *desc, int fd, const struct iovec *iov, size_t c
     return result;
 }
 
+/* Where data or a hole begins. What is no file has neither. */
+static off_t find(struct px_desc *desc, off_t offset, int whence)
+{
+    weft_file_t *file;
+    uint64_t place;
+    if (desc->kind != PX_FILE || offset < 0)
+        return -ENXIO;
+    int error = px_open_file(desc, &file);
+    if (error == 0)
+        error = PX_CALL(file_seek, file, (uint64_t)offset,
+                        whence == SEEK_DATA ? WEFT_SEEK_DATA : WEFT_SEEK_HOLE, &place);
+    return error < 0 ? error : (off_t)place;
+}
+
 static off_t seek_locked(struct px_desc *desc, int fd, off_t offset, int whence)
 {
     weft_file_t *file;
@@ -154,18 +168,17 @@ static off_t seek_locked(struct px_desc *desc, int fd, off_t offset, int whence)
     off_t base = 0;
     if (whence == SEEK_CUR) {
         base = take(desc, fd, 0);
-    } else if (whence != SEEK_SET) {
+    } else if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+        offset = find(desc, offset, whence);
+        if (offset < 0)
+            return offset;
+    } else if (whence == SEEK_END) {
         int error = desc->kind == PX_FILE ? px_open_file(desc, &file) : 0;
         if (error == 0 && desc->kind == PX_FILE)
             error = PX_CALL(file_size, file, &size);
         if (error < 0)
             return error;
-        /* The whole file counts as data: POSIX leaves that open, and it is true of what is read. */
-        if (whence != SEEK_END && (offset < 0 || (uint64_t)offset >= size))
-            return -ENXIO;
-        base = whence == SEEK_DATA ? 0 : (off_t)size;
-        if (whence == SEEK_HOLE)
-            offset = 0;
+        base = (off_t)size;
     }
     if (__builtin_add_overflow(base, offset, &base))
         return -EOVERFLOW;
@@ -308,17 +321,40 @@ static int truncate_desc(struct px_desc *desc, off_t size)
     return result < 0 ? result : PX_CALL(file_truncate, file, (uint64_t)size);
 }
 
+static int punch(struct px_desc *desc, weft_file_t *file, off_t offset, off_t length)
+{
+    int result = PX_CALL(file_punch, file, (uint64_t)offset, (uint64_t)length);
+    if (result == 0 && (desc->flags & (O_SYNC | O_DSYNC)))
+        result = PX_CALL(file_sync, file);
+    return result;
+}
+
+/* Nothing reserves space: a range that is to be zeros becomes a hole, and what would only reserve does
+ * nothing. */
 static int allocate(struct px_desc *desc, int mode, off_t offset, off_t length)
 {
     weft_file_t *file;
     if (offset < 0 || length <= 0)
         return -EINVAL;
     int result = writable(desc, &file, -EBADF);
-    if (result == 0 && mode != 0) {
+    if (result < 0)
+        return result;
+    switch (mode) {
+    case FALLOC_FL_KEEP_SIZE:
+        return 0;
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+        return punch(desc, file, offset, length);
+    case 0:
+    case FALLOC_FL_ZERO_RANGE:
+        result = PX_CALL(file_allocate, file, (uint64_t)offset, (uint64_t)length);
+        return result < 0 || mode == 0 ? result : punch(desc, file, offset, length);
+    case FALLOC_FL_PUNCH_HOLE: /* Linux wants the two together */
+        return -EOPNOTSUPP;
+    default:
         px_say_once("fallocate", "fallocate() of this mode is not supported");
-        result = -EOPNOTSUPP;
+        return -EOPNOTSUPP;
     }
-    return result < 0 ? result : PX_CALL(file_allocate, file, (uint64_t)offset, (uint64_t)length);
 }
 
 CALL(int, fsync, (int fd), (fd), sync_desc(desc))

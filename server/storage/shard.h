@@ -141,6 +141,7 @@ struct shard_run {
     struct iovec iov;     /* bytes to write */
     const uint32_t *crcs; /* of them, as store_op has them */
     struct store_op op;
+    struct store_seek seek;
     uint32_t span_count; /* a read: runs from this one on that the store reads as one (shard_read.c) */
     uint8_t *span;       /* where it reads them to; NULL: this one alone, into the payload */
 };
@@ -160,12 +161,16 @@ struct shard_io {
     bool by_chunk;            /* runs end at chunk bounds */
     uint64_t bytes;           /* in all extents */
     uint64_t size;            /* object_truncate */
+    uint64_t offset, length;  /* object_punch, object_seek: in the file */
+    bool hole;                /* object_seek: is what is looked for */
     struct wire_list removes; /* object_remove */
     uint32_t removes_failed;  /* likewise: a bit for each */
     bool hurry;               /* likewise */
     uint32_t lock_target;     /* lock, record */
     bool grow_only;
-    bool tell;              /* write, object_truncate: the answer tells of the file's objects */
+    /* What is done with each object is over, without an error; NULL: the answer is empty. */
+    void (*ended)(struct shard_io *io);
+    bool tell;              /* write: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;
@@ -282,5 +287,19 @@ void shard_object_remove(struct shard_io *io);
 /* Puts what object_stat would say into the answer of a write that has ended; into none, if that fails. */
 void shard_object_tell(struct shard_io *io);
 void shard_counters(struct shard_io *io);
+/* Calls `start` for each object that the file may have here, goes on after an error, and ends the request
+ * when all are done. */
+void shard_with_objects(struct shard_io *io,
+                        int (*start)(struct shard_io *io, struct store *store,
+                                     const struct store_object *object, struct shard_run *run));
+/* What the object is of the file. */
+struct layout_part shard_part_of(const struct shard_io *io, uint32_t position);
+/* Answers with io->body of that length, or with the negative errno that it is. */
+void shard_answer(struct shard_io *io, ssize_t length);
+
+/* shard_holes.c: space that is given back within a file, and where there is none */
+
+void shard_object_punch(struct shard_io *io);
+void shard_object_seek(struct shard_io *io);
 
 #endif

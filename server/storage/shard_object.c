@@ -10,7 +10,7 @@
 /* One counter takes so much at most in an answer: list item with a name of 63 bytes. */
 enum { COUNTER_BYTES_MAX = 4 + 64 + 8, COUNTERS_REPLY_MAX = 1024 };
 
-static void answer(struct shard_io *io, ssize_t length)
+void shard_answer(struct shard_io *io, ssize_t length)
 {
     if (length < 0)
         shard_io_fail(io, (int)length);
@@ -21,10 +21,10 @@ static void answer(struct shard_io *io, ssize_t length)
 
 /* ---- stat --------------------------------------------------------------- */
 
-static struct layout_part part_of(const struct shard_io *io, const struct store_object *object)
+struct layout_part shard_part_of(const struct shard_io *io, uint32_t position)
 {
     return (struct layout_part){
-        .position = object->position,
+        .position = position,
         .shard = io->shard->index,
         .shard_count = io->shard->server->shard_count,
     };
@@ -46,7 +46,7 @@ static int stat_found(struct shard_io *io, struct wire_object_stat_reply *reply)
     for (uint32_t i = 0; i < io->run_count && !error; i++) {
         struct store_object object = shard_object_of(io, &io->runs[i]);
         struct store *store = io->shard->stores[io->runs[i].target];
-        struct layout_part part = part_of(io, &object);
+        struct layout_part part = shard_part_of(io, object.position);
         struct store_stat stat;
         error = store->type->stat(store, &object, &stat);
         if (error)
@@ -80,7 +80,7 @@ static void answer_stat(struct shard_io *io)
         shard_io_end(io, 0);
         return;
     }
-    answer(io, make_stat_body(io, &reply));
+    shard_answer(io, make_stat_body(io, &reply));
 }
 
 void shard_object_stat(struct shard_io *io)
@@ -101,8 +101,8 @@ static void part_ended(struct shard_io *io)
 {
     if (--io->pending)
         return;
-    if (io->tell && !io->status)
-        answer_stat(io);
+    if (io->ended && !io->status)
+        io->ended(io);
     else
         shard_io_end(io, 0);
 }
@@ -115,10 +115,9 @@ static void object_done(struct store_op *op, ssize_t status)
     part_ended(io);
 }
 
-/* Calls `start` for each object, goes on after an error, and answers when all are done. */
-static void with_objects(struct shard_io *io,
-                         int (*start)(struct shard_io *io, struct store *store,
-                                      const struct store_object *object, struct shard_run *run))
+void shard_with_objects(struct shard_io *io,
+                        int (*start)(struct shard_io *io, struct store *store,
+                                     const struct store_object *object, struct shard_run *run))
 {
     int error = shard_find_objects(io);
     if (error)
@@ -147,7 +146,7 @@ static int sync_start(struct shard_io *io, struct store *store, const struct sto
 void shard_sync(struct shard_io *io)
 {
     shard_counter_add(io->shard, SHARD_SYNCS, 1);
-    with_objects(io, sync_start);
+    shard_with_objects(io, sync_start);
 }
 
 /* ---- remove --------------------------------------------------------------- */
@@ -176,8 +175,8 @@ static void remove_end(struct shard_io *io)
     }
     struct wire_object_remove_reply reply = {.failed = wire_list_of(&writer, count)};
     io->body = malloc(SIZE);
-    answer(io, io->body ? wire_encode_object_remove_reply(io->body, SIZE, &reply)
-                        : err_set(-ENOMEM, "no memory for an answer"));
+    shard_answer(io, io->body ? wire_encode_object_remove_reply(io->body, SIZE, &reply)
+                              : err_set(-ENOMEM, "no memory for an answer"));
 }
 
 static void remove_failed(struct shard_io *io, uint32_t index, int error)
@@ -262,7 +261,7 @@ void shard_object_remove(struct shard_io *io)
 static int truncate_start(struct shard_io *io, struct store *store, const struct store_object *object,
                           struct shard_run *run)
 {
-    struct layout_part part = part_of(io, object);
+    struct layout_part part = shard_part_of(io, object->position);
     uint64_t wanted = layout_part_length(&io->layout, &part, io->size);
     struct store_stat stat;
     int error = store->type->stat(store, object, &stat);
@@ -277,8 +276,8 @@ static int truncate_start(struct shard_io *io, struct store *store, const struct
 
 void shard_object_truncate(struct shard_io *io)
 {
-    io->tell = true;
-    with_objects(io, truncate_start);
+    io->ended = answer_stat;
+    shard_with_objects(io, truncate_start);
 }
 
 /* ---- counters ----------------------------------------------------------- */
@@ -318,5 +317,5 @@ void shard_counters(struct shard_io *io)
     size_t count = rpc_counters(io->shard->rpc, &counters);
     if (count + SHARD_COUNTERS > COUNTERS_REPLY_MAX)
         count = COUNTERS_REPLY_MAX - SHARD_COUNTERS;
-    answer(io, make_counters(io, counters, count));
+    shard_answer(io, make_counters(io, counters, count));
 }

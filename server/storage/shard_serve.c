@@ -188,6 +188,8 @@ static int decode(struct shard_io *io, uint32_t *access)
         struct wire_object_stat object_stat;
         struct wire_object_truncate object_truncate;
         struct wire_object_remove object_remove;
+        struct wire_object_punch object_punch;
+        struct wire_object_seek object_seek;
         struct wire_lock lock;
         struct wire_record record;
         struct wire_record_test record_test;
@@ -235,6 +237,17 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->map_version++;
         io->removes = body.object_remove.files;
         io->hurry = body.object_remove.hurry;
+        return error;
+    case WIRE_OP_object_punch:
+        TAKE(object_punch);
+        io->offset = body.object_punch.offset;
+        io->length = body.object_punch.length;
+        *access = WIRE_ACCESS_WRITE;
+        return error;
+    case WIRE_OP_object_seek:
+        TAKE(object_seek);
+        io->offset = body.object_seek.offset;
+        io->hole = body.object_seek.hole;
         return error;
     case WIRE_OP_lock:
         TAKE(lock);
@@ -326,6 +339,8 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         [WIRE_OP_object_stat] = shard_object_stat,
         [WIRE_OP_object_truncate] = shard_object_truncate,
         [WIRE_OP_object_remove] = shard_object_remove,
+        [WIRE_OP_object_punch] = shard_object_punch,
+        [WIRE_OP_object_seek] = shard_object_seek,
         [WIRE_OP_lock] = shard_lock,
         [WIRE_OP_record] = shard_record,
         [WIRE_OP_record_test] = shard_record_test,

@@ -69,6 +69,13 @@ struct store_stat {
     int64_t mtime_ns; /* of the last write; 0 when there is no object */
 };
 
+/* What a search for data or a hole came to. */
+struct store_seek {
+    uint64_t offset; /* of the first byte of it; UINT64_MAX: there is none */
+    bool found;      /* else there is none before `offset`, from where the search is to go on */
+    uint64_t length; /* of the object */
+};
+
 /* How a store that has checksums looks at all of its bytes, and what it counts of that. */
 struct store_scrub {
     uint64_t rate;                            /* bytes a second; 0: not at all */
@@ -124,6 +131,15 @@ struct store_type {
     /* Cuts or lengthens (with zeros) to `length`; makes the object only when length > 0. */
     int (*truncate)(struct store *store, const struct store_object *object, uint64_t length,
                     struct store_op *op);
+    /* A range becomes zeros, and gives its space back as far as the store can; the length stays. 0 also when
+     * there is no object. */
+    int (*punch)(struct store *store, const struct store_object *object, uint64_t offset, uint64_t length,
+                 struct store_op *op);
+    /* Where data begins, or (`hole`) a hole, from `offset` on. What is a hole reads as zeros; zeros may be
+     * data. Behind the object's end all is a hole. *seek is filled when it has ended; it looks at some
+     * part of the object and no more. */
+    int (*seek)(struct store *store, const struct store_object *object, uint64_t offset, bool hole,
+                struct store_seek *seek, struct store_op *op);
     /* 0 also when there is none. A crash may undo it until settle(). */
     int (*remove)(struct store *store, const struct store_object *object, struct store_op *op);
 

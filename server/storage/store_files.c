@@ -207,6 +207,67 @@ static int files_truncate(struct store *base, const struct store_object *key, ui
     return 0;
 }
 
+/* By hand, where the file system has no holes. */
+static int write_zeros(const struct files_store *store, const struct files_object *object, uint64_t offset,
+                       uint64_t end)
+{
+    static const uint8_t zeros[64 << 10];
+    while (offset < end) {
+        const size_t wanted = end - offset < sizeof zeros ? (size_t)(end - offset) : sizeof zeros;
+        ssize_t count = pwrite(object->fd, zeros, wanted, (off_t)(FILES_HEADER_BYTES + offset));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0) {
+            errno = count ? errno : ENOSPC;
+            return files_object_error(store, object, "write zeros to");
+        }
+        offset += (uint64_t)count;
+    }
+    return 0;
+}
+
+/* Behind the end, so that a file system gives the last block back, too. */
+#define PUNCH_BEHIND 65536u
+
+static int punch_file(const struct files_store *store, const struct files_object *object, uint64_t offset,
+                      uint64_t length, bool to_end)
+{
+    /* Not every file system does the second of itself. */
+    static const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    int error = 0;
+    const uint64_t room = DATA_BYTES_MAX - offset - length;
+    const uint64_t behind = !to_end ? 0 : room < PUNCH_BEHIND ? room : PUNCH_BEHIND;
+    if (fallocate(object->fd, mode, (off_t)(FILES_HEADER_BYTES + offset), (off_t)(length + behind))) {
+        if (errno != EOPNOTSUPP)
+            return files_object_error(store, object, "punch a hole into");
+        error = write_zeros(store, object, offset, offset + length);
+    }
+    if (!error && futimens(object->fd, now))
+        error = files_object_error(store, object, "set the time of");
+    return error;
+}
+
+static int files_punch(struct store *base, const struct store_object *key, uint64_t offset, uint64_t length,
+                       struct store_op *op)
+{
+    struct files_store *store = files_of(base);
+    struct files_object *object;
+    struct stat stat;
+    (void)op;
+    int error = files_object_open(store, key, false, &object);
+    if (error || !object)
+        return error;
+    if (fstat(object->fd, &stat))
+        return files_object_error(store, object, "look at");
+    const uint64_t size = stat.st_size > FILES_HEADER_BYTES ? (uint64_t)stat.st_size - FILES_HEADER_BYTES : 0;
+    if (offset >= size || length == 0)
+        return 0;
+    object->changes++;
+    const bool to_end = length >= size - offset;
+    return punch_file(store, object, offset, to_end ? size - offset : length, to_end);
+}
+
 static int files_remove(struct store *base, const struct store_object *key, struct store_op *op)
 {
     struct files_store *store = files_of(base);
@@ -241,6 +302,28 @@ static int files_stat(struct store *base, const struct store_object *key, struct
     return 0;
 }
 
+static int files_seek(struct store *base, const struct store_object *key, uint64_t offset, bool hole,
+                      struct store_seek *seek, struct store_op *op)
+{
+    struct files_store *store = files_of(base);
+    struct files_object *object;
+    struct store_stat stat;
+    (void)op;
+    int error = files_stat(base, key, &stat);
+    if (!error)
+        error = files_object_open(store, key, false, &object);
+    if (error)
+        return error;
+    *seek = (struct store_seek){.offset = hole ? offset : UINT64_MAX, .found = true, .length = stat.length};
+    if (!object || offset >= stat.length)
+        return 0;
+    off_t at = lseek(object->fd, (off_t)(FILES_HEADER_BYTES + offset), hole ? SEEK_HOLE : SEEK_DATA);
+    if (at < 0)
+        return errno == ENXIO ? 0 : files_object_error(store, object, "search");
+    seek->offset = (uint64_t)at - FILES_HEADER_BYTES;
+    return 0;
+}
+
 static int files_fd(struct store *base)
 {
     return files_of(base)->done_fd;
@@ -260,6 +343,8 @@ const struct store_type store_files = {
     .read = files_read,
     .sync = files_sync,
     .truncate = files_truncate,
+    .punch = files_punch,
+    .seek = files_seek,
     .remove = files_remove,
     .stat = files_stat,
     .fd = files_fd,

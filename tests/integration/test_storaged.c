@@ -364,6 +364,80 @@ static void test_truncate(void **state)
     }
 }
 
+/* The same to each shard: a range of any length, by who may write. */
+static int punch_all(const struct wire_capability *capability, uint64_t offset, uint64_t length)
+{
+    answer.status = 0;
+    for (uint32_t k = 0; k < PEER_SHARDS && !answer.status; k++) {
+        struct wire_object_punch punch = {
+            .capability = *capability, .map_version = peer.map->version, .offset = offset, .length = length};
+        ssize_t size = wire_encode_object_punch(body, sizeof body, &punch);
+        assert_true(size > 0);
+        memset(&answer, 0, sizeof answer);
+        peer_call(&peer, peer.to_shard[k], WIRE_OP_object_punch, body, (size_t)size, NULL, 0, &answer);
+    }
+    return answer.status;
+}
+
+/* The least of the shards' answers, and whether the one who gave it has found it. */
+static uint64_t seek_all(uint64_t ino, uint64_t offset, bool hole)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t k = 0; k < PEER_SHARDS; k++) {
+        struct wire_object_seek_reply reply;
+        struct wire_object_seek seek = {.capability = peer_capability(&peer, ino, 0),
+                                        .map_version = peer.map->version,
+                                        .offset = offset,
+                                        .hole = hole};
+        ssize_t size = wire_encode_object_seek(body, sizeof body, &seek);
+        assert_true(size > 0);
+        memset(&answer, 0, sizeof answer);
+        peer_call(&peer, peer.to_shard[k], WIRE_OP_object_seek, body, (size_t)size, NULL, 0, &answer);
+        assert_int_equal(answer.status, 0);
+        assert_int_equal(wire_decode_object_seek_reply(answer.body, answer.body_length, &reply), 0);
+        assert_true(reply.offset >= offset && reply.found);
+        least = reply.offset < least ? reply.offset : least;
+    }
+    return least;
+}
+
+static void test_holes(void **state)
+{
+    enum { LENGTH = 12 * PEER_CHUNK };
+    static uint8_t data[LENGTH], back[LENGTH];
+    (void)state;
+    fill(data, LENGTH, 8);
+    assert_int_equal(peer_write(&peer, 5, 0, data, LENGTH), 0);
+    struct wire_capability reader = peer_capability(&peer, 5, WIRE_ACCESS_READ);
+    struct wire_capability writer = peer_capability(&peer, 5, WIRE_ACCESS_WRITE);
+    struct wire_capability forged = writer;
+    forged.ino = 6;
+    assert_int_equal(punch_all(&reader, 0, LENGTH), -EACCES);
+    assert_int_equal(punch_all(&forged, 0, LENGTH), -EACCES);
+    assert_int_equal(punch_all(&writer, 5, INT64_MAX), -EINVAL);
+    blank_elsewhere(data, LENGTH, 0);
+    assert_int_equal(peer_read(&peer, 5, 0, back, LENGTH), 0);
+    assert_memory_equal(data, back, LENGTH);
+    uint64_t first = 0, chunk = 3 * PEER_CHUNK;
+    while (peer_is_elsewhere(first))
+        first += PEER_CHUNK;
+    while (peer_is_elsewhere(chunk))
+        chunk += PEER_CHUNK;
+    assert_int_equal(seek_all(5, 0, false), first);
+    assert_int_equal(punch_all(&writer, chunk, PEER_CHUNK), 0);
+    memset(data + chunk, 0, PEER_CHUNK);
+    assert_int_equal(peer_read(&peer, 5, 0, back, LENGTH), 0);
+    assert_memory_equal(data, back, LENGTH);
+    if (!peer_keeps_files()) {
+        assert_int_equal(seek_all(5, 0, true), chunk);
+        assert_int_equal(seek_all(5, chunk + 7, true), chunk + 7);
+        assert_true(seek_all(5, chunk, false) > chunk);
+    }
+    assert_int_equal(punch_all(&writer, 0, LENGTH), 0);
+    assert_true(peer_keeps_files() || seek_all(5, 0, false) == UINT64_MAX);
+    assert_int_equal(seek_all(5, UINT64_C(1) << 40, true) >> 40, 1);
+}
+
 static void test_remove(void **state)
 {
     static uint8_t data[8 * PEER_CHUNK], back[8 * PEER_CHUNK];
@@ -706,6 +780,7 @@ int main(void)
         TEST(test_wrong_requests_are_refused),
         TEST(test_nonsense_bodies_are_refused),
         TEST(test_truncate),
+        TEST(test_holes),
         TEST(test_remove),
         TEST(test_remove_many),
         TEST(test_writes_tell),

@@ -109,6 +109,33 @@ static void do_seek(int fd)
         fail("seek", 0, 0);
 }
 
+static void do_punch(int fd, size_t offset, size_t length)
+{
+    const int mode = draw(2) ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+    if (fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) != 0) {
+        if (errno == EOPNOTSUPP)
+            return; /* a local file system */
+        fail("punch", offset, length);
+    }
+    if (offset < run.size)
+        memset(run.model + offset, 0, length < run.size - offset ? length : run.size - offset);
+}
+
+/* What lies in front of the data that is found is zeros. */
+static void do_find(int fd, size_t offset)
+{
+    off_t place = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (place < 0 && errno != ENXIO)
+        fail("find", offset, 0);
+    errno = 0;
+    const size_t end = place < 0 ? run.size : (size_t)place;
+    if (place >= 0 && (end < offset || end >= run.size))
+        fail("find", offset, end);
+    for (size_t i = offset; i < end; i++)
+        if (run.model[i] != 0)
+            fail("find", i, end);
+}
+
 static void do_copy(int from, int to, size_t offset, size_t length)
 {
     loff_t in = (loff_t)draw(run.size + 1), out = (loff_t)offset;
@@ -143,7 +170,7 @@ static void operate(void)
     size_t offset = draw(run.size_max), length = 1 + draw(draw(4) ? 5000 : LENGTH_MAX);
     if (length > run.size_max - offset)
         length = run.size_max - offset;
-    switch (draw(16)) {
+    switch (draw(19)) {
     case 0:
     case 1:
     case 2:
@@ -174,6 +201,13 @@ static void operate(void)
         break;
     case 14:
         do_reopen(which);
+        break;
+    case 15:
+    case 16:
+        do_punch(fd, offset, length);
+        break;
+    case 17:
+        do_find(fd, offset);
         break;
     default:
         do_read(fd, 0, LENGTH_MAX);

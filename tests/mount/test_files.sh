@@ -73,8 +73,8 @@ dd if="$two/f" of=g bs=64k iflag=direct status=none
 step cmp "$scratch/random" g
 fallocate -l 9000000 g || fail fallocate
 same "$(stat -c %s "$two/g")" 9000000
-expect 1 fallocate -p -o 0 -l 4096 g
-says unsupported
+expect 1 fallocate -c -o 0 -l 4096 g
+says "not supported"
 
 # ---- attributes ----------------------------------------------------------------
 chmod 640 hard

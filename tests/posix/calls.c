@@ -155,6 +155,53 @@ static void sizes(void)
     unlink("s");
 }
 
+/* In whole blocks, so that the answers are the same wherever these have 4 KiB. */
+static void holes(void)
+{
+    enum { BLOCK = 4096, PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
+    static char bytes[8 * BLOCK], back[8 * BLOCK];
+    unsigned long sum = 0;
+    int fd = open("h", O_RDWR | O_CREAT, 0600);
+    SHOW(ftruncate(fd, 64 * BLOCK));
+    SHOW(lseek(fd, 0, SEEK_DATA));
+    SHOW(lseek(fd, 5, SEEK_HOLE));
+    SHOW(lseek(fd, 64 * BLOCK, SEEK_HOLE));
+    SHOW(lseek(fd, -1, SEEK_DATA));
+    memset(bytes, 'x', sizeof bytes);
+    SHOW(pwrite(fd, bytes, sizeof bytes, 10 * BLOCK));
+    SHOW(lseek(fd, 0, SEEK_DATA));
+    SHOW(lseek(fd, 12 * BLOCK + 5, SEEK_HOLE));
+    SHOW(lseek(fd, 18 * BLOCK, SEEK_DATA));
+    SHOW(fallocate(fd, PUNCH, 11 * BLOCK, 2 * BLOCK));
+    SHOW(lseek(fd, 0, SEEK_DATA));
+    SHOW(lseek(fd, 10 * BLOCK + 1, SEEK_HOLE));
+    SHOW(lseek(fd, 11 * BLOCK + 1, SEEK_HOLE));
+    SHOW(lseek(fd, 11 * BLOCK + 1, SEEK_DATA));
+    SHOW(lseek(fd, 0, SEEK_CUR));
+    SHOW(fallocate(fd, PUNCH, 14 * BLOCK + 100, 1000));
+    SHOW(lseek(fd, 13 * BLOCK, SEEK_HOLE));
+    SHOW(fallocate(fd, PUNCH, 17 * BLOCK, 1000 * BLOCK));
+    SHOW(lseek(fd, 13 * BLOCK, SEEK_HOLE));
+    SHOW(pread(fd, back, sizeof back, 10 * BLOCK));
+    for (size_t i = 0; i < sizeof back; i++)
+        sum = sum * 31 + (unsigned char)back[i];
+    SHOW((int)(sum % 1000003));
+    SHOW(fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, BLOCK));
+    SHOW(fallocate(fd, PUNCH, 0, 0));
+    SHOW(fallocate(fd, PUNCH, -1, 5));
+    SHOW(fallocate(fd, FALLOC_FL_KEEP_SIZE, 60 * BLOCK, 10 * BLOCK));
+    SHOW(lseek(fd, 0, SEEK_END));
+    close(fd);
+    fd = open("h", O_RDONLY);
+    SHOW(fallocate(fd, PUNCH, 0, BLOCK));
+    SHOW(lseek(fd, 0, SEEK_DATA));
+    close(fd);
+    fd = open("h", O_WRONLY);
+    SHOW(lseek(fd, 0, SEEK_DATA));
+    close(fd);
+    unlink("h");
+}
+
 static void removed_while_open(void)
 {
     char buffer[16] = "";
@@ -625,6 +672,7 @@ int main(int argc, char **argv)
     open_flags();
     offsets();
     sizes();
+    holes();
     removed_while_open();
     names();
     relative_calls();

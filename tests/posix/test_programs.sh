@@ -43,6 +43,35 @@ expect 0 weft run -- mv "$scratch/back" "$there/from-local"
 expect 0 cp -r "$scratch/away" "$here/from-local"
 same_trees
 
+echo "holes"
+both truncate -s 20M FOLDER/sparse
+for at in 1000 9000001 15000003; do
+    both sh -c "seq 1 100000 | dd of=FOLDER/sparse bs=500000 count=1 iflag=fullblock seek=$at oflag=seek_bytes conv=notrunc status=none"
+done
+both cp --sparse=always FOLDER/sparse FOLDER/sparse-copy
+both cp FOLDER/sparse-copy FOLDER/sparse-again
+both cp --sparse=never FOLDER/sparse FOLDER/sparse-dug
+both fallocate -d FOLDER/sparse-dug
+both sh -c 'cd FOLDER && mkdir sparse-x && tar -Scf sparse.tar sparse-copy && tar -C sparse-x -Sxf sparse.tar && rm sparse.tar'
+for file in sparse sparse-copy sparse-again sparse-dug sparse-x/sparse-copy; do
+    both cmp "$here/sparse" "FOLDER/$file"
+    kib=$(($(weft run -- stat -c %b "$there/$file") / 2))
+    most=1600
+    [ "$file" != sparse-dug ] || most=8000 # in steps of st_blksize
+    [ $kib -lt $most ] || fail "$file takes $kib KiB"
+done
+both fallocate -p -o 20000 -l 400001 FOLDER/sparse-copy
+both fallocate -p -o 19M -l 90M FOLDER/sparse-copy
+both fallocate -n -o 19M -l 90M FOLDER/sparse-copy
+both stat -c %s FOLDER/sparse-copy
+same_trees
+expect 0 weft run -- fallocate -z -o 10M -l 11M "$there/sparse-copy"
+same "$(weft run -- stat -c %s "$there/sparse-copy")" $((21 << 20))
+expect 0 weft run -- fallocate -z -n -o 0 -l 9000100 "$there/sparse-copy"
+kib=$(($(weft run -- stat -c %b "$there/sparse-copy") / 2))
+[ $kib -lt 600 ] || fail "sparse-copy takes $kib KiB"
+both sh -c 'rm -r FOLDER/sparse*'
+
 echo "archives and streams"
 both sh -c 'cd FOLDER && tar cf t.tar tree && tar tf t.tar | sort && mkdir x && tar xf t.tar -C x && ls x/tree'
 both sh -c 'cd FOLDER && tar czf - tree | tar tzf - | sort'

@@ -161,6 +161,30 @@ static void do_truncate(struct client *client, weft_file_t *file)
         model_done(model, number);
 }
 
+static void do_punch(struct client *client, weft_file_t *file)
+{
+    struct model_file *model = model_file(weft_file_ino(file));
+    const struct span span = span_draw();
+    const uint32_t number = model_punch(model, span.offset, span.length);
+    sim_trace("punch %" PRIu32 " of file %" PRIu64 ", %" PRIu64 "-%" PRIu64, number, weft_file_ino(file),
+              span.offset, span.offset + span.length);
+    if (!failed(client, "punch", weft_file_punch(file, span.offset, span.length)))
+        model_done(model, number);
+}
+
+/* What lies in front of the data that is found is a hole. */
+static void do_seek(struct client *client, weft_file_t *file)
+{
+    const uint64_t began_ns = sim_now(), offset = span_draw().offset;
+    uint64_t place = offset;
+    const int result = weft_file_seek(file, offset, WEFT_SEEK_DATA, &place);
+    sim_trace("seek in file %" PRIu64 ", from %" PRIu64 ": %" PRIu64, weft_file_ino(file), offset, place);
+    if (result == -ENXIO)
+        client_counts.calls++;
+    else if (!failed(client, "seek", result))
+        model_hole(model_file(weft_file_ino(file)), offset, place, began_ns);
+}
+
 static void do_size(struct client *client, unsigned which)
 {
     struct model_file *model = model_file(weft_file_ino(client->files[which]));
@@ -404,7 +428,11 @@ static void do_file(struct client *client)
         do_write_list(client, file);
     else if (what < 73)
         do_truncate(client, file);
-    else if (what < 83)
+    else if (what < 77)
+        do_punch(client, file);
+    else if (what < 79)
+        do_seek(client, file);
+    else if (what < 84)
         do_size(client, which);
     else if (what < 90)
         do_sync(client, which);

@@ -91,6 +91,14 @@ uint32_t model_cut(struct model_file *file, uint64_t size)
     return file->count;
 }
 
+uint32_t model_punch(struct model_file *file, uint64_t offset, uint64_t length)
+{
+    struct change *change = add(file);
+    change->begin = offset;
+    change->end = offset + length;
+    return file->count;
+}
+
 void model_done(struct model_file *file, uint32_t number)
 {
     file->changes[number - 1].ended_ns = sim_now();
@@ -132,10 +140,18 @@ static const struct change *replaced(const struct model_file *file, const struct
     return NULL;
 }
 
+static bool is_zeros(const struct change *change)
+{
+    return change->value == 0;
+}
+
 static void tell(const char *what, const struct change *change)
 {
     sim_trace("%s: %s of %" PRIu64 "-%" PRIu64 ", from %" PRIu64 " to %" PRIu64 " us%s%s", what,
-              change->cuts ? "the cut" : "the write", change->begin, change->end, change->began_ns / 1000,
+              change->cuts       ? "the cut"
+              : is_zeros(change) ? "the punch"
+                                 : "the write",
+              change->begin, change->end, change->began_ns / 1000,
               change->ended_ns == NEVER ? 0 : change->ended_ns / 1000, change->is_seen ? ", seen" : "",
               change->may_lack ? ", perhaps lost" : "");
 }
@@ -170,14 +186,15 @@ static void check_value(struct model_file *file, uint32_t value, uint64_t begin,
     note->ended_ns = sim_now();
 }
 
-/* Zeros: never written, or cut. */
+/* Zeros: never written, or cut, or punched. */
 static bool may_be_zero(const struct model_file *file, uint64_t begin, uint64_t end, uint64_t began_ns)
 {
     if (!replaced(file, NULL, begin, end, began_ns))
         return true;
     for (unsigned i = 0; i < file->count; i++) {
-        const struct change *cut = &file->changes[i];
-        if (cut->cuts && cut->begin <= begin && !replaced(file, cut, begin, end, began_ns))
+        const struct change *zeros = &file->changes[i];
+        if (is_zeros(zeros) && zeros->begin <= begin && zeros->end >= end &&
+            !replaced(file, zeros, begin, end, began_ns))
             return true;
     }
     return false;
@@ -208,12 +225,17 @@ static void check_zeros(const struct model_file *file, uint64_t begin, uint64_t 
     }
 }
 
+void model_hole(const struct model_file *file, uint64_t begin, uint64_t end, uint64_t began_ns)
+{
+    check_zeros(file, begin, end, began_ns);
+}
+
 /* ---- sizes -------------------------------------------------------------------- */
 
 /* So much a change makes the file long at least. */
 static uint64_t reach(const struct change *change)
 {
-    return change->cuts ? change->begin : change->end;
+    return change->cuts ? change->begin : is_zeros(change) ? 0 : change->end;
 }
 
 /* No truncation may have come after it, or beside it. */

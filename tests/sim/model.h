@@ -30,6 +30,8 @@ struct model_file *model_file(uint64_t ino);
 uint32_t model_write(struct model_file *file, void *bytes, uint64_t offset, uint64_t length);
 /* A truncation. */
 uint32_t model_cut(struct model_file *file, uint64_t size);
+/* A hole is to be punched. */
+uint32_t model_punch(struct model_file *file, uint64_t offset, uint64_t length);
 /* It returned, with success. */
 void model_done(struct model_file *file, uint32_t number);
 
@@ -38,6 +40,8 @@ void model_done(struct model_file *file, uint32_t number);
 /* `asked` bytes were asked for, `got` came. */
 void model_read(struct model_file *file, const void *bytes, uint64_t offset, uint64_t asked, uint64_t got,
                 uint64_t began_ns);
+/* All of it was said to be a hole. */
+void model_hole(const struct model_file *file, uint64_t begin, uint64_t end, uint64_t began_ns);
 void model_size(const struct model_file *file, uint64_t size, uint64_t began_ns);
 /* A sync that began then has succeeded, by a handle that was opened, or told of losses last, at `since_ns`:
  * all that was begun from then on and had ended when it began is there, and durable, whoever did it and

@@ -47,6 +47,147 @@ static void test_holes_and_lengths(void **state)
     assert_int_equal(check_store().blocks, 1);
 }
 
+static uint64_t seek_to(uint64_t ino, uint64_t offset, bool hole)
+{
+    struct store_seek seek;
+    assert_int_equal(cs_seek(store, name_of(ino), &layout, offset, hole, &seek), 0);
+    assert_true(seek.found);
+    assert_int_equal(seek.length, stat_of(ino).length);
+    assert_true(seek.offset >= offset);
+    return seek.offset;
+}
+
+/* From data to hole to data through the object: what is no data is zeros, and all blocks are in the rest. */
+static void check_holes(uint64_t ino, const uint8_t *model, uint64_t length)
+{
+    uint64_t blocks = 0;
+    for (uint64_t at = 0; at < length;) {
+        const uint64_t begin = seek_to(ino, at, false), end = seek_to(ino, begin < length ? begin : at, true);
+        for (; at < begin && at < length; at++)
+            assert_int_equal(model[at], 0);
+        if (begin == UINT64_MAX)
+            break;
+        assert_true(begin < end && end <= length);
+        assert_int_equal(begin % CS_BLOCK, 0);
+        blocks += (end + CS_BLOCK - 1) / CS_BLOCK - begin / CS_BLOCK;
+        at = end;
+    }
+    assert_int_equal(blocks, stat_of(ino).blocks);
+    assert_int_equal(seek_to(ino, length, true), length);
+    assert_true(seek_to(ino, length, false) == UINT64_MAX);
+}
+
+static void punch(uint64_t ino, uint64_t offset, uint64_t length)
+{
+    int result;
+    while ((result = cs_punch(store, name_of(ino), &layout, offset, length)) > 0)
+        ;
+    assert_int_equal(result, 0);
+}
+
+static void test_punch_and_seek(void **state)
+{
+    (void)state;
+    assert_int_equal(seek_to(1, 0, true), 0);
+    assert_true(seek_to(1, 0, false) == UINT64_MAX);
+    punch(1, 0, 100);
+    assert_false(stat_of(1).exists);
+    memset(expected, 7, 10 * CS_BLOCK);
+    put(1, 0, expected, 10 * CS_BLOCK);
+    const int64_t before = stat_of(1).mtime_ns;
+    /* Whole blocks go, what is left of two stays, and only the object's own bytes are touched. */
+    punch(1, CS_BLOCK + 100, 2 * CS_BLOCK);
+    memset(expected + CS_BLOCK + 100, 0, 2 * CS_BLOCK);
+    assert_int_equal(stat_of(1).blocks, 9);
+    assert_int_equal(seek_to(1, 0, true), 2 * CS_BLOCK);
+    assert_int_equal(seek_to(1, 2 * CS_BLOCK + 5, true), 2 * CS_BLOCK + 5);
+    assert_int_equal(seek_to(1, 2 * CS_BLOCK + 5, false), 3 * CS_BLOCK);
+    assert_int_equal(seek_to(1, 3 * CS_BLOCK + 5, false), 3 * CS_BLOCK + 5);
+    assert_int_equal(seek_to(1, 3 * CS_BLOCK, true), 10 * CS_BLOCK);
+    assert_true(stat_of(1).mtime_ns > before);
+    /* The second half of a block of which the first one is gone already. */
+    punch(1, CS_BLOCK, 100);
+    assert_int_equal(stat_of(1).blocks, 8);
+    memset(expected + CS_BLOCK, 0, 100);
+    /* Nothing behind the end, and no other length. */
+    punch(1, 9 * CS_BLOCK, UINT64_MAX - 9 * CS_BLOCK);
+    memset(expected + 9 * CS_BLOCK, 0, CS_BLOCK);
+    assert_int_equal(stat_of(1).length, 10 * CS_BLOCK);
+    assert_int_equal(stat_of(1).blocks, 7);
+    const int64_t latest = stat_of(1).mtime_ns;
+    punch(1, 10 * CS_BLOCK, 100);
+    assert_true(stat_of(1).mtime_ns == latest);
+    /* A hole that is punched again is nothing new but for the time. */
+    punch(1, 9 * CS_BLOCK, 10);
+    assert_true(stat_of(1).mtime_ns > latest);
+    assert_int_equal(get(1, 0, buffer, 20 * CS_BLOCK), 10 * CS_BLOCK);
+    assert_memory_equal(buffer, expected, 10 * CS_BLOCK);
+    check_holes(1, expected, 10 * CS_BLOCK);
+    reopen();
+    assert_int_equal(get(1, 0, buffer, 20 * CS_BLOCK), 10 * CS_BLOCK);
+    assert_memory_equal(buffer, expected, 10 * CS_BLOCK);
+    check_holes(1, expected, 10 * CS_BLOCK);
+    truncate_to(3, 10 * CS_STRIP);
+    const int64_t made = stat_of(3).mtime_ns;
+    punch(3, 5 * CS_STRIP, 10);
+    assert_true(stat_of(3).mtime_ns > made);
+    drop(3);
+    /* Another object's strips, which lie behind, are not this one's. */
+    put(2, 0, "x", 1);
+    punch(1, 0, UINT64_MAX);
+    assert_int_equal(check_store().blocks, 1);
+    assert_true(seek_to(1, 0, false) == UINT64_MAX);
+}
+
+/* Zeros that are there already are not written again, on a full disk neither. */
+static void test_punch_of_zeros(void **state)
+{
+    (void)state;
+    memset(expected, 0, CS_BLOCK);
+    memset(expected, 3, 100);
+    put(1, 0, expected, CS_BLOCK);
+    struct cs_strip before, after;
+    assert_int_equal(cs_strip_get(store, name_of(1), 0, &before), 0);
+    punch(1, 1000, 2000);
+    assert_int_equal(cs_strip_get(store, name_of(1), 0, &after), 0);
+    assert_int_equal(after.block[0], before.block[0]);
+    assert_int_equal(get(1, 0, buffer, CS_BLOCK), CS_BLOCK);
+    assert_memory_equal(buffer, expected, CS_BLOCK);
+    /* A block of nothing else goes, by whichever part of it. */
+    memset(expected, 0, CS_BLOCK);
+    put(2, 0, expected, CS_BLOCK);
+    assert_int_equal(stat_of(2).blocks, 1);
+    punch(2, 1000, 1);
+    assert_int_equal(stat_of(2).blocks, 0);
+    check_store();
+}
+
+/* Of many strips some are done at a time, so that others have their turn, and a search looks at some. */
+static void test_long_steps(void **state)
+{
+    (void)state;
+    enum { STRIPS = 300 };
+    struct store_seek seek;
+    unsigned steps = 1;
+    for (unsigned i = 0; i < STRIPS; i++)
+        put(1, (uint64_t)i * CS_STRIP + CS_BLOCK, "x", 1);
+    while (cs_punch(store, name_of(1), &layout, CS_BLOCK, (uint64_t)STRIPS * CS_STRIP) == 1)
+        steps++;
+    assert_in_range(steps, 4, STRIPS);
+    assert_int_equal(stat_of(1).blocks, 0);
+    assert_true(seek_to(1, 0, false) == UINT64_MAX);
+    if (on_volume)
+        return; /* which is too small for what follows */
+    for (unsigned i = 0; i < STRIPS; i++)
+        put(2, (uint64_t)i * CS_STRIP, expected, CS_STRIP);
+    assert_int_equal(cs_seek(store, name_of(2), &layout, 5, true, &seek), 0);
+    assert_false(seek.found);
+    assert_in_range(seek.offset, CS_STRIP, (STRIPS - 1) * CS_STRIP);
+    assert_int_equal(seek_to(2, seek.offset, true), (uint64_t)STRIPS * CS_STRIP);
+    assert_int_equal(stat_of(2).blocks, STRIPS * CS_STRIP_BLOCKS);
+    check_store();
+}
+
 /* Everything against plain arrays, with commits and mounts in between. */
 static void test_random_changes(void **state)
 {
@@ -73,8 +214,9 @@ static void test_random_changes(void **state)
             length[ino] = offset;
             break;
         case 2:
-            assert_int_equal(cs_punch(store, name_of(ino), &layout, offset, bytes), 0);
+            punch(ino, offset, bytes);
             memset(model[ino] + offset, 0, bytes);
+            check_holes(ino, model[ino], length[ino]);
             break;
         case 3:
             assert_int_equal(cs_commit(store), 0);
@@ -495,6 +637,9 @@ static int run(const char *name)
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_there),
         TEST(test_holes_and_lengths),
+        TEST(test_punch_and_seek),
+        TEST(test_punch_of_zeros),
+        TEST(test_long_steps),
         TEST(test_random_changes),
         TEST(test_many_pieces_of_memory),
         TEST(test_small_pieces_lie_together),

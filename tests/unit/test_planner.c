@@ -548,6 +548,33 @@ static void test_table_changes(void **state)
     free(arena);
 }
 
+/* Which shards hold something of a range, chunk by chunk. */
+static void test_table_has(void **state)
+{
+    (void)state;
+    random_state = 14;
+    for (unsigned turn = 0; turn < 300; turn++) {
+        struct map *map = map_make(1 + (uint32_t)below(4));
+        struct planner_table *table =
+            table_make(map, WEFT_CHUNK_BYTES_MIN + below(100), 1 + (uint32_t)below(map->group_count));
+        const struct layout *layout = &table->layout;
+        for (unsigned k = 0; k < 20; k++) {
+            const uint64_t offset = below(200000), length = 1 + below(k % 4 ? 200000 >> 5 * (k % 4) : 1);
+            bool has[64] = {false};
+            for (uint64_t at = offset; at < offset + length;
+                 at += layout->chunk_size - at % layout->chunk_size) {
+                const struct layout_place place = layout_place_of(layout, at);
+                const struct planner_position *position = &table->positions[place.position];
+                has[position->first_shard + layout_shard_of(place.row, position->shard_count)] = true;
+            }
+            for (uint32_t shard = 0; shard < table->shard_count; shard++)
+                assert_int_equal(planner_table_has(table, shard, offset, length), has[shard]);
+        }
+        planner_table_unref(table);
+        map_unref(map);
+    }
+}
+
 static void test_count_before(void **state)
 {
     (void)state;
@@ -579,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_table_changes),
+        cmocka_unit_test(test_table_has),
         cmocka_unit_test(test_count_before),
     };
     return cmocka_run_group_tests_name("planner", tests, NULL, NULL);

@@ -185,6 +185,54 @@ static void test_changes_keep_their_order(void **state)
     assert_int_equal(buffer[100], CHANGES);
 }
 
+static int punch_start(uint64_t offset, uint64_t length, struct wait *wait)
+{
+    struct store_object object = object_of(1);
+    return store_chunks.punch(store, &object, offset, length, op_of(wait));
+}
+
+static struct store_seek seek_from(uint64_t ino, uint64_t offset, bool hole)
+{
+    struct wait wait;
+    struct store_seek seek;
+    struct store_object object = object_of(ino);
+    assert_int_equal(end_of(&wait, store_chunks.seek(store, &object, offset, hole, &seek, op_of(&wait))), 0);
+    return seek;
+}
+
+/* A long range goes in steps, by the worker; what is written to it meanwhile comes after it. */
+static void test_punches_keep_their_order(void **state)
+{
+    (void)state;
+    struct wait punch, write;
+    struct store_object object = object_of(1);
+    struct iovec iov = {data, 5000};
+    for (uint64_t offset = 0; offset < 40 * sizeof data; offset += sizeof data)
+        assert_int_equal(put(1, offset, data, sizeof data), 0);
+    assert_int_equal(seek_from(1, 0, true).offset, 40 * sizeof data);
+    const uint64_t room = store_chunks.room(store);
+    const int punched = punch_start(4096, 40 * sizeof data, &punch);
+    assert_int_equal(punched, STORE_PENDING);
+    const int written = store_chunks.write(store, &object, 1 << 20, &iov, 1, op_of(&write));
+    assert_int_equal(end_of(&punch, punched), 0);
+    assert_int_equal(end_of(&write, written), 0);
+    assert_int_equal(seek_from(1, 0, true).offset, 4096);
+    assert_int_equal(seek_from(1, 4096, false).offset, 1 << 20);
+    assert_int_equal(seek_from(1, 1 << 20, true).offset, (1 << 20) + 8192);
+    assert_true(seek_from(1, (1 << 20) + 8192, false).offset == UINT64_MAX);
+    assert_int_equal(seek_from(1, 0, true).length, 40 * sizeof data);
+    assert_int_equal(get(1, 1 << 20, buffer, 5001), 5001);
+    assert_memory_equal(buffer, data, 5000);
+    assert_int_equal(buffer[5000], 0);
+    assert_int_equal(stat_of(1).bytes, 3 * 4096);
+    assert_int_equal(sync_it(1), 0);
+    assert_true(store_chunks.room(store) >= room + 39 * sizeof data);
+    /* There is none of that name. */
+    assert_int_equal(seek_from(2, 77, true).offset, 77);
+    assert_true(seek_from(2, 77, false).offset == UINT64_MAX);
+    assert_int_equal(seek_from(2, 77, true).length, 0);
+}
+
 static void test_damage_is_an_error(void **state)
 {
     (void)state;
@@ -542,6 +590,7 @@ static int run(const char *name)
         TEST(test_what_was_synced_survives_a_death),
         TEST(test_large_removal),
         TEST(test_changes_keep_their_order),
+        TEST(test_punches_keep_their_order),
         TEST(test_room),
         TEST(test_the_scrubber_finds_damage),
         TEST(test_the_scrubber_is_slow),

@@ -544,6 +544,57 @@ static void test_remains_of_unsynced_files_are_discarded(void **state)
     }
 }
 
+static struct store_seek seek_from(uint64_t ino, uint64_t offset, bool hole)
+{
+    struct store_object object = object_of(ino);
+    struct store_seek seek;
+    struct store_op op = {0};
+    assert_int_equal(store_files.seek(store, &object, offset, hole, &seek, &op), 0);
+    assert_true(seek.found && seek.offset >= offset);
+    return seek;
+}
+
+/* How exact holes are is the file system's affair; that they are zeros is not. */
+static void test_punch_and_seek(void **state)
+{
+    enum { BYTES = 1 << 20 };
+    static uint8_t data[BYTES], buffer[BYTES];
+    struct store_object object = object_of(40);
+    struct store_op op = {0};
+    (void)state;
+    assert_int_equal(store_files.punch(store, &object, 0, 100, &op), 0);
+    assert_int_equal(seek_from(40, 10, true).offset, 10);
+    assert_true(seek_from(40, 10, false).offset == UINT64_MAX);
+    memset(data, 5, BYTES);
+    assert_int_equal(put(40, 0, data, BYTES), 0);
+    const struct store_stat before = stat_of(40);
+    usleep(20000); /* a file system's clock */
+    assert_int_equal(store_files.punch(store, &object, 100000, 700000, &op), 0);
+    memset(data + 100000, 0, 700000);
+    assert_int_equal(get(40, 0, buffer, BYTES), BYTES);
+    assert_memory_equal(buffer, data, BYTES);
+    const struct store_stat after = stat_of(40);
+    assert_int_equal(after.length, BYTES);
+    assert_true(after.mtime_ns > before.mtime_ns);
+    const uint64_t hole = seek_from(40, 0, true).offset, behind = seek_from(40, 500000, false).offset;
+    assert_in_range(hole, 100000, BYTES);
+    assert_int_equal(seek_from(40, 0, true).length, BYTES);
+    assert_in_range(behind, 500000, 800000);
+    if (hole < BYTES) {
+        assert_true(after.bytes < before.bytes);
+        assert_int_equal(seek_from(40, 500000, true).offset, 500000);
+    }
+    /* Up to the end and no further. */
+    assert_int_equal(store_files.punch(store, &object, 900000, UINT64_MAX - 900000, &op), 0);
+    assert_int_equal(store_files.punch(store, &object, BYTES, 100, &op), 0);
+    assert_int_equal(stat_of(40).length, BYTES);
+    assert_int_equal(get(40, 900000, buffer, BYTES), BYTES - 900000);
+    assert_int_equal(buffer[0], 0);
+    assert_int_equal(buffer[BYTES - 900001], 0);
+    assert_int_equal(seek_from(40, BYTES, true).offset, BYTES);
+    assert_true(seek_from(40, BYTES, false).offset == UINT64_MAX);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -554,6 +605,7 @@ int main(void)
         TEST(test_a_write_cut_short),
         TEST(test_length_is_exact),
         TEST(test_truncate),
+        TEST(test_punch_and_seek),
         TEST(test_bounds),
         TEST(test_errors_name_target_and_file),
         TEST(test_sync_gives_the_name),

@@ -17,7 +17,7 @@
 
 enum { CHUNKS_SLOTS = 64 };
 
-enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_SETTLE, JOB_TRUNCATE, JOB_REMOVE };
+enum job_kind { JOB_WRITE, JOB_READ, JOB_SYNC, JOB_SETTLE, JOB_TRUNCATE, JOB_REMOVE, JOB_PUNCH, JOB_SEEK };
 
 struct chunks_ahead;
 
@@ -31,8 +31,10 @@ struct job {
     size_t iov_count;
     struct chunks_ahead *ahead; /* of a write whose bytes went to the disk before it; NULL: none did */
     void *buffer;
-    size_t length;
+    uint64_t length;
     size_t count; /* bytes read */
+    bool hole;    /* is what is looked for */
+    struct store_seek *seek;
     int status;
     char *text; /* of a failure */
 };

@@ -9,8 +9,8 @@
 #include "err.h"
 #include "cs_tree.h"
 
-/* Strips that one call of a truncation or removal takes away. */
-enum { STRIPS_A_STEP = 64 };
+/* Strips that one call of a truncation, removal or punch takes away, and that one of a search looks at. */
+enum { STRIPS_A_STEP = 64, STRIPS_A_SEEK = 256 };
 
 /* ---- records ------------------------------------------------------------ */
 
@@ -224,7 +224,13 @@ undo:
 
 /* ---- cutting ------------------------------------------------------------ */
 
-/* Zeros in place of the bytes [from, to) of a block that is there. */
+static bool is_zeros(const uint8_t *bytes, size_t length)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
+}
+
+/* Zeros in place of the bytes [from, to) of a block that is there. A block that has no other bytes any more
+ * is given up: what meets in it are the ends of two chunks, which may go one after the other. */
 static int zero_part(struct cs_store *store, const struct cs_object *object, uint64_t index,
                      struct cs_strip *strip, unsigned i, uint32_t from, uint32_t to)
 {
@@ -232,12 +238,18 @@ static int zero_part(struct cs_store *store, const struct cs_object *object, uin
     const uint64_t offset = index * CS_STRIP + (uint64_t)i * CS_BLOCK;
     uint32_t block = strip->block[i];
     int error = cs_block_load(store, object->name, offset, block, strip->crc[i], bytes);
-    if (!error)
-        error = cs_space_take(&store->space, CS_HOLE, false, &block);
+    if (error)
+        return cs_damage(store, object->name, offset, error);
+    const bool is_done = is_zeros(bytes + from, to - from);
+    memset(bytes + from, 0, to - from);
+    if (is_zeros(bytes, CS_BLOCK))
+        strip->block[i] = CS_HOLE;
+    if (is_done || strip->block[i] == CS_HOLE)
+        return 0;
+    error = cs_space_take(&store->space, CS_HOLE, false, &block);
     if (error)
         return error == -ENOSPC ? err_set(-ENOSPC, "%s is full", store->config.name)
                                 : cs_damage(store, object->name, offset, error);
-    memset(bytes + from, 0, to - from);
     struct iovec iov = {bytes, CS_BLOCK};
     strip->block[i] = block;
     strip->crc[i] = crc_of(0, bytes, sizeof bytes);
@@ -374,35 +386,115 @@ int cs_remove(struct cs_store *store, struct cs_name name)
     return 0;
 }
 
+/* ---- holes -------------------------------------------------------------- */
+
+/* The first strip from the one of `offset` on that has blocks; -ENOENT. */
+static int strip_at_least(struct cs_store *store, struct cs_name name, uint64_t offset, uint64_t *index)
+{
+    const struct cs_key key = cs_strip_key(name, offset / CS_STRIP);
+    struct cs_record record;
+    int error = cs_tree_at_least(&store->pages, &key, &record);
+    if (error)
+        return error == -ENOENT ? error : cs_damage(store, name, offset, error);
+    if (record.key.kind != CS_KIND_OBJECT || record.key.ino != name.ino ||
+        record.key.position != name.position)
+        return -ENOENT;
+    *index = record.key.index - 1;
+    return 0;
+}
+
+/* Strip by strip: 1 when there is more to do, 0 when no block is left. *touched: the object's record was
+ * put. */
+static int punch(struct cs_store *store, struct cs_object *object, uint64_t offset, uint64_t end,
+                 bool *touched)
+{
+    for (unsigned steps = 0; offset < end; steps++) {
+        uint64_t index = 0;
+        int error = cs_room(store, 2, true);
+        if (!error)
+            error = strip_at_least(store, object->name, offset, &index);
+        const uint64_t start = index * CS_STRIP;
+        if (error == -ENOENT || (!error && start >= end))
+            return 0;
+        if (error)
+            return error;
+        if (steps == STRIPS_A_STEP)
+            return 1;
+        const uint32_t from = offset > start ? (uint32_t)(offset - start) : 0;
+        const uint32_t to = end - start < CS_STRIP ? (uint32_t)(end - start) : CS_STRIP;
+        error = zero_strip(store, object, index, from, to);
+        if (error)
+            return error;
+        *touched = true;
+        offset = start + CS_STRIP;
+    }
+    return 0;
+}
+
 int cs_punch(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              uint64_t length)
 {
     struct cs_object object;
+    bool touched = false;
     int error = cs_changeable(store);
     if (!error)
         error = cs_object_get(store, name, layout, &object);
-    if (error || !object.exists || offset >= object.record.length)
+    if (error || !object.exists || length == 0 || offset >= object.record.length)
         return error;
     const uint64_t end = length < object.record.length - offset ? offset + length : object.record.length;
     object.record.mtime_ns = cs_clock_ns();
-    while (!error && offset < end) {
-        const struct cs_key key = cs_strip_key(name, offset / CS_STRIP);
-        struct cs_record record;
-        error = cs_room(store, 2, true);
+    int result = punch(store, &object, offset, end, &touched);
+    if (result || touched)
+        return result;
+    /* What was a hole before has been changed all the same, as its time tells. */
+    error = cs_room(store, 0, true);
+    return error ? error : put_alone(store, &object);
+}
+
+/* The first block from `offset` on, in that strip, that is a hole or is none; the strip's end: there is
+ * none. */
+static uint64_t seek_strip(const struct cs_strip *strip, uint64_t start, uint64_t offset, bool hole)
+{
+    unsigned i = offset > start ? (unsigned)((offset - start) / CS_BLOCK) : 0;
+    while (i < CS_STRIP_BLOCKS && (strip->block[i] == CS_HOLE) != hole)
+        i++;
+    const uint64_t at = start + (uint64_t)i * CS_BLOCK;
+    return at > offset ? at : offset;
+}
+
+int cs_seek(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
+            bool hole, struct store_seek *seek)
+{
+    struct cs_object object;
+    struct cs_strip strip;
+    int error = cs_object_get(store, name, layout, &object);
+    if (error)
+        return error;
+    const uint64_t length = object.exists ? object.record.length : 0;
+    *seek = (struct store_seek){.offset = UINT64_MAX, .found = true, .length = length};
+    if (hole)
+        seek->offset = offset > length ? offset : length;
+    for (unsigned steps = 0; offset < length; steps++) {
+        uint64_t index = offset / CS_STRIP;
+        if (steps == STRIPS_A_SEEK) {
+            seek->found = false;
+            seek->offset = offset;
+            return 0;
+        }
+        error = hole ? 0 : strip_at_least(store, name, offset, &index);
+        if (error == -ENOENT)
+            return 0;
         if (!error)
-            error = cs_tree_at_least(&store->pages, &key, &record);
-        if (error == -ENOENT ||
-            (!error && (record.key.ino != name.ino || record.key.position != name.position)))
-            return 0;
+            error = cs_strip_get(store, name, index, &strip);
         if (error)
-            return cs_damage(store, name, offset, error);
-        const uint64_t start = (record.key.index - 1) * CS_STRIP;
-        if (start >= end)
+            return error;
+        const uint64_t start = index * CS_STRIP;
+        const uint64_t place = seek_strip(&strip, start, offset, hole);
+        if (place < start + CS_STRIP && place < length) {
+            seek->offset = place;
             return 0;
-        const uint32_t from = offset > start ? (uint32_t)(offset - start) : 0;
-        const uint32_t to = end - start < CS_STRIP ? (uint32_t)(end - start) : CS_STRIP;
-        error = zero_strip(store, &object, record.key.index - 1, from, to);
+        }
         offset = start + CS_STRIP;
     }
-    return error;
+    return 0;
 }

@@ -27,6 +27,7 @@
 #define CS_STORE_H
 
 #include "layout.h"
+#include "storage/store.h"
 #include "cs_log.h"
 #include "cs_pages.h"
 #include "cs_space.h"
@@ -129,12 +130,17 @@ int cs_unreadable(struct cs_store *store, struct cs_name name, uint64_t offset, 
 /* cs_object.c: objects */
 
 int cs_stat(struct cs_store *store, struct cs_name name, const struct layout *layout, struct cs_stat *stat);
-/* Both return 1 when they have done a part and are to be called again, which leaves others a chance. */
+/* All three that take something away return 1 when they have done a part and are to be called again, which
+ * leaves others a chance. */
 int cs_truncate(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t length);
 int cs_remove(struct cs_store *store, struct cs_name name);
 /* Zeros, without blocks behind them where whole blocks are covered; the length stays. */
 int cs_punch(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
              uint64_t length);
+/* The first byte from `offset` on that is in a block, or (`hole`) in none, as everything behind the object's
+ * end is. */
+int cs_seek(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t offset,
+            bool hole, struct store_seek *seek);
 
 /* cs_data.c: bytes */
 

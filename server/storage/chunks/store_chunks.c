@@ -165,6 +165,10 @@ static int do_job(struct chunks_store *store, struct job *job)
         return cs_truncate(store->cs, name, layout, job->offset);
     case JOB_REMOVE:
         return cs_remove(store->cs, name);
+    case JOB_PUNCH:
+        return cs_punch(store->cs, name, layout, job->offset, job->length);
+    case JOB_SEEK:
+        return cs_seek(store->cs, name, layout, job->offset, job->hole, job->seek);
     case JOB_SYNC:
     case JOB_SETTLE:
         break;
@@ -186,7 +190,8 @@ bool chunks_write_waits(const struct cs_store *cs, const struct job *job)
 
 static bool changes(const struct job *job)
 {
-    return job->kind == JOB_WRITE || job->kind == JOB_TRUNCATE || job->kind == JOB_REMOVE;
+    return job->kind == JOB_WRITE || job->kind == JOB_TRUNCATE || job->kind == JOB_REMOVE ||
+           job->kind == JOB_PUNCH;
 }
 
 /* With `core` held. */
@@ -309,6 +314,21 @@ static int chunks_truncate(struct store *base, const struct store_object *object
                            struct store_op *op)
 {
     struct job job = {.kind = JOB_TRUNCATE, .op = op, .object = *object, .offset = length};
+    return start(chunks_of(base), &job);
+}
+
+static int chunks_punch(struct store *base, const struct store_object *object, uint64_t offset,
+                        uint64_t length, struct store_op *op)
+{
+    struct job job = {.kind = JOB_PUNCH, .op = op, .object = *object, .offset = offset, .length = length};
+    return start(chunks_of(base), &job);
+}
+
+static int chunks_seek(struct store *base, const struct store_object *object, uint64_t offset, bool hole,
+                       struct store_seek *seek, struct store_op *op)
+{
+    struct job job = {
+        .kind = JOB_SEEK, .op = op, .object = *object, .offset = offset, .hole = hole, .seek = seek};
     return start(chunks_of(base), &job);
 }
 
@@ -584,6 +604,8 @@ const struct store_type store_chunks = {
     .read = chunks_read,
     .sync = chunks_sync,
     .truncate = chunks_truncate,
+    .punch = chunks_punch,
+    .seek = chunks_seek,
     .remove = chunks_remove,
     .settle = chunks_settle,
     .stat = chunks_stat,
