@@ -611,8 +611,8 @@ static void test_nowait(void **state)
     check_store();
 }
 
-/* A server that is killed between the writing of a superblock and its flush leaves a commit that a crash of the host
- * can take, and the next one finds it: what it serves must be as durable as a commit is. */
+/* A server that is killed between the writing of a superblock and its flush leaves a commit that a crash of
+ * the host can take, and the next one finds it: what it serves must be as durable as a commit is. */
 static void test_a_commit_that_is_found_is_durable(void **state)
 {
     (void)state;

@@ -243,8 +243,8 @@ int cs_open(const struct cs_config *config, struct cs_store **result)
         error = mount_commit(store);
     if (!error && config->log && !store->failed)
         error = mount_log(store);
-    /* A server that was killed may have left a commit's superblock unflushed. What is served from here on counts as
-     * committed, so a sync that finds nothing changed would promise what a crash can take. */
+    /* A server that was killed may have left a commit's superblock unflushed. What is served from here on
+     * counts as committed, so a sync that finds nothing changed would promise what a crash can take. */
     if (!error && config->log && !store->failed)
         error = store->io->type->flush(store->io, CS_META);
     if (error) {
