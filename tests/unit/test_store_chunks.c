@@ -551,6 +551,21 @@ static void test_a_removal_that_is_not_durable_is_told(void **state)
     cs_faults_close(faults);
 }
 
+/* What a killed server has left to the page cache is not durable because nothing has changed since. */
+static void test_a_sync_flushes_what_was_found(void **state)
+{
+    (void)state;
+    if (past_cache)
+        return;
+    assert_int_equal(put(1, 0, data, 300000), 0);
+    assert_int_equal(sync_it(1), 0);
+    open_faulty("{ on = \"flush\"; fault = \"eio\"; times = 1; }");
+    assert_int_equal(sync_it(1), -EIO);
+    assert_int_equal(sync_it(1), 0);
+    assert_int_equal(faults_made.value, 1);
+    close_faulty();
+}
+
 static void test_faults_come_through(void **state)
 {
     (void)state;
@@ -601,6 +616,7 @@ static int run(const char *name)
         TEST(test_a_slow_disk_holds_nobody_up),
         TEST(test_a_write_to_a_slow_disk_waits_aside),
         TEST(test_a_removal_that_is_not_durable_is_told),
+        TEST(test_a_sync_flushes_what_was_found),
         TEST(test_faults_come_through),
         TEST(test_both_stores_have_names),
     };

@@ -111,6 +111,8 @@ bool chunks_write_waits(const struct cs_store *cs, const struct job *job);
 
 void *chunks_run_committer(void *store);
 void chunks_want_commit(struct chunks_store *store);
+/* What was found when the store was opened becomes durable. From any thread, without `core`. */
+int chunks_make_sure(struct chunks_store *store);
 /* Waits for a commit that was sealed after this call began. */
 void chunks_wait_for_commit(struct chunks_store *store);
 

@@ -33,6 +33,15 @@ void chunks_wait_for_commit(struct chunks_store *store)
     pthread_mutex_unlock(&store->queue);
 }
 
+int chunks_make_sure(struct chunks_store *store)
+{
+    int error = cs_commit_sure(store->cs);
+    pthread_mutex_lock(&store->core);
+    store->cs->is_unsure = error != 0;
+    pthread_mutex_unlock(&store->core);
+    return error;
+}
+
 /* Returns what those who wait for a sync are told. */
 static int commit_once(struct chunks_store *store)
 {
@@ -43,7 +52,10 @@ static int commit_once(struct chunks_store *store)
     int error = cs_seal(store->cs, &commit);
     if (!error && !commit)
         error = cs_changeable(store->cs); /* what an earlier commit lost stays lost */
+    const bool unsure = !error && !commit && store->cs->is_unsure;
     pthread_mutex_unlock(&store->core);
+    if (unsure)
+        return chunks_make_sure(store);
     if (!commit)
         return error;
     error = cs_commit_flush(commit);

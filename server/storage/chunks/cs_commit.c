@@ -135,9 +135,15 @@ void cs_commit_finish(struct cs_store *store, struct cs_commit *commit, int stat
         cs_space_release(&store->space);
         cs_pages_release(&store->pages, commit->pages, commit->page_count);
         store->generation = commit->super.generation;
+        store->is_unsure = false;
     }
     free(commit->pages);
     free(commit);
+}
+
+int cs_commit_sure(const struct cs_store *store)
+{
+    return store->io->type->flush(store->io, CS_META);
 }
 
 int cs_commit(struct cs_store *store)

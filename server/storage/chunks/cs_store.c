@@ -243,10 +243,6 @@ int cs_open(const struct cs_config *config, struct cs_store **result)
         error = mount_commit(store);
     if (!error && config->log && !store->failed)
         error = mount_log(store);
-    /* A server that was killed may have left a commit's superblock unflushed. What is served from here on
-     * counts as committed, so a sync that finds nothing changed would promise what a crash can take. */
-    if (!error && config->log && !store->failed)
-        error = store->io->type->flush(store->io, CS_META);
     if (error) {
         cs_close(store);
         return error;
@@ -257,6 +253,8 @@ int cs_open(const struct cs_config *config, struct cs_store **result)
     if ((config->log || config->discard) && cs_io_punches(store->io) &&
         store->io->type->has_holes(store->io, CS_DATA))
         cs_space_all_holes(&store->space);
+    /* A server that was killed may have left a commit's superblock unflushed. */
+    store->is_unsure = config->log && !store->failed;
     if (!config->log)
         store->log.sequence += CS_LOG_JUMP; /* what the log has is of no use on what this one changes */
     else if (!store->failed)

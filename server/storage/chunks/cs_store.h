@@ -83,6 +83,7 @@ struct cs_store {
     struct cs_ahead_place ahead_places[CS_AHEAD_PLACES];
     uint64_t objects;
     bool changed;         /* since the last seal */
+    bool is_unsure;       /* what was found when it was opened may be gone after a crash: cs_commit_sure() */
     bool sealed;          /* a commit is under way */
     uint32_t flushing;    /* pages of it */
     uint64_t bytes_dirty; /* written to `data` since the last seal */
@@ -166,6 +167,10 @@ int cs_commit_flush(struct cs_commit *commit);
 void cs_commit_finish(struct cs_store *store, struct cs_commit *commit, int status);
 /* All of that. */
 int cs_commit(struct cs_store *store);
+/* Makes durable what was found when the store was opened, while it is unsure and until a commit does it. Runs
+ * beside all others as cs_commit_flush() does; whoever called it clears is_unsure, with the lock, when that
+ * went well. */
+int cs_commit_sure(const struct cs_store *store);
 /* Memory is used up by what is not committed. */
 bool cs_wants_commit(const struct cs_store *store);
 /* A commit would make blocks or pages free. */

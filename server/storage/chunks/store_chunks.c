@@ -343,7 +343,8 @@ static bool is_durable(struct chunks_store *store)
 {
     if (pthread_mutex_trylock(&store->core))
         return false;
-    const bool durable = !store->cs->changed && !store->cs->sealed && !store->cs->failed;
+    const struct cs_store *cs = store->cs;
+    const bool durable = !cs->changed && !cs->sealed && !cs->failed && !cs->is_unsure;
     pthread_mutex_unlock(&store->core);
     return durable;
 }
@@ -588,6 +589,8 @@ static int chunks_close(struct store *base)
     stop_threads(store);
     cs_nowait(store->cs, false);
     int error = cs_commit(store->cs);
+    if (!error && store->cs->is_unsure)
+        error = chunks_make_sure(store);
     if (!error && store->cs->has_lost)
         error = cs_changeable(store->cs);
     free_store(store);
