@@ -24,6 +24,13 @@ struct subject {
     const char *text; /* for messages */
 };
 
+static int flags_check(unsigned flags, unsigned allowed)
+{
+    if (flags & ~allowed)
+        return err_set(-EINVAL, "the flags 0x%x are not known; see weft.h", flags & ~allowed);
+    return 0;
+}
+
 static int by_path(weft_session_t *session, const char *path, unsigned flags, unsigned allowed,
                    struct subject *subject)
 {
@@ -32,18 +39,16 @@ static int by_path(weft_session_t *session, const char *path, unsigned flags, un
     if (result < 0)
         return result;
     subject->text = subject->path;
-    if (flags & ~allowed)
-        return err_set(-EINVAL, "the flags 0x%x are not known; see weft.h", flags & ~allowed);
-    return 0;
+    return flags_check(flags, allowed);
 }
 
 static int by_file(weft_file_t *file, unsigned flags, unsigned allowed, struct subject *subject)
 {
     int result = file_check(file);
+    if (result == 0)
+        result = flags_check(flags, allowed);
     if (result < 0)
         return result;
-    if (flags & ~allowed)
-        return err_set(-EINVAL, "the flags 0x%x are not known; see weft.h", flags & ~allowed);
     *subject = (struct subject){.session = file->session,
                                 .path = "",
                                 .capability = file->capability,
