@@ -268,6 +268,7 @@ void closes_end(weft_session_t *session);
 struct shard_link {
     struct list_link link;
     struct rpc_connection *connection;
+    uint64_t map_version; /* of the newest map by which it was chosen */
     bool wanted;         /* the current map has it */
     bool dropped;        /* no call may start any more */
     struct list waiting; /* shard_call */

@@ -138,12 +138,12 @@ static int fan_begin(struct fan *fan)
     result = encode_body(fan);
     if (result < 0)
         goto unref_table;
-    fan->calls = calloc(fan->table->shard_count, sizeof *fan->calls);
+    fan->calls = calloc(fan->table->leading_count, sizeof *fan->calls);
     if (!fan->calls) {
-        result = err_set(-ENOMEM, "out of memory for %u requests", fan->table->shard_count);
+        result = err_set(-ENOMEM, "out of memory for %u requests", fan->table->leading_count);
         goto unref_table;
     }
-    for (uint32_t shard = 0; shard < fan->table->shard_count; shard++) {
+    for (uint32_t shard = 0; shard < fan->table->leading_count; shard++) {
         struct fan_call *of = &fan->calls[shard];
         if (fan->operation == WIRE_OP_object_punch &&
             !planner_table_has(fan->table, shard, fan->offset, fan->length))

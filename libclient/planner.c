@@ -22,7 +22,7 @@ static void table_add_server(struct planner_table *table, const struct map *map,
         table->shards[table->shard_count++] = (struct planner_shard){.server = server, .shard = shard};
 }
 
-static int table_fill(struct planner_table *table, const struct map *map, uint32_t *first_shards)
+static int table_lead(struct planner_table *table, const struct map *map, uint32_t *first_shards)
 {
     for (uint32_t position = 0; position < table->layout.stripe_count; position++) {
         struct map_location location;
@@ -35,17 +35,38 @@ static int table_fill(struct planner_table *table, const struct map *map, uint32
             return err_set(-EINVAL, "storage server %s has no shards in cluster map %" PRIu64, server->name,
                            map->version);
         table_add_server(table, map, location.server, first_shards);
+        struct planner_target leader = {.id = location.target_id,
+                                        .first_shard = first_shards[location.server]};
         table->positions[position] = (struct planner_position){
-            .target = location.target_id,
-            .first_shard = first_shards[location.server],
-            .shard_count = server->shard_count,
-        };
+            .leader = leader, .nearest = leader, .shard_count = server->shard_count};
     }
+    table->leading_count = table->shard_count;
     return 0;
 }
 
-int planner_table_new(struct map *map, const struct layout *layout, struct planner_table **out)
+/* A chunk is in the shard of the same number on all servers of a group, or they are asked for nothing. */
+static void table_read(struct planner_table *table, const struct map *map,
+                       const struct planner_reader *reader, uint32_t *first_shards)
 {
+    const uint32_t host = reader->host ? map_host_by_name(map, reader->host) : 0;
+    if (!map_has_replicas(map))
+        return;
+    for (uint32_t position = 0; position < table->layout.stripe_count; position++) {
+        const uint32_t group = map_group_of(map, &table->layout, position);
+        const struct map_target *nearest = map_nearest(map, group, host, layout_hash(reader->number ^ group));
+        struct planner_position *at = &table->positions[position];
+        if (map->servers[nearest->server].shard_count != at->shard_count)
+            continue;
+        table_add_server(table, map, nearest->server, first_shards);
+        at->nearest =
+            (struct planner_target){.id = nearest->id, .first_shard = first_shards[nearest->server]};
+    }
+}
+
+int planner_table_new(struct map *map, const struct layout *layout, const struct planner_reader *reader,
+                      struct planner_table **out)
+{
+    static const struct planner_reader anyone = {0};
     int result = -ENOMEM;
     size_t shards = 0;
 
@@ -66,9 +87,10 @@ int planner_table_new(struct map *map, const struct layout *layout, struct plann
         goto err;
     table->references = 1;
     table->layout = *layout;
-    result = table_fill(table, map, first_shards);
+    result = table_lead(table, map, first_shards);
     if (result < 0)
         goto err;
+    table_read(table, map, reader ? reader : &anyone, first_shards);
     table->map = map_ref(map);
     free(first_shards);
     *out = table;
@@ -106,8 +128,8 @@ void planner_table_first(const struct planner_table *table, uint32_t *shard, uin
 {
     struct layout_place place = layout_place_of(&table->layout, 0);
     const struct planner_position *position = &table->positions[place.position];
-    *shard = position->first_shard + layout_shard_of(place.row, position->shard_count);
-    *target = position->target;
+    *shard = position->leader.first_shard + layout_shard_of(place.row, position->shard_count);
+    *target = position->leader.id;
 }
 
 bool planner_table_has(const struct planner_table *table, uint32_t shard, uint64_t offset, uint64_t length)
@@ -115,10 +137,11 @@ bool planner_table_has(const struct planner_table *table, uint32_t shard, uint64
     const struct layout *layout = &table->layout;
     for (uint32_t i = 0; i < layout->stripe_count; i++) {
         const struct planner_position *position = &table->positions[i];
-        if (shard < position->first_shard || shard - position->first_shard >= position->shard_count)
+        const uint32_t first = position->leader.first_shard;
+        if (shard < first || shard - first >= position->shard_count)
             continue;
         const struct layout_part part = {
-            .position = i, .shard = shard - position->first_shard, .shard_count = position->shard_count};
+            .position = i, .shard = shard - first, .shard_count = position->shard_count};
         if (layout_part_length(layout, &part, offset) < layout_part_length(layout, &part, offset + length))
             return true;
     }
@@ -287,9 +310,10 @@ static void enter_chunk(struct planner *planner, uint64_t offset)
 
     planner->chunk_start = chunk * layout->chunk_size;
     planner->chunk_end = planner->chunk_start + layout->chunk_size;
-    planner->chunk_target = position->target;
+    const struct planner_target *target = planner->limits.nearest ? &position->nearest : &position->leader;
+    planner->chunk_target = target->id;
     planner->chunk_shard =
-        position->first_shard + layout_shard_of(chunk / layout->stripe_count, position->shard_count);
+        target->first_shard + layout_shard_of(chunk / layout->stripe_count, position->shard_count);
 }
 
 static struct planner_request *request_of_chunk(struct planner *planner)

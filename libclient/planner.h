@@ -32,11 +32,16 @@ struct planner_shard {
     uint32_t shard;
 };
 
+/* Where a chunk can be asked for. */
+struct planner_target {
+    uint32_t id;
+    uint32_t first_shard; /* of the target's server, in the table's shards */
+};
+
 /* One of the file's groups. */
 struct planner_position {
-    uint32_t target;      /* its id */
-    uint32_t first_shard; /* of the target's server, in the table's shards */
-    uint32_t shard_count;
+    struct planner_target leader, nearest; /* changes go to the one, reads to the other */
+    uint32_t shard_count;                  /* of the servers of both */
 };
 
 struct planner_table {
@@ -44,12 +49,20 @@ struct planner_table {
     struct map *map;     /* a reference of ours */
     struct layout layout;
     uint32_t shard_count;                /* storage shards that the file is spread over */
+    uint32_t leading_count;              /* of these, the first ones: where its groups' leaders are */
     struct planner_shard *shards;        /* each of them once */
     struct planner_position positions[]; /* layout.stripe_count of them */
 };
 
-/* -EINVAL when the layout makes no sense or names groups that the map does not have. */
-int planner_table_new(struct map *map, const struct layout *layout, struct planner_table **table);
+/* Who will use it: of several members of a group, it reads from the nearest. */
+struct planner_reader {
+    const char *host; /* its name; NULL: not known */
+    uint64_t number;  /* any; readers with other numbers choose others among equally near ones */
+};
+
+/* -EINVAL when the layout makes no sense or names groups that the map does not have. `reader` may be NULL. */
+int planner_table_new(struct map *map, const struct layout *layout, const struct planner_reader *reader,
+                      struct planner_table **table);
 struct planner_table *planner_table_ref(struct planner_table *table);
 void planner_table_unref(struct planner_table *table); /* NULL is allowed */
 /* Where the file's first chunk lies: the shard, as an index into table->shards, and the target. */
@@ -87,6 +100,7 @@ struct planner_limits {
     uint32_t extents_max; /* of one request */
     uint32_t pieces_max;  /* of one round, which bounds its memory */
     uint64_t alone_min;   /* a piece of so many bytes shares no request with others; 0: all do */
+    bool nearest;         /* the bytes are only read */
 };
 
 struct planner {

@@ -200,7 +200,9 @@ int session_table(weft_session_t *session, const struct layout *layout, struct p
                        session->conf->metadata_listen);
     if (*table && (*table)->map == session->map)
         return 0;
-    int result = planner_table_new(session->map, layout, &newer);
+    struct planner_reader reader = {.host = session->host};
+    reader.number = layout_hash((uint64_t)getpid());
+    int result = planner_table_new(session->map, layout, &reader, &newer);
     if (result < 0)
         return result;
     planner_table_unref(*table);

@@ -72,6 +72,9 @@ int shard_connect(weft_session_t *session, const struct map *map, uint32_t serve
         list_push_back(bucket_of(session, address), &link->link);
     }
     rpc_connection_expect(link->connection, of->state == MAP_STATE_UP);
+    if (map->version > link->map_version)
+        link->map_version = map->version;
+    link->wanted = true; /* whatever a sweep that is under way has found */
     *out = link;
     return 0;
 }
@@ -85,7 +88,9 @@ void shard_links_sweep(weft_session_t *session)
     for (uint32_t server = 0; server < map->server_count; server++) {
         for (uint32_t shard = 0; shard < map->servers[server].shard_count; shard++) {
             struct shard_link *link = link_find(session, map->servers[server].addresses[shard]);
-            if (link)
+            /* Of one that is down others have what it has, but for what this map still leads there. */
+            if (link && (map->servers[server].state == MAP_STATE_UP || !map_has_replicas(map) ||
+                         link->map_version == map->version))
                 link->wanted = true;
         }
     }
@@ -317,6 +322,9 @@ void shard_calls_look(void *arg)
         return;
     const struct shard_call *oldest = list_item(at, struct shard_call, link);
     uint64_t now = rpc_now_ns(), long_ns = session->conf->deadline_ms * UINT64_C(250000);
+    /* Where others have the same, somebody else leads soon. */
+    if (map_has_replicas(session->map) && long_ns > session->conf->heartbeat_ms * UINT64_C(1000000))
+        long_ns = session->conf->heartbeat_ms * UINT64_C(1000000);
     if (now - oldest->started_ns > long_ns && now - session->looked_ns > long_ns) {
         session->looked_ns = now;
         session_map_ask(session);

@@ -29,7 +29,14 @@ const struct planner_limits *transfer_limits(const struct transfer *transfer)
         .extents_max = LIMITS_EXTENTS_MAX,
         .pieces_max = ROUND_PIECES_MAX,
     };
-    return transfer->gather.chunk_count > 0 ? &gathered : &usual;
+    static const struct planner_limits reading = {
+        .bytes_max = LIMITS_IO_BYTES_MAX,
+        .extents_max = LIMITS_EXTENTS_MAX,
+        .pieces_max = ROUND_PIECES_MAX,
+        .alone_min = PIECE_ALONE_MIN,
+        .nearest = true,
+    };
+    return !transfer->write ? &reading : transfer->gather.chunk_count > 0 ? &gathered : &usual;
 }
 
 int transfer_table_update(struct transfer *transfer)

@@ -33,6 +33,9 @@ static struct conf *conf_new(void)
         return NULL;
     conf->chunk_size = UINT64_C(1) << 20;
     conf->small_file = CONF_SMALL_FILE;
+    conf->replicas = 1;
+    conf->failure_domain = PLACEMENT_HOST;
+    conf->groups_per_target = 4;
     conf->wire_checksums = true;
     conf->scrub_rate = UINT64_C(1) << 20;
     conf->discard_rate = CONF_DISCARD_RATE_BY_TARGET;
@@ -360,6 +363,33 @@ static int read_layout(const struct conf_source *source, const config_setting_t 
     return error;
 }
 
+static int read_redundancy(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
+{
+    static const char *const known[] = {"replicas", "failure_domain", "groups_per_target", NULL};
+    const config_setting_t *group = NULL;
+    char *word = NULL;
+    int error = conf_get_group(source, root, "redundancy", CONF_OPTIONAL, &group);
+    if (error || !group)
+        return error;
+    error = conf_group_check(source, group, known);
+    if (!error)
+        error = conf_get_u32(source, group, "replicas", CONF_OPTIONAL, 1, LIMITS_GROUP_MEMBERS_MAX,
+                             &conf->replicas);
+    if (!error)
+        error = conf_get_u32(source, group, "groups_per_target", CONF_OPTIONAL, 1, 1024,
+                             &conf->groups_per_target);
+    if (!error)
+        error = conf_get_string(source, group, "failure_domain", CONF_OPTIONAL, 32, &word);
+    if (!error && word && strcmp(word, "server") == 0)
+        conf->failure_domain = PLACEMENT_TARGET;
+    else if (!error && word &&
+             (placement_level_parse(word, &conf->failure_domain) || conf->failure_domain == PLACEMENT_TARGET))
+        error = conf_refuse(source, config_setting_get_member(group, "failure_domain"),
+                            "\"%s\" is none of server, host, chassis and rack", word);
+    free(word);
+    return error;
+}
+
 static int read_limits(const struct conf_source *source, const config_setting_t *root, struct conf *conf)
 {
     static const char *const known[] = {
@@ -581,11 +611,12 @@ static int read_transport(const struct conf_source *source, const config_setting
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster",    "metadata",     "storage",   "layout", "limits",
-                                        "log",        "transport",    "store",     "mount",  "wire_checksums",
-                                        "scrub_rate", "discard_rate", "direct_io", NULL};
+    static const char *const known[] = {
+        "cluster",        "metadata",   "storage",      "layout",    "redundancy",
+        "limits",         "log",        "transport",    "store",     "mount",
+        "wire_checksums", "scrub_rate", "discard_rate", "direct_io", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
-        read_cluster, read_metadata, read_storage, read_layout, read_limits, read_log,
+        read_cluster, read_metadata, read_storage, read_layout, read_redundancy, read_limits, read_log,
     };
     const config_setting_t *root = config_root_setting(&source->tree);
     int error = conf_group_check(source, root, known);

@@ -11,6 +11,7 @@
  *   storage  = ( { name = "s0"; listen = "127.0.0.1:7471"; shards = 1;
  *                  targets = ( { id = 0; dir = "s0/t0"; } ); }, ... );
  *   layout   = { chunk_size = "1M"; stripe_count = 0; };
+ *   redundancy = { replicas = 2; failure_domain = "host"; };
  *   limits   = { deadline_ms = 30000; ... };
  *   log      = { level = "info"; };
  *   transport = "auto";
@@ -26,6 +27,7 @@
 
 #include "weft_limits.h"
 #include "log.h"
+#include "placement.h"
 
 #define CONF_KEY_BYTES 32u
 /* Of layout.small_file: with what stands around it, so much fits one page of the metadata server's store. */
@@ -81,6 +83,10 @@ struct conf {
     uint64_t chunk_size;   /* default layout */
     uint32_t stripe_count; /* 0: all groups */
     uint32_t small_file;   /* bytes: files up to it may lie with the metadata server; 0: none do */
+    /* How groups are made, by the metadata server. */
+    uint32_t replicas;                   /* members of a group (1) */
+    enum placement_level failure_domain; /* no two of them share one (PLACEMENT_HOST); _TARGET: a server */
+    uint32_t groups_per_target;          /* about so many, where there are replicas (4) */
     char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums;   /* of payloads (default yes) */
     enum { CONF_DIRECT_AUTO, CONF_DIRECT_ON, CONF_DIRECT_OFF } direct_io; /* stores go past the page cache */

@@ -99,6 +99,9 @@ void map_index(struct map *map)
     for (uint32_t i = 0; i < map->target_count; i++)
         if (map->targets[i].lost_at > object->lost_at)
             object->lost_at = map->targets[i].lost_at;
+    for (uint32_t g = 0; g < map->group_count; g++)
+        if (map->groups[g].lost_at > object->lost_at)
+            object->lost_at = map->groups[g].lost_at;
 }
 
 struct map *map_ref(struct map *map)
@@ -142,7 +145,7 @@ size_t map_encoded_size(const struct map *map)
         size += server_size(&map->servers[i]);
     size += (size_t)map->target_count * (4 + 4 + 1 + 8 + 8);
     for (uint32_t g = 0; g < map->group_count; g++)
-        size += 4 + LIST_HEAD_BYTES + (size_t)map->groups[g].member_count * 4;
+        size += 4 + 8 + 8 + 4 + 4 + LIST_HEAD_BYTES + (size_t)map->groups[g].member_count * (4 + 1);
     return size;
 }
 
@@ -188,6 +191,10 @@ static void put_group(struct wire_writer *writer, struct wire_writer *scratch, c
         wire_put_number(&piece, &(struct wire_number){.value = group->members[m]});
     wire_put_map_group(writer, &(struct wire_map_group){
                                    .home = group->home,
+                                   .changed = group->changed,
+                                   .lost_at = group->lost_at,
+                                   .leader = group->leader,
+                                   .states = {.data = group->states, .length = group->member_count},
                                    .members = piece_end(scratch, &piece, group->member_count),
                                });
 }
@@ -405,6 +412,26 @@ static int get_members(const struct wire_list *list, const struct map *map, stru
     return wire_read_all(&reader, "number list");
 }
 
+static int get_states(const struct wire_map_group *wire, const struct map *map, struct map_group *group)
+{
+    const uint8_t *states = wire->states.data;
+    if (wire->states.length != group->member_count)
+        return refuse("a group has not as many states as members");
+    for (uint32_t m = 0; m < group->member_count; m++) {
+        if (states[m] > MAP_MEMBER_SYNCING)
+            return refuse("a member's state is none");
+        group->states[m] = states[m];
+    }
+    if (wire->leader >= group->member_count || states[wire->leader] != MAP_MEMBER_CURRENT)
+        return refuse("a group is led by none of its current members");
+    if (wire->changed > map->version || wire->lost_at > map->version)
+        return refuse("a group has changed with a later version");
+    group->lost_at = wire->lost_at;
+    group->leader = wire->leader;
+    group->changed = wire->changed;
+    return 0;
+}
+
 static int get_groups(const struct wire_list *list, struct map *map)
 {
     struct wire_reader reader = wire_list_reader(list);
@@ -417,6 +444,8 @@ static int get_groups(const struct wire_list *list, struct map *map)
             return refuse("a group's home is a host that does not exist");
         map->groups[g].home = wire.home;
         int error = get_members(&wire.members, map, &map->groups[g]);
+        if (!error)
+            error = get_states(&wire, map, &map->groups[g]);
         if (error)
             return error;
     }
@@ -529,17 +558,42 @@ uint32_t map_group_of(const struct map *map, const struct layout *layout, uint32
     return layout->host ? object->home_groups[object->home_first[layout->host - 1] + group] : group;
 }
 
+const struct map_target *map_leader(const struct map *map, uint32_t group)
+{
+    const struct map_group *of = &map->groups[group];
+    return &map->targets[of->members[of->leader]];
+}
+
+int map_member_state(const struct map *map, uint32_t group, uint32_t target_id, uint32_t *member)
+{
+    const struct map_group *of = &map->groups[group];
+    for (uint32_t m = 0; m < of->member_count; m++) {
+        if (map->targets[of->members[m]].id != target_id)
+            continue;
+        if (member)
+            *member = m;
+        return of->states[m];
+    }
+    return -1;
+}
+
+uint32_t map_group_current(const struct map_group *group)
+{
+    uint32_t count = 0;
+    for (uint32_t m = 0; m < group->member_count; m++)
+        count += group->states[m] == MAP_MEMBER_CURRENT;
+    return count;
+}
+
 const struct map_target *map_lost_since(const struct map *map, const struct layout *layout, uint64_t version)
 {
     if (((const struct map_object *)map)->lost_at <= version)
         return NULL;
     for (uint32_t position = 0; position < layout->stripe_count; position++) {
-        const struct map_group *group = &map->groups[map_group_of(map, layout, position)];
-        for (uint32_t m = 0; m < group->member_count; m++) {
-            const struct map_target *target = &map->targets[group->members[m]];
-            if (target->lost_at > version)
-                return target;
-        }
+        const uint32_t group = map_group_of(map, layout, position);
+        const struct map_target *leader = map_leader(map, group);
+        if ((map->groups[group].member_count == 1 ? leader->lost_at : map->groups[group].lost_at) > version)
+            return leader;
     }
     return NULL;
 }
@@ -552,7 +606,7 @@ int map_locate(const struct map *map, const struct layout *layout, uint64_t offs
         return error;
     struct layout_place place = layout_place_of(layout, offset);
     uint32_t group = map_group_of(map, layout, place.position);
-    const struct map_target *target = &map->targets[map->groups[group].members[0]];
+    const struct map_target *target = map_leader(map, group);
     *location = (struct map_location){
         .place = place,
         .group = group,

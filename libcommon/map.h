@@ -48,9 +48,24 @@ struct map_target {
     uint64_t lost_at; /* the map's version that told of the latest; 0: of none */
 };
 
+/* What a member of a group is good for; docs/replication.md tells how they become what they are. */
+enum map_member {
+    MAP_MEMBER_CURRENT, /* has all that was answered: reads are answered by these only */
+    MAP_MEMBER_LEAVING, /* something could not be given to it; it gets no reads, as soon as it knows */
+    MAP_MEMBER_STALE,   /* is out */
+    MAP_MEMBER_SYNCING, /* gets what is written, and by and by what it has missed */
+};
+
 struct map_group {
     uint32_t member_count;
     uint32_t members[LIMITS_GROUP_MEMBERS_MAX]; /* indices into targets */
+    uint8_t states[LIMITS_GROUP_MEMBERS_MAX];   /* enum map_member, of each */
+    uint32_t leader;  /* index into members, of one that is current: it puts the group's changes in order */
+    uint64_t changed; /* the map's version with which leader or states became what they are; 0: never since
+                         the group was made */
+    /* Of a group with several members: the version that told that all of them may have lost what was not
+     * synced; 0: none has. A target's counts for groups that it is alone in. */
+    uint64_t lost_at;
     /* Number of the host where its first member was when the group was made, whatever becomes of that. Files
      * on one host are looked for by it. 0 in clusters that were made before hosts were known, until the
      * server registers. */
@@ -100,11 +115,24 @@ int map_layout_check(const struct map *map, const struct layout *layout);
 /* The group of one of the layout's positions. The layout must be checked. */
 uint32_t map_group_of(const struct map *map, const struct layout *layout, uint32_t position);
 
-/* The first of the layout's targets of which a version after `version` has told that it may have lost what
+/* The target that leads the group. */
+const struct map_target *map_leader(const struct map *map, uint32_t group);
+/* What the target of that id is in the group, and where among its members (NULL: not wanted); -1: it is no
+ * member. */
+int map_member_state(const struct map *map, uint32_t group, uint32_t target_id, uint32_t *member);
+/* The current member that is nearest to a host (0: not known): on the same host, in the same chassis, in
+ * the same rack, else any. Of several, `choice` (any number) chooses one. The leader, when none is there. */
+const struct map_target *map_nearest(const struct map *map, uint32_t group, uint32_t host, uint64_t choice);
+/* Groups have several members. */
+bool map_has_replicas(const struct map *map);
+/* How many members are current. */
+uint32_t map_group_current(const struct map_group *group);
+
+/* The first of the layout's leaders of which a version after `version` has told that it may have lost what
  * was not synced; NULL: none has. The layout must be checked. */
 const struct map_target *map_lost_since(const struct map *map, const struct layout *layout, uint64_t version);
 
-/* The target, server and shard that a file's byte lives on. -EINVAL when the
+/* The target, server and shard that leads what a file's byte lives on. -EINVAL when the
  * layout names groups that the map does not have. */
 struct map_location {
     struct layout_place place;

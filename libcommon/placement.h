@@ -27,6 +27,9 @@
 enum placement_level { PLACEMENT_TARGET, PLACEMENT_HOST, PLACEMENT_CHASSIS, PLACEMENT_RACK };
 #define PLACEMENT_LEVELS 4u
 
+/* "target", "host", "chassis", "rack"; -EINVAL, without a text, for other words. */
+int placement_level_parse(const char *word, enum placement_level *level);
+
 #define PLACEMENT_ANY_CLASS UINT32_MAX
 
 struct placement_target {

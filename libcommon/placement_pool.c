@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "err.h"
 
@@ -14,6 +15,17 @@ const char *placement_level_name(enum placement_level level, bool plural)
     static const char *const names[PLACEMENT_LEVELS][2] = {
         {"target", "targets"}, {"host", "hosts"}, {"chassis", "chassis"}, {"rack", "racks"}};
     return names[level][plural];
+}
+
+int placement_level_parse(const char *word, enum placement_level *level)
+{
+    for (unsigned i = 0; i < PLACEMENT_LEVELS; i++) {
+        if (strcmp(placement_level_name((enum placement_level)i, false), word) != 0)
+            continue;
+        *level = (enum placement_level)i;
+        return 0;
+    }
+    return -EINVAL;
 }
 
 static uint32_t domain_of(const struct placement_target *target, enum placement_level level)

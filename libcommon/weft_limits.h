@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 12u
+#define LIMITS_PROTOCOL_VERSION 13u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -51,6 +51,12 @@
 #define LIMITS_HOSTS_MAX LIMITS_SERVERS_MAX
 #define LIMITS_SHARDS_MAX 256u /* of one server */
 #define LIMITS_GROUP_MEMBERS_MAX 32u
+/* Pieces of one copy, so that they travel in its header: a server that waits for copies may have no other
+ * room for them. */
+#define LIMITS_COPY_PIECES_MAX   96u
+#define LIMITS_COPY_OBJECTS_MAX  512u
+/* What one group_report tells of; the rest comes with the next. */
+#define LIMITS_VERDICTS_MAX      4096u
 
 static_assert(LIMITS_IO_BYTES_MAX + LIMITS_BODY_MAX <= LIMITS_PAYLOAD_MAX,
               "a body and its data fit a message");

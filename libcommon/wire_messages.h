@@ -28,54 +28,64 @@
 
 /* X(number, name): a request of operation `name` carries the body
  * <name> and is answered by the body <name>_reply, where these exist. */
-#define WIRE_OPERATIONS(X)                                                                             \
-    X(1, stat)                                                                                         \
-    X(2, open)                                                                                         \
-    X(3, close)                                                                                        \
-    X(4, mkdir)                                                                                        \
-    X(5, rmdir)                                                                                        \
-    X(6, unlink)                                                                                       \
-    X(7, rename)                                                                                       \
-    X(8, symlink)                                                                                      \
-    X(9, link)                                                                                         \
-    X(10, readlink)                                                                                    \
-    X(11, setattr)                                                                                     \
-    X(12, truncate)                                                                                    \
-    X(13, readdir)                                                                                     \
-    X(14, statfs)                                                                                      \
-    X(15, layout_set)                                                                                  \
-    X(16, access)                                                                                      \
-    X(17, pointer)                                                                                     \
-    X(18, hints_set)                                                                                   \
-    X(19, hints_get)                                                                                   \
-    X(20, mknod)                                                                                       \
-    X(21, lock_wait)                                                                                   \
-    X(22, small_read)                                                                                  \
-    X(23, small_write)                                                                                 \
-    X(24, spill)                                                                                       \
-    X(25, delegation_wait)                                                                             \
-    X(26, xattr_set)                                                                                   \
-    X(27, xattr_get)                                                                                   \
-    X(28, xattr_list)                                                                                  \
-    X(29, xattr_remove)                                                                                \
-    X(30, map_get)                                                                                     \
-    X(31, server_register)                                                                             \
-    X(32, heartbeat)                                                                                   \
-    X(33, counters)                                                                                    \
-    X(50, read)                                                                                        \
-    X(51, write)                                                                                       \
-    X(52, sync)                                                                                        \
-    X(53, object_stat)                                                                                 \
-    X(54, object_truncate)                                                                             \
-    X(55, object_remove)                                                                               \
-    X(56, lock)                                                                                        \
-    X(57, unlock)                                                                                      \
-    X(58, write_gather)                                                                                \
-    X(59, record)                                                                                      \
-    X(60, record_test)                                                                                 \
-    X(61, record_cancel)                                                                               \
-    X(62, object_punch)                                                                                \
-    X(63, object_seek)
+#define WIRE_OPERATIONS(X) \
+    X(1, stat)             \
+    X(2, open)             \
+    X(3, close)            \
+    X(4, mkdir)            \
+    X(5, rmdir)            \
+    X(6, unlink)           \
+    X(7, rename)           \
+    X(8, symlink)          \
+    X(9, link)             \
+    X(10, readlink)        \
+    X(11, setattr)         \
+    X(12, truncate)        \
+    X(13, readdir)         \
+    X(14, statfs)          \
+    X(15, layout_set)      \
+    X(16, access)          \
+    X(17, pointer)         \
+    X(18, hints_set)       \
+    X(19, hints_get)       \
+    X(20, mknod)           \
+    X(21, lock_wait)       \
+    X(22, small_read)      \
+    X(23, small_write)     \
+    X(24, spill)           \
+    X(25, delegation_wait) \
+    X(26, xattr_set)       \
+    X(27, xattr_get)       \
+    X(28, xattr_list)      \
+    X(29, xattr_remove)    \
+    X(30, map_get)         \
+    X(31, server_register) \
+    X(32, heartbeat)       \
+    X(33, counters)        \
+    X(34, group_report)    \
+    X(50, read)            \
+    X(51, write)           \
+    X(52, sync)            \
+    X(53, object_stat)     \
+    X(54, object_truncate) \
+    X(55, object_remove)   \
+    X(56, lock)            \
+    X(57, unlock)          \
+    X(58, write_gather)    \
+    X(59, record)          \
+    X(60, record_test)     \
+    X(61, record_cancel)   \
+    X(62, object_punch)    \
+    X(63, object_seek)     \
+    X(70, copy)            \
+    X(71, copy_truncate)   \
+    X(72, copy_punch)      \
+    X(73, copy_sync)       \
+    X(74, copy_list)       \
+    X(75, copy_digest)     \
+    X(76, copy_cut)        \
+    X(77, copy_settle)     \
+    X(78, copy_remove)
 
 /* ---- envelope: in front of every message on the transport -------------- */
 
@@ -357,14 +367,18 @@
     X(u8, end, 1)                                                                                      \
     X(list, entries, 4096)     /* dirent */
 
-#define WIRE_FIELDS_statfs_reply(X)                                                                    \
-    X(u64, bytes_total, U64)                                                                           \
-    X(u64, bytes_free, U64)                                                                            \
-    X(u64, files, U64)                                                                                 \
-    X(u32, targets, U32)                                                                               \
-    X(u32, targets_up, U32)                                                                            \
-    X(u32, servers, U32)                                                                               \
-    X(u32, servers_up, U32)                                                                            \
+#define WIRE_FIELDS_statfs_reply(X)                                                         \
+    X(u64, bytes_total, U64)                                                                \
+    X(u64, bytes_free, U64)                                                                 \
+    X(u64, files, U64)                                                                      \
+    X(u32, targets, U32)                                                                    \
+    X(u32, targets_up, U32)                                                                 \
+    X(u32, servers, U32)                                                                    \
+    X(u32, servers_up, U32)                                                                 \
+    X(u32, groups, U32)                                                                     \
+    X(u32, groups_syncing, U32) /* with a member that is syncing, and none that is worse */ \
+    X(u32, groups_lacking, U32) /* with one that is stale or leaving */                     \
+    X(u32, replicas, U32)       /* members of a group */                                    \
     X(u64, map_version, U64)
 
 #define WIRE_FIELDS_layout_set(X)                                                                      \
@@ -436,9 +450,13 @@
     X(u8, state, 1)                                                                                    \
     X(u64, losses, U64)        /* how often it may have lost what was not synced */                    \
     X(u64, lost_at, U64)       /* the version that told of the latest; 0: of none */
-#define WIRE_FIELDS_map_group(X)                                                                       \
-    X(u32, home, U32)          /* its number, from 1 on; 0: not known */                               \
-    X(list, members, LIMITS_GROUP_MEMBERS_MAX) /* number */
+#define WIRE_FIELDS_map_group(X)                                                                    \
+    X(u32, home, U32)    /* its number, from 1 on; 0: not known */                                  \
+    X(u64, changed, U64) /* the version with which leader or states became what they are */         \
+    X(u64, lost_at, U64) /* the version that told that all may have lost something; 0: none */      \
+    X(u32, leader, LIMITS_GROUP_MEMBERS_MAX - 1) /* place in the list */                            \
+    X(bytes, states, LIMITS_GROUP_MEMBERS_MAX)   /* of the members, a byte each: enum map_member */ \
+    X(list, members, LIMITS_GROUP_MEMBERS_MAX)   /* number */
 #define WIRE_FIELDS_map(X)                                                                             \
     X(u64, version, U64)                                                                               \
     X(mac, cluster, 0)                                                                                 \
@@ -450,22 +468,35 @@
 
 #define WIRE_FIELDS_map_get_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2) /* an encoded map */
 
-#define WIRE_FIELDS_server_register(X)                                                                 \
-    X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
-    X(map_host, host, 0)       /* where it runs */                                                     \
-    X(list, addresses, LIMITS_SHARDS_MAX) /* address */                                                \
-    X(list, targets, LIMITS_LIST_MAX)  /* served_target */                                             \
-    X(u64, bytes_total, U64)                                                                           \
+#define WIRE_FIELDS_server_register(X)                                                      \
+    X(str, name, LIMITS_SERVER_NAME_MAX)                                                    \
+    X(map_host, host, 0)                  /* where it runs */                               \
+    X(list, addresses, LIMITS_SHARDS_MAX) /* address */                                     \
+    X(list, targets, LIMITS_LIST_MAX)     /* served_target */                               \
+    X(u8, unclean, 1) /* a new process, and the one before did not end what it had begun */ \
+    X(u64, bytes_total, U64)                                                                \
     X(u64, bytes_free, U64)
 #define WIRE_FIELDS_served_target(X) X(u32, id, U32) X(u64, losses, U64)
 #define WIRE_FIELDS_server_register_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2)
 
-#define WIRE_FIELDS_heartbeat(X)                                                                       \
-    X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
-    X(u64, map_version, U64)                                                                           \
-    X(u64, bytes_total, U64)                                                                           \
+#define WIRE_FIELDS_heartbeat(X)                                                    \
+    X(str, name, LIMITS_SERVER_NAME_MAX)                                            \
+    X(u64, map_version, U64) /* of the newest map that it has */                    \
+    X(u64, adopted, U64)     /* of the oldest map that one of its shards goes by */ \
+    X(u64, bytes_total, U64)                                                        \
     X(u64, bytes_free, U64)
 #define WIRE_FIELDS_heartbeat_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2) /* empty: yours is current */
+
+/* What a leader says of members of its groups. The answer is a heartbeat_reply. */
+#define WIRE_FIELDS_group_report(X)      \
+    X(str, name, LIMITS_SERVER_NAME_MAX) \
+    X(u64, map_version, U64)             \
+    X(list, verdicts, LIMITS_VERDICTS_MAX) /* group_verdict */
+#define WIRE_FIELDS_group_verdict(X)                                                            \
+    X(u32, group, LIMITS_GROUPS_MAX)                                                            \
+    X(u64, changed, U64) /* as the leader's map has it: it counts only as long as that holds */ \
+    X(u32, target, U32)  /* the member; the leader's own: it can't keep what it leads */        \
+    X(u8, synced, 1)     /* it has everything now; 0: it failed */
 
 #define WIRE_FIELDS_counter(X) X(str, name, 63) X(u64, value, U64)
 #define WIRE_FIELDS_counters_reply(X) X(list, counters, 1024) /* counter */
@@ -492,6 +523,69 @@
     X(u32, bytes, U32)         /* that all clients together write in it */                             \
     X(u8, hold, 1)             /* 0: write what is here at once, there is more to come */
 
+/* From the leader of groups to their other members: what it gives to them. The payload is the pieces' bytes,
+ * one after the other. */
+#define WIRE_FIELDS_copy(X)                                                                      \
+    X(capability, capability, 0)                                                                 \
+    X(u64, map_version, U64)                                                                     \
+    X(u32, leader, U32)                     /* id of the server that leads the pieces' groups */ \
+    X(list, pieces, LIMITS_COPY_PIECES_MAX) /* copy_piece */
+#define WIRE_FIELDS_copy_piece(X)                 \
+    X(u32, position, U32)                         \
+    X(u64, offset, INT64_MAX) /* in the object */ \
+    X(u32, length, LIMITS_IO_BYTES_MAX)
+/* Of all the file's objects here of which that server leads the groups. */
+#define WIRE_FIELDS_copy_truncate(X) \
+    X(capability, capability, 0)     \
+    X(u64, map_version, U64)         \
+    X(u32, leader, U32)              \
+    X(u64, size, INT64_MAX)          \
+    X(u8, grow_only, 1)
+#define WIRE_FIELDS_copy_punch(X) \
+    X(capability, capability, 0)  \
+    X(u64, map_version, U64)      \
+    X(u32, leader, U32)           \
+    X(u64, offset, INT64_MAX)     \
+    X(u64, length, INT64_MAX)
+#define WIRE_FIELDS_copy_sync(X) X(capability, capability, 0) X(u64, map_version, U64) X(u32, leader, U32)
+
+/* Objects here, behind that one, of groups that the server leads, in rising order. */
+#define WIRE_FIELDS_copy_list(X)                                    \
+    X(u64, map_version, U64)                                        \
+    X(u32, leader, U32)                                             \
+    X(u32, target, U32) /* id of the one whose objects these are */ \
+    X(u64, ino, U64)                                                \
+    X(u32, position, U32)
+#define WIRE_FIELDS_copy_list_reply(X) \
+    X(u8, end, 1) X(list, objects, LIMITS_COPY_OBJECTS_MAX) /* copy_object */
+#define WIRE_FIELDS_copy_object(X) X(u64, ino, U64) X(u32, position, U32) X(layout, layout, 0)
+/* What is there of one object: its length, and the hash of some of its bytes. */
+#define WIRE_FIELDS_copy_digest(X) \
+    X(capability, capability, 0)   \
+    X(u64, map_version, U64)       \
+    X(u32, leader, U32)            \
+    X(u32, position, U32)          \
+    X(u64, offset, INT64_MAX)      \
+    X(u32, length, LIMITS_IO_BYTES_MAX)
+#define WIRE_FIELDS_copy_digest_reply(X)     \
+    X(u64, length, U64)  /* of the object */ \
+    X(bytes, digest, 32) /* BLAKE2b of what is there of the bytes asked for */
+/* Of one file, as object_remove has it; a crash may undo it. */
+#define WIRE_FIELDS_copy_remove(X) \
+    X(u64, map_version, U64)       \
+    X(u32, leader, U32)            \
+    X(list, files, 1) /* capability */
+/* One object becomes so long. */
+#define WIRE_FIELDS_copy_cut(X)  \
+    X(capability, capability, 0) \
+    X(u64, map_version, U64)     \
+    X(u32, leader, U32)          \
+    X(u32, position, U32)        \
+    X(u64, length, INT64_MAX)    \
+    X(u8, gone, 1) /* there is none */
+/* All that was given is durable when it is answered. */
+#define WIRE_FIELDS_copy_settle(X) X(u64, map_version, U64) X(u32, leader, U32) X(u8, hurry, 1)
+
 #define WIRE_FIELDS_read(X)                                                                            \
     X(capability, capability, 0)                                                                       \
     X(u64, map_version, U64)                                                                           \
@@ -510,10 +604,14 @@
 
 /* From the metadata server only. The answer is an object_stat_reply. */
 #define WIRE_FIELDS_object_truncate(X) \
-    X(capability, capability, 0) X(u64, size, INT64_MAX) X(u8, grow_only, 1)
+    X(capability, capability, 0)       \
+    X(u64, map_version, U64)           \
+    X(u64, size, INT64_MAX)            \
+    X(u8, grow_only, 1)
 /* Answered when no crash can undo it. */
-#define WIRE_FIELDS_object_remove(X)                                                                   \
-    X(list, files, LIMITS_REMOVES_MAX) /* capability; at least one */                                  \
+#define WIRE_FIELDS_object_remove(X)                                  \
+    X(u64, map_version, U64)                                          \
+    X(list, files, LIMITS_REMOVES_MAX) /* capability; at least one */ \
     X(u8, hurry, 1)                    /* more wait behind these, so that is to be soon */
 #define WIRE_FIELDS_object_remove_reply(X) X(list, failed, LIMITS_REMOVES_MAX) /* number: place in the list */
 
@@ -615,110 +713,125 @@
 
 /* ---- all of them ---------------------------------------------------------- */
 
-#define WIRE_MESSAGES(M)                                                                               \
-    M(envelope)                                                                                        \
-    M(hello)                                                                                           \
-    M(challenge)                                                                                       \
-    M(proof)                                                                                           \
-    M(welcome)                                                                                         \
-    M(refusal)                                                                                         \
-    M(ofi_piece)                                                                                       \
-    M(ofi_frame)                                                                                       \
-    M(ofi_lane)                                                                                        \
-    M(ofi_address)                                                                                     \
-    M(error)                                                                                           \
-    M(layout)                                                                                          \
-    M(capability)                                                                                      \
-    M(attr)                                                                                            \
-    M(extent)                                                                                          \
-    M(number)                                                                                          \
-    M(closing)                                                                                         \
-    M(delegation)                                                                                      \
-    M(stat)                                                                                            \
-    M(stat_reply)                                                                                      \
-    M(open)                                                                                            \
-    M(small)                                                                                           \
-    M(open_reply)                                                                                      \
-    M(small_read)                                                                                      \
-    M(small_read_reply)                                                                                \
-    M(small_piece)                                                                                     \
-    M(small_write)                                                                                     \
-    M(small_write_reply)                                                                               \
-    M(spill)                                                                                           \
-    M(spill_reply)                                                                                     \
-    M(close)                                                                                           \
-    M(mkdir)                                                                                           \
-    M(mknod)                                                                                           \
-    M(rmdir)                                                                                           \
-    M(unlink)                                                                                          \
-    M(rename)                                                                                          \
-    M(symlink)                                                                                         \
-    M(link)                                                                                            \
-    M(readlink)                                                                                        \
-    M(readlink_reply)                                                                                  \
-    M(setattr)                                                                                         \
-    M(truncate)                                                                                        \
-    M(readdir)                                                                                         \
-    M(dirent)                                                                                          \
-    M(readdir_reply)                                                                                   \
-    M(statfs_reply)                                                                                    \
-    M(layout_set)                                                                                      \
-    M(hints_set)                                                                                       \
-    M(hints_get)                                                                                       \
-    M(hints_get_reply)                                                                                 \
-    M(xattr_set)                                                                                       \
-    M(xattr_get)                                                                                       \
-    M(xattr_get_reply)                                                                                 \
-    M(xattr_list)                                                                                      \
-    M(xattr_list_reply)                                                                                \
-    M(xattr_remove)                                                                                    \
-    M(access)                                                                                          \
-    M(pointer)                                                                                         \
-    M(pointer_reply)                                                                                   \
-    M(address)                                                                                         \
-    M(map_host)                                                                                        \
-    M(map_server)                                                                                      \
-    M(map_target)                                                                                      \
-    M(map_group)                                                                                       \
-    M(map)                                                                                             \
-    M(map_get_reply)                                                                                   \
-    M(server_register)                                                                                 \
-    M(served_target)                                                                                   \
-    M(server_register_reply)                                                                           \
-    M(heartbeat)                                                                                       \
-    M(heartbeat_reply)                                                                                 \
-    M(counter)                                                                                         \
-    M(counters_reply)                                                                                  \
-    M(write)                                                                                           \
-    M(write_gather)                                                                                    \
-    M(gather_chunk)                                                                                    \
-    M(read)                                                                                            \
-    M(read_reply)                                                                                      \
-    M(sync)                                                                                            \
-    M(object_stat)                                                                                     \
-    M(object_stat_reply)                                                                               \
-    M(object_truncate)                                                                                 \
-    M(object_remove)                                                                                   \
-    M(object_remove_reply)                                                                             \
-    M(object_punch)                                                                                    \
-    M(object_seek)                                                                                     \
-    M(object_seek_reply)                                                                               \
-    M(lock_range)                                                                                      \
-    M(lock)                                                                                            \
-    M(lock_reply)                                                                                      \
-    M(unlock)                                                                                          \
-    M(record)                                                                                          \
-    M(record_reply)                                                                                    \
-    M(lock_blocker)                                                                                    \
-    M(record_test)                                                                                     \
-    M(record_test_reply)                                                                               \
-    M(record_cancel)                                                                                   \
-    M(record_cancel_reply)                                                                             \
-    M(delegation_wait)                                                                                 \
-    M(delegation_wait_reply)                                                                           \
-    M(inode_number)                                                                                    \
-    M(lock_wait)                                                                                       \
-    M(lock_wait_reply)                                                                                 \
+#define WIRE_MESSAGES(M)     \
+    M(envelope)              \
+    M(hello)                 \
+    M(challenge)             \
+    M(proof)                 \
+    M(welcome)               \
+    M(refusal)               \
+    M(ofi_piece)             \
+    M(ofi_frame)             \
+    M(ofi_lane)              \
+    M(ofi_address)           \
+    M(error)                 \
+    M(layout)                \
+    M(capability)            \
+    M(attr)                  \
+    M(extent)                \
+    M(number)                \
+    M(closing)               \
+    M(delegation)            \
+    M(stat)                  \
+    M(stat_reply)            \
+    M(open)                  \
+    M(small)                 \
+    M(open_reply)            \
+    M(small_read)            \
+    M(small_read_reply)      \
+    M(small_piece)           \
+    M(small_write)           \
+    M(small_write_reply)     \
+    M(spill)                 \
+    M(spill_reply)           \
+    M(close)                 \
+    M(mkdir)                 \
+    M(mknod)                 \
+    M(rmdir)                 \
+    M(unlink)                \
+    M(rename)                \
+    M(symlink)               \
+    M(link)                  \
+    M(readlink)              \
+    M(readlink_reply)        \
+    M(setattr)               \
+    M(truncate)              \
+    M(readdir)               \
+    M(dirent)                \
+    M(readdir_reply)         \
+    M(statfs_reply)          \
+    M(layout_set)            \
+    M(hints_set)             \
+    M(hints_get)             \
+    M(hints_get_reply)       \
+    M(xattr_set)             \
+    M(xattr_get)             \
+    M(xattr_get_reply)       \
+    M(xattr_list)            \
+    M(xattr_list_reply)      \
+    M(xattr_remove)          \
+    M(access)                \
+    M(pointer)               \
+    M(pointer_reply)         \
+    M(address)               \
+    M(map_host)              \
+    M(map_server)            \
+    M(map_target)            \
+    M(map_group)             \
+    M(map)                   \
+    M(map_get_reply)         \
+    M(server_register)       \
+    M(served_target)         \
+    M(server_register_reply) \
+    M(heartbeat)             \
+    M(heartbeat_reply)       \
+    M(group_report)          \
+    M(group_verdict)         \
+    M(counter)               \
+    M(counters_reply)        \
+    M(write)                 \
+    M(copy)                  \
+    M(copy_piece)            \
+    M(copy_truncate)         \
+    M(copy_punch)            \
+    M(copy_sync)             \
+    M(copy_list)             \
+    M(copy_object)           \
+    M(copy_list_reply)       \
+    M(copy_digest)           \
+    M(copy_digest_reply)     \
+    M(copy_cut)              \
+    M(copy_settle)           \
+    M(copy_remove)           \
+    M(write_gather)          \
+    M(gather_chunk)          \
+    M(read)                  \
+    M(read_reply)            \
+    M(sync)                  \
+    M(object_stat)           \
+    M(object_stat_reply)     \
+    M(object_truncate)       \
+    M(object_remove)         \
+    M(object_remove_reply)   \
+    M(object_punch)          \
+    M(object_seek)           \
+    M(object_seek_reply)     \
+    M(lock_range)            \
+    M(lock)                  \
+    M(lock_reply)            \
+    M(unlock)                \
+    M(record)                \
+    M(record_reply)          \
+    M(lock_blocker)          \
+    M(record_test)           \
+    M(record_test_reply)     \
+    M(record_cancel)         \
+    M(record_cancel_reply)   \
+    M(delegation_wait)       \
+    M(delegation_wait_reply) \
+    M(inode_number)          \
+    M(lock_wait)             \
+    M(lock_wait_reply)       \
     M(handle_blob)
 
 #endif

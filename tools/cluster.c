@@ -222,6 +222,7 @@ static int check_wish(struct tool *tool, const struct cluster *cluster, const st
     const char *colon = strrchr(conf->metadata_listen, ':');
     if (check_same(tool, cluster->dir, "servers", wish->servers, conf->storage_count) ||
         check_same(tool, cluster->dir, "chunk-size", wish->chunk_size, conf->chunk_size) ||
+        check_same(tool, cluster->dir, "replicas", wish->replicas, conf->replicas) ||
         check_same(tool, cluster->dir, "port", wish->port, colon ? strtoul(colon + 1, NULL, 10) : 0))
         return TOOL_FAILED;
     for (uint32_t i = 0; i < conf->storage_count; i++)

@@ -57,6 +57,7 @@ struct cluster {
 struct cluster_wish {
     uint32_t servers, targets, shards, port;
     uint64_t chunk_size;
+    uint32_t replicas;
     const char *transport;
 };
 

@@ -158,6 +158,8 @@ static void print_conf(FILE *stream, const char *dir, const struct cluster_wish 
             "\n"
             "log = { level = \"info\"; };\n",
             (unsigned long long)wish->chunk_size);
+    if (wish->replicas > 1)
+        fprintf(stream, "redundancy = { replicas = %u; failure_domain = \"server\"; };\n", wish->replicas);
 }
 
 static int write_conf(struct tool *tool, const char *dir, const struct cluster_wish *wish)
@@ -220,6 +222,7 @@ int cluster_make_files(struct tool *tool, const char *dir, const struct cluster_
         .targets = given->targets ? given->targets : 1,
         .shards = given->shards ? given->shards : 1,
         .chunk_size = given->chunk_size ? given->chunk_size : 1u << 20,
+        .replicas = given->replicas ? given->replicas : 1,
         .transport = given->transport ? given->transport : "auto",
         .port = given->port,
     };

@@ -57,16 +57,9 @@ static int complain(struct tool *tool)
 
 static int take_level(struct plan *plan, const char *name)
 {
-    static const char *const names[PLACEMENT_LEVELS] = {"target", "host", "chassis", "rack"};
     plan->wanted.level = PLACEMENT_HOST;
-    if (!name)
+    if (!name || placement_level_parse(name, &plan->wanted.level) == 0)
         return 0;
-    for (unsigned i = 0; i < PLACEMENT_LEVELS; i++) {
-        if (strcmp(names[i], name) == 0) {
-            plan->wanted.level = (enum placement_level)i;
-            return 0;
-        }
-    }
     return tool_usage_error(plan->tool, "--level is target, host, chassis or rack, not \"%s\"", name);
 }
 

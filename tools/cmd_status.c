@@ -168,15 +168,23 @@ static void print_space(const struct weft_statfs *space)
         space->servers_up, space->servers, space->targets_up, space->targets,
         format_bytes(used, space->bytes_total - space->bytes_free), format_bytes(total, space->bytes_total),
         (unsigned long long)space->files, (unsigned long long)space->map_version);
+    if (space->replicas > 1)
+        printf(
+            "%u groups with %u replicas each: %u have all, %u are being brought up to date, %u lack some\n",
+            space->groups, space->replicas, space->groups - space->groups_syncing - space->groups_lacking,
+            space->groups_syncing, space->groups_lacking);
 }
 
 static json_t *space_json(const struct weft_statfs *space)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "bytes_total",
-                     (json_int_t)space->bytes_total, "bytes_free", (json_int_t)space->bytes_free, "files",
-                     (json_int_t)space->files, "targets", (json_int_t)space->targets, "targets_up",
-                     (json_int_t)space->targets_up, "servers", (json_int_t)space->servers, "servers_up",
-                     (json_int_t)space->servers_up, "map_version", (json_int_t)space->map_version);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "groups",
+                     (json_int_t)space->groups, "replicas", (json_int_t)space->replicas, "groups_syncing",
+                     (json_int_t)space->groups_syncing, "groups_lacking", (json_int_t)space->groups_lacking,
+                     "bytes_total", (json_int_t)space->bytes_total, "bytes_free",
+                     (json_int_t)space->bytes_free, "files", (json_int_t)space->files, "targets",
+                     (json_int_t)space->targets, "targets_up", (json_int_t)space->targets_up, "servers",
+                     (json_int_t)space->servers, "servers_up", (json_int_t)space->servers_up, "map_version",
+                     (json_int_t)space->map_version);
 }
 
 /* The servers as the cluster knows them; when it does not answer, what is

@@ -338,6 +338,7 @@ static int check_numbers(struct tool *tool, const struct cluster_wish *wish)
         {"servers", wish->servers, SERVERS_MAX},
         {"targets", wish->targets, TARGETS_MAX},
         {"shards", wish->shards, LIMITS_SHARDS_MAX},
+        {"replicas", wish->replicas, LIMITS_GROUP_MEMBERS_MAX},
         {"port", wish->port, 65535},
     };
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
@@ -362,6 +363,7 @@ int cmd_up(struct tool *tool, int argc, char **argv)
         {"targets", 0, OPTION_COUNT, "M", &wish.targets, "targets of each of them (default 1)"},
         {"shards", 0, OPTION_COUNT, "K", &wish.shards, "shards of each of them (default 1)"},
         {"chunk-size", 0, OPTION_CHUNK, "SIZE", &wish.chunk_size, "chunk size of new files (default 1M)"},
+        {"replicas", 0, OPTION_COUNT, "R", &wish.replicas, "servers that have each chunk (default 1)"},
         {"transport", 0, OPTION_TEXT, "NAME", &wish.transport,
          "the transport: auto, ucx, ofi, or both joined by + (default auto)"},
         {"port", 0, OPTION_COUNT, "P", &wish.port, "first port (default: free ones)"},

@@ -120,6 +120,10 @@ struct weft_statfs {
     uint64_t files;
     uint32_t targets;
     uint32_t targets_up;
+    uint32_t groups;         /* of targets, that hold chunks together */
+    uint32_t groups_syncing; /* with members that are being brought up to date */
+    uint32_t groups_lacking; /* with members that lack something, and nothing is being done about it */
+    uint32_t replicas;       /* members of a group */
     uint32_t servers;
     uint32_t servers_up;
     uint64_t map_version;

@@ -84,6 +84,8 @@ bool agent_run(struct agent *agent)
             begin(agent, work);
             continue;
         }
+        if (work->status == -ESTALE)
+            work->status = -ETIMEDOUT;
         if (work->file)
             begin_next(agent, work->file);
         work->done(work);
@@ -165,7 +167,8 @@ static ssize_t encode_removal(const struct agent *agent, const struct agent_work
             capability_make(agent->conf->key, file->ino, &file->layout, WIRE_ACCESS_WRITE);
         wire_put_capability(&writer, &capability);
     }
-    struct wire_object_remove remove = {.files = wire_list_of(&writer, question->file_count),
+    struct wire_object_remove remove = {.map_version = work->map_version,
+                                        .files = wire_list_of(&writer, question->file_count),
                                         .hurry = work->hurry};
     question->call.operation = WIRE_OP_object_remove;
     return wire_encode_object_remove(question->body, REMOVE_BYTES, &remove);
@@ -186,10 +189,12 @@ static ssize_t encode(const struct agent *agent, const struct agent_work *work, 
                                        .map_version = agent->map(agent->arg)->version});
     default:
         question->call.operation = WIRE_OP_object_truncate;
-        return wire_encode_object_truncate(question->body, BODY_BYTES,
-                                           &(struct wire_object_truncate){.capability = capability,
-                                                                          .size = work->size,
-                                                                          .grow_only = work->grow_only});
+        return wire_encode_object_truncate(
+            question->body, BODY_BYTES,
+            &(struct wire_object_truncate){.capability = capability,
+                                           .map_version = agent->map(agent->arg)->version,
+                                           .size = work->size,
+                                           .grow_only = work->grow_only});
     }
 }
 
@@ -241,16 +246,14 @@ static int check_layout(const struct map *map, uint64_t ino, const struct layout
                    (unsigned long long)ino, layout->group_count);
 }
 
-/* Sets wanted[i] for each server that holds a target of the stripe. */
+/* Sets wanted[i] for each server that leads a group of the stripe. */
 static int find_servers(const struct agent_work *work, const struct map *map, uint8_t *wanted)
 {
     int error = check_layout(map, work->ino, &work->layout);
     if (error)
         return error;
     for (uint32_t s = 0; s < work->layout.stripe_count; s++) {
-        const struct map_group *group = &map->groups[map_group_of(map, &work->layout, s)];
-        for (uint32_t m = 0; m < group->member_count; m++)
-            wanted[map->targets[group->members[m]].server] = 1;
+        wanted[map_leader(map, map_group_of(map, &work->layout, s))->server] = 1;
     }
     return 0;
 }
@@ -378,19 +381,17 @@ static int places_add(struct places *places, const struct place *place)
     return 0;
 }
 
-/* The shards of one group that hold the given row, or any (UINT64_MAX). */
+/* The shards of one group's leader that hold the given row, or any (UINT64_MAX). */
 static int add_group(struct places *places, const struct map *map, uint32_t file, uint32_t group,
                      uint64_t row)
 {
     int error = 0;
-    for (uint32_t m = 0; m < map->groups[group].member_count; m++) {
-        uint32_t server = map->targets[map->groups[group].members[m]].server;
-        uint32_t shard_count = map->servers[server].shard_count;
-        uint32_t first = row == UINT64_MAX ? 0 : layout_shard_of(row, shard_count);
-        uint32_t end = row == UINT64_MAX ? shard_count : first + 1;
-        for (uint32_t shard = first; shard < end && !error; shard++)
-            error = places_add(places, &(struct place){.server = server, .shard = shard, .file = file});
-    }
+    uint32_t server = map_leader(map, group)->server;
+    uint32_t shard_count = map->servers[server].shard_count;
+    uint32_t first = row == UINT64_MAX ? 0 : layout_shard_of(row, shard_count);
+    uint32_t end = row == UINT64_MAX ? shard_count : first + 1;
+    for (uint32_t shard = first; shard < end && !error; shard++)
+        error = places_add(places, &(struct place){.server = server, .shard = shard, .file = file});
     return error;
 }
 

@@ -272,6 +272,48 @@ static void check_servers(struct service *service, uint64_t now_ns)
     turn_submit(&service->turn, &silence->job);
 }
 
+/* ---- groups with several members ------------------------------------------ */
+
+struct tending {
+    struct job job;
+    struct service *service;
+    struct members_change *change;
+};
+
+static int tending_run(struct job *job, struct ns *ns)
+{
+    struct tending *tending = list_item(job, struct tending, job);
+    struct service *service = tending->service;
+    members_forget(tending->change);
+    return members_tend(service->members, ns->txn, service_now(service), &tending->change);
+}
+
+static void tending_done(struct job *job, int status)
+{
+    struct tending *tending = list_item(job, struct tending, job);
+    tending->service->groups_noted = false;
+    if (status < 0) {
+        log_error("noting what members of groups have become: %s", err_text());
+        members_forget(tending->change);
+    } else {
+        members_adopt(tending->service->members, tending->change);
+    }
+    free(tending);
+}
+
+static void check_groups(struct service *service, uint64_t now_ns)
+{
+    if (service->groups_noted || !members_any_due(service->members, now_ns))
+        return;
+    struct tending *tending = calloc(1, sizeof *tending);
+    if (!tending)
+        return;
+    tending->job = (struct job){.writes = always, .run = tending_run, .done = tending_done, .alone = true};
+    tending->service = service;
+    service->groups_noted = true;
+    turn_submit(&service->turn, &tending->job);
+}
+
 /* ---- old answers -------------------------------------------------------- */
 
 struct clearing {
@@ -339,6 +381,7 @@ void leases_tick(struct service *service, uint64_t now_ns)
     list_each(&service->opens->clients, link, after)
         check_client(service, list_item(link, struct opens_client, link), now_ns);
     check_servers(service, now_ns);
+    check_groups(service, now_ns);
     if (!service->orphans_done && !service->orphans_noted &&
         now_ns - service->started_ns >= service->conf->lease_ms * MS)
         bury_orphans(service);

@@ -8,9 +8,12 @@
  *   't' target id     version u16, state u16, server id u32; then from version 2 on: losses u64, version of
  *                     the map that told of the latest u64
  *   'g' group number  version u16, member count u16, target ids u32 ...; then from version 2 on: home (a
- *                     host's number) u32
+ *                     host's number) u32; then from version 3 on: leader (place among the members) u32,
+ *                     versions of the map that told of the latest change and the latest loss u64, state of
+ *                     each member u8 ...
  *
- * Where the host is not known, or nothing was lost, version 1 is written.
+ * Where the host is not known, or nothing was lost, version 1 is written. Of groups with several members it
+ * is version 3, and of others never.
  */
 #include "members.h"
 
@@ -24,7 +27,15 @@
 #define ROW_VERSION      1u
 #define ROW_VERSION_HOST 2u
 #define ROW_VERSION_LOST 2u
-enum { SERVER_HEAD_BYTES = 6, TARGET_BYTES = 8, TARGET_LOST_BYTES = 24, GROUP_HEAD_BYTES = 4 };
+#define ROW_VERSION_STATES 3u
+enum {
+    SERVER_HEAD_BYTES = 6,
+    TARGET_BYTES = 8,
+    TARGET_LOST_BYTES = 24,
+    GROUP_HEAD_BYTES = 4,
+    GROUP_HOME_BYTES = 4,
+    GROUP_STATES_BYTES = 4 + 8 + 8, /* and one for each member */
+};
 
 struct row_key {
     uint8_t bytes[5];
@@ -146,31 +157,41 @@ static int save_group(struct store_txn *txn, const struct map *map, uint32_t num
 {
     struct row_key key;
     const struct map_group *group = &map->groups[number];
-    uint8_t row[GROUP_HEAD_BYTES + 4 * LIMITS_GROUP_MEMBERS_MAX + 4];
+    const bool has_states = group->member_count > 1;
+    uint8_t
+        row[GROUP_HEAD_BYTES + GROUP_HOME_BYTES + GROUP_STATES_BYTES + (4 + 1) * LIMITS_GROUP_MEMBERS_MAX];
     size_t length = GROUP_HEAD_BYTES + 4 * (size_t)group->member_count;
-    put_u16(row, group->home != 0 ? ROW_VERSION_HOST : ROW_VERSION);
+    put_u16(row, has_states ? ROW_VERSION_STATES : group->home != 0 ? ROW_VERSION_HOST : ROW_VERSION);
     put_u16(row + 2, group->member_count);
     for (uint32_t i = 0; i < group->member_count; i++)
         put_u32(row + GROUP_HEAD_BYTES + 4 * i, map->targets[group->members[i]].id);
-    if (group->home != 0) {
+    if (group->home != 0 || has_states) {
         put_u32(row + length, group->home);
-        length += 4;
+        length += GROUP_HOME_BYTES;
+    }
+    if (has_states) {
+        put_u32(row + length, group->leader);
+        put_u64(row + length + 4, group->changed);
+        put_u64(row + length + 12, group->lost_at);
+        memcpy(row + length + GROUP_STATES_BYTES, group->states, group->member_count);
+        length += GROUP_STATES_BYTES + group->member_count;
     }
     return store_put(txn, STORE_MEMBERS, key_of(&key, 'g', number), (struct store_bytes){row, length});
 }
 
 int members_rows_save(struct store_txn *txn, const struct map *map, uint32_t server, const struct map *old)
 {
-    uint32_t host = map->servers[server].host;
+    uint32_t host = server == UINT32_MAX ? 0 : map->servers[server].host;
     int error = host ? save_host(txn, map, host) : 0;
-    if (!error)
+    if (!error && server != UINT32_MAX)
         error = save_server(txn, &map->servers[server]);
     for (uint32_t i = 0; i < map->target_count && !error; i++) {
         if (map->targets[i].server == server)
             error = save_target(txn, map, &map->targets[i]);
     }
     for (uint32_t g = 0; g < map->group_count && !error; g++) {
-        if (g >= old->group_count || old->groups[g].home != map->groups[g].home)
+        if (g >= old->group_count || old->groups[g].home != map->groups[g].home ||
+            old->groups[g].changed != map->groups[g].changed)
             error = save_group(txn, map, g);
     }
     return error;
@@ -294,26 +315,48 @@ static int load_target(struct loading *loading, uint32_t id, struct store_bytes 
     return 0;
 }
 
+static int load_states(const struct loading *loading, const uint8_t *at, struct map_group *group)
+{
+    group->home = get_u32(at);
+    if (group->home && !is_host(loading, group->home))
+        return damaged("a group's home is a host that does not exist");
+    if (group->member_count == 1)
+        return 0;
+    at += GROUP_HOME_BYTES;
+    group->leader = get_u32(at);
+    group->changed = get_u64(at + 4);
+    group->lost_at = get_u64(at + 12);
+    memcpy(group->states, at + GROUP_STATES_BYTES, group->member_count);
+    for (uint32_t i = 0; i < group->member_count; i++) {
+        if (group->states[i] > MAP_MEMBER_SYNCING)
+            return damaged("a member of a group has no state that there is");
+    }
+    if (group->leader >= group->member_count || group->states[group->leader] != MAP_MEMBER_CURRENT)
+        return damaged("a group is led by none of its current members");
+    return 0;
+}
+
 /* Groups come first, so their members stay ids until the targets are known. */
 static int load_group(struct loading *loading, uint32_t number, struct store_bytes row)
 {
     const uint8_t *at = row.data;
     uint32_t count = row.length >= GROUP_HEAD_BYTES ? get_u16(at + 2) : 0;
-    bool has_home = count && get_u16(at) == ROW_VERSION_HOST;
+    uint32_t version = count > 1 ? ROW_VERSION_STATES : ROW_VERSION;
+    if (count == 1 && get_u16(at) == ROW_VERSION_HOST)
+        version = ROW_VERSION_HOST;
     size_t members_end = GROUP_HEAD_BYTES + 4 * (size_t)count;
-    if (count == 0 || count > LIMITS_GROUP_MEMBERS_MAX || (!has_home && get_u16(at) != ROW_VERSION) ||
-        row.length != members_end + (has_home ? 4 : 0) || number != loading->at[GROUPS])
+    size_t length = members_end + (version >= ROW_VERSION_HOST ? GROUP_HOME_BYTES : 0) +
+                    (version >= ROW_VERSION_STATES ? GROUP_STATES_BYTES + count : 0);
+    if (count == 0 || count > LIMITS_GROUP_MEMBERS_MAX || get_u16(at) != version || row.length != length ||
+        number != loading->at[GROUPS])
         return damaged("a group's record makes no sense");
-    if (loading->map) {
-        struct map_group *group = &loading->map->groups[number];
-        group->member_count = count;
-        group->home = has_home ? get_u32(at + members_end) : 0;
-        if (has_home && !is_host(loading, group->home))
-            return damaged("a group's home is a host that does not exist");
-        for (uint32_t i = 0; i < count; i++)
-            group->members[i] = get_u32(at + GROUP_HEAD_BYTES + 4 * i);
-    }
-    return 0;
+    if (!loading->map)
+        return 0;
+    struct map_group *group = &loading->map->groups[number];
+    group->member_count = count;
+    for (uint32_t i = 0; i < count; i++)
+        group->members[i] = get_u32(at + GROUP_HEAD_BYTES + 4 * i);
+    return version >= ROW_VERSION_HOST ? load_states(loading, at + members_end, group) : 0;
 }
 
 static int load_row(void *arg, struct store_bytes key, struct store_bytes row)

@@ -159,6 +159,8 @@ int ns_open(struct ns *ns, struct ns_open *open, struct inode *inode, bool *crea
 /* What a new file in this directory gets; fills in and checks `layout`. */
 int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct ns_placement *placement,
                      struct layout *layout, const char **pool);
+/* -EOPNOTSUPP where files can't be on one host (WIRE_PLACEMENT_*). */
+int ns_host_allowed(const struct ns *ns, uint8_t placement);
 /* The host of that name, as layouts name it: -EADDRNOTAVAIL when it is not known or has no groups. */
 int ns_host_find(const struct ns *ns, const char *name, uint32_t *host);
 

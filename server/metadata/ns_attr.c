@@ -100,6 +100,9 @@ int ns_layout_set(struct ns *ns, const char *text, const struct layout *layout,
         return not_the_owner(text, "default layout");
     if (*pool && strcmp(pool, "main") != 0)
         return err_set(-EINVAL, "there is no pool named \"%s\"; there is only \"main\" so far", pool);
+    error = ns_host_allowed(ns, placement->kind);
+    if (error)
+        return error;
     if (placement->kind == WIRE_PLACEMENT_HOST) {
         error = ns_host_find(ns, placement->host, &host);
         if (error)

@@ -156,6 +156,16 @@ int ns_link(struct ns *ns, const char *from, const char *to)
 
 /* ---- open --------------------------------------------------------------- */
 
+int ns_host_allowed(const struct ns *ns, uint8_t placement)
+{
+    if ((placement != WIRE_PLACEMENT_LOCAL && placement != WIRE_PLACEMENT_HOST) || !ns->map ||
+        !map_has_replicas(ns->map))
+        return 0;
+    return err_set(-EOPNOTSUPP,
+                   "files on one host are not to be had in a cluster with replicas, so far; leave "
+                   "weft_placement out");
+}
+
 int ns_host_find(const struct ns *ns, const char *name, uint32_t *host)
 {
     uint32_t found = ns->map ? map_host_by_name(ns->map, name) : 0;
@@ -174,10 +184,13 @@ static int choose_host(const struct ns *ns, const struct inode *dir, const struc
     uint8_t kind = wanted->kind == WIRE_PLACEMENT_DEFAULT ? dir->placement : wanted->kind;
     layout->host = 0;
     layout->group_count = ns->group_count;
+    int error = ns_host_allowed(ns, kind);
+    if (error)
+        return error;
     if (kind == WIRE_PLACEMENT_HOST && wanted->kind == WIRE_PLACEMENT_DEFAULT) {
         layout->host = dir->layout.host;
     } else if (kind == WIRE_PLACEMENT_HOST) {
-        int error = ns_host_find(ns, wanted->host ? wanted->host : "", &layout->host);
+        error = ns_host_find(ns, wanted->host ? wanted->host : "", &layout->host);
         if (error)
             return error;
     } else if (kind == WIRE_PLACEMENT_LOCAL && wanted->host && ns->map) {
@@ -201,8 +214,8 @@ int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct 
     if (ns->group_count == 0)
         return err_set(
             -ENODEV,
-            "no storage server has registered yet, so there is no place for a file; start weft-storaged "
-            "and look at weft status");
+            "no storage server has registered yet, or with replicas not all have, so there is no place for a "
+            "file; start weft-storaged and look at weft status");
     if (layout->chunk_size == 0)
         layout->chunk_size = dir->layout.chunk_size ? dir->layout.chunk_size : ns->chunk_size;
     if (layout->stripe_count == 0)

@@ -36,6 +36,7 @@ DECODER(small_write)
 DECODER(spill)
 DECODER(server_register)
 DECODER(heartbeat)
+DECODER(group_report)
 
 #define CLOSES(name)                                                                \
     static const struct wire_list *closes_of_##name(const struct request *request)  \
@@ -129,6 +130,13 @@ static const struct operation operations[] = {
      .decode = decode_heartbeat,
      .writes = never,
      .run = request_heartbeat},
+    {.number = WIRE_OP_group_report,
+     .roles = ROLE_STORAGE,
+     .alone = true,
+     .decode = decode_group_report,
+     .writes = always,
+     .run = request_group_report,
+     .committed = request_group_reported},
 };
 
 const struct operation *operation_find(uint16_t number)

@@ -23,6 +23,22 @@ int request_map_get(struct request *request, struct ns *ns)
                           wire_encode_map_get_reply(service->scratch, LIMITS_BODY_MAX, &reply));
 }
 
+static void count_groups(const struct map *map, struct wire_statfs_reply *reply)
+{
+    reply->groups = map->group_count;
+    reply->replicas = map->group_count ? map->groups[0].member_count : 0;
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        const struct map_group *group = &map->groups[g];
+        bool lacks = false, syncs = false;
+        for (uint32_t m = 0; m < group->member_count; m++) {
+            syncs = syncs || group->states[m] == MAP_MEMBER_SYNCING;
+            lacks = lacks || group->states[m] == MAP_MEMBER_STALE || group->states[m] == MAP_MEMBER_LEAVING;
+        }
+        reply->groups_lacking += lacks;
+        reply->groups_syncing += syncs && !lacks;
+    }
+}
+
 int request_statfs(struct request *request, struct ns *ns)
 {
     struct service *service = request->service;
@@ -41,6 +57,12 @@ int request_statfs(struct request *request, struct ns *ns)
     }
     for (uint32_t i = 0; i < map->target_count; i++)
         reply.targets_up += map->targets[i].state == MAP_STATE_UP;
+    count_groups(map, &reply);
+    /* What files can have: each byte is kept so often. */
+    if (map_has_replicas(map)) {
+        reply.bytes_total /= map->groups[0].member_count;
+        reply.bytes_free /= map->groups[0].member_count;
+    }
     return request_answer(request, service->scratch,
                           wire_encode_statfs_reply(service->scratch, LIMITS_BODY_MAX, &reply));
 }
@@ -63,7 +85,7 @@ void request_server_registered(struct request *request)
     bool changed = request->change != NULL;
     members_adopt(service->members, request->change);
     request->change = NULL;
-    members_heard(service->members, body->name, body->bytes_total, body->bytes_free, service_now(service));
+    members_heard(service->members, body->name, body->bytes_total, body->bytes_free, 0, service_now(service));
     if (changed) {
         const struct map *map = members_map(service->members);
         log_info("storage server %s registered %u targets and %u shards; map version %" PRIu64 ", %u groups",
@@ -87,13 +109,38 @@ int request_heartbeat(struct request *request, struct ns *ns)
     const struct wire_heartbeat *body = &request->body.heartbeat;
     struct wire_heartbeat_reply reply = {0};
     int error = members_heard(service->members, body->name, body->bytes_total, body->bytes_free,
-                              service_now(service));
+                              body->adopted, service_now(service));
     if (!error && body->map_version != members_map(service->members)->version)
         error = members_encoded(service->members, &reply.map);
     if (error)
         return error;
     return request_answer(request, service->scratch,
                           wire_encode_heartbeat_reply(service->scratch, LIMITS_BODY_MAX, &reply));
+}
+
+/* ---- groups --------------------------------------------------------------- */
+
+int request_group_report(struct request *request, struct ns *ns)
+{
+    struct service *service = request->service;
+    return members_report(service->members, ns->txn, &request->body.group_report, service_now(service),
+                          &request->change);
+}
+
+void request_group_reported(struct request *request)
+{
+    struct service *service = request->service;
+    struct wire_heartbeat_reply reply = {0};
+    int error = 0;
+    members_adopt(service->members, request->change);
+    request->change = NULL;
+    if (request->body.group_report.map_version != members_map(service->members)->version)
+        error = members_encoded(service->members, &reply.map);
+    if (!error)
+        error = request_answer(request, service->scratch,
+                               wire_encode_heartbeat_reply(service->scratch, LIMITS_BODY_MAX, &reply));
+    if (error)
+        log_error("answering the report of %s: %s", request->body.group_report.name, err_text());
 }
 
 /* ---- counters ----------------------------------------------------------- */

@@ -62,7 +62,8 @@ static int load(struct service *service, struct store_txn *txn)
     if (!error)
         error = opens_new(identity.epoch, &service->opens);
     if (!error)
-        error = members_load(txn, identity.cluster, config->address, service->started_ns, &service->members);
+        error = members_load(txn, config->conf, identity.cluster, config->address, service->started_ns,
+                             &service->members);
     if (!error)
         error = leases_restore(service, txn);
     if (!error)

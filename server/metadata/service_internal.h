@@ -39,6 +39,7 @@ struct service {
     /* leases.c */
     uint64_t ticked_ns;
     bool silence_noted;   /* a job that takes silent servers down is under way */
+    bool groups_noted;    /* likewise one that looks after members of groups */
     bool orphans_done;    /* those of earlier starts */
     bool orphans_noted;
     uint64_t orphans_next;
@@ -87,6 +88,7 @@ struct request {
         struct wire_delegation_wait delegation_wait;
         struct wire_server_register server_register;
         struct wire_heartbeat heartbeat;
+        struct wire_group_report group_report;
     } body;
 
     int refusal; /* negative: it made no sense, and this is the answer */
@@ -205,6 +207,8 @@ int request_map_get(struct request *request, struct ns *ns);
 int request_server_register(struct request *request, struct ns *ns);
 void request_server_registered(struct request *request);
 int request_heartbeat(struct request *request, struct ns *ns);
+int request_group_report(struct request *request, struct ns *ns);
+void request_group_reported(struct request *request);
 int request_counters(struct request *request, struct ns *ns);
 
 /* ---- truncation.c: parked requests ----------------------------------------- */

@@ -50,6 +50,9 @@ static int targets_end(struct server *server)
         if (server->shards[k].stores)
             return 0;
     for (uint32_t i = 0; i < server->target_count; i++) {
+        /* That an earlier process was killed is still to be told, by the next one. */
+        if (server->conf->replicas > 1 && server->targets[i].was_left && !server->was_heard)
+            continue;
         int error = target_end(&server->targets[i]);
         if (error)
             log_error("%s", err_text());
@@ -63,6 +66,19 @@ static void targets_close(struct server *server)
     for (uint32_t i = 0; i < server->target_count; i++)
         target_close(&server->targets[i]);
     free(server->targets);
+}
+
+/* A leader has to find all objects of a target. */
+static int check_stores(const struct server *server)
+{
+    for (uint32_t i = 0; server->conf->replicas > 1 && i < server->target_count; i++)
+        if (!server->targets[i].store_type->next)
+            return err_set(-EINVAL,
+                           "target %" PRIu32
+                           " has the store \"%s\", which can't be used with redundancy.replicas "
+                           "above 1",
+                           server->targets[i].id, server->targets[i].store_type->name);
+    return 0;
 }
 
 static int faults_open(struct server *server)
@@ -109,6 +125,8 @@ static int serve(struct daemon *daemon, struct server *server)
     struct pins *pins = NULL;
     int error = targets_open(server);
     if (!error)
+        error = check_stores(server);
+    if (!error)
         error = faults_open(server);
     if (!error)
         error = pin_open(server->conf, server->storage, &pins);
@@ -146,6 +164,8 @@ int main(int argc, char **argv)
         .storage = daemon.storage,
         .who = daemon.who,
         .map_wanted = member_map_wanted,
+        .verdict = member_verdict,
+        .synced = member_synced,
     };
     int error = serve(&daemon, &server);
     /* With a shard that could not end, its memory must stay. */

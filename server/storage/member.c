@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 #include "hostname.h"
 #include "log.h"
 
-enum { SERVED_TARGET_BYTES = 4 + 8 }; /* of a registration */
+enum { SERVED_TARGET_BYTES = 4 + 8 };       /* of a registration */
+enum { VERDICT_BYTES = 4 + 8 + 4 + 1 + 3 }; /* of a report */
 
 enum member_state {
     MEMBER_OUT, /* not registered, or forgotten by the metadata server */
@@ -32,6 +34,12 @@ struct member {
     bool busy;  /* `call` is under way */
     bool asked; /* and a shard waits for its answer */
     atomic_bool map_wanted;
+    uint32_t reported; /* verdicts in the call under way */
+    uint64_t sent_ns;  /* when the call under way was sent */
+    pthread_mutex_t lock; /* of what follows */
+    struct list partly;   /* said by some of the shards */
+    struct wire_group_verdict *verdicts;
+    uint32_t verdict_count, verdict_room;
     uint64_t map_version;
     bool is_displaced; /* that map has another address of this server */
     struct rpc_call call;
@@ -197,6 +205,7 @@ static void start_call(struct member *member, uint16_t operation, ssize_t length
         .done = done,
         .arg = member,
     };
+    member->sent_ns = rpc_now_ns();
     member->busy = rpc_call_start(member->connection, &member->call) == 0;
     if (!member->busy)
         log_error("%s", err_text());
@@ -224,6 +233,14 @@ static void note_away(struct member *member)
         log_warn("the metadata server at %s can't be reached, trying on: %s",
                  member->server->conf->metadata_listen, err_text());
     member->away = true;
+}
+
+/* Others count on this server for a lease from when they heard it: it stops after half of one from when it
+ * spoke. */
+static void renew_lease(struct member *member)
+{
+    atomic_store(&member->server->lease_until_ns,
+                 member->sent_ns + member->server->conf->lease_ms / 2 * UINT64_C(1000000));
 }
 
 static void note_back(struct member *member)
@@ -262,6 +279,8 @@ static void register_done(struct rpc_call *call)
         return;
     }
     member->state = MEMBER_REGISTERED;
+    member->server->was_heard = true;
+    renew_lease(member);
     if (member->ready)
         log_info("registered again");
     else
@@ -288,11 +307,16 @@ static void heartbeat_done(struct rpc_call *call)
         return;
     }
     note_back(member);
+    renew_lease(member);
     status = wire_decode_heartbeat_reply(call->reply, call->reply_length, &reply);
+    const uint64_t version = member->map_version;
     if (!status)
         status = take_map(member, &reply.map);
     if (status < 0)
         log_error("the answer to a heartbeat makes no sense: %s", err_text());
+    /* Somebody may wait until this server knows: it is told at once when the shards do. */
+    if (member->map_version != version && member->server->conf->replicas > 1)
+        atomic_store(&member->map_wanted, true);
     if (member->is_displaced || status == REGISTER_AGAIN) {
         log_warn("the cluster map does not have this server as it is: registering again");
         member->state = MEMBER_OUT;
@@ -300,6 +324,15 @@ static void heartbeat_done(struct rpc_call *call)
     }
     for (uint32_t k = 0; member->asked && k < member->server->shard_count; k++)
         shard_map_confirm(&member->server->shards[k]);
+}
+
+/* The process before was killed, or did not end what it had begun. */
+static bool was_left(const struct server *server)
+{
+    for (uint32_t i = 0; i < server->target_count; i++)
+        if (server->targets[i].was_left)
+            return true;
+    return false;
 }
 
 static ssize_t put_register(struct member *member)
@@ -334,11 +367,44 @@ static ssize_t put_register(struct member *member)
         .targets = wire_list_of(&target_writer, server->target_count),
         .bytes_total = space.total,
         .bytes_free = space.free,
+        .unclean = !server->was_heard && was_left(server),
     };
     length = wire_encode_server_register(member->body, member->body_size, &request);
 free:
     free(addresses);
     free(targets);
+    return length;
+}
+
+static uint64_t adopted_by_all(const struct server *server)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t k = 0; k < server->shard_count; k++) {
+        const uint64_t adopted = atomic_load(&server->shards[k].map_adopted);
+        least = adopted < least ? adopted : least;
+    }
+    return least;
+}
+
+/* What shards have said, as far as it fits; it stays noted until it was heard. */
+static ssize_t put_report(struct member *member)
+{
+    uint8_t *list = malloc(LIMITS_VERDICTS_MAX * (size_t)VERDICT_BYTES);
+    if (!list)
+        return err_set(-ENOMEM, "no memory for a report");
+    struct wire_writer writer = wire_writer_on(list, LIMITS_VERDICTS_MAX * (size_t)VERDICT_BYTES);
+    pthread_mutex_lock(&member->lock);
+    const uint32_t count =
+        member->verdict_count < LIMITS_VERDICTS_MAX ? member->verdict_count : LIMITS_VERDICTS_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        wire_put_group_verdict(&writer, &member->verdicts[i]);
+    pthread_mutex_unlock(&member->lock);
+    member->reported = count;
+    struct wire_group_report report = {.name = member->server->storage->name,
+                                       .map_version = member->map_version,
+                                       .verdicts = wire_list_of(&writer, count)};
+    ssize_t length = wire_encode_group_report(member->body, member->body_size, &report);
+    free(list);
     return length;
 }
 
@@ -348,10 +414,105 @@ static ssize_t put_heartbeat(struct member *member)
     struct wire_heartbeat request = {
         .name = member->server->storage->name,
         .map_version = member->map_version,
+        .adopted = adopted_by_all(member->server),
         .bytes_total = space.total,
         .bytes_free = space.free,
     };
     return wire_encode_heartbeat(member->body, member->body_size, &request);
+}
+
+static bool has_verdicts(struct member *member)
+{
+    pthread_mutex_lock(&member->lock);
+    const bool has = member->verdict_count > 0;
+    pthread_mutex_unlock(&member->lock);
+    return has;
+}
+
+/* What was heard is done with. A member whose state did not change by it will be reported again. */
+static void report_done(struct rpc_call *call)
+{
+    struct member *member = call->arg;
+    if (call->status == 0) {
+        pthread_mutex_lock(&member->lock);
+        member->verdict_count -= member->reported;
+        memmove(member->verdicts, member->verdicts + member->reported,
+                member->verdict_count * sizeof *member->verdicts);
+        pthread_mutex_unlock(&member->lock);
+    }
+    heartbeat_done(call);
+}
+
+void member_verdict(void *arg, const struct wire_group_verdict *verdict)
+{
+    struct member *member = arg;
+    bool known = false;
+    pthread_mutex_lock(&member->lock);
+    for (uint32_t i = 0; i < member->verdict_count && !known; i++) {
+        const struct wire_group_verdict *other = &member->verdicts[i];
+        known = other->group == verdict->group && other->target == verdict->target &&
+                other->changed == verdict->changed && other->synced == verdict->synced;
+    }
+    if (!known && member->verdict_count == member->verdict_room) {
+        const uint32_t room = member->verdict_room ? 2 * member->verdict_room : 64;
+        struct wire_group_verdict *bigger = realloc(member->verdicts, room * sizeof *bigger);
+        known = !bigger; /* it will be said again */
+        member->verdicts = bigger ? bigger : member->verdicts;
+        member->verdict_room = bigger ? room : member->verdict_room;
+    }
+    if (!known)
+        member->verdicts[member->verdict_count++] = *verdict;
+    pthread_mutex_unlock(&member->lock);
+    member_map_wanted(member);
+}
+
+/* What some shards have said, and others have not yet. */
+struct partly {
+    struct list_link link;
+    struct wire_group_verdict verdict;
+    uint32_t shard_count;
+    bool shards[LIMITS_SHARDS_MAX];
+};
+
+/* Those of the same member: what was said of an earlier state of the group does not count any more. */
+static struct partly *partly_of(struct member *member, const struct wire_group_verdict *verdict)
+{
+    list_each(&member->partly, link, after)
+    {
+        struct partly *partly = list_item(link, struct partly, link);
+        if (partly->verdict.group != verdict->group || partly->verdict.target != verdict->target)
+            continue;
+        if (partly->verdict.changed == verdict->changed)
+            return partly;
+        list_remove(link);
+        free(partly);
+    }
+    struct partly *partly = calloc(1, sizeof *partly);
+    if (partly) {
+        partly->verdict = *verdict;
+        list_push_back(&member->partly, &partly->link);
+    }
+    return partly;
+}
+
+void member_synced(void *arg, uint32_t shard, const struct wire_group_verdict *verdict)
+{
+    struct member *member = arg;
+    bool all = false;
+    pthread_mutex_lock(&member->lock);
+    struct partly *partly = partly_of(member, verdict);
+    if (partly) {
+        partly->shard_count += !partly->shards[shard];
+        partly->shards[shard] = true;
+        all = partly->shard_count == member->server->shard_count;
+        if (all) {
+            list_remove(&partly->link);
+            free(partly);
+        }
+    }
+    pthread_mutex_unlock(&member->lock);
+    if (all)
+        member_verdict(member, verdict);
 }
 
 static void beat(void *arg)
@@ -362,6 +523,8 @@ static void beat(void *arg)
     member->asked = atomic_exchange(&member->map_wanted, false);
     if (member->state == MEMBER_OUT)
         start_call(member, WIRE_OP_server_register, put_register(member), register_done);
+    else if (has_verdicts(member))
+        start_call(member, WIRE_OP_group_report, put_report(member), report_done);
     else
         start_call(member, WIRE_OP_heartbeat, put_heartbeat(member), heartbeat_done);
 }
@@ -380,10 +543,13 @@ int member_open(struct daemon *daemon, struct server *server, struct member **re
     struct member *member = calloc(1, sizeof *member);
     if (!member)
         return err_set(-ENOMEM, "no memory");
+    pthread_mutex_init(&member->lock, NULL);
+    list_init(&member->partly);
     member->daemon = daemon;
     member->server = server;
     member->body_size = 1024 + server->shard_count * (size_t)(LIMITS_ADDRESS_MAX + 8) +
-                        SERVED_TARGET_BYTES * (size_t)server->target_count;
+                        SERVED_TARGET_BYTES * (size_t)server->target_count +
+                        (server->conf->replicas > 1 ? LIMITS_VERDICTS_MAX * (size_t)VERDICT_BYTES : 0);
     member->body = malloc(member->body_size);
     struct rpc_config config = {.conf = server->conf,
                                 .name = server->who,
@@ -421,6 +587,10 @@ void member_close(struct member *member)
 {
     if (member->rpc)
         rpc_close(member->rpc);
+    for (struct list_link *link; (link = list_pop(&member->partly));)
+        free(list_item(link, struct partly, link));
+    pthread_mutex_destroy(&member->lock);
+    free(member->verdicts);
     free(member->body);
     free(member);
 }

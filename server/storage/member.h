@@ -24,4 +24,9 @@ void member_close(struct member *member);
 /* `member` asks for a newer map soon. From any thread. */
 void member_map_wanted(void *member);
 
+/* `member` says this to the metadata server soon, until that has heard it. From any thread. */
+void member_verdict(void *member, const struct wire_group_verdict *verdict);
+/* The same, when all shards have said it. */
+void member_synced(void *member, uint32_t shard, const struct wire_group_verdict *verdict);
+
 #endif

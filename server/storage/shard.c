@@ -43,6 +43,13 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_SCRUBS] = "scrubs",
     [SHARD_BLOCKS_DAMAGED] = "blocks_damaged",
     [SHARD_FAULTS_MADE] = "faults_made",
+    [SHARD_CHANGES_WAITED] = "changes_waited",
+    [SHARD_COPIES_SENT] = "copies_sent",
+    [SHARD_COPIES_FAILED] = "copies_failed",
+    [SHARD_COPIES_TAKEN] = "copies_taken",
+    [SHARD_PIECES_COMPARED] = "pieces_compared",
+    [SHARD_BYTES_RESYNCED] = "bytes_resynced",
+    [SHARD_LEASES_WAITED] = "leases_waited",
 };
 
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount)
@@ -71,8 +78,9 @@ void shard_park(struct shard *shard, struct rpc_request *request, unsigned tries
     shard_counter_add(shard, SHARD_REQUESTS_PARKED, 1);
 }
 
-/* Looks at all of them again; what must wait on goes into the list anew. */
-static void unpark(struct shard *shard)
+/* Looks at all of them again; what must wait on goes into the list anew. `asked`: the metadata server was,
+ * since they came. A newer map that comes by itself need not be the one that they wait for. */
+static void unpark(struct shard *shard, bool asked)
 {
     struct list list;
     struct list_link *link;
@@ -81,7 +89,7 @@ static void unpark(struct shard *shard)
         list_push_back(&list, link);
     while ((link = list_pop(&list))) {
         struct parked *parked = list_item(link, struct parked, link);
-        shard_serve(shard, parked->request, parked->tries);
+        shard_serve(shard, parked->request, asked || !parked->tries ? parked->tries : parked->tries - 1);
         free(parked);
     }
 }
@@ -159,6 +167,19 @@ static uint64_t lost_at(const struct server *server, const struct map *map)
         if (target && target->lost_at > latest)
             latest = target->lost_at;
     }
+    return latest; /* a group's is a change of the group, too */
+}
+
+/* The version with which leader or states of a group of ours have changed last. */
+static uint64_t changed_at(const struct server *server, const struct map *map)
+{
+    uint64_t latest = 0;
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        const struct map_group *group = &map->groups[g];
+        for (uint32_t m = 0; m < group->member_count; m++)
+            if (group->changed > latest && is_ours(server, map->targets[group->members[m]].id))
+                latest = group->changed;
+    }
     return latest;
 }
 
@@ -168,19 +189,23 @@ static void take_map(struct shard *shard)
     if (!map || (shard->map && shard->map->version >= map->version)) {
         map_unref(map);
         if (shard->map && atomic_exchange(&shard->map_confirmed, false))
-            unpark(shard);
+            unpark(shard, true);
         return;
     }
     uint64_t digest = digest_of(shard->server, map);
     if (shard->map && shard->map_digest != digest)
         shard->map_changed = map->version;
-    uint64_t lost = lost_at(shard->server, map);
+    const uint64_t lost = lost_at(shard->server, map), changed = changed_at(shard->server, map);
     if (lost > shard->map_changed)
         shard->map_changed = lost;
+    if (changed > shard->map_changed)
+        shard->map_changed = changed;
     shard->map_digest = digest;
     map_unref(shard->map);
     shard->map = map;
-    unpark(shard);
+    atomic_store(&shard->map_adopted, map->version);
+    lead_map_changed(shard);
+    unpark(shard, false);
 }
 
 /* ---- the stores --------------------------------------------------------- */
@@ -312,6 +337,10 @@ static int open_all(struct shard *shard)
         error = rpc_open(&config, &shard->rpc);
     if (!error)
         error = bufpool_open(shard->rpc, conf->memory_bytes, LIMITS_IO_BYTES_MAX, &shard->pool);
+    if (!error && conf->replicas > 1)
+        error = bufpool_open(shard->rpc, conf->memory_bytes, LIMITS_IO_BYTES_MAX, &shard->copy_pool);
+    if (!error)
+        error = lead_open(shard);
     if (!error)
         pin_memory(shard->server->pins, shard->index, shard->pool);
     if (!error)
@@ -336,13 +365,16 @@ static int close_all(struct shard *shard)
     }
     shard_gathers_close(shard);
     bufpool_close(shard->pool);
-    shard->pool = NULL;
+    if (shard->copy_pool)
+        bufpool_close(shard->copy_pool);
+    shard->pool = shard->copy_pool = NULL;
     if (shard->rpc) {
         if (shard->stores_fd >= 0)
             rpc_unwatch(shard->rpc, shard->stores_fd);
         rpc_close(shard->rpc);
     }
     shard->rpc = NULL;
+    lead_close(shard);
     shard_locks_close(shard);
     int error = stores_close(shard);
     map_unref(shard->map);
@@ -368,18 +400,31 @@ static void hurry_stores(struct shard *shard)
     }
 }
 
+static int timeout_ms(const struct shard *shard)
+{
+    const int locks_ms = shard_locks_timeout_ms(shard), lead_ms = lead_timeout_ms(shard);
+    return locks_ms < 0 || (lead_ms >= 0 && lead_ms < locks_ms) ? lead_ms : locks_ms;
+}
+
 static void run_loop(struct shard *shard)
 {
     while (!atomic_load(&shard->stop)) {
-        rpc_wait(shard->rpc, shard_locks_timeout_ms(shard));
+        rpc_wait(shard->rpc, timeout_ms(shard));
         take_map(shard);
         shard_locks_tick(shard);
+        lead_tick(shard);
     }
+    lead_sync_stop(shard);
     shard_gathers_flush(shard);
     hurry_stores(shard);
     uint64_t end = rpc_now_ns() + SHARD_STOP_MS * UINT64_C(1000000), now;
-    while (shard->under_way && (now = rpc_now_ns()) < end)
-        rpc_wait(shard->rpc, (int)((end - now) / 1000000) + 1);
+    /* Changes may wait for the map. */
+    while (shard->under_way && (now = rpc_now_ns()) < end) {
+        const int left_ms = (int)((end - now) / 1000000) + 1, lead_ms = lead_timeout_ms(shard);
+        rpc_wait(shard->rpc, lead_ms >= 0 && lead_ms < left_ms ? lead_ms : left_ms);
+        take_map(shard);
+        lead_tick(shard);
+    }
 }
 
 static void *run(void *arg)

@@ -25,6 +25,7 @@
 #include "bufpool.h"
 #include "conf.h"
 #include "counters.h"
+#include "lead.h"
 #include "list.h"
 #include "lock_table.h"
 #include "map.h"
@@ -48,6 +49,14 @@ struct server {
     /* A shard wants a newer map. Called from shards' threads. */
     void (*map_wanted)(void *arg);
     void *map_wanted_arg;
+    /* What a shard, as the leader of a group, says of a member. Likewise, with the same argument. */
+    void (*verdict)(void *arg, const struct wire_group_verdict *verdict);
+    /* The same, that a member has everything that this shard has; it counts when all shards have said it. */
+    void (*synced)(void *arg, uint32_t shard, const struct wire_group_verdict *verdict);
+    /* The cluster knows how the process before this one ended; the main thread's. */
+    bool was_heard;
+    /* Until then others count on what this server does (rpc_now_ns()); any thread. */
+    _Atomic(uint64_t) lease_until_ns;
 };
 
 enum shard_counter {
@@ -75,6 +84,13 @@ enum shard_counter {
     SHARD_SCRUBS,          /* passes over one store */
     SHARD_BLOCKS_DAMAGED,  /* found by these */
     SHARD_FAULTS_MADE,     /* on purpose */
+    SHARD_CHANGES_WAITED,  /* for another one of the same bytes, in groups that have several members */
+    SHARD_COPIES_SENT,     /* to other members */
+    SHARD_COPIES_FAILED,
+    SHARD_COPIES_TAKEN,    /* from leaders */
+    SHARD_PIECES_COMPARED, /* of objects, with those of other members */
+    SHARD_BYTES_RESYNCED,
+    SHARD_LEASES_WAITED, /* reads, for the metadata server to be heard */
     SHARD_COUNTERS,
 };
 
@@ -109,8 +125,11 @@ struct shard {
     atomic_bool stop;              /* any thread */
     _Atomic(struct map *) map_new; /* any thread: a map to be taken over */
     atomic_bool map_confirmed;     /* any thread: the metadata server was asked, as was wanted */
+    _Atomic(uint64_t) map_adopted; /* any thread: version of the map that it goes by */
 
     struct bufpool *pool;
+    struct bufpool *copy_pool; /* for what leaders give: these must not wait for what waits for leaders */
+    struct lead *lead;
     struct store **stores; /* one for each target, in the server's order */
     int stores_fd;         /* readable when a store has something to do */
     struct map *map;       /* NULL until registered */
@@ -148,6 +167,11 @@ struct shard_run {
 
 enum { SHARD_RUNS_FEW = 4 };
 
+struct shard_io;
+/* Begins something with one object: as an operation of the store. */
+typedef int shard_start_fn(struct shard_io *io, struct store *store, const struct store_object *object,
+                           struct shard_run *run);
+
 /* A request being served. */
 struct shard_io {
     struct shard *shard;
@@ -168,12 +192,25 @@ struct shard_io {
     bool hurry;               /* likewise */
     uint32_t lock_target;     /* lock, record */
     bool grow_only;
+    uint32_t leader;            /* copy...: id of the server that gives it */
+    struct wire_copy_list list; /* copy_list */
+    uint32_t position;          /* copy_digest, copy_cut: the object's */
+    bool is_gone;               /* copy_cut */
+    bool settles_others;        /* object_remove: other members are asked to make it durable */
     /* What is done with each object is over, without an error; NULL: the answer is empty. */
     void (*ended)(struct shard_io *io);
+    shard_start_fn *start;  /* what is to be done in its turn */
     bool tell;              /* write: the answer tells of the file's objects */
     struct shard_run *runs; /* read and write: pieces; others: one for each object */
     struct shard_run few[SHARD_RUNS_FEW];
     uint32_t run_count;
+    struct lead_change change;        /* of what goes into the line */
+    void (*end)(struct shard_io *io); /* all that was pending has ended */
+    const uint8_t *data;              /* of a write */
+    uint64_t checked;                 /* version of the map by which it was checked */
+    bool is_stale;                    /* the client is to go by a newer map */
+    bool was_reported;                /* that it failed here (lead_failed_here()) */
+    struct bufpool *pool;
     struct bufpool_waiter waiter;
     void *buffer;
     void *span;     /* from the pool: what the next span can have */
@@ -203,6 +240,8 @@ void shard_park(struct shard *shard, struct rpc_request *request, unsigned tries
 /* shard_serve.c: from a request to its answer */
 
 void shard_serve(struct shard *shard, struct rpc_request *request, unsigned tries);
+/* Something that a leader gives. */
+bool shard_is_copy(const struct shard_io *io);
 struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request);
 /* Answers with io->status, io->body and, from the buffer, `payload_length` bytes; frees. */
 void shard_io_end(struct shard_io *io, size_t payload_length);
@@ -212,6 +251,8 @@ void shard_io_leave(struct shard_io *io);
 void shard_buffer_wait(struct shard_io *io, void (*ready)(struct bufpool_waiter *waiter, void *buffer));
 /* Keeps the first error and its text. */
 void shard_io_fail(struct shard_io *io, int error);
+/* It ends with -ESTALE and our map, whatever else has happened. */
+void shard_io_stale(struct shard_io *io);
 /* As shard_io_fail(), for an error of the store: logs it too. */
 /* As shard_io_store_failed(), but the request goes on. */
 void shard_io_store_noted(struct shard_io *io, int error);
@@ -227,6 +268,15 @@ int shard_check_map(struct shard_io *io);
 /* Checks all extents, counts bytes and runs, and keeps up to `room` runs in io->runs.
  * Results as above. */
 int shard_check_extents(struct shard_io *io, uint32_t room);
+/* The same of the pieces that a leader gives; the runs are kept. */
+int shard_check_pieces(struct shard_io *io);
+/* The same of the one object that io->position names, which becomes the only run. */
+int shard_check_object(struct shard_io *io);
+/* Whether this server may still count on the map: another one could lead the groups of the read's runs, or a
+ * newer map have put us out. */
+bool shard_check_lease(const struct shard_io *io);
+/* The request is to be made again when the metadata server has been heard. */
+void shard_wait_for_lease(struct shard_io *io);
 /* Whether this shard, with its target of that id, holds the file's first chunk. Results as above. */
 int shard_check_first(struct shard_io *io, uint32_t target);
 /* The chunks of a gathered write are listed as they should be. */
@@ -246,6 +296,13 @@ void shard_read(struct shard_io *io);
 /* shard_write.c */
 
 void shard_write(struct shard_io *io);
+
+/* shard_copy.c: what a leader asks for to bring us up to date */
+
+void shard_copy_list(struct shard_io *io);
+void shard_copy_digest(struct shard_io *io);
+void shard_copy_cut(struct shard_io *io);
+void shard_copy_settle(struct shard_io *io);
 
 /* shard_lock.c: byte-range locks of the files whose first chunk is here */
 
@@ -289,9 +346,9 @@ void shard_object_tell(struct shard_io *io);
 void shard_counters(struct shard_io *io);
 /* Calls `start` for each object that the file may have here, goes on after an error, and ends the request
  * when all are done. */
-void shard_with_objects(struct shard_io *io,
-                        int (*start)(struct shard_io *io, struct store *store,
-                                     const struct store_object *object, struct shard_run *run));
+void shard_with_objects(struct shard_io *io, shard_start_fn *start);
+/* The same for what changes them: where we lead groups with others, in its turn and there as well. */
+void shard_change_objects(struct shard_io *io, shard_start_fn *start);
 /* What the object is of the file. */
 struct layout_part shard_part_of(const struct shard_io *io, uint32_t position);
 /* Answers with io->body of that length, or with the negative errno that it is. */

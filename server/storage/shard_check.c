@@ -44,12 +44,30 @@ static int mismatch(const struct shard_io *io, int error)
     return error;
 }
 
+static bool is_of_all_objects(const struct shard_io *io)
+{
+    switch (io->request->operation) {
+    case WIRE_OP_sync:
+    case WIRE_OP_object_stat:
+    case WIRE_OP_object_truncate:
+    case WIRE_OP_object_remove:
+    case WIRE_OP_object_punch:
+    case WIRE_OP_object_seek:
+        return true;
+    }
+    return false;
+}
+
 int shard_check_map(struct shard_io *io)
 {
     const struct shard *shard = io->shard;
-    int error = map_layout_check(shard->map, &io->layout);
+    int error = io->layout.chunk_size ? map_layout_check(shard->map, &io->layout) : 0;
     if (error)
         return mismatch(io, error);
+    /* What we are in groups may be another thing there, and these find out by it what is meant. */
+    if (io->map_version > shard->map->version && shard->server->conf->replicas > 1 &&
+        (shard_is_copy(io) || is_of_all_objects(io)))
+        return WAIT_FOR_MAP;
     if (io->map_version < shard->map_changed)
         return mismatch(io, -ESTALE);
     return 0;
@@ -64,12 +82,22 @@ static int target_index(const struct server *server, uint32_t id)
     return -1;
 }
 
-static bool group_has(const struct map *map, uint32_t group, uint32_t target_id)
+/* Whether our target is what the request asks for: current for reads, the leader for all else. */
+static int check_member(const struct shard_io *io, uint64_t offset, uint32_t group, uint32_t target_id)
 {
-    for (uint32_t m = 0; m < map->groups[group].member_count; m++)
-        if (map->targets[map->groups[group].members[m]].id == target_id)
-            return true;
-    return false;
+    uint32_t member;
+    const int state = map_member_state(io->shard->map, group, target_id, &member);
+    if (state < 0)
+        return mismatch(io, err_set(-EINVAL,
+                                    "the extent at %" PRIu64 " belongs to group %" PRIu32
+                                    ", which target %" PRIu32 " is not in",
+                                    offset, group, target_id));
+    if (io->request->operation == WIRE_OP_read ? state == MAP_MEMBER_CURRENT
+                                               : member == io->shard->map->groups[group].leader)
+        return 0;
+    return mismatch(
+        io, err_set(-EINVAL, "target %" PRIu32 " %s group %" PRIu32, target_id,
+                    io->request->operation == WIRE_OP_read ? "is not current in" : "does not lead", group));
 }
 
 /* An extent, checked: where its bytes are. */
@@ -92,11 +120,9 @@ static int find_chunk(const struct shard_io *io, const struct wire_extent *exten
     if (target < 0)
         return mismatch(io, err_set(-EINVAL, "target %" PRIu32 " is not served here", extent->target));
     uint32_t group = map_group_of(shard->map, layout, place.position);
-    if (!group_has(shard->map, group, extent->target))
-        return mismatch(io, err_set(-EINVAL,
-                                    "the extent at %" PRIu64 " belongs to group %" PRIu32
-                                    ", which target %" PRIu32 " is not in",
-                                    extent->offset, group, extent->target));
+    int verdict = check_member(io, extent->offset, group, extent->target);
+    if (verdict)
+        return verdict;
     uint32_t shard_of = layout_shard_of(place.row, shard->server->shard_count);
     if (shard_of != shard->index)
         return err_set(-EINVAL,
@@ -185,6 +211,74 @@ int shard_check_extents(struct shard_io *io, uint32_t room)
     return wire_read_all(&reader, "list of extents");
 }
 
+bool shard_check_lease(const struct shard_io *io)
+{
+    const struct shard *shard = io->shard;
+    if (rpc_now_ns() < atomic_load(&shard->server->lease_until_ns))
+        return true;
+    for (uint32_t i = 0; i < io->run_count; i++) {
+        const uint32_t group = map_group_of(shard->map, &io->layout, io->runs[i].position);
+        if (map_group_current(&shard->map->groups[group]) > 1)
+            return false;
+    }
+    return true;
+}
+
+/* Whether the piece is of a group that the sender leads, and of which we have a member that gets it. */
+static int check_piece(struct shard_io *io, const struct wire_copy_piece *piece, uint32_t *target)
+{
+    const struct map *map = io->shard->map;
+    if (piece->length == 0 || piece->offset > INT64_MAX - (uint64_t)piece->length ||
+        piece->position >= io->layout.stripe_count)
+        return err_set(-EINVAL, "a piece is empty, or beyond what a file can have");
+    const uint32_t number = map_group_of(map, &io->layout, piece->position);
+    const struct map_group *group = &map->groups[number];
+    if (map->servers[map_leader(map, number)->server].id != io->leader)
+        return mismatch(
+            io, err_set(-EINVAL, "server %" PRIu32 " does not lead group %" PRIu32, io->leader, number));
+    for (uint32_t m = 0; m < group->member_count; m++) {
+        const int index = target_index(io->shard->server, map->targets[group->members[m]].id);
+        if (index < 0 || m == group->leader || group->states[m] == MAP_MEMBER_STALE)
+            continue;
+        *target = (uint32_t)index;
+        return 0;
+    }
+    return mismatch(io, err_set(-EINVAL, "no target here gets what is written to group %" PRIu32, number));
+}
+
+int shard_check_object(struct shard_io *io)
+{
+    const struct wire_copy_piece piece = {.position = io->position, .length = 1};
+    io->runs[0] = (struct shard_run){.position = io->position, .offset = io->offset, .length = io->bytes};
+    io->run_count = 1;
+    return check_piece(io, &piece, &io->runs[0].target);
+}
+
+int shard_check_pieces(struct shard_io *io)
+{
+    struct wire_reader reader = wire_list_reader(&io->extents);
+    io->bytes = 0;
+    io->run_count = io->extents.count;
+    int verdict = shard_runs_make(io);
+    for (uint32_t i = 0; i < io->extents.count && !verdict; i++) {
+        struct wire_copy_piece piece;
+        wire_get_copy_piece(&reader, &piece);
+        if (reader.bad)
+            break;
+        struct shard_run *run = &io->runs[i];
+        *run = (struct shard_run){.position = piece.position,
+                                  .offset = piece.offset,
+                                  .length = piece.length,
+                                  .data_offset = io->bytes,
+                                  .extent_count = 1};
+        verdict = check_piece(io, &piece, &run->target);
+        io->bytes += piece.length;
+        if (!verdict && io->bytes > LIMITS_IO_BYTES_MAX)
+            verdict = err_set(-EMSGSIZE, "the pieces have more than %u bytes", LIMITS_IO_BYTES_MAX);
+    }
+    return verdict ? verdict : wire_read_all(&reader, "list of pieces");
+}
+
 int shard_check_chunks(const struct shard_io *io)
 {
     struct wire_reader reader = wire_list_reader(&io->chunks);
@@ -212,13 +306,29 @@ int shard_runs_make(struct shard_io *io)
 int shard_runs_keep(struct shard_io *io)
 {
     uint32_t count = io->run_count;
-    if (count <= SHARD_RUNS_FEW)
+    if (count <= SHARD_RUNS_FEW || io->runs != io->few)
         return 0;
     int verdict = shard_runs_make(io);
     if (!verdict)
         verdict = shard_check_extents(io, count);
     /* All was right before, but the map may be another one by now. */
     return verdict > 0 ? err_set(-EAGAIN, "the cluster map changed") : verdict;
+}
+
+/* Whether a request for all objects of a file is for those of that member of the group: what a leader gives
+ * to others for those that get it, and all else for those that we lead. */
+static bool is_meant(const struct shard_io *io, const struct map_group *group, uint32_t member)
+{
+    const struct map *map = io->shard->map;
+    switch (io->request->operation) {
+    case WIRE_OP_copy_remove:
+    case WIRE_OP_copy_truncate:
+    case WIRE_OP_copy_punch:
+    case WIRE_OP_copy_sync:
+        return map->servers[map->targets[group->members[group->leader]].server].id == io->leader &&
+               member != group->leader && group->states[member] != MAP_MEMBER_STALE;
+    }
+    return member == group->leader;
 }
 
 static void visit_objects(struct shard_io *io, uint32_t room)
@@ -230,7 +340,7 @@ static void visit_objects(struct shard_io *io, uint32_t room)
         const struct map_group *group = &map->groups[map_group_of(map, &io->layout, position)];
         for (uint32_t m = 0; m < group->member_count; m++) {
             int target = target_index(shard->server, map->targets[group->members[m]].id);
-            if (target < 0)
+            if (target < 0 || !is_meant(io, group, m))
                 continue;
             if (io->run_count < room)
                 io->runs[io->run_count] =

@@ -31,7 +31,7 @@ void shard_object_punch(struct shard_io *io)
         shard_io_refuse(
             io, err_set(-EINVAL, "the range at %" PRIu64 " ends beyond the largest file offset", io->offset));
     else
-        shard_with_objects(io, punch_start);
+        shard_change_objects(io, punch_start);
 }
 
 /* ---- seek ----------------------------------------------------------------- */

@@ -91,20 +91,39 @@ void shard_object_stat(struct shard_io *io)
         shard_io_end(io, 0);
         return;
     }
-    answer_stat(io);
+    if (shard_check_lease(io))
+        answer_stat(io);
+    else
+        shard_wait_for_lease(io);
 }
 
 /* ---- something with each object of the file ----------------------------- */
 
-/* One object has ended, or the last has been started. */
-static void part_ended(struct shard_io *io)
+/* What only looks must know that it is the leader still. */
+static bool looks(const struct shard_io *io)
 {
-    if (--io->pending)
+    return io->request->operation == WIRE_OP_object_stat || io->request->operation == WIRE_OP_object_seek;
+}
+
+static void objects_end(struct shard_io *io)
+{
+    if (io->status && lead_failed_here(io))
         return;
+    if (looks(io) && !shard_check_lease(io)) {
+        shard_wait_for_lease(io);
+        return;
+    }
     if (io->ended && !io->status)
         io->ended(io);
     else
         shard_io_end(io, 0);
+}
+
+/* One object has ended, or the last has been started. */
+static void part_ended(struct shard_io *io)
+{
+    if (--io->pending == 0)
+        objects_end(io);
 }
 
 static void object_done(struct store_op *op, ssize_t status)
@@ -115,14 +134,15 @@ static void object_done(struct store_op *op, ssize_t status)
     part_ended(io);
 }
 
-void shard_with_objects(struct shard_io *io,
-                        int (*start)(struct shard_io *io, struct store *store,
-                                     const struct store_object *object, struct shard_run *run))
+void shard_with_objects(struct shard_io *io, shard_start_fn *start)
 {
     int error = shard_find_objects(io);
     if (error)
         shard_io_fail(io, error);
     io->pending = 1;
+    io->end = objects_end;
+    if (!error && !looks(io) && !shard_is_copy(io) && lead_has_others(io->shard))
+        lead_give_file(io);
     for (uint32_t i = 0; i < io->run_count && !error; i++) {
         struct shard_run *run = &io->runs[i];
         struct store_object object = shard_object_of(io, run);
@@ -134,6 +154,28 @@ void shard_with_objects(struct shard_io *io,
             shard_io_store_failed(io, result);
     }
     part_ended(io);
+}
+
+static void change_in_turn(struct lead_change *change)
+{
+    struct shard_io *io = list_item(change, struct shard_io, change);
+    shard_with_objects(io, io->start);
+}
+
+void shard_change_objects(struct shard_io *io, shard_start_fn *start)
+{
+    if (shard_is_copy(io) || !lead_has_others(io->shard)) {
+        shard_with_objects(io, start);
+        return;
+    }
+    int error = lead_of_file(io);
+    if (error) {
+        shard_io_fail(io, error);
+        shard_io_end(io, 0);
+        return;
+    }
+    io->start = start;
+    lead_enter(io->shard, &io->change, io->capability.ino, change_in_turn);
 }
 
 static int sync_start(struct shard_io *io, struct store *store, const struct store_object *object,
@@ -153,19 +195,45 @@ void shard_sync(struct shard_io *io)
 
 static_assert(LIMITS_REMOVES_MAX <= 32, "each file of a list has a bit");
 
+/* One file of the list, where we lead groups with others: its removal is a change like any other. */
+struct file_removal {
+    struct lead_change change;
+    struct shard_io *io;
+    uint32_t index;
+    uint32_t pending; /* objects here, copies, and one while they are being started */
+    struct wire_capability capability;
+};
+
 /* One object of one file of the list; it lives until its removal has ended, and is durable. */
 struct removing {
     struct store_op op;
     struct shard_io *io;
     struct store *store;
     uint32_t index;
+    struct file_removal *file; /* NULL: it is not in the line */
 };
+
+static void remove_end(struct shard_io *io);
+
+/* Done here and everywhere, and durable here: now the others make it durable. */
+static bool settle_others(struct shard_io *io)
+{
+    if (shard_is_copy(io) || io->settles_others || !lead_has_others(io->shard))
+        return false;
+    io->settles_others = true;
+    io->pending = 1;
+    io->end = remove_end;
+    lead_give_settle(io);
+    return --io->pending > 0;
+}
 
 static void remove_end(struct shard_io *io)
 {
     enum { SIZE = 16 + 4 * LIMITS_REMOVES_MAX };
     uint8_t list[4 * LIMITS_REMOVES_MAX];
     uint32_t count = 0;
+    if (settle_others(io))
+        return;
     struct wire_writer writer = wire_writer_on(list, sizeof list);
     for (uint32_t i = 0; i < io->removes.count; i++) {
         if (!(io->removes_failed >> i & 1))
@@ -185,14 +253,28 @@ static void remove_failed(struct shard_io *io, uint32_t index, int error)
     io->removes_failed |= UINT32_C(1) << index;
 }
 
+static void file_part_ended(struct file_removal *file)
+{
+    struct shard_io *io = file->io;
+    if (--file->pending)
+        return;
+    lead_leave(io->shard, &file->change);
+    free(file);
+    if (--io->pending == 0)
+        remove_end(io);
+}
+
 static void settle_done(struct store_op *op, ssize_t status)
 {
     struct removing *removing = op->arg;
     struct shard_io *io = removing->io;
+    struct file_removal *file = removing->file;
     if (status < 0)
         remove_failed(io, removing->index, (int)status);
     free(removing);
-    if (--io->pending == 0)
+    if (file)
+        file_part_ended(file);
+    else if (--io->pending == 0)
         remove_end(io);
 }
 
@@ -203,6 +285,8 @@ static int settle(struct removing *removing)
     struct shard_io *io = removing->io;
     const struct store_type *type = removing->store->type;
     removing->op.done = settle_done;
+    if (shard_is_copy(io)) /* its leader asks for that when all of its files are done with */
+        return 0;
     const bool hurry = io->hurry || atomic_load(&io->shard->stop);
     return type->settle ? type->settle(removing->store, hurry, &removing->op) : 0;
 }
@@ -214,7 +298,8 @@ static void remove_done(struct store_op *op, ssize_t status)
         settle_done(op, result);
 }
 
-static int remove_object(struct shard_io *io, uint32_t index, const struct shard_run *run)
+static int remove_object(struct shard_io *io, uint32_t index, const struct shard_run *run,
+                         struct file_removal *file)
 {
     struct store *store = io->shard->stores[run->target];
     struct store_object object = shard_object_of(io, run);
@@ -222,33 +307,84 @@ static int remove_object(struct shard_io *io, uint32_t index, const struct shard
     if (!removing)
         return err_set(-ENOMEM, "no memory to remove an object");
     *removing = (struct removing){
-        .op = {.done = remove_done, .arg = removing}, .io = io, .store = store, .index = index};
+        .op = {.done = remove_done, .arg = removing}, .io = io, .store = store, .index = index, .file = file};
     int result = store->type->remove(store, &object, &removing->op);
     if (result == 0)
         result = settle(removing);
     if (result == STORE_PENDING)
-        io->pending++;
+        ++*(file ? &file->pending : &io->pending);
     else
         free(removing);
     return result < 0 ? result : 0;
+}
+
+static void remove_file(struct shard_io *io, uint32_t index, const struct wire_capability *capability,
+                        struct file_removal *file)
+{
+    io->capability = *capability;
+    io->layout = capability_layout(capability);
+    if (io->runs != io->few)
+        free(io->runs);
+    io->runs = io->few;
+    int error = shard_find_objects(io);
+    for (uint32_t r = 0; r < io->run_count && !error; r++)
+        error = remove_object(io, index, &io->runs[r], file);
+    if (error)
+        remove_failed(io, index, error);
+}
+
+static void copy_ended(void *arg, int error)
+{
+    struct file_removal *file = arg;
+    if (error)
+        remove_failed(file->io, file->index, error);
+    file_part_ended(file);
+}
+
+static void remove_in_turn(struct lead_change *change)
+{
+    struct file_removal *file = list_item(change, struct file_removal, change);
+    file->pending = 1;
+    remove_file(file->io, file->index, &file->capability, file);
+    int error = lead_give_removal(file->io, &file->pending, copy_ended, file);
+    if (error)
+        remove_failed(file->io, file->index, error);
+    file_part_ended(file);
+}
+
+static void line_up(struct shard_io *io, uint32_t index)
+{
+    struct file_removal *file = calloc(1, sizeof *file);
+    int error = file ? lead_of_positions(&file->change, io->layout.stripe_count)
+                     : err_set(-ENOMEM, "no memory to remove an object");
+    if (error) {
+        free(file);
+        remove_failed(io, index, error);
+        return;
+    }
+    file->io = io;
+    file->index = index;
+    file->capability = io->capability;
+    io->pending++;
+    lead_enter(io->shard, &file->change, io->capability.ino, remove_in_turn);
 }
 
 /* Goes on after an error: those that can be removed are. */
 void shard_object_remove(struct shard_io *io)
 {
     struct wire_reader reader = wire_list_reader(&io->removes);
+    const bool has_others = !shard_is_copy(io) && lead_has_others(io->shard);
+    struct wire_capability capability;
     io->pending = 1;
     for (uint32_t i = 0; i < io->removes.count; i++) {
-        wire_get_capability(&reader, &io->capability);
-        io->layout = capability_layout(&io->capability);
-        if (io->runs != io->few)
-            free(io->runs);
-        io->runs = io->few;
-        int error = shard_find_objects(io);
-        for (uint32_t r = 0; r < io->run_count && !error; r++)
-            error = remove_object(io, i, &io->runs[r]);
-        if (error)
-            remove_failed(io, i, error);
+        wire_get_capability(&reader, &capability);
+        if (!has_others) {
+            remove_file(io, i, &capability, NULL);
+            continue;
+        }
+        io->capability = capability;
+        io->layout = capability_layout(&capability);
+        line_up(io, i);
     }
     if (--io->pending == 0)
         remove_end(io);
@@ -276,8 +412,9 @@ static int truncate_start(struct shard_io *io, struct store *store, const struct
 
 void shard_object_truncate(struct shard_io *io)
 {
-    io->ended = answer_stat;
-    shard_with_objects(io, truncate_start);
+    if (!shard_is_copy(io))
+        io->ended = answer_stat;
+    shard_change_objects(io, truncate_start);
 }
 
 /* ---- counters ----------------------------------------------------------- */

@@ -94,6 +94,11 @@ static void pass_on_checksums(struct shard_io *io, size_t length)
 static void read_end(struct shard_io *io)
 {
     size_t length = 0;
+    /* After the bytes were read: whatever has kept us from work before that, they are not from later. */
+    if (!io->status && !shard_check_lease(io)) {
+        shard_wait_for_lease(io);
+        return;
+    }
     if (!io->status) {
         length = pack(io);
         int error = make_read_body(io, length);

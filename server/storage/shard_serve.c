@@ -26,6 +26,7 @@ struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request)
     }
     io->runs = io->few;
     io->shard = shard;
+    io->pool = shard->pool;
     io->request = request;
     shard->under_way++;
     return io;
@@ -34,7 +35,10 @@ struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request)
 static void io_free(struct shard_io *io)
 {
     struct shard *shard = io->shard;
+    struct bufpool *pool = io->pool;
     void *buffer = io->buffer, *span = io->span;
+    /* Before its memory goes: whose turn has come begins inside. */
+    lead_leave(shard, &io->change);
     if (io->runs != io->few)
         free(io->runs);
     free(io->body);
@@ -44,9 +48,9 @@ static void io_free(struct shard_io *io)
     shard->under_way--;
     /* Last: the next in line begins inside. */
     if (span)
-        bufpool_put(shard->pool, span);
+        bufpool_put(pool, span);
     if (buffer)
-        bufpool_put(shard->pool, buffer);
+        bufpool_put(pool, buffer);
 }
 
 void shard_io_leave(struct shard_io *io)
@@ -59,11 +63,21 @@ static void io_sent(void *arg)
     io_free(arg);
 }
 
+void shard_wait_for_lease(struct shard_io *io)
+{
+    struct shard *shard = io->shard;
+    struct rpc_request *request = io->request;
+    shard_counter_add(shard, SHARD_LEASES_WAITED, 1);
+    shard_io_leave(io);
+    shard_park(shard, request, 0);
+    shard->server->map_wanted(shard->server->map_wanted_arg);
+}
+
 void shard_buffer_wait(struct shard_io *io, void (*ready)(struct bufpool_waiter *waiter, void *buffer))
 {
     io->waiter.length = io->bytes;
     io->waiter.ready = ready;
-    void *buffer = bufpool_try(io->shard->pool, io->bytes);
+    void *buffer = bufpool_try(io->pool, io->bytes);
     if (buffer) {
         ready(&io->waiter, buffer);
         return;
@@ -71,7 +85,7 @@ void shard_buffer_wait(struct shard_io *io, void (*ready)(struct bufpool_waiter 
     shard_counter_add(io->shard, SHARD_BUFFER_WAITS, 1);
     /* What waits for others' pieces must not keep those from coming. */
     shard_gathers_flush(io->shard);
-    int error = bufpool_get(io->shard->pool, &io->waiter);
+    int error = bufpool_get(io->pool, &io->waiter);
     if (error) {
         shard_io_fail(io, error);
         shard_io_end(io, 0);
@@ -86,10 +100,21 @@ void shard_io_fail(struct shard_io *io, int error)
     io->status_text = strdup(err_text());
 }
 
+static void answer_stale(struct shard_io *io);
+
+void shard_io_stale(struct shard_io *io)
+{
+    io->is_stale = true;
+    io->status = -ESTALE;
+}
+
 void shard_io_end(struct shard_io *io, size_t payload_length)
 {
     struct iovec payload = {.iov_base = io->buffer, .iov_len = payload_length};
-    if (io->status) {
+    if (io->is_stale) {
+        err_set(-ESTALE, "another storage server leads by now");
+        answer_stale(io);
+    } else if (io->status) {
         if (io->status_text)
             err_set(io->status, "%s", io->status_text);
         rpc_reply(io->request, io->status, NULL, 0, NULL, 0, NULL, NULL);
@@ -193,6 +218,14 @@ static int decode(struct shard_io *io, uint32_t *access)
         struct wire_lock lock;
         struct wire_record record;
         struct wire_record_test record_test;
+        struct wire_copy copy;
+        struct wire_copy_truncate copy_truncate;
+        struct wire_copy_punch copy_punch;
+        struct wire_copy_sync copy_sync;
+        struct wire_copy_digest copy_digest;
+        struct wire_copy_cut copy_cut;
+        struct wire_copy_settle copy_settle;
+        struct wire_copy_remove copy_remove;
     } body;
     int error;
     *access = 0;
@@ -223,18 +256,14 @@ static int decode(struct shard_io *io, uint32_t *access)
     case WIRE_OP_object_stat:
         TAKE(object_stat);
         return error;
-    /* The metadata server names no version: its map is never older than ours, so what does
-     * not fit ours waits for a newer one. */
     case WIRE_OP_object_truncate:
-        error = wire_decode_object_truncate(request->body, request->body_length, &body.object_truncate);
-        io->map_version++;
-        io->capability = body.object_truncate.capability;
+        TAKE(object_truncate);
         io->size = body.object_truncate.size;
         io->grow_only = body.object_truncate.grow_only;
         return error;
     case WIRE_OP_object_remove:
         error = wire_decode_object_remove(request->body, request->body_length, &body.object_remove);
-        io->map_version++;
+        io->map_version = body.object_remove.map_version;
         io->removes = body.object_remove.files;
         io->hurry = body.object_remove.hurry;
         return error;
@@ -262,6 +291,58 @@ static int decode(struct shard_io *io, uint32_t *access)
         TAKE(record_test);
         io->lock_target = body.record_test.target;
         return error;
+    case WIRE_OP_copy:
+        TAKE(copy);
+        io->leader = body.copy.leader;
+        io->extents = body.copy.pieces;
+        return error;
+    case WIRE_OP_copy_truncate:
+        TAKE(copy_truncate);
+        io->leader = body.copy_truncate.leader;
+        io->size = body.copy_truncate.size;
+        io->grow_only = body.copy_truncate.grow_only;
+        return error;
+    case WIRE_OP_copy_punch:
+        TAKE(copy_punch);
+        io->leader = body.copy_punch.leader;
+        io->offset = body.copy_punch.offset;
+        io->length = body.copy_punch.length;
+        return error;
+    case WIRE_OP_copy_sync:
+        TAKE(copy_sync);
+        io->leader = body.copy_sync.leader;
+        return error;
+    case WIRE_OP_copy_digest:
+        TAKE(copy_digest);
+        io->leader = body.copy_digest.leader;
+        io->position = body.copy_digest.position;
+        io->offset = body.copy_digest.offset;
+        io->bytes = body.copy_digest.length;
+        return error;
+    case WIRE_OP_copy_cut:
+        TAKE(copy_cut);
+        io->leader = body.copy_cut.leader;
+        io->position = body.copy_cut.position;
+        io->size = body.copy_cut.length;
+        io->is_gone = body.copy_cut.gone;
+        return error;
+    case WIRE_OP_copy_remove:
+        error = wire_decode_copy_remove(request->body, request->body_length, &body.copy_remove);
+        io->map_version = body.copy_remove.map_version;
+        io->leader = body.copy_remove.leader;
+        io->removes = body.copy_remove.files;
+        return error;
+    case WIRE_OP_copy_list:
+        error = wire_decode_copy_list(request->body, request->body_length, &io->list);
+        io->map_version = io->list.map_version;
+        io->leader = io->list.leader;
+        return error;
+    case WIRE_OP_copy_settle:
+        error = wire_decode_copy_settle(request->body, request->body_length, &body.copy_settle);
+        io->map_version = body.copy_settle.map_version;
+        io->leader = body.copy_settle.leader;
+        io->hurry = body.copy_settle.hurry;
+        return error;
     }
     return err_set(-EOPNOTSUPP, "a storage server knows no such request");
 }
@@ -273,12 +354,20 @@ static int check_role(const struct shard_io *io)
     if ((operation == WIRE_OP_object_truncate || operation == WIRE_OP_object_remove) &&
         rpc_peer_identity(io->request->peer)->role != WIRE_ROLE_METADATA)
         return err_set(-EACCES, "only the metadata server may ask for %s", wire_operation_name(operation));
+    if (shard_is_copy(io) && rpc_peer_identity(io->request->peer)->role != WIRE_ROLE_STORAGE)
+        return err_set(-EACCES, "only a storage server may ask for %s", wire_operation_name(operation));
     return 0;
+}
+
+bool shard_is_copy(const struct shard_io *io)
+{
+    return io->request->operation >= WIRE_OP_copy && io->request->operation <= WIRE_OP_copy_remove;
 }
 
 static bool is_write(const struct shard_io *io)
 {
-    return io->request->operation == WIRE_OP_write || io->request->operation == WIRE_OP_write_gather;
+    const unsigned operation = io->request->operation;
+    return operation == WIRE_OP_write || operation == WIRE_OP_write_gather || operation == WIRE_OP_copy;
 }
 
 static int check_file(struct shard_io *io, uint32_t access)
@@ -298,6 +387,11 @@ static int check_removes(struct shard_io *io)
     return verdict ? verdict : wire_read_all(&reader, "list of files");
 }
 
+static bool names_no_file(const struct shard_io *io)
+{
+    return io->request->operation == WIRE_OP_copy_list || io->request->operation == WIRE_OP_copy_settle;
+}
+
 static bool is_lock(const struct shard_io *io)
 {
     unsigned operation = io->request->operation;
@@ -311,11 +405,19 @@ static int check(struct shard_io *io)
     int verdict = decode(io, &access);
     if (!verdict)
         verdict = check_role(io);
-    if (!verdict && io->request->operation == WIRE_OP_object_remove)
+    if (!verdict &&
+        (io->request->operation == WIRE_OP_object_remove || io->request->operation == WIRE_OP_copy_remove))
         verdict = check_removes(io);
+    else if (!verdict && names_no_file(io))
+        verdict = shard_check_map(io);
     else if (!verdict)
         verdict = check_file(io, access);
-    if (!verdict && io->extents.count)
+    if (!verdict && io->request->operation == WIRE_OP_copy)
+        verdict = shard_check_pieces(io);
+    else if (!verdict &&
+             (io->request->operation == WIRE_OP_copy_digest || io->request->operation == WIRE_OP_copy_cut))
+        verdict = shard_check_object(io);
+    else if (!verdict && io->extents.count)
         verdict = shard_check_extents(io, SHARD_RUNS_FEW);
     if (!verdict && is_lock(io))
         verdict = shard_check_first(io, io->lock_target);
@@ -344,6 +446,15 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         [WIRE_OP_lock] = shard_lock,
         [WIRE_OP_record] = shard_record,
         [WIRE_OP_record_test] = shard_record_test,
+        [WIRE_OP_copy] = shard_write,
+        [WIRE_OP_copy_truncate] = shard_object_truncate,
+        [WIRE_OP_copy_punch] = shard_object_punch,
+        [WIRE_OP_copy_sync] = shard_sync,
+        [WIRE_OP_copy_list] = shard_copy_list,
+        [WIRE_OP_copy_digest] = shard_copy_digest,
+        [WIRE_OP_copy_cut] = shard_copy_cut,
+        [WIRE_OP_copy_settle] = shard_copy_settle,
+        [WIRE_OP_copy_remove] = shard_object_remove,
     };
     /* At the end new requests are left unanswered: the client asks again, and
      * the server that follows answers. */
@@ -369,6 +480,11 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         return;
     }
     int verdict = check(io);
+    io->checked = shard->map->version;
+    if (verdict == 0 && shard_is_copy(io)) {
+        io->pool = shard->copy_pool ? shard->copy_pool : shard->pool;
+        shard_counter_add(shard, SHARD_COPIES_TAKEN, 1);
+    }
     if (verdict == 0) {
         handlers[request->operation](io);
     } else if (verdict == -ESTALE) {

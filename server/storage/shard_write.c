@@ -55,6 +55,8 @@ static int check_data(struct shard_io *io, const uint8_t *data)
 
 void shard_write_end(struct shard_io *io)
 {
+    if (io->status && lead_failed_here(io))
+        return;
     if (!io->status) {
         shard_counter_add(io->shard, SHARD_BYTES_WRITTEN, io->bytes);
         shard_counter_add(io->shard, SHARD_EXTENTS_WRITTEN, io->extents.count);
@@ -87,24 +89,62 @@ void shard_write_run(struct shard_io *io, struct shard_run *run, const uint8_t *
         shard_io_store_failed(io, result);
 }
 
+static void write_here(struct shard_io *io)
+{
+    if (io->chunks.count && io->shard->gathers.wait_ms)
+        shard_gather_runs(io, io->data);
+    else
+        for (uint32_t i = 0; i < io->run_count && !io->status; i++)
+            shard_write_run(io, &io->runs[i], io->data);
+    if (--io->pending == 0)
+        shard_write_end(io);
+}
+
+/* No other change of these bytes is under way. */
+static void write_in_turn(struct lead_change *change)
+{
+    struct shard_io *io = list_item(change, struct shard_io, change);
+    if (!lead_check(io)) {
+        shard_io_end(io, 0);
+        return;
+    }
+    io->pending = 1;
+    lead_give_write(io);
+    write_here(io);
+}
+
+/* The map may be another one than when the request came. */
+static int check_again(struct shard_io *io)
+{
+    if (io->checked == io->shard->map->version || !shard_is_copy(io))
+        return shard_runs_keep(io);
+    int verdict = shard_check_pieces(io);
+    if (verdict == -ESTALE)
+        shard_io_stale(io);
+    return verdict > 0 ? err_set(-EAGAIN, "the cluster map changed") : verdict;
+}
+
 static void write_runs(struct shard_io *io, const uint8_t *data)
 {
-    int error = shard_runs_keep(io);
+    int error = check_again(io);
     if (!error)
         error = check_data(io, data);
+    const bool has_others = !error && !shard_is_copy(io) && lead_has_others(io->shard);
+    if (has_others)
+        error = lead_of_runs(io);
     if (error) {
         shard_io_fail(io, error);
         shard_io_end(io, 0);
         return;
     }
+    io->data = data;
+    io->end = shard_write_end;
+    if (has_others) {
+        lead_enter(io->shard, &io->change, io->capability.ino, write_in_turn);
+        return;
+    }
     io->pending = 1;
-    if (io->chunks.count && io->shard->gathers.wait_ms)
-        shard_gather_runs(io, data);
-    else
-        for (uint32_t i = 0; i < io->run_count && !io->status; i++)
-            shard_write_run(io, &io->runs[i], data);
-    if (--io->pending == 0)
-        shard_write_end(io);
+    write_here(io);
 }
 
 static void write_received(struct rpc_request *request, int status)

@@ -151,6 +151,11 @@ struct store_type {
 
     int (*stat)(struct store *store, const struct store_object *object, struct store_stat *stat);
 
+    /* The first object behind that one, in the order of inode and position: *object becomes it, with the
+     * layout as far as the store keeps it. -ENOENT: there is none. May wait for the disk. NULL: it can't
+     * tell. */
+    int (*next)(struct store *store, struct store_object *object);
+
     /* Bytes that can be written before the file system has to give more; from any thread. NULL: none. */
     uint64_t (*room)(const struct store *store);
 

@@ -29,8 +29,8 @@ static const char key[] = "000102030405060708090a0b0c0d0e0f101112131415161718191
 static void progress(struct peer *peer)
 {
     unsigned count = 0;
-    struct rpc *all[] = {peer->metadata, peer->client, peer->manager};
-    for (unsigned i = 0; i < 3; i++)
+    struct rpc *all[] = {peer->metadata, peer->client, peer->manager, peer->leader};
+    for (unsigned i = 0; i < 4; i++)
         count += all[i] ? rpc_progress(all[i]) : 0;
     if (!count)
         usleep(100);
@@ -169,7 +169,7 @@ bool peer_keeps_files(void)
     return store && strcmp(store, "files") == 0;
 }
 
-static void write_conf(struct peer *peer, const char *metadata, const char *limits)
+static void write_conf(struct peer *peer, const char *metadata, const char *limits, const char *more)
 {
     const char *store = getenv("WEFT_TEST_STORE");
     char text[1024];
@@ -179,12 +179,17 @@ static void write_conf(struct peer *peer, const char *metadata, const char *limi
              "storage = ( { name = \"s0\"; listen = \"127.0.0.1:0\"; shards = %d;\n"
              "  targets = ( { id = 0; dir = \"s0/t0\"; }, { id = 1; dir = \"s0/t1\"; } ); } );\n"
              "limits = { heartbeat_ms = 100; lease_ms = 1000; %s };\n"
-             "log = { level = \"info\"; };\nstore = \"%s\";\n",
-             metadata, PEER_SHARDS, limits, store ? store : "chunks");
+             "log = { level = \"info\"; };\nstore = \"%s\";\n%s\n",
+             metadata, PEER_SHARDS, limits, store ? store : "chunks", more);
     write_text(peer, "weft.conf", text);
 }
 
 void peer_open(struct peer *peer, const char *limits)
+{
+    peer_open_more(peer, limits, "");
+}
+
+void peer_open_more(struct peer *peer, const char *limits, const char *more)
 {
     static const struct rpc_service service = {.request = metadata_request, .greeting = greeting};
     char path[256], bound[LIMITS_ADDRESS_MAX + 1];
@@ -195,19 +200,21 @@ void peer_open(struct peer *peer, const char *limits)
     assert_non_null(mkdtemp(peer->dir));
     snprintf(path, sizeof path, "%s/weft.conf", peer->dir);
     write_text(peer, "cluster.key", key);
-    write_conf(peer, "127.0.0.1:1", limits);
+    write_conf(peer, "127.0.0.1:1", limits, more);
     assert_int_equal(conf_load(path, &peer->conf), 0);
     peer->map = make_map(1);
 
     struct rpc_config config = {.conf = peer->conf, .name = "test", .service = &service, .arg = peer};
     assert_int_equal(rpc_open(&config, &peer->metadata), 0);
     assert_int_equal(rpc_listen(peer->metadata, "127.0.0.1:0", bound), 0);
-    write_conf(peer, bound, limits);
+    write_conf(peer, bound, limits, more);
     config.service = NULL;
     config.role = WIRE_ROLE_CLIENT;
     assert_int_equal(rpc_open(&config, &peer->client), 0);
     config.role = WIRE_ROLE_METADATA;
     assert_int_equal(rpc_open(&config, &peer->manager), 0);
+    config.role = WIRE_ROLE_STORAGE;
+    assert_int_equal(rpc_open(&config, &peer->leader), 0);
 }
 
 void peer_close(struct peer *peer)
@@ -219,6 +226,7 @@ void peer_close(struct peer *peer)
     }
     rpc_close(peer->client);
     rpc_close(peer->manager);
+    rpc_close(peer->leader);
     rpc_close(peer->metadata);
     map_unref(peer->map);
     conf_free(peer->conf);
@@ -254,9 +262,12 @@ static void connect_to(struct peer *peer)
             rpc_disconnect(peer->to_shard[k]);
         if (peer->manager_to_shard[k])
             rpc_disconnect(peer->manager_to_shard[k]);
+        if (peer->leader_to_shard[k])
+            rpc_disconnect(peer->leader_to_shard[k]);
         const char *address = peer->map->servers[0].addresses[k];
         assert_int_equal(rpc_connect(peer->client, address, &peer->to_shard[k]), 0);
         assert_int_equal(rpc_connect(peer->manager, address, &peer->manager_to_shard[k]), 0);
+        assert_int_equal(rpc_connect(peer->leader, address, &peer->leader_to_shard[k]), 0);
     }
 }
 
@@ -490,8 +501,10 @@ int peer_truncate(struct peer *peer, struct rpc_connection *connection, uint64_t
 {
     static struct answer answer;
     uint8_t body[256];
-    struct wire_object_truncate request = {
-        .capability = peer_capability(peer, ino, 0), .size = size, .grow_only = grow_only};
+    struct wire_object_truncate request = {.map_version = peer->map->version,
+                                           .capability = peer_capability(peer, ino, 0),
+                                           .size = size,
+                                           .grow_only = grow_only};
     ssize_t length = wire_encode_object_truncate(body, sizeof body, &request);
     assert_true(length > 0);
     peer_call(peer, connection, WIRE_OP_object_truncate, body, (size_t)length, NULL, 0, &answer);
@@ -505,7 +518,8 @@ int peer_remove(struct peer *peer, struct rpc_connection *connection, uint64_t i
     struct wire_writer writer = wire_writer_on(list, sizeof list);
     struct wire_capability capability = peer_capability(peer, ino, 0);
     wire_put_capability(&writer, &capability);
-    struct wire_object_remove request = {.files = wire_list_of(&writer, 1)};
+    struct wire_object_remove request = {.map_version = peer->map->version,
+                                         .files = wire_list_of(&writer, 1)};
     ssize_t length = wire_encode_object_remove(body, sizeof body, &request);
     assert_true(length > 0);
     peer_call(peer, connection, WIRE_OP_object_remove, body, (size_t)length, NULL, 0, &answer);

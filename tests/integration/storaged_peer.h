@@ -37,11 +37,16 @@ struct peer {
     /* clients: an ordinary one, and one that has the metadata server's role */
     struct rpc *client, *manager;
     struct rpc_connection *to_shard[PEER_SHARDS], *manager_to_shard[PEER_SHARDS];
+    /* and "elsewhere", as what leads groups with targets of the real one */
+    struct rpc *leader;
+    struct rpc_connection *leader_to_shard[PEER_SHARDS];
 };
 
 /* Writes the configuration (with `limits` in its limits section), makes the metadata
  * server and the clients; `extra` of weft-storaged's own comes with peer_start(). */
 void peer_open(struct peer *peer, const char *limits);
+/* The same, with more settings: "redundancy = { replicas = 2; };" */
+void peer_open_more(struct peer *peer, const char *limits, const char *more);
 void peer_close(struct peer *peer); /* kills the server; removes the files */
 
 /* Starts weft-storaged and waits until it is ready. */

@@ -468,7 +468,8 @@ static int remove_list(const uint64_t *inos, uint32_t count)
         struct wire_capability capability = peer_capability(&peer, inos[i], 0);
         wire_put_capability(&writer, &capability);
     }
-    struct wire_object_remove request = {.files = wire_list_of(&writer, count)};
+    struct wire_object_remove request = {.map_version = peer.map->version,
+                                         .files = wire_list_of(&writer, count)};
     ssize_t length = wire_encode_object_remove(body, sizeof body, &request);
     assert_true(length > 0);
     memset(&answer, 0, sizeof answer);

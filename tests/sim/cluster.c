@@ -72,8 +72,8 @@ static void write_conf(void)
             fprintf(file, "%s { id = %u; dir = \"t%u\"; }", k ? "," : "", target, target);
         fprintf(file, " ); }");
     }
+    fprintf(file, " );\nredundancy = { replicas = %u; failure_domain = \"server\"; };\n", cluster.replicas);
     fprintf(file,
-            " );\n"
             "layout = { chunk_size = %u; };\n"
             "limits = { deadline_ms = %u; heartbeat_ms = %u; lease_ms = %u; memory_bytes = \"8M\";\n"
             "  credit_bytes = \"%uK\"; credit_requests = %u; metadata_bytes_max = \"4M\"; };\n"
@@ -115,12 +115,17 @@ static void server_start(void *arg)
 void cluster_draw(void)
 {
     cluster = (struct cluster){
-        .storage_count = (unsigned)sim_between(1, CLUSTER_STORAGE_MAX),
+        .storage_count = (unsigned)sim_between(1, 2),
+        .replicas = 1,
         .client_count = (unsigned)sim_between(1, CLUSTER_CLIENTS_MAX),
         .shards = (unsigned)sim_between(1, 2),
         .targets = (unsigned)sim_between(1, 2),
         .moves = sim_chance(300000),
     };
+    if (sim_chance(400000)) {
+        cluster.storage_count = (unsigned)sim_between(2, CLUSTER_STORAGE_MAX);
+        cluster.replicas = (unsigned)sim_between(2, cluster.storage_count);
+    }
 }
 
 void cluster_begin(const char *folder, uint64_t number)
@@ -128,6 +133,8 @@ void cluster_begin(const char *folder, uint64_t number)
     snprintf(cluster.folder, sizeof cluster.folder, "%s/%" PRIu64, folder, number);
     if (mkdir(cluster.folder, 0700))
         sim_fail("%s: %s", cluster.folder, strerror(errno));
+    if (cluster.replicas > cluster.storage_count) /* a scenario has fewer servers */
+        cluster.replicas = cluster.storage_count;
     write_key();
     write_conf();
     cluster.metadata.host = 1;

@@ -12,7 +12,7 @@
 #include "sim.h"
 
 enum {
-    CLUSTER_STORAGE_MAX = 2,
+    CLUSTER_STORAGE_MAX = 3,
     CLUSTER_CLIENTS_MAX = 3,
     CLUSTER_PATH_BYTES = 256,
     CLUSTER_DEADLINE_MS = 4000,
@@ -33,6 +33,7 @@ struct cluster {
     char folder[CLUSTER_PATH_BYTES], conf[CLUSTER_PATH_BYTES + 16];
     unsigned storage_count, client_count;
     unsigned shards, targets; /* of each storage server */
+    unsigned replicas;
     bool moves;               /* these listen on another port after each start */
     bool stopping;
     struct server_slot metadata, storage[CLUSTER_STORAGE_MAX];

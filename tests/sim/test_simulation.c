@@ -130,7 +130,8 @@ static void run_seed(uint64_t seed, const char *folder)
     clients_begin(is_calm);
     run_clients(folder, seed, client_main);
     chaos_end(totals.kinds);
-    core_run(never, sim_now() + 5 * CLUSTER_LEASE_MS * SIM_MS);
+    /* Members of groups that failed again and again are tried after 8 leases at the latest. */
+    core_run(never, sim_now() + (cluster.replicas > 1 ? 15 : 5) * CLUSTER_LEASE_MS * SIM_MS);
     run_until(cluster_is_ready, 100, "the servers don't come back");
     cluster_client_start_one(client_last_main);
     run_until(cluster_clients_ended, 100, "the last client does not end");

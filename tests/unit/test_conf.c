@@ -122,6 +122,7 @@ static void the_documented_example_is_read(void **state)
         "              targets = ( { id = 4294967295; dir = \"s0/t0\"; }, { id = 1; disk = \"/dev/sdx\"; } "
         "); } );\n"
         "layout = { chunk_size = \"64K\"; stripe_count = 3; };\n"
+        "redundancy = { replicas = 3; failure_domain = \"rack\"; groups_per_target = 9; };\n"
         "limits = { deadline_ms = 500; heartbeat_ms = 50; lease_ms = 100; gather_ms = 7;\n"
         "           memory_bytes = \"32M\"; credit_bytes = 1048576; credit_requests = 2;\n"
         "           connections_max = 9; metadata_bytes_max = \"2G\"; };\n"
@@ -167,6 +168,9 @@ static void the_documented_example_is_read(void **state)
     assert_int_equal(conf->discard_rate, 2 << 20);
     assert_int_equal(conf->direct_io, CONF_DIRECT_ON);
     assert_int_equal(conf->stripe_count, 3);
+    assert_int_equal(conf->replicas, 3);
+    assert_int_equal(conf->failure_domain, PLACEMENT_RACK);
+    assert_int_equal(conf->groups_per_target, 9);
     assert_int_equal(conf->deadline_ms, 500);
     assert_int_equal(conf->heartbeat_ms, 50);
     assert_int_equal(conf->lease_ms, 100);
@@ -440,6 +444,9 @@ static void values_out_of_bounds_are_refused(void **state)
     expect_refused(CLUSTER METADATA "layout = { chunk_size = 4095; };\n", 3, "layout.chunk_size: 4095 bytes");
     expect_refused(CLUSTER METADATA "layout = { stripe_count = 65537; };\n", 3,
                    "layout.stripe_count: 65537 is not");
+    expect_refused(CLUSTER METADATA "redundancy = { replicas = 0; };\n", 3, "redundancy.replicas: 0 is not");
+    expect_refused(CLUSTER METADATA "redundancy = { failure_domain = \"target\"; };\n", 3,
+                   "\"target\" is none of server, host, chassis and rack");
     expect_refused(CLUSTER METADATA "log = { level = \"loud\"; };\n", 3,
                    "log.level: \"loud\" is no log level");
 }

@@ -43,7 +43,12 @@ static struct map *make(void)
     map->targets[3].lost_at = 9;
     for (uint32_t g = 0; g < 5; g++)
         map->groups[g] = (struct map_group){.member_count = 1, .members = {4 - g}};
-    map->groups[5] = (struct map_group){.member_count = 3, .members = {1, 2, 3}};
+    map->groups[5] = (struct map_group){.member_count = 3,
+                                        .members = {1, 2, 3},
+                                        .states = {MAP_MEMBER_SYNCING, MAP_MEMBER_CURRENT, MAP_MEMBER_STALE},
+                                        .leader = 1,
+                                        .changed = 12,
+                                        .lost_at = 10};
     map->hosts[0] = (struct map_host){.name = "n0", .rack = "r0"};
     map->hosts[1] = (struct map_host){.name = "n1", .chassis = "c1", .rack = "r0"};
     map->servers[0].host = map->servers[1].host = 1;
@@ -100,8 +105,13 @@ static void expect_equal(const struct map *a, const struct map *b)
     for (uint32_t g = 0; g < a->group_count; g++) {
         assert_int_equal(a->groups[g].member_count, b->groups[g].member_count);
         assert_int_equal(a->groups[g].home, b->groups[g].home);
-        for (uint32_t m = 0; m < a->groups[g].member_count; m++)
+        assert_int_equal(a->groups[g].leader, b->groups[g].leader);
+        assert_int_equal(a->groups[g].changed, b->groups[g].changed);
+        assert_int_equal(a->groups[g].lost_at, b->groups[g].lost_at);
+        for (uint32_t m = 0; m < a->groups[g].member_count; m++) {
             assert_int_equal(a->groups[g].members[m], b->groups[g].members[m]);
+            assert_int_equal(a->groups[g].states[m], b->groups[g].states[m]);
+        }
     }
 }
 
@@ -283,6 +293,18 @@ static void maps_without_sense_are_refused(void **state)
     map->groups[1].member_count = 0;
     expect_refused(map, "no members");
     map = make();
+    map->groups[5].states[0] = MAP_MEMBER_SYNCING + 1;
+    expect_refused(map, "state is none");
+    map = make();
+    map->groups[5].leader = 2;
+    expect_refused(map, "none of its current members");
+    map = make();
+    map->groups[5].leader = 3;
+    expect_refused(map, "none of its current members");
+    map = make();
+    map->groups[5].changed = map->version + 1;
+    expect_refused(map, "later version");
+    map = make();
     memcpy(map->servers[2].name, map->servers[0].name, sizeof map->servers[0].name);
     expect_refused(map, "another's");
     map = make();
@@ -360,7 +382,7 @@ static void bytes_are_located(void **state)
     for (uint64_t offset = 0; offset < 60 * 4096; offset += 1000) {
         struct map_location location;
         struct layout_place place = layout_place_of(&layout, offset);
-        const struct map_target *target = &map->targets[map->groups[place.group].members[0]];
+        const struct map_target *target = map_leader(map, place.group);
         assert_int_equal(map_locate(map, &layout, offset, &location), 0);
         assert_int_equal(location.place.chunk, offset / 4096);
         assert_int_equal(location.place.group, place.group);
@@ -371,7 +393,8 @@ static void bytes_are_located(void **state)
     map_unref(map);
 }
 
-/* Targets 1 and 3 had losses, and are groups 3 and 1; all three of group 5 are looked at. */
+/* Targets 1 and 3 had losses, and are groups 3 and 1; of group 5, which they are members of, all lost
+ * something once, and who writes there hears of it by its leader, target 2. */
 static void losses_are_found_where_a_file_is(void **state)
 {
     (void)state;
@@ -379,16 +402,15 @@ static void losses_are_found_where_a_file_is(void **state)
     struct layout all = {.chunk_size = 4096, .seed = 77, .stripe_count = 6, .group_count = 6};
     assert_null(map_lost_since(map, &all, map->version));
     assert_ptr_equal(map_lost_since(map, &all, map->version - 1), &map->targets[1]);
-    assert_ptr_equal(map_lost_since(map, &all, 9), &map->targets[1]);
+    assert_non_null(map_lost_since(map, &all, 9));
     for (uint32_t seed = 0; seed < 100; seed++) {
         struct layout one = {.chunk_size = 4096, .seed = seed, .stripe_count = 1, .group_count = 6};
         uint32_t group = map_group_of(map, &one, 0);
         const struct map_target *lost = map_lost_since(map, &one, 8), *later = map_lost_since(map, &one, 9);
-        bool has_first = group == 3 || group == 5, has_second = group == 1 || group == 5;
-        assert_ptr_equal(later, has_first ? &map->targets[1] : NULL);
-        assert_ptr_equal(lost, has_first ? &map->targets[1] : has_second ? &map->targets[3] : NULL);
+        assert_ptr_equal(later, group == 3 ? &map->targets[1] : group == 5 ? &map->targets[2] : NULL);
+        assert_ptr_equal(lost, group == 1 ? &map->targets[3] : later);
     }
-    map->targets[1].lost_at = 0;
+    map->targets[1].lost_at = map->groups[5].lost_at = 0;
     map_index(map);
     assert_null(map_lost_since(map, &all, 9));
     assert_ptr_equal(map_lost_since(map, &all, 8), &map->targets[3]);
@@ -438,6 +460,35 @@ static void the_last_one_frees(void **state)
     map_unref(NULL);
 }
 
+/* Of the members that have everything and are there: on the host, in its rack, anywhere; the leader when
+ * none is. */
+static void the_nearest_member_is_read(void **state)
+{
+    (void)state;
+    static const uint32_t shards[] = {1, 1, 1, 1};
+    struct map *map = map_new(4, 4, shards, 4, 1);
+    assert_non_null(map);
+    for (uint32_t i = 0; i < 4; i++) {
+        snprintf(map->hosts[i].rack, sizeof map->hosts[i].rack, "r%u", i / 2);
+        map->servers[i] = (struct map_server){.state = MAP_STATE_UP, .host = i + 1};
+        map->targets[i] = (struct map_target){.id = i, .server = i, .state = MAP_STATE_UP};
+    }
+    map->groups[0] = (struct map_group){.member_count = 3, .members = {0, 1, 2}};
+    assert_int_equal(map_nearest(map, 0, 2, 7)->id, 1);
+    assert_int_equal(map_nearest(map, 0, 4, 7)->id, 2); /* in the rack of hosts 3 and 4 */
+    bool seen[3] = {false};
+    for (uint64_t choice = 0; choice < 6; choice++)
+        seen[map_nearest(map, 0, 0, choice)->id] = true;
+    assert_true(seen[0] && seen[1] && seen[2]);
+    map->groups[0].states[1] = MAP_MEMBER_SYNCING;
+    assert_int_equal(map_nearest(map, 0, 2, 7)->id, 0);
+    map->servers[0].state = MAP_STATE_DOWN;
+    assert_int_equal(map_nearest(map, 0, 2, 7)->id, 2);
+    map->servers[2].state = MAP_STATE_DOWN;
+    assert_int_equal(map_nearest(map, 0, 2, 7)->id, 0);
+    map_unref(map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +504,7 @@ int main(void)
         cmocka_unit_test(targets_and_servers_are_found),
         cmocka_unit_test(bytes_are_located),
         cmocka_unit_test(losses_are_found_where_a_file_is),
+        cmocka_unit_test(the_nearest_member_is_read),
         cmocka_unit_test(layouts_that_do_not_fit_are_refused),
         cmocka_unit_test(the_last_one_frees),
     };

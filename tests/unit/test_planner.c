@@ -73,7 +73,7 @@ static struct planner_table *table_make(struct map *map, uint64_t chunk_size, ui
                             .seed = random_next(),
                             .stripe_count = stripe_count,
                             .group_count = map->group_count};
-    assert_int_equal(planner_table_new(map, &layout, &table), 0);
+    assert_int_equal(planner_table_new(map, &layout, NULL, &table), 0);
     return table;
 }
 
@@ -480,11 +480,12 @@ static void test_table(void **state)
                             .seed = 3,
                             .stripe_count = map->group_count + 1,
                             .group_count = map->group_count + 1};
-    assert_int_equal(planner_table_new(map, &layout, &table), -EINVAL); /* groups that the map has not */
+    assert_int_equal(planner_table_new(map, &layout, NULL, &table),
+                     -EINVAL); /* groups that the map has not */
     layout.group_count = map->group_count;
-    assert_int_equal(planner_table_new(map, &layout, &table), -EINVAL); /* more groups than there are */
+    assert_int_equal(planner_table_new(map, &layout, NULL, &table), -EINVAL); /* more groups than there are */
     layout.stripe_count = map->group_count;
-    assert_int_equal(planner_table_new(map, &layout, &table), 0);
+    assert_int_equal(planner_table_new(map, &layout, NULL, &table), 0);
     uint32_t shards = 0;
     for (uint32_t i = 0; i < map->server_count; i++)
         shards += map->servers[i].shard_count;
@@ -510,7 +511,7 @@ static void test_table_changes(void **state)
     memcpy(new->targets, old->targets, old->target_count * sizeof *old->targets);
     memcpy(new->groups, old->groups, old->group_count * sizeof *old->groups);
     struct planner_table *before = table_make(old, 8192, old->group_count), *after;
-    assert_int_equal(planner_table_new(new, &before->layout, &after), 0);
+    assert_int_equal(planner_table_new(new, &before->layout, NULL, &after), 0);
     struct lists *lists = malloc(sizeof *lists);
     struct model *model = malloc(sizeof *model);
     char *arena = malloc(ARENA_BYTES);
@@ -565,7 +566,7 @@ static void test_table_has(void **state)
                  at += layout->chunk_size - at % layout->chunk_size) {
                 const struct layout_place place = layout_place_of(layout, at);
                 const struct planner_position *position = &table->positions[place.position];
-                has[position->first_shard + layout_shard_of(place.row, position->shard_count)] = true;
+                has[position->leader.first_shard + layout_shard_of(place.row, position->shard_count)] = true;
             }
             for (uint32_t shard = 0; shard < table->shard_count; shard++)
                 assert_int_equal(planner_table_has(table, shard, offset, length), has[shard]);
@@ -573,6 +574,58 @@ static void test_table_has(void **state)
         planner_table_unref(table);
         map_unref(map);
     }
+}
+
+/* Two servers that have everything of each other: changes go to who leads, reads to the reader's own host,
+ * and who asks all leaders asks nobody else. */
+static void test_the_nearest_is_read(void **state)
+{
+    (void)state;
+    static const uint32_t shards[] = {2, 2, 2};
+    struct map *map = map_new(3, 3, shards, 3, 2);
+    assert_non_null(map);
+    map->version = 1;
+    for (uint32_t i = 0; i < 3; i++) {
+        snprintf(map->hosts[i].name, sizeof map->hosts[i].name, "n%u", i);
+        map->servers[i].id = i;
+        map->servers[i].state = MAP_STATE_UP;
+        map->servers[i].host = i + 1;
+        map->targets[i] = (struct map_target){.id = i, .server = i, .state = MAP_STATE_UP};
+    }
+    map->groups[0] = (struct map_group){.member_count = 2, .members = {0, 2}};
+    map->groups[1] = (struct map_group){.member_count = 2, .members = {1, 2}};
+    map_index(map);
+    const struct layout layout = {.chunk_size = 4096, .stripe_count = 2, .group_count = 2};
+    const struct planner_reader reader = {.host = "n2"};
+    struct planner_table *table;
+    assert_int_equal(planner_table_new(map, &layout, &reader, &table), 0);
+    assert_int_equal(table->leading_count, 4);
+    assert_int_equal(table->shard_count, 6);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_not_equal(table->shards[table->positions[i].leader.first_shard].server, 2);
+        assert_int_equal(table->positions[i].nearest.id, 2);
+        assert_int_equal(table->shards[table->positions[i].nearest.first_shard].server, 2);
+    }
+    char bytes[8192];
+    const struct iovec iov = {bytes, sizeof bytes};
+    const struct weft_extent extent = {0, sizeof bytes};
+    for (unsigned nearest = 0; nearest < 2; nearest++) {
+        struct planner_limits limits = {
+            .bytes_max = 1 << 20, .extents_max = 64, .pieces_max = 64, .nearest = nearest};
+        struct planner planner;
+        struct planner_request *requests;
+        assert_int_equal(
+            planner_open(&planner, table, &iov, 1, &extent, 1, &limits, sizeof(struct planner_request)), 0);
+        assert_int_equal(planner_round(&planner, &requests), 0);
+        for (struct planner_request *next; requests; requests = next) {
+            next = requests->next;
+            assert_int_equal(table->shards[requests->shard].server == 2, nearest);
+            planner_request_free(requests);
+        }
+        planner_close(&planner);
+    }
+    planner_table_unref(table);
+    map_unref(map);
 }
 
 static void test_count_before(void **state)
@@ -607,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_table_changes),
         cmocka_unit_test(test_table_has),
+        cmocka_unit_test(test_the_nearest_is_read),
         cmocka_unit_test(test_count_before),
     };
     return cmocka_run_group_tests_name("planner", tests, NULL, NULL);

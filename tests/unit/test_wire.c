@@ -180,16 +180,16 @@ static void texts_end_where_they_say(void **state)
 static void a_list_cannot_promise_more_than_its_bytes(void **state)
 {
     (void)state;
-    struct wire_map_group group;
-    uint8_t bytes[] = {0, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0};
-    assert_int_equal(wire_decode_map_group(bytes, sizeof bytes, &group), 0);
-    assert_int_equal(group.members.count, 1);
-    assert_int_equal(group.members.encoded.length, 4);
-    bytes[4] = 5;
-    assert_int_equal(wire_decode_map_group(bytes, sizeof bytes, &group), -EBADMSG);
-    assert_int_equal(group.members.count, 0);
-    bytes[0] = LIMITS_GROUP_MEMBERS_MAX + 1;
-    assert_int_equal(wire_decode_map_group(bytes, sizeof bytes, &group), -EBADMSG);
+    struct wire_object_remove_reply reply;
+    uint8_t bytes[] = {1, 0, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0};
+    assert_int_equal(wire_decode_object_remove_reply(bytes, sizeof bytes, &reply), 0);
+    assert_int_equal(reply.failed.count, 1);
+    assert_int_equal(reply.failed.encoded.length, 4);
+    bytes[0] = 5;
+    assert_int_equal(wire_decode_object_remove_reply(bytes, sizeof bytes, &reply), -EBADMSG);
+    assert_int_equal(reply.failed.count, 0);
+    bytes[0] = LIMITS_REMOVES_MAX + 1;
+    assert_int_equal(wire_decode_object_remove_reply(bytes, sizeof bytes, &reply), -EBADMSG);
 }
 
 static void a_full_buffer_is_told(void **state)

@@ -97,6 +97,29 @@ int cs_stat(struct cs_store *store, struct cs_name name, const struct layout *la
 
 /* ---- strips ------------------------------------------------------------- */
 
+int cs_next(struct cs_store *store, struct cs_name *name, struct layout *layout)
+{
+    struct cs_key key = {
+        .kind = CS_KIND_OBJECT, .ino = name->ino, .position = name->position, .index = UINT64_MAX};
+    struct cs_record record;
+    cs_pages_trim(&store->pages);
+    int error = cs_tree_at_least(&store->pages, &key, &record);
+    if (error)
+        return error == -ENOENT ? error : cs_damage(store, *name, 0, error);
+    if (record.key.kind != CS_KIND_OBJECT)
+        return -ENOENT;
+    struct cs_object_record object;
+    *name = cs_key_name(&record.key);
+    error = cs_object_find(store, *name, &object);
+    if (error)
+        return error;
+    *layout = (struct layout){.chunk_size = object.chunk_size,
+                              .seed = object.seed,
+                              .stripe_count = object.stripe_count,
+                              .group_count = object.group_count};
+    return 0;
+}
+
 int cs_strip_get(struct cs_store *store, struct cs_name name, uint64_t index, struct cs_strip *strip)
 {
     const struct cs_key key = cs_strip_key(name, index);

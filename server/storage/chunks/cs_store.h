@@ -131,6 +131,8 @@ int cs_unreadable(struct cs_store *store, struct cs_name name, uint64_t offset, 
 /* cs_object.c: objects */
 
 int cs_stat(struct cs_store *store, struct cs_name name, const struct layout *layout, struct cs_stat *stat);
+/* The first object behind that one, in the order of inode and position; -ENOENT. */
+int cs_next(struct cs_store *store, struct cs_name *name, struct layout *layout);
 /* All three that take something away return 1 when they have done a part and are to be called again, which
  * leaves others a chance. */
 int cs_truncate(struct cs_store *store, struct cs_name name, const struct layout *layout, uint64_t length);

@@ -381,6 +381,21 @@ static int chunks_stat(struct store *base, const struct store_object *object, st
     return error;
 }
 
+static int chunks_next(struct store *base, struct store_object *object)
+{
+    struct chunks_store *store = chunks_of(base);
+    struct cs_name name = chunks_name(object);
+    pthread_mutex_lock(&store->core);
+    cs_nowait(store->cs, false);
+    int error = cs_next(store->cs, &name, &object->layout);
+    pthread_mutex_unlock(&store->core);
+    if (!error) {
+        object->ino = name.ino;
+        object->position = name.position;
+    }
+    return error;
+}
+
 static uint64_t chunks_room(const struct store *base)
 {
     return atomic_load_explicit(&((const struct chunks_store *)base)->room, memory_order_relaxed);
@@ -612,6 +627,7 @@ const struct store_type store_chunks = {
     .remove = chunks_remove,
     .settle = chunks_settle,
     .stat = chunks_stat,
+    .next = chunks_next,
     .room = chunks_room,
     .fd = chunks_fd,
     .progress = chunks_progress,

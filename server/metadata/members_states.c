@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * members_states.c: when the members of groups become what group_state.h knows.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "err.h"
+#include "group_state.h"
+#include "log.h"
+#include "members.h"
+
+static bool is_there(const struct map *map, uint32_t target)
+{
+    return map->targets[target].state == MAP_STATE_UP &&
+           map->servers[map->targets[target].server].state == MAP_STATE_UP;
+}
+
+void members_states_registered(struct map *map, uint32_t server, const bool *lost, bool unclean)
+{
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        struct map_group *group = &map->groups[g];
+        for (uint32_t m = 0; m < group->member_count && group->member_count > 1; m++) {
+            const uint32_t target = group->members[m];
+            if (map->targets[target].server != server || !is_there(map, target))
+                continue;
+            /* It can lead, and who does is not there. */
+            if (!is_there(map, group->members[group->leader]))
+                group_state_lost(map, g, group->leader);
+            if (lost[target] || (unclean && m == group->leader))
+                group_state_doubtful(map, g, m);
+        }
+    }
+}
+
+void members_states_expired(struct map *map, const struct map *old)
+{
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        const struct map_group *group = &map->groups[g];
+        for (uint32_t m = 0; m < group->member_count && group->member_count > 1; m++) {
+            const uint32_t server = map->targets[group->members[m]].server;
+            if (map->servers[server].state == MAP_STATE_DOWN && old->servers[server].state == MAP_STATE_UP)
+                group_state_lost(map, g, m);
+        }
+    }
+}
