@@ -84,7 +84,8 @@ bool agent_run(struct agent *agent)
             begin(agent, work);
             continue;
         }
-        if (work->status == -ESTALE)
+        /* Who spills, and who removes, begins anew by himself. */
+        if (work->status == -ESTALE && (work->kind == AGENT_TRUNCATE || work->kind == AGENT_STAT))
             work->status = -ETIMEDOUT;
         if (work->file)
             begin_next(agent, work->file);
