@@ -556,9 +556,10 @@ static void test_older_map_is_answered_with_ours(void **state)
     peer.map->servers[1].state = MAP_STATE_UP;
     peer_idle(&peer, 300);
     assert_int_equal(io(WIRE_OP_write, &both, old, &extent, 1, 0, 100), 0);
-    /* Group 0 now has target 1 as well. */
+    /* Group 0 now has target 7 as well, which gets nothing yet. */
     peer_map_next(&peer);
-    peer.map->groups[0] = (struct map_group){.member_count = 2, .members = {0, 1}};
+    peer.map->groups[0] = (struct map_group){
+        .member_count = 2, .members = {0, 2}, .states = {MAP_MEMBER_CURRENT, MAP_MEMBER_STALE}};
     peer_idle(&peer, 300);
     assert_int_equal(io(WIRE_OP_write, &both, old, &extent, 1, 0, 100), -ESTALE);
     assert_int_equal(wire_decode_error(answer.body, answer.body_length, &error), 0);
