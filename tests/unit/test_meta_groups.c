@@ -156,18 +156,18 @@ static void what_there_is_stays(void **state)
 {
     (void)state;
     struct service *second;
-    const struct service_config config = {.conf = &lab.conf,
-                                          .store = lab.world.store,
-                                          .address = "127.0.0.1:7470",
-                                          .net = {.call = fake_call},
-                                          .monotonic_ns = lab_monotonic,
-                                          .realtime_ns = lab_realtime};
     struct map *before = map_ref((struct map *)map());
     lab_restart();
     for (uint32_t g = 0; g < before->group_count; g++)
         assert_memory_equal(&before->groups[g], &map()->groups[g], sizeof before->groups[g]);
     map_unref(before);
     /* Another number of replicas is not for groups that are there. */
+    const struct service_config config = {.conf = &lab.conf,
+                                          .store = lab.world.store,
+                                          .address = "127.0.0.1:7470",
+                                          .net = {.call = fake_call},
+                                          .monotonic_ns = lab_monotonic,
+                                          .realtime_ns = lab_realtime};
     lab_service_close();
     lab.conf.replicas = 1;
     assert_result(service_open(&config, &second), -EINVAL);
