@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * members_groups.c: groups of several members, made from where the targets are. A cluster without
- * redundancy has a group for each target, made when that registers (members.c).
+ * redundancy has a group for each target, made when that registers (members_register.c).
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -67,24 +67,31 @@ void lead_enter(struct shard *shard, struct lead_change *change, uint64_t ino,
 /* It has ended; whose turn has come begins. Nothing when it is in no line. */
 void lead_leave(struct shard *shard, struct lead_change *change);
 
-/* ---- lead_copy.c: giving to the others ---------------------------------------- */
+/* ---- lead_give.c: giving to the others ---------------------------------------- */
 
 /* Whether we lead all that a write is to change, by the present map. If not, io is stale. */
 bool lead_check(struct shard_io *io);
 /* Each gives the request's change to all members who are to have it, and adds to io->pending what is under
  * way; io->end() runs when the last has ended. Errors are the request's. */
 void lead_give_write(struct shard_io *io);
-void lead_give_file(struct shard_io *io); /* object_truncate, sync */
+void lead_give_file(struct shard_io *io); /* object_truncate, object_punch, sync */
 /* All that was given before is to be durable. As lead_give_write(). */
 void lead_give_settle(struct shard_io *io);
 /* The same of the removal of the file that io->capability names just now; `ended` runs for each that has
  * been added to *pending. -ENOMEM */
 int lead_give_removal(struct shard_io *io, uint32_t *pending, void (*ended)(void *arg, int error), void *arg);
+
+/* ---- lead_copy.c: what becomes of it -------------------------------------------- */
+
+/* Our own store could not make a change that others may have made: they go on without us. True: that is to be
+ * decided, and io->end() runs once more. */
+bool lead_failed_here(struct shard_io *io);
 /* When lead_tick() is to be called; -1: not before something else happens. */
 int lead_timeout_ms(const struct shard *shard);
 void lead_tick(struct shard *shard);
 /* A new map: what waits for one goes on. */
 void lead_map_changed(struct shard *shard);
+
 /* ---- lead_sync.c: bringing others up to date ------------------------------------ */
 
 /* Begins, or goes on with, what members of our groups are to get that they have missed. To be called by
@@ -94,11 +101,5 @@ void lead_sync_look(struct shard *shard);
 void lead_sync_stop(struct shard *shard);
 /* That server has not got something: if it is being brought up to date, that begins anew. */
 void lead_sync_void(struct shard *shard, uint32_t server);
-
-/* ---- lead_copy.c ------------------------------------------------------------------ */
-
-/* Our own store could not make a change that others may have made: they go on without us. True: that is to be
- * decided, and io->end() runs once more. */
-bool lead_failed_here(struct shard_io *io);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lead_copy.c: what a leader gives to the other members of its groups, and what becomes of it. */
+/* lead_copy.c: a copy for one server; where it can't be given, the map decides what becomes of it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,36 +15,9 @@
 /* What waits for the map is looked at, and said again, so often. */
 enum { TICK_MS = 250 };
 
-/* A member for which a copy is. */
-struct duty {
-    uint32_t group;
-    uint32_t target; /* id */
-};
-
-/* What one server is given of one change; or, with our own number, that we could not make it ourselves. */
-struct copy {
-    struct list_link link;
-    struct shard_io *io;
-    void (*ended)(void *arg, int error); /* of a removal; else NULL, and io->pending counts it */
-    void *arg;
-    bool settles; /* it only has to make durable what it has */
-    struct wire_capability capability;
-    struct rpc_call call;
-    uint32_t server;
-    uint64_t map_version; /* that it was sent with */
-    bool under_way;
-    bool refused;      /* the other one knows a newer map */
-    uint64_t until_ns; /* of ours: then the request's own error counts */
-    uint32_t duty_count, piece_count;
-    struct duty *duties;
-    struct wire_copy_piece *pieces;
-    struct iovec *iov;
-    uint8_t body[LIMITS_BODY_INLINE_MAX];
-};
-
 /* ---- its life ------------------------------------------------------------------ */
 
-static void copy_free(struct copy *copy)
+void lead_copy_free(struct lead_copy *copy)
 {
     free(copy->duties);
     free(copy->pieces);
@@ -52,9 +25,9 @@ static void copy_free(struct copy *copy)
     free(copy);
 }
 
-static struct copy *copy_new(struct shard_io *io, uint32_t server, uint32_t piece_room, uint32_t duty_room)
+struct lead_copy *lead_copy_new(struct shard_io *io, uint32_t server, uint32_t piece_room, uint32_t duty_room)
 {
-    struct copy *copy = calloc(1, sizeof *copy);
+    struct lead_copy *copy = calloc(1, sizeof *copy);
     if (!copy)
         return NULL;
     list_link_init(&copy->link);
@@ -66,17 +39,27 @@ static struct copy *copy_new(struct shard_io *io, uint32_t server, uint32_t piec
     copy->iov = malloc((piece_room + 1) * sizeof *copy->iov);
     if (copy->duties && copy->pieces && copy->iov)
         return copy;
-    copy_free(copy);
+    lead_copy_free(copy);
     return NULL;
 }
 
-static void copy_end(struct copy *copy, int error)
+void lead_copy_add_duty(struct lead_copy *copy, uint32_t group, uint32_t target_id)
+{
+    if (copy->duty_count && copy->duties[copy->duty_count - 1].group == group)
+        return;
+    for (uint32_t i = 0; i < copy->duty_count; i++)
+        if (copy->duties[i].group == group)
+            return;
+    copy->duties[copy->duty_count++] = (struct lead_duty){.group = group, .target = target_id};
+}
+
+static void copy_end(struct lead_copy *copy, int error)
 {
     struct shard_io *io = copy->io;
     void (*ended)(void *arg, int error) = copy->ended;
     void *arg = copy->arg;
     list_remove(&copy->link);
-    copy_free(copy);
+    lead_copy_free(copy);
     if (ended) {
         ended(arg, error);
         return;
@@ -87,112 +70,9 @@ static void copy_end(struct copy *copy, int error)
         io->end(io);
 }
 
-/* ---- who is to have it ------------------------------------------------------------ */
-
-static bool is_own(const struct shard *shard, uint32_t target_id)
-{
-    for (uint32_t i = 0; i < shard->server->target_count; i++)
-        if (shard->server->targets[i].id == target_id)
-            return true;
-    return false;
-}
-
-static bool gets_changes(const struct map_group *group, uint32_t member)
-{
-    return member != group->leader && group->states[member] != MAP_MEMBER_STALE;
-}
-
-/* Which of the group's members are on that server and get changes; the first, or UINT32_MAX. */
-static uint32_t member_on(const struct map *map, uint32_t number, uint32_t server)
-{
-    const struct map_group *group = &map->groups[number];
-    for (uint32_t m = 0; m < group->member_count; m++)
-        if (map->targets[group->members[m]].server == server && gets_changes(group, m))
-            return group->members[m];
-    return UINT32_MAX;
-}
-
-static void add_duty(struct copy *copy, uint32_t group, uint32_t target_id)
-{
-    if (copy->duty_count && copy->duties[copy->duty_count - 1].group == group)
-        return;
-    for (uint32_t i = 0; i < copy->duty_count; i++)
-        if (copy->duties[i].group == group)
-            return;
-    copy->duties[copy->duty_count++] = (struct duty){.group = group, .target = target_id};
-}
-
-bool lead_check(struct shard_io *io)
-{
-    const struct shard *shard = io->shard;
-    for (uint32_t i = 0; i < io->run_count; i++) {
-        const uint32_t group = map_group_of(shard->map, &io->layout, io->runs[i].position);
-        if (map_leader(shard->map, group)->id == shard->server->targets[io->runs[i].target].id)
-            continue;
-        shard_io_stale(io);
-        return false;
-    }
-    return true;
-}
-
-/* ---- connections ------------------------------------------------------------------- */
-
-static int peers_room(struct lead *lead, uint32_t count)
-{
-    if (count <= lead->peer_count)
-        return 0;
-    struct lead_peer *peers = realloc(lead->peers, count * sizeof *peers);
-    if (!peers)
-        return err_set(-ENOMEM, "no memory for connections to other storage servers");
-    memset(&peers[lead->peer_count], 0, (count - lead->peer_count) * sizeof *peers);
-    lead->peers = peers;
-    lead->peer_count = count;
-    return 0;
-}
-
-int lead_connect(struct shard *shard, uint32_t number, struct rpc_connection **connection)
-{
-    const struct map_server *server = &shard->map->servers[number];
-    char name[LIMITS_SERVER_NAME_MAX + LIMITS_ADDRESS_MAX + 64];
-    int error = peers_room(shard->lead, shard->map->server_count);
-    if (error)
-        return error;
-    struct lead_peer *peer = &shard->lead->peers[number];
-    if (shard->index >= server->shard_count)
-        return err_set(-EINVAL, "storage server %s has fewer shards than this one", server->name);
-    const char *address = server->addresses[shard->index];
-    if (!peer->connection) {
-        error = rpc_connect(shard->rpc, address, &peer->connection);
-        if (error)
-            return error;
-        snprintf(peer->address, sizeof peer->address, "%s", address);
-        snprintf(name, sizeof name, "storage server %s at %s", server->name, address);
-        rpc_connection_name(peer->connection, name);
-        rpc_connection_expect(peer->connection, true);
-    }
-    *connection = peer->connection;
-    return 0;
-}
-
-/* Connections to where nobody is any more; calls on them end. */
-static void drop_moved(struct shard *shard)
-{
-    const struct map *map = shard->map;
-    for (uint32_t i = 0; i < shard->lead->peer_count; i++) {
-        struct lead_peer *peer = &shard->lead->peers[i];
-        if (!peer->connection || (i < map->server_count && map->servers[i].state == MAP_STATE_UP &&
-                                  shard->index < map->servers[i].shard_count &&
-                                  strcmp(map->servers[i].addresses[shard->index], peer->address) == 0))
-            continue;
-        struct rpc_connection *connection = peer->connection;
-        *peer = (struct lead_peer){0};
-        rpc_disconnect(connection);
-    }
-}
-
 /* ---- sending ---------------------------------------------------------------------- */
 
-static ssize_t encode(struct copy *copy)
+static ssize_t encode(struct lead_copy *copy)
 {
     const struct shard_io *io = copy->io;
     const uint64_t version = io->shard->map->version;
@@ -247,12 +127,12 @@ static ssize_t encode(struct copy *copy)
                                                 .pieces = wire_list_of(&writer, copy->piece_count)});
 }
 
-static void report(const struct copy *copy)
+static void report(const struct lead_copy *copy)
 {
     const struct server *server = copy->io->shard->server;
     const struct map *map = copy->io->shard->map;
     for (uint32_t i = 0; i < copy->duty_count; i++) {
-        const struct duty *duty = &copy->duties[i];
+        const struct lead_duty *duty = &copy->duties[i];
         server->verdict(server->map_wanted_arg,
                         &(struct wire_group_verdict){.group = duty->group,
                                                      .changed = map->groups[duty->group].changed,
@@ -260,9 +140,9 @@ static void report(const struct copy *copy)
     }
 }
 
-static void judge(struct copy *copy);
+static void judge(struct lead_copy *copy);
 
-static void copy_failed(struct copy *copy, int status)
+static void copy_failed(struct lead_copy *copy, int status)
 {
     struct shard *shard = copy->io->shard;
     /* Or its server has moved, as the map says that has just come. */
@@ -283,7 +163,7 @@ static void copy_failed(struct copy *copy, int status)
 
 static void copy_done(struct rpc_call *call)
 {
-    struct copy *copy = call->arg;
+    struct lead_copy *copy = call->arg;
     copy->under_way = false;
     if (call->status == 0)
         copy_end(copy, 0);
@@ -291,7 +171,7 @@ static void copy_done(struct rpc_call *call)
         copy_failed(copy, call->status);
 }
 
-static void copy_send(struct copy *copy)
+static void copy_send(struct lead_copy *copy)
 {
     struct shard *shard = copy->io->shard;
     struct rpc_connection *connection;
@@ -315,7 +195,7 @@ static void copy_send(struct copy *copy)
     copy_failed(copy, error);
 }
 
-static void start(struct copy *copy)
+void lead_copy_start(struct lead_copy *copy)
 {
     struct shard *shard = copy->io->shard;
     copy->io->pending += !copy->ended;
@@ -324,199 +204,29 @@ static void start(struct copy *copy)
     copy_send(copy);
 }
 
-/* ---- giving ------------------------------------------------------------------------ */
-
-/* To one server, in copies of bounded length. */
-static int give_runs(struct shard_io *io, uint32_t server)
-{
-    const struct map *map = io->shard->map;
-    struct copy *copy = NULL;
-    for (uint32_t i = 0; i < io->run_count; i++) {
-        const struct shard_run *run = &io->runs[i];
-        const uint32_t group = map_group_of(map, &io->layout, run->position);
-        const uint32_t target = member_on(map, group, server);
-        if (target == UINT32_MAX)
-            continue;
-        const uint32_t left = io->run_count - i;
-        const uint32_t room = left < LIMITS_COPY_PIECES_MAX ? left : LIMITS_COPY_PIECES_MAX;
-        if (!copy)
-            copy = copy_new(io, server, room, room);
-        if (!copy)
-            return err_set(-ENOMEM, "no memory for a copy");
-        add_duty(copy, group, map->targets[target].id);
-        copy->pieces[copy->piece_count] = (struct wire_copy_piece){
-            .position = run->position, .offset = run->offset, .length = (uint32_t)run->length};
-        copy->iov[copy->piece_count++] =
-            (struct iovec){.iov_base = (void *)(io->data + run->data_offset), .iov_len = run->length};
-        if (copy->piece_count < LIMITS_COPY_PIECES_MAX)
-            continue;
-        start(copy);
-        copy = NULL;
-    }
-    if (copy)
-        start(copy);
-    return 0;
-}
-
-static bool gets_runs(const struct shard_io *io, uint32_t server)
-{
-    const struct map *map = io->shard->map;
-    for (uint32_t i = 0; i < io->run_count; i++)
-        if (member_on(map, map_group_of(map, &io->layout, io->runs[i].position), server) != UINT32_MAX)
-            return true;
-    return false;
-}
-
-void lead_give_write(struct shard_io *io)
-{
-    const struct map *map = io->shard->map;
-    for (uint32_t server = 0; server < map->server_count && !io->status; server++) {
-        int error = gets_runs(io, server) ? give_runs(io, server) : 0;
-        if (error)
-            shard_io_fail(io, error);
-    }
-}
-
-/* One copy for all groups of the file that we lead and that have a member there; NULL: there are none. */
-static int make_of_file(struct shard_io *io, uint32_t server, struct copy **made)
-{
-    const struct map *map = io->shard->map;
-    struct copy *copy = NULL;
-    for (uint32_t position = 0; position < io->layout.stripe_count; position++) {
-        const uint32_t group = map_group_of(map, &io->layout, position);
-        const uint32_t target = member_on(map, group, server);
-        if (target == UINT32_MAX || !is_own(io->shard, map_leader(map, group)->id))
-            continue;
-        if (!copy)
-            copy = copy_new(io, server, 0, io->layout.stripe_count);
-        if (!copy)
-            return err_set(-ENOMEM, "no memory for a copy");
-        add_duty(copy, group, map->targets[target].id);
-    }
-    *made = copy;
-    return 0;
-}
-
-void lead_give_file(struct shard_io *io)
-{
-    const struct map *map = io->shard->map;
-    for (uint32_t server = 0; server < map->server_count && !io->status; server++) {
-        struct copy *copy = NULL;
-        int error = make_of_file(io, server, &copy);
-        if (error)
-            shard_io_fail(io, error);
-        else if (copy)
-            start(copy);
-    }
-}
-
-int lead_give_removal(struct shard_io *io, uint32_t *pending, void (*ended)(void *arg, int error), void *arg)
-{
-    const struct map *map = io->shard->map;
-    int error = 0;
-    for (uint32_t server = 0; server < map->server_count && !error; server++) {
-        struct copy *copy = NULL;
-        error = make_of_file(io, server, &copy);
-        if (error || !copy)
-            continue;
-        copy->ended = ended;
-        copy->arg = arg;
-        ++*pending;
-        start(copy);
-    }
-    return error;
-}
-
-/* For all groups that we lead and that have a member there; NULL: there are none. */
-static int make_settling(struct shard_io *io, uint32_t server, struct copy **made)
-{
-    const struct map *map = io->shard->map;
-    struct copy *copy = NULL;
-    for (uint32_t group = 0; group < map->group_count; group++) {
-        const uint32_t target = member_on(map, group, server);
-        if (target == UINT32_MAX || !is_own(io->shard, map_leader(map, group)->id))
-            continue;
-        if (!copy)
-            copy = copy_new(io, server, 0, map->group_count);
-        if (!copy)
-            return err_set(-ENOMEM, "no memory for a copy");
-        copy->duties[copy->duty_count++] = (struct duty){.group = group, .target = map->targets[target].id};
-        copy->settles = true;
-    }
-    *made = copy;
-    return 0;
-}
-
-void lead_give_settle(struct shard_io *io)
-{
-    const struct map *map = io->shard->map;
-    for (uint32_t server = 0; server < map->server_count && !io->status; server++) {
-        struct copy *copy = NULL;
-        int error = make_settling(io, server, &copy);
-        if (error)
-            shard_io_fail(io, error);
-        else if (copy)
-            start(copy);
-    }
-}
-
-/* ---- promises ------------------------------------------------------------------------ */
-
-int lead_promise(struct lead *lead, const struct lead_promise *promise)
-{
-    if (lead->promise_count == lead->promise_room) {
-        const uint32_t room = lead->promise_room ? 2 * lead->promise_room : 64;
-        struct lead_promise *bigger = realloc(lead->promises, room * sizeof *bigger);
-        if (!bigger)
-            return err_set(-ENOMEM, "no memory to bring a member up to date");
-        lead->promises = bigger;
-        lead->promise_room = room;
-    }
-    lead->promises[lead->promise_count++] = *promise;
-    return 0;
-}
-
-static bool is_promised(const struct lead *lead, const struct duty *duty)
-{
-    for (uint32_t i = 0; i < lead->promise_count; i++)
-        if (lead->promises[i].group == duty->group && lead->promises[i].target == duty->target)
-            return true;
-    return false;
-}
-
-/* What was said of an earlier state of a group has had its effect, or never will. */
-static void forget_promises(struct lead *lead, const struct map *map)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < lead->promise_count; i++)
-        if (map->groups[lead->promises[i].group].changed == lead->promises[i].changed)
-            lead->promises[kept++] = lead->promises[i];
-    lead->promise_count = kept;
-}
-
 /* ---- when the map decides ----------------------------------------------------------- */
 
 /* Whether anyone for whom the copy is could still be asked by readers; *lost: another one leads by now. Who
  * is being brought up to date gets it when it was only a map too old or too new; otherwise that begins
  * anew. */
-static bool is_needed(const struct copy *copy, bool *lost)
+static bool is_needed(const struct lead_copy *copy, bool *lost)
 {
     const struct shard *shard = copy->io->shard;
     bool needed = false;
     for (uint32_t i = 0; i < copy->duty_count; i++) {
-        const struct duty *duty = &copy->duties[i];
+        const struct lead_duty *duty = &copy->duties[i];
         const int state = map_member_state(shard->map, duty->group, duty->target, NULL);
-        if (!is_own(shard, map_leader(shard->map, duty->group)->id))
+        if (!lead_is_own(shard, map_leader(shard->map, duty->group)->id))
             *lost = true;
         else if (copy->server == shard->lead->own || state == MAP_MEMBER_CURRENT ||
                  state == MAP_MEMBER_LEAVING ||
-                 (state == MAP_MEMBER_SYNCING && (copy->refused || is_promised(shard->lead, duty))))
+                 (state == MAP_MEMBER_SYNCING && (copy->refused || lead_is_promised(shard->lead, duty))))
             needed = true;
     }
     return needed;
 }
 
-static void judge(struct copy *copy)
+static void judge(struct lead_copy *copy)
 {
     const struct shard *shard = copy->io->shard;
     bool lost = false;
@@ -540,7 +250,7 @@ static void judge_all(struct shard *shard)
         list_push_back(&list, link);
     while ((link = list_pop(&list))) {
         list_push_back(&shard->lead->copies, link);
-        judge(list_item(link, struct copy, link));
+        judge(list_item(link, struct lead_copy, link));
     }
 }
 
@@ -551,7 +261,7 @@ static bool is_leaving(const struct shard *shard)
     for (uint32_t g = 0; g < map->group_count; g++)
         for (uint32_t m = 0; m < map->groups[g].member_count; m++)
             if (map->groups[g].states[m] == MAP_MEMBER_LEAVING &&
-                is_own(shard, map->targets[map->groups[g].members[m]].id))
+                lead_is_own(shard, map->targets[map->groups[g].members[m]].id))
                 return true;
     return false;
 }
@@ -564,9 +274,9 @@ void lead_map_changed(struct shard *shard)
     const struct map_server *own = map_server_by_name(map, shard->server->storage->name);
     lead->own = own ? (uint32_t)(own - map->servers) : UINT32_MAX;
     for (uint32_t g = 0; g < map->group_count && !lead->has_others; g++)
-        lead->has_others = map->groups[g].member_count > 1 && is_own(shard, map_leader(map, g)->id);
-    drop_moved(shard);
-    forget_promises(lead, map);
+        lead->has_others = map->groups[g].member_count > 1 && lead_is_own(shard, map_leader(map, g)->id);
+    lead_drop_moved(shard);
+    lead_forget_promises(lead, map);
     judge_all(shard);
     lead_sync_look(shard);
     if (is_leaving(shard))
@@ -583,7 +293,7 @@ void lead_tick(struct shard *shard)
     lead_sync_look(shard);
     list_each(&shard->lead->copies, link, after)
     {
-        struct copy *copy = list_item(link, struct copy, link);
+        struct lead_copy *copy = list_item(link, struct lead_copy, link);
         if (copy->under_way)
             continue;
         if (copy->until_ns && now >= copy->until_ns) {
@@ -603,7 +313,7 @@ int lead_timeout_ms(const struct shard *shard)
         return TICK_MS;
     list_each(&shard->lead->copies, link, after)
     {
-        if (!list_item(link, struct copy, link)->under_way)
+        if (!list_item(link, struct lead_copy, link)->under_way)
             return TICK_MS;
     }
     return -1;
@@ -615,17 +325,17 @@ bool lead_failed_here(struct shard_io *io)
     if (io->was_reported || io->is_stale || !io->change.ranges)
         return false;
     io->was_reported = true;
-    struct copy *copy = copy_new(io, shard->lead->own, 0, io->change.range_count);
+    struct lead_copy *copy = lead_copy_new(io, shard->lead->own, 0, io->change.range_count);
     if (!copy)
         return false;
     for (uint32_t i = 0; i < io->change.range_count; i++) {
         const uint32_t group = map_group_of(shard->map, &io->layout, io->change.ranges[i].position);
         const struct map_target *leader = map_leader(shard->map, group);
-        if (is_own(shard, leader->id) && map_group_current(&shard->map->groups[group]) > 1)
-            add_duty(copy, group, leader->id);
+        if (lead_is_own(shard, leader->id) && map_group_current(&shard->map->groups[group]) > 1)
+            lead_copy_add_duty(copy, group, leader->id);
     }
     if (copy->duty_count == 0) {
-        copy_free(copy);
+        lead_copy_free(copy);
         return false;
     }
     copy->until_ns = rpc_now_ns() + shard->server->conf->lease_ms / 2 * MS;

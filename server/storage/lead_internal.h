@@ -41,9 +41,60 @@ struct lead {
 /* From the end of one walk to the next: the map is to have heard of it. */
 #define LEAD_WALK_PAUSE_NS UINT64_C(250000000)
 
-/* lead_copy.c: to our shard's like on that server. */
-/* Before it is said. -ENOMEM */
-int lead_promise(struct lead *lead, const struct lead_promise *promise);
+/* A member for which a copy is. */
+struct lead_duty {
+    uint32_t group;
+    uint32_t target; /* id */
+};
+
+/* What one server is given of one change; or, with our own number, that we could not make it ourselves. */
+struct lead_copy {
+    struct list_link link;
+    struct shard_io *io;
+    void (*ended)(void *arg, int error); /* of a removal; else NULL, and io->pending counts it */
+    void *arg;
+    bool settles; /* it only has to make durable what it has */
+    struct wire_capability capability;
+    struct rpc_call call;
+    uint32_t server;
+    uint64_t map_version; /* that it was sent with */
+    bool under_way;
+    bool refused;      /* the other one knows a newer map */
+    uint64_t until_ns; /* of ours: then the request's own error counts */
+    uint32_t duty_count, piece_count;
+    struct lead_duty *duties;
+    struct wire_copy_piece *pieces;
+    struct iovec *iov;
+    uint8_t body[LIMITS_BODY_INLINE_MAX];
+};
+
+/* ---- lead_give.c ------------------------------------------------------------ */
+
+/* Whether that target is one of this server's. */
+bool lead_is_own(const struct shard *shard, uint32_t target_id);
+
+/* ---- lead_copy.c ------------------------------------------------------------ */
+
+/* With room for so many pieces and duties; NULL: no memory. */
+struct lead_copy *lead_copy_new(struct shard_io *io, uint32_t server, uint32_t piece_room,
+                                uint32_t duty_room);
+void lead_copy_free(struct lead_copy *copy);
+/* Each group is one duty, however often it is added. */
+void lead_copy_add_duty(struct lead_copy *copy, uint32_t group, uint32_t target_id);
+/* Sends it; from then on it ends by itself. */
+void lead_copy_start(struct lead_copy *copy);
+
+/* ---- lead_peers.c ----------------------------------------------------------- */
+
+/* To our shard's like on that server, by its place in the map. -ENOMEM, -EINVAL, and what rpc_connect()
+ * says. */
 int lead_connect(struct shard *shard, uint32_t server, struct rpc_connection **connection);
+/* Connections to where nobody is any more end, and the calls on them. */
+void lead_drop_moved(struct shard *shard);
+/* To be called before it is said that the member has everything. -ENOMEM */
+int lead_promise(struct lead *lead, const struct lead_promise *promise);
+bool lead_is_promised(const struct lead *lead, const struct lead_duty *duty);
+/* What was said of an earlier state of a group has had its effect, or never will. */
+void lead_forget_promises(struct lead *lead, const struct map *map);
 
 #endif
