@@ -38,13 +38,24 @@ static int table_lead(struct planner_table *table, const struct map *map, uint32
         struct planner_target leader = {.id = location.target_id,
                                         .first_shard = first_shards[location.server]};
         table->positions[position] = (struct planner_position){
-            .leader = leader, .nearest = leader, .shard_count = server->shard_count};
+            .leader = leader, .nearest = leader, .other = leader, .shard_count = server->shard_count};
     }
     table->leading_count = table->shard_count;
     return 0;
 }
 
 /* A chunk is in the shard of the same number on all servers of a group, or they are asked for nothing. */
+static bool table_add_target(struct planner_table *table, const struct map *map,
+                             const struct map_target *target, uint32_t shard_count, uint32_t *first_shards,
+                             struct planner_target *out)
+{
+    if (!target || map->servers[target->server].shard_count != shard_count)
+        return false;
+    table_add_server(table, map, target->server, first_shards);
+    *out = (struct planner_target){.id = target->id, .first_shard = first_shards[target->server]};
+    return true;
+}
+
 static void table_read(struct planner_table *table, const struct map *map,
                        const struct planner_reader *reader, uint32_t *first_shards)
 {
@@ -55,11 +66,11 @@ static void table_read(struct planner_table *table, const struct map *map,
         const uint32_t group = map_group_of(map, &table->layout, position);
         const struct map_target *nearest = map_nearest(map, group, host, layout_hash(reader->number ^ group));
         struct planner_position *at = &table->positions[position];
-        if (map->servers[nearest->server].shard_count != at->shard_count)
-            continue;
-        table_add_server(table, map, nearest->server, first_shards);
-        at->nearest =
-            (struct planner_target){.id = nearest->id, .first_shard = first_shards[nearest->server]};
+        if (!table_add_target(table, map, nearest, at->shard_count, first_shards, &at->nearest))
+            nearest = map_leader(map, group);
+        at->other = at->nearest;
+        table_add_target(table, map, map_other(map, group, nearest), at->shard_count, first_shards,
+                         &at->other);
     }
 }
 
@@ -301,6 +312,19 @@ int planner_table_set(struct planner *planner, const struct planner_table *table
 }
 
 /* The chunk of file offset `offset` becomes the current one. */
+static const struct planner_target *target_of(const struct planner_position *position,
+                                              enum planner_member member)
+{
+    switch (member) {
+    case PLANNER_NEAREST:
+        return &position->nearest;
+    case PLANNER_OTHER:
+        return &position->other;
+    default:
+        return &position->leader;
+    }
+}
+
 static void enter_chunk(struct planner *planner, uint64_t offset)
 {
     const struct planner_table *table = planner->table;
@@ -310,7 +334,7 @@ static void enter_chunk(struct planner *planner, uint64_t offset)
 
     planner->chunk_start = chunk * layout->chunk_size;
     planner->chunk_end = planner->chunk_start + layout->chunk_size;
-    const struct planner_target *target = planner->limits.nearest ? &position->nearest : &position->leader;
+    const struct planner_target *target = target_of(position, planner->limits.member);
     planner->chunk_target = target->id;
     planner->chunk_shard =
         target->first_shard + layout_shard_of(chunk / layout->stripe_count, position->shard_count);

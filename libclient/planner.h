@@ -41,7 +41,8 @@ struct planner_target {
 /* One of the file's groups. */
 struct planner_position {
     struct planner_target leader, nearest; /* changes go to the one, reads to the other */
-    uint32_t shard_count;                  /* of the servers of both */
+    struct planner_target other;           /* is read when the nearest can't; the nearest: there is none */
+    uint32_t shard_count;                  /* of the servers of all */
 };
 
 struct planner_table {
@@ -95,12 +96,15 @@ struct planner_request {
     struct iovec pieces_few[PLANNER_INLINE];
 };
 
+/* Which member of a group is asked. */
+enum planner_member { PLANNER_LEADER, PLANNER_NEAREST, PLANNER_OTHER };
+
 struct planner_limits {
     uint64_t bytes_max;   /* of one request */
     uint32_t extents_max; /* of one request */
     uint32_t pieces_max;  /* of one round, which bounds its memory */
     uint64_t alone_min;   /* a piece of so many bytes shares no request with others; 0: all do */
-    bool nearest;         /* the bytes are only read */
+    enum planner_member member;
 };
 
 struct planner {

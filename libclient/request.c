@@ -257,23 +257,26 @@ static int plan_rest(struct planner *planner, struct planner_request **requests)
     }
 }
 
-/* The bytes of this request go by another map now: they become requests of their own, in
- * the same round. */
+/* The bytes of this request go by another map now, or to other members: they become requests of their own,
+ * in the same round. */
 static int request_replan(struct request *request, struct planner_request **requests)
 {
     const struct planner_request *plan = &request->plan;
     struct transfer *transfer = request->transfer;
+    struct planner_limits limits = *transfer_limits(transfer);
     struct planner planner;
     int result = transfer_table_update(transfer);
     if (result < 0)
         return result;
+    if (request->elsewhere)
+        limits.member = PLANNER_OTHER;
     struct weft_extent *extents = malloc(plan->extent_count * sizeof *extents);
     if (!extents)
         return err_set(-ENOMEM, "out of memory for a plan of %u extents", plan->extent_count);
     for (uint32_t i = 0; i < plan->extent_count; i++)
         extents[i] = (struct weft_extent){plan->extents[i].offset, plan->extents[i].length};
     result = planner_open(&planner, transfer->table, plan->pieces, plan->piece_count, extents,
-                          plan->extent_count, transfer_limits(transfer), sizeof(struct request));
+                          plan->extent_count, &limits, sizeof(struct request));
     if (result == 0) {
         result = plan_rest(&planner, requests);
         planner_close(&planner);
@@ -306,6 +309,14 @@ static void note_told(struct request *request, int status)
         told_take(file, request->plan.shard, request->map_version, rpc->reply, rpc->reply_length);
 }
 
+/* Whoever was asked can't read what it has: another member of the group may. */
+static bool can_go_elsewhere(const struct request *request, int status)
+{
+    const struct transfer *transfer = request->transfer;
+    return status == -EIO && !transfer->write && transfer->op.result == 0 && !request->elsewhere &&
+           map_has_replicas(transfer->table->map);
+}
+
 static void request_done(struct shard_call *call, int status)
 {
     struct request *request = list_item(call, struct request, call);
@@ -313,6 +324,12 @@ static void request_done(struct shard_call *call, int status)
     if (transfer->write)
         note_told(request, status);
     if (status == SHARD_REDO && transfer->op.result == 0) {
+        request_redo(request);
+        return;
+    }
+    if (can_go_elsewhere(request, status)) {
+        request->elsewhere = true;
+        session_count(transfer->op.session, CLIENT_COUNT_reads_elsewhere, 1);
         request_redo(request);
         return;
     }
@@ -422,6 +439,7 @@ void request_start_all(struct transfer *transfer, struct planner_request *reques
         request->transfer = transfer;
         request->round = round;
         request->map_version = transfer->table->map->version;
+        request->elsewhere = earlier && earlier->elsewhere;
         request->call.begun_ns = earlier ? earlier->call.begun_ns : 0;
         request->call.attempts = earlier ? earlier->call.attempts + 1 : 0;
         request_start(request);

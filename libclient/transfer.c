@@ -34,7 +34,7 @@ const struct planner_limits *transfer_limits(const struct transfer *transfer)
         .extents_max = LIMITS_EXTENTS_MAX,
         .pieces_max = ROUND_PIECES_MAX,
         .alone_min = PIECE_ALONE_MIN,
-        .nearest = true,
+        .member = PLANNER_NEAREST,
     };
     return !transfer->write ? &reading : transfer->gather.chunk_count > 0 ? &gathered : &usual;
 }

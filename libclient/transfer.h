@@ -55,6 +55,7 @@ struct request {
     unsigned round;
     uint64_t map_version;         /* that it was planned by */
     bool tells;                   /* a write, whose answer tells of the file's objects */
+    bool elsewhere;               /* a read that goes to others than the nearest, who could not answer it */
     uint64_t chunks_cut[2];       /* of which other rounds have bytes, too; UINT64_MAX: none */
     struct bufpool_waiter waiter; /* for a buffer */
     void *packed;                 /* from the session's pool; NULL: the pieces themselves travel */

@@ -24,6 +24,8 @@
 
 #define KEY_DIGITS (2 * CONF_KEY_BYTES)
 
+enum { SCRUB_PAUSE_MAX_S = 365 * 24 * 60 * 60 };
+
 /* ---- defaults ------------------------------------------------------------- */
 
 static struct conf *conf_new(void)
@@ -38,6 +40,7 @@ static struct conf *conf_new(void)
     conf->groups_per_target = 4;
     conf->wire_checksums = true;
     conf->scrub_rate = UINT64_C(1) << 20;
+    conf->scrub_pause_s = 24 * 60 * 60;
     conf->discard_rate = CONF_DISCARD_RATE_BY_TARGET;
     conf->deadline_ms = 30000;
     conf->heartbeat_ms = 1000;
@@ -357,8 +360,8 @@ static int read_layout(const struct conf_source *source, const config_setting_t 
         error = conf_get_u32(source, group, "stripe_count", CONF_OPTIONAL, 0, LIMITS_GROUPS_MAX,
                              &conf->stripe_count);
     if (!error)
-        error = conf_get_size(source, group, "small_file", CONF_OPTIONAL, 0, LIMITS_SMALL_BYTES_MAX,
-                              &small_file);
+        error =
+            conf_get_size(source, group, "small_file", CONF_OPTIONAL, 0, LIMITS_SMALL_BYTES_MAX, &small_file);
     conf->small_file = (uint32_t)small_file;
     return error;
 }
@@ -612,9 +615,9 @@ static int read_transport(const struct conf_source *source, const config_setting
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
     static const char *const known[] = {
-        "cluster",        "metadata",   "storage",      "layout",    "redundancy",
-        "limits",         "log",        "transport",    "store",     "mount",
-        "wire_checksums", "scrub_rate", "discard_rate", "direct_io", NULL};
+        "cluster",       "metadata",     "storage",   "layout", "redundancy",     "limits",
+        "log",           "transport",    "store",     "mount",  "wire_checksums", "scrub_rate",
+        "scrub_pause_s", "discard_rate", "direct_io", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, read_storage, read_layout, read_redundancy, read_limits, read_log,
     };
@@ -629,6 +632,9 @@ static int read_all(const struct conf_source *source, struct conf *conf)
     if (!error)
         error =
             conf_get_size(source, root, "scrub_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40, &conf->scrub_rate);
+    if (!error)
+        error = conf_get_u32(source, root, "scrub_pause_s", CONF_OPTIONAL, 1, SCRUB_PAUSE_MAX_S,
+                             &conf->scrub_pause_s);
     if (!error)
         error = conf_get_size(source, root, "discard_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40,
                               &conf->discard_rate);

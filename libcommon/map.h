@@ -123,6 +123,9 @@ int map_member_state(const struct map *map, uint32_t group, uint32_t target_id, 
 /* The current member that is nearest to a host (0: not known): on the same host, in the same chassis, in
  * the same rack, else any. Of several, `choice` (any number) chooses one. The leader, when none is there. */
 const struct map_target *map_nearest(const struct map *map, uint32_t group, uint32_t host, uint64_t choice);
+/* Another current member than that one, which is a member of the group; the leader, if it is not that. NULL:
+ * there is none. */
+const struct map_target *map_other(const struct map *map, uint32_t group, const struct map_target *than);
 /* Groups have several members. */
 bool map_has_replicas(const struct map *map);
 /* How many members are current. */

@@ -46,6 +46,16 @@ const struct map_target *map_nearest(const struct map *map, uint32_t group, uint
     return count ? &map->targets[found[choice % count]] : map_leader(map, group);
 }
 
+const struct map_target *map_other(const struct map *map, uint32_t group, const struct map_target *than)
+{
+    const struct map_group *of = &map->groups[group];
+    const struct map_target *found = map_leader(map, group);
+    for (uint32_t m = 0; m < of->member_count && found == than; m++)
+        if (can_be_read(map, of, m))
+            found = &map->targets[of->members[m]];
+    return found != than ? found : NULL;
+}
+
 bool map_has_replicas(const struct map *map)
 {
     return map->group_count && map->groups[0].member_count > 1;

@@ -77,6 +77,7 @@
     X(61, record_cancel)   \
     X(62, object_punch)    \
     X(63, object_seek)     \
+    X(64, object_mend)     \
     X(70, copy)            \
     X(71, copy_truncate)   \
     X(72, copy_punch)      \
@@ -85,24 +86,25 @@
     X(75, copy_digest)     \
     X(76, copy_cut)        \
     X(77, copy_settle)     \
-    X(78, copy_remove)
+    X(78, copy_remove)     \
+    X(79, copy_fetch)
 
 /* ---- envelope: in front of every message on the transport -------------- */
 
-#define WIRE_FIELDS_envelope(X)                                                                        \
-    X(u32, magic, U32)         /* WIRE_MAGIC */                                                        \
-    X(u16, operation, 0xffff)                                                                          \
-    X(u8, kind, 2)             /* WIRE_REQUEST, WIRE_REPLY */                                          \
-    X(u8, flags, 7)            /* WIRE_BODY_IN_PAYLOAD, WIRE_PAYLOAD_CRC, WIRE_REPEATABLE */            \
-    X(u64, token, U64)         /* names the connection; given by the receiver in the handshake */      \
-    X(u64, id, U64)            /* of the request; grows by one for each of a client */                 \
-    X(u64, settled, U64)       /* requests: all ids of this client below it have been answered, or */  \
-                               /* are of repeatable requests */                                        \
-    X(u32, body_length, LIMITS_BODY_MAX)                                                               \
-    X(u32, status, U32)        /* replies: 0 or an errno, as a positive number */                      \
-    X(u64, payload_length, LIMITS_PAYLOAD_MAX) /* includes a body that travels in it */                \
-    X(u32, payload_crc, U32)   /* CRC32C of the payload, with WIRE_PAYLOAD_CRC */                      \
-    X(u32, header_crc, U32)    /* CRC32C of the envelope, taken with 0 here, and a body that follows */
+#define WIRE_FIELDS_envelope(X)                                                                   \
+    X(u32, magic, U32) /* WIRE_MAGIC */                                                           \
+    X(u16, operation, 0xffff)                                                                     \
+    X(u8, kind, 2)       /* WIRE_REQUEST, WIRE_REPLY */                                           \
+    X(u8, flags, 7)      /* WIRE_BODY_IN_PAYLOAD, WIRE_PAYLOAD_CRC, WIRE_REPEATABLE */            \
+    X(u64, token, U64)   /* names the connection; given by the receiver in the handshake */       \
+    X(u64, id, U64)      /* of the request; grows by one for each of a client */                  \
+    X(u64, settled, U64) /* requests: all ids of this client below it have been answered, or */   \
+                         /* are of repeatable requests */                                         \
+    X(u32, body_length, LIMITS_BODY_MAX)                                                          \
+    X(u32, status, U32)                        /* replies: 0 or an errno, as a positive number */ \
+    X(u64, payload_length, LIMITS_PAYLOAD_MAX) /* includes a body that travels in it */           \
+    X(u32, payload_crc, U32)                   /* CRC32C of the payload, with WIRE_PAYLOAD_CRC */ \
+    X(u32, header_crc, U32) /* CRC32C of the envelope, taken with 0 here, and a body that follows */
 
 /* ---- handshake on the control socket ------------------------------------ */
 
@@ -137,80 +139,80 @@
     X(bytes, address, 8192) /* of the server's worker of the transport that the client chose */ \
     X(bytes, greeting, LIMITS_CONTROL_FRAME_MAX / 2) /* metadata server: the cluster map */
 
-#define WIRE_FIELDS_refusal(X)                                                                         \
-    X(u32, status, U32)                                                                                \
+#define WIRE_FIELDS_refusal(X) \
+    X(u32, status, U32)        \
     X(str, text, LIMITS_ERROR_TEXT_MAX)
 
 /* ---- libfabric: what stands in front of a message, and a worker's address ---- */
 
-#define WIRE_FIELDS_ofi_piece(X)                                                                       \
-    X(u64, address, U64)       /* in the memory of the process that holds it */                        \
-    X(u64, offset, U64)        /* in the registered memory, which begins at 0 */                       \
-    X(u64, key, U64)                                                                                   \
+#define WIRE_FIELDS_ofi_piece(X)                                           \
+    X(u64, address, U64) /* in the memory of the process that holds it */  \
+    X(u64, offset, U64)  /* in the registered memory, which begins at 0 */ \
+    X(u64, key, U64)                                                       \
     X(u64, length, LIMITS_PAYLOAD_MAX)
 
-#define WIRE_FIELDS_ofi_frame(X)                                                                       \
-    X(u8, kind, 3)             /* OFI_FRAME_* */                                                       \
-    X(u64, sender, U64)        /* id of the worker that sent it */                                     \
-    X(u64, cookie, U64)        /* of a payload that is to be fetched, or was */                        \
-    X(u32, status, U32)        /* of the fetching: 0 or an errno, as a positive number */              \
-    X(u32, header_length, LIMITS_HEADER_MAX)                                                           \
-    X(u64, payload_length, LIMITS_PAYLOAD_MAX)                                                         \
+#define WIRE_FIELDS_ofi_frame(X)                                                   \
+    X(u8, kind, 3)      /* OFI_FRAME_* */                                          \
+    X(u64, sender, U64) /* id of the worker that sent it */                        \
+    X(u64, cookie, U64) /* of a payload that is to be fetched, or was */           \
+    X(u32, status, U32) /* of the fetching: 0 or an errno, as a positive number */ \
+    X(u32, header_length, LIMITS_HEADER_MAX)                                       \
+    X(u64, payload_length, LIMITS_PAYLOAD_MAX)                                     \
     X(list, pieces, LIMITS_OFI_PIECES_MAX) /* ofi_piece: the payload, where it is to be fetched */
 
 #define WIRE_FIELDS_ofi_lane(X) X(str, provider, 31) X(bytes, address, 256)
 
-#define WIRE_FIELDS_ofi_address(X)                                                                     \
-    X(u64, id, U64)            /* of the worker; random */                                             \
-    X(u64, id_address, U64)    /* where the id stands in the memory of the process */                  \
-    X(u32, pid, U32)                                                                                   \
-    X(u64, awake_address, U64) /* where it says whether it sleeps; 0: it need not be woken */          \
-    X(str, doorbell, 63)       /* the socket that wakes it; "" when there is none */                   \
+#define WIRE_FIELDS_ofi_address(X)                                                            \
+    X(u64, id, U64)         /* of the worker; random */                                       \
+    X(u64, id_address, U64) /* where the id stands in the memory of the process */            \
+    X(u32, pid, U32)                                                                          \
+    X(u64, awake_address, U64) /* where it says whether it sleeps; 0: it need not be woken */ \
+    X(str, doorbell, 63)       /* the socket that wakes it; "" when there is none */          \
     X(list, lanes, 2)          /* ofi_lane, in the order in which they are preferred */
 
 /* ---- parts of other messages ------------------------------------------- */
 
 #define WIRE_FIELDS_error(X) X(str, text, LIMITS_ERROR_TEXT_MAX) X(bytes, map, LIMITS_BODY_MAX / 2)
 
-#define WIRE_FIELDS_layout(X)                                                                          \
-    X(u64, chunk_size, WEFT_CHUNK_BYTES_MAX)                                                           \
-    X(u64, seed, U64)                                                                                  \
-    X(u32, stripe_count, LIMITS_GROUPS_MAX)                                                            \
-    X(u32, group_count, LIMITS_GROUPS_MAX)                                                             \
+#define WIRE_FIELDS_layout(X)                \
+    X(u64, chunk_size, WEFT_CHUNK_BYTES_MAX) \
+    X(u64, seed, U64)                        \
+    X(u32, stripe_count, LIMITS_GROUPS_MAX)  \
+    X(u32, group_count, LIMITS_GROUPS_MAX)   \
     X(u32, host, LIMITS_HOSTS_MAX) /* number of the host that has the file; 0: spread over all */
 
 /* What a client may do with one file, signed by the metadata server. */
-#define WIRE_FIELDS_capability(X)                                                                      \
-    X(u64, ino, U64)                                                                                   \
-    X(layout, layout, 0)                                                                               \
-    X(u32, access, 3)          /* WIRE_ACCESS_READ, _WRITE */                                          \
+#define WIRE_FIELDS_capability(X)                    \
+    X(u64, ino, U64)                                 \
+    X(layout, layout, 0)                             \
+    X(u32, access, 3) /* WIRE_ACCESS_READ, _WRITE */ \
     X(mac, mac, 0)
 
-#define WIRE_FIELDS_attr(X)                                                                            \
-    X(u64, ino, U64)                                                                                   \
-    X(u64, size, U64)          /* as far as the metadata server knows */                               \
-    X(u8, size_open, 1)        /* may have grown since: ask the storage servers */                     \
-    X(u64, bytes, U64)                                                                                 \
-    X(u32, mode, U32)                                                                                  \
-    X(u32, nlink, U32)                                                                                 \
-    X(u32, uid, U32)                                                                                   \
-    X(u32, gid, U32)                                                                                   \
-    X(i64, atime_ns, 0)                                                                                \
-    X(i64, mtime_ns, 0)                                                                                \
-    X(i64, mtime_base_ns, 0)   /* with size_open: writes no later than this have not changed mtime */  \
-    X(i64, ctime_ns, 0)                                                                                \
-    X(u64, rdev, U64)          /* of a device: its number, as st_rdev */                               \
-    X(u8, small, 1)            /* a small file */                                                      \
-    X(u8, xattrs, 1)           /* it has extended attributes */                                        \
-    X(layout, layout, 0)                                                                               \
-    X(u8, placement, 3)        /* WIRE_PLACEMENT_*: of a directory, what it wants for new files */     \
-    X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST: its name */                        \
+#define WIRE_FIELDS_attr(X)                                                                                \
+    X(u64, ino, U64)                                                                                       \
+    X(u64, size, U64)   /* as far as the metadata server knows */                                          \
+    X(u8, size_open, 1) /* may have grown since: ask the storage servers */                                \
+    X(u64, bytes, U64)                                                                                     \
+    X(u32, mode, U32)                                                                                      \
+    X(u32, nlink, U32)                                                                                     \
+    X(u32, uid, U32)                                                                                       \
+    X(u32, gid, U32)                                                                                       \
+    X(i64, atime_ns, 0)                                                                                    \
+    X(i64, mtime_ns, 0)                                                                                    \
+    X(i64, mtime_base_ns, 0) /* with size_open: writes no later than this have not changed mtime */        \
+    X(i64, ctime_ns, 0)                                                                                    \
+    X(u64, rdev, U64) /* of a device: its number, as st_rdev */                                            \
+    X(u8, small, 1)   /* a small file */                                                                   \
+    X(u8, xattrs, 1)  /* it has extended attributes */                                                     \
+    X(layout, layout, 0)                                                                                   \
+    X(u8, placement, 3)                /* WIRE_PLACEMENT_*: of a directory, what it wants for new files */ \
+    X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST: its name */                            \
     X(str, pool, WEFT_POOL_BYTES_MAX)
 
-#define WIRE_FIELDS_extent(X)                                                                          \
-    X(u64, offset, INT64_MAX)  /* in the file; the extent lies within one chunk */                     \
-    X(u32, length, WEFT_CHUNK_BYTES_MAX)                                                               \
-    X(u32, target, U32)        /* id of the target that holds it */
+#define WIRE_FIELDS_extent(X)                                                     \
+    X(u64, offset, INT64_MAX) /* in the file; the extent lies within one chunk */ \
+    X(u32, length, WEFT_CHUNK_BYTES_MAX)                                          \
+    X(u32, target, U32) /* id of the target that holds it */
 
 #define WIRE_FIELDS_number(X) X(u32, value, U32)
 
@@ -218,154 +220,153 @@
 
 /* A handle that its client gives back. Lists of them ride with the requests below; they take effect before
  * the request, and whatever becomes of it. */
-#define WIRE_FIELDS_closing(X)                                                                         \
-    X(u64, handle, U64)                                                                                \
-    X(u8, wrote, 1)            /* something may have been written through it */                        \
-    X(u8, told, 1)             /* all that was written to the file came through it, and is this: */    \
-    X(u64, end, INT64_MAX)     /* behind the last byte */                                              \
-    X(u64, bytes, U64)         /* of space used */                                                     \
-    X(i64, mtime_ns, 0)        /* of the last write, by the storage shard's clock */
+#define WIRE_FIELDS_closing(X)                                                                  \
+    X(u64, handle, U64)                                                                         \
+    X(u8, wrote, 1)        /* something may have been written through it */                     \
+    X(u8, told, 1)         /* all that was written to the file came through it, and is this: */ \
+    X(u64, end, INT64_MAX) /* behind the last byte */                                           \
+    X(u64, bytes, U64)     /* of space used */                                                  \
+    X(i64, mtime_ns, 0)    /* of the last write, by the storage shard's clock */
 
 /* What the metadata server promises of the inode and the path of an answer (docs/protocol.md). */
-#define WIRE_FIELDS_delegation(X)                                                                      \
-    X(u64, generation, U64)    /* of what this client has; 0: it has nothing */                        \
-    X(u32, recalls, U32)       /* made so far */                                                       \
-    X(u8, given, 1)            /* the attributes stay so until they are recalled */
+#define WIRE_FIELDS_delegation(X)                                            \
+    X(u64, generation, U64) /* of what this client has; 0: it has nothing */ \
+    X(u32, recalls, U32)    /* made so far */                                \
+    X(u8, given, 1)         /* the attributes stay so until they are recalled */
 
-#define WIRE_FIELDS_stat(X)                                                                            \
-    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */                                 \
-    X(u64, ino, U64)                                                                                   \
-    X(u32, flags, 3)           /* WEFT_STAT_NOFOLLOW, WIRE_STAT_DELEGATE */                            \
+#define WIRE_FIELDS_stat(X)                                                         \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */              \
+    X(u64, ino, U64)                                                                \
+    X(u32, flags, 3)                   /* WEFT_STAT_NOFOLLOW, WIRE_STAT_DELEGATE */ \
     X(list, closes, LIMITS_CLOSES_MAX) /* closing */
-#define WIRE_FIELDS_stat_reply(X)                                                                      \
-    X(attr, attr, 0)                                                                                   \
-    X(capability, capability, 0) /* to ask the storage servers for the size; access 0 */               \
+#define WIRE_FIELDS_stat_reply(X)                                                        \
+    X(attr, attr, 0)                                                                     \
+    X(capability, capability, 0) /* to ask the storage servers for the size; access 0 */ \
     X(delegation, delegation, 0)
 
-#define WIRE_FIELDS_open(X)                                                                            \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(u32, flags, U32)         /* WIRE_OPEN_* */                                                       \
-    X(u32, mode, 07777)                                                                                \
-    X(layout, layout, 0)       /* zero fields: the directory's default */                              \
-    X(u8, placement, 3)        /* WIRE_PLACEMENT_* */                                                  \
-    X(str, host, LIMITS_HOST_NAME_MAX) /* the client's; with WIRE_PLACEMENT_HOST the one that is meant */  \
-    X(str, pool, WEFT_POOL_BYTES_MAX)                                                                  \
+#define WIRE_FIELDS_open(X)                                                                               \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                     \
+    X(u32, flags, U32) /* WIRE_OPEN_* */                                                                  \
+    X(u32, mode, 07777)                                                                                   \
+    X(layout, layout, 0)               /* zero fields: the directory's default */                         \
+    X(u8, placement, 3)                /* WIRE_PLACEMENT_* */                                             \
+    X(str, host, LIMITS_HOST_NAME_MAX) /* the client's; with WIRE_PLACEMENT_HOST the one that is meant */ \
+    X(str, pool, WEFT_POOL_BYTES_MAX)                                                                     \
     X(list, closes, LIMITS_CLOSES_MAX)
-#define WIRE_FIELDS_open_reply(X)                                                                      \
-    X(u64, handle, U64)        /* names this opening in close */                                       \
-    X(u8, created, 1)                                                                                  \
-    X(attr, attr, 0)                                                                                   \
-    X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)   /* when newer than the client's, it asks for the map. Of losses that later */ \
-                               /* ones tell of the handle's next sync tells */                         \
-    X(str, hints, WEFT_HINTS_BYTES_MAX) /* of the directory that holds the file */                     \
-    X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* not 0: it is a small file, and may grow so far as one */ \
-    X(small, small, 0)         /* with a lease: what is in it */                                       \
+#define WIRE_FIELDS_open_reply(X)                                                                          \
+    X(u64, handle, U64) /* names this opening in close */                                                  \
+    X(u8, created, 1)                                                                                      \
+    X(attr, attr, 0)                                                                                       \
+    X(capability, capability, 0)                                                                           \
+    X(u64, map_version, U64) /* when newer than the client's, it asks for the map. Of losses that later */ \
+                             /* ones tell of the handle's next sync tells */                               \
+    X(str, hints, WEFT_HINTS_BYTES_MAX)       /* of the directory that holds the file */                   \
+    X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* not 0: it is a small file, and may grow so far as one */  \
+    X(small, small, 0)                        /* with a lease: what is in it */                            \
     X(delegation, delegation, 0)
 
 /* ---- small files, which lie with the metadata server (docs/protocol.md) ---- */
 
 /* What is in one, and how long the metadata server lets no one change that, counted from when the request
  * was sent. */
-#define WIRE_FIELDS_small(X)                                                                           \
-    X(u32, lease_us, U32)      /* 0: nothing is said about what comes */                               \
+#define WIRE_FIELDS_small(X)                                        \
+    X(u32, lease_us, U32) /* 0: nothing is said about what comes */ \
     X(bytes, data, LIMITS_SMALL_BYTES_MAX)
 
-#define WIRE_FIELDS_small_read(X)                                                                      \
-    X(capability, capability, 0)                                                                       \
-    X(u64, handle, U64)        /* that may have a lease; 0: none */
-#define WIRE_FIELDS_small_read_reply(X)                                                                \
-    X(u8, spilled, 1)          /* it is no small file any more: ask by its layout */                   \
+#define WIRE_FIELDS_small_read(X) \
+    X(capability, capability, 0)  \
+    X(u64, handle, U64) /* that may have a lease; 0: none */
+#define WIRE_FIELDS_small_read_reply(X)                                     \
+    X(u8, spilled, 1) /* it is no small file any more: ask by its layout */ \
     X(small, small, 0)
 
-#define WIRE_FIELDS_small_piece(X)                                                                     \
-    X(u32, offset, LIMITS_SMALL_BYTES_MAX)                                                             \
+#define WIRE_FIELDS_small_piece(X)         \
+    X(u32, offset, LIMITS_SMALL_BYTES_MAX) \
     X(u32, length, LIMITS_SMALL_BYTES_MAX)
-#define WIRE_FIELDS_small_write(X)                                                                     \
-    X(capability, capability, 0)                                                                       \
-    X(u64, handle, U64)                                                                                \
+#define WIRE_FIELDS_small_write(X)                                                                       \
+    X(capability, capability, 0)                                                                         \
+    X(u64, handle, U64)                                                                                  \
     X(list, pieces, LIMITS_SMALL_PIECES_MAX) /* small_piece: where the data goes, one after the other */ \
     X(bytes, data, LIMITS_SMALL_BYTES_MAX)
-#define WIRE_FIELDS_small_write_reply(X)                                                               \
-    X(u8, spilled, 1)          /* it is no small file any more, and nothing was written */             \
-    X(u8, sole, 1)             /* as of spill_reply */                                                 \
-    X(delegation, delegation, 0) /* given: what the client had of the file goes on, with: */           \
+#define WIRE_FIELDS_small_write_reply(X)                                                     \
+    X(u8, spilled, 1)            /* it is no small file any more, and nothing was written */ \
+    X(u8, sole, 1)               /* as of spill_reply */                                     \
+    X(delegation, delegation, 0) /* given: what the client had of the file goes on, with: */ \
     X(attr, attr, 0)
 
 /* Makes a small file one of the storage servers', if it is not already. */
-#define WIRE_FIELDS_spill(X) X(capability, capability, 0) X(u64, handle, U64)
-#define WIRE_FIELDS_spill_reply(X)                                                                     \
-    X(u8, sole, 1)             /* it is empty, and no one else has it open for writing */
+#define WIRE_FIELDS_spill(X)       X(capability, capability, 0) X(u64, handle, U64)
+#define WIRE_FIELDS_spill_reply(X) X(u8, sole, 1) /* it is empty, and no one else has it open for writing */
 
 #define WIRE_FIELDS_close(X) X(list, closes, LIMITS_CLOSES_MAX)
 
 /* Waits until the metadata server recalls something, and tells that what it recalled is forgotten. */
-#define WIRE_FIELDS_delegation_wait(X)                                                                 \
-    X(u64, generation, U64)                                                                            \
-    X(u32, recalls, U32)       /* all up to this one are heeded */                                     \
-    X(u8, ends, 1)             /* everything is */
-#define WIRE_FIELDS_delegation_wait_reply(X)                                                           \
-    X(delegation, delegation, 0) /* recalls: that are told of so far */                                \
-    X(u8, all, 1)              /* everything is recalled */                                            \
+#define WIRE_FIELDS_delegation_wait(X)                       \
+    X(u64, generation, U64)                                  \
+    X(u32, recalls, U32) /* all up to this one are heeded */ \
+    X(u8, ends, 1)       /* everything is */
+#define WIRE_FIELDS_delegation_wait_reply(X)                                 \
+    X(delegation, delegation, 0)      /* recalls: that are told of so far */ \
+    X(u8, all, 1)                     /* everything is recalled */           \
     X(list, inos, LIMITS_RECALLS_MAX) /* inode_number */
 #define WIRE_FIELDS_inode_number(X) X(u64, ino, U64)
 
 /* A wait for a record that lasts, and for whom. */
-#define WIRE_FIELDS_lock_wait(X)                                                                       \
-    X(u64, owner, U64)                                                                                 \
-    X(u64, id, U64)            /* of the record that he waits for */                                   \
-    X(u64, token, U64)         /* of the latest answer, had before the blockers were asked for; 0: none */ \
+#define WIRE_FIELDS_lock_wait(X)                                                                   \
+    X(u64, owner, U64)                                                                             \
+    X(u64, id, U64)    /* of the record that he waits for */                                       \
+    X(u64, token, U64) /* of the latest answer, had before the blockers were asked for; 0: none */ \
     X(list, blockers, LIMITS_LOCK_BLOCKERS_MAX) /* lock_blocker */
-#define WIRE_FIELDS_lock_wait_reply(X)                                                                 \
-    X(u64, token, U64)                                                                                 \
-    X(u8, verdict, 2)          /* WIRE_WAIT_* */
+#define WIRE_FIELDS_lock_wait_reply(X) \
+    X(u64, token, U64)                 \
+    X(u8, verdict, 2) /* WIRE_WAIT_* */
 
 #define WIRE_FIELDS_mkdir(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 07777)
-#define WIRE_FIELDS_mknod(X)                                                                           \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(u32, mode, 0177777)      /* type and permissions, as st_mode */                                  \
-    X(u64, rdev, U64)          /* of a device */
-#define WIRE_FIELDS_rmdir(X) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_mknod(X)                                     \
+    X(str, path, WEFT_PATH_BYTES_MAX)                            \
+    X(u32, mode, 0177777) /* type and permissions, as st_mode */ \
+    X(u64, rdev, U64)     /* of a device */
+#define WIRE_FIELDS_rmdir(X)  X(str, path, WEFT_PATH_BYTES_MAX)
 #define WIRE_FIELDS_unlink(X) X(str, path, WEFT_PATH_BYTES_MAX) X(list, closes, LIMITS_CLOSES_MAX)
-#define WIRE_FIELDS_rename(X)                                                                          \
-    X(str, from, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(str, to, WEFT_PATH_BYTES_MAX)                                                                    \
+#define WIRE_FIELDS_rename(X)         \
+    X(str, from, WEFT_PATH_BYTES_MAX) \
+    X(str, to, WEFT_PATH_BYTES_MAX)   \
     X(list, closes, LIMITS_CLOSES_MAX)
-#define WIRE_FIELDS_symlink(X) X(str, target, LIMITS_SYMLINK_MAX) X(str, path, WEFT_PATH_BYTES_MAX)
-#define WIRE_FIELDS_link(X) X(str, from, WEFT_PATH_BYTES_MAX) X(str, to, WEFT_PATH_BYTES_MAX)
-#define WIRE_FIELDS_readlink(X) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_symlink(X)        X(str, target, LIMITS_SYMLINK_MAX) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_link(X)           X(str, from, WEFT_PATH_BYTES_MAX) X(str, to, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_readlink(X)       X(str, path, WEFT_PATH_BYTES_MAX)
 #define WIRE_FIELDS_readlink_reply(X) X(str, target, LIMITS_SYMLINK_MAX)
 
-#define WIRE_FIELDS_setattr(X)                                                                         \
-    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */                                 \
-    X(u64, ino, U64)                                                                                   \
-    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
-    X(u32, mask, 0x3f)         /* WIRE_SETATTR_* */                                                    \
-    X(u32, mode, 07777)                                                                                \
-    X(u32, uid, U32)                                                                                   \
-    X(u32, gid, U32)                                                                                   \
-    X(i64, atime_ns, 0)                                                                                \
-    X(i64, mtime_ns, 0)                                                                                \
+#define WIRE_FIELDS_setattr(X)                                         \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with an ino: that inode */ \
+    X(u64, ino, U64)                                                   \
+    X(u32, flags, 1)   /* WEFT_STAT_NOFOLLOW */                        \
+    X(u32, mask, 0x3f) /* WIRE_SETATTR_* */                            \
+    X(u32, mode, 07777)                                                \
+    X(u32, uid, U32)                                                   \
+    X(u32, gid, U32)                                                   \
+    X(i64, atime_ns, 0)                                                \
+    X(i64, mtime_ns, 0)                                                \
     X(list, closes, LIMITS_CLOSES_MAX)
 
-#define WIRE_FIELDS_truncate(X)                                                                        \
-    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with a handle: that open file */                           \
-    X(u64, handle, U64)                                                                                \
-    X(capability, capability, 0) /* of the handle, when it was imported */                             \
-    X(u64, size, INT64_MAX)                                                                            \
-    X(u8, grow_only, 1)        /* do nothing when the file is longer */                                \
+#define WIRE_FIELDS_truncate(X)                                              \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" with a handle: that open file */ \
+    X(u64, handle, U64)                                                      \
+    X(capability, capability, 0) /* of the handle, when it was imported */   \
+    X(u64, size, INT64_MAX)                                                  \
+    X(u8, grow_only, 1) /* do nothing when the file is longer */             \
     X(list, closes, LIMITS_CLOSES_MAX)
 
-#define WIRE_FIELDS_readdir(X)                                                                         \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(str, after, WEFT_NAME_BYTES_MAX) /* "" to begin */                                               \
+#define WIRE_FIELDS_readdir(X)                           \
+    X(str, path, WEFT_PATH_BYTES_MAX)                    \
+    X(str, after, WEFT_NAME_BYTES_MAX) /* "" to begin */ \
     X(u32, count_max, 4096)
-#define WIRE_FIELDS_dirent(X)                                                                          \
-    X(str, name, WEFT_NAME_BYTES_MAX)                                                                  \
+#define WIRE_FIELDS_dirent(X)         \
+    X(str, name, WEFT_NAME_BYTES_MAX) \
     X(attr, attr, 0)
-#define WIRE_FIELDS_readdir_reply(X)                                                                   \
-    X(u8, end, 1)                                                                                      \
-    X(list, entries, 4096)     /* dirent */
+#define WIRE_FIELDS_readdir_reply(X) \
+    X(u8, end, 1)                    \
+    X(list, entries, 4096) /* dirent */
 
 #define WIRE_FIELDS_statfs_reply(X)                                                         \
     X(u64, bytes_total, U64)                                                                \
@@ -381,75 +382,74 @@
     X(u32, replicas, U32)       /* members of a group */                                    \
     X(u64, map_version, U64)
 
-#define WIRE_FIELDS_layout_set(X)                                                                      \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(layout, layout, 0)                                                                               \
-    X(u8, placement, 3)        /* WIRE_PLACEMENT_*; _DEFAULT: as it was */                             \
-    X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST */                                  \
+#define WIRE_FIELDS_layout_set(X)                                                  \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                              \
+    X(layout, layout, 0)                                                           \
+    X(u8, placement, 3)                /* WIRE_PLACEMENT_*; _DEFAULT: as it was */ \
+    X(str, host, LIMITS_HOST_NAME_MAX) /* with WIRE_PLACEMENT_HOST */              \
     X(str, pool, WEFT_POOL_BYTES_MAX)
 
-#define WIRE_FIELDS_hints_set(X)                                                                       \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
+#define WIRE_FIELDS_hints_set(X)      \
+    X(str, path, WEFT_PATH_BYTES_MAX) \
     X(str, hints, WEFT_HINTS_BYTES_MAX) /* "": none */
-#define WIRE_FIELDS_hints_get(X) X(str, path, WEFT_PATH_BYTES_MAX)
+#define WIRE_FIELDS_hints_get(X)       X(str, path, WEFT_PATH_BYTES_MAX)
 #define WIRE_FIELDS_hints_get_reply(X) X(str, hints, WEFT_HINTS_BYTES_MAX)
 
 /* Extended attributes, as xattr(7) has them. All name their file in the same way. */
-#define WIRE_FIELDS_xattr_set(X)                                                                       \
-    X(str, path, WEFT_PATH_BYTES_MAX) /* "" : the open file that the capability is of */               \
-    X(capability, capability, 0)                                                                       \
-    X(u32, flags, 7)           /* WEFT_STAT_NOFOLLOW, WEFT_XATTR_CREATE, _REPLACE */                   \
-    X(str, name, WEFT_XATTR_NAME_BYTES_MAX)                                                            \
+#define WIRE_FIELDS_xattr_set(X)                                                         \
+    X(str, path, WEFT_PATH_BYTES_MAX) /* "" : the open file that the capability is of */ \
+    X(capability, capability, 0)                                                         \
+    X(u32, flags, 7) /* WEFT_STAT_NOFOLLOW, WEFT_XATTR_CREATE, _REPLACE */               \
+    X(str, name, WEFT_XATTR_NAME_BYTES_MAX)                                              \
     X(bytes, value, WEFT_XATTR_VALUE_BYTES_MAX)
-#define WIRE_FIELDS_xattr_get(X)                                                                       \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(capability, capability, 0)                                                                       \
-    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
+#define WIRE_FIELDS_xattr_get(X)              \
+    X(str, path, WEFT_PATH_BYTES_MAX)         \
+    X(capability, capability, 0)              \
+    X(u32, flags, 1) /* WEFT_STAT_NOFOLLOW */ \
     X(str, name, WEFT_XATTR_NAME_BYTES_MAX)
 #define WIRE_FIELDS_xattr_get_reply(X) X(bytes, value, WEFT_XATTR_VALUE_BYTES_MAX)
-#define WIRE_FIELDS_xattr_list(X)                                                                      \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(capability, capability, 0)                                                                       \
-    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */
-#define WIRE_FIELDS_xattr_list_reply(X)                                                                \
-    X(bytes, names, WEFT_XATTR_BYTES_MAX) /* each with a NUL behind it */
-#define WIRE_FIELDS_xattr_remove(X)                                                                    \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(capability, capability, 0)                                                                       \
-    X(u32, flags, 1)           /* WEFT_STAT_NOFOLLOW */                                                \
+#define WIRE_FIELDS_xattr_list(X)     \
+    X(str, path, WEFT_PATH_BYTES_MAX) \
+    X(capability, capability, 0)      \
+    X(u32, flags, 1)                                                          /* WEFT_STAT_NOFOLLOW */
+#define WIRE_FIELDS_xattr_list_reply(X) X(bytes, names, WEFT_XATTR_BYTES_MAX) /* each with a NUL behind it */
+#define WIRE_FIELDS_xattr_remove(X)           \
+    X(str, path, WEFT_PATH_BYTES_MAX)         \
+    X(capability, capability, 0)              \
+    X(u32, flags, 1) /* WEFT_STAT_NOFOLLOW */ \
     X(str, name, WEFT_XATTR_NAME_BYTES_MAX)
 
 #define WIRE_FIELDS_access(X) X(str, path, WEFT_PATH_BYTES_MAX) X(u32, mode, 7)
 
 /* The shared file pointer of an open file. */
-#define WIRE_FIELDS_pointer(X)                                                                         \
-    X(u64, handle, U64)                                                                                \
-    X(capability, capability, 0) /* of the handle */                                                   \
-    X(u8, set, 1)              /* the value is the new one; else it is added */                        \
+#define WIRE_FIELDS_pointer(X)                                                    \
+    X(u64, handle, U64)                                                           \
+    X(capability, capability, 0) /* of the handle */                              \
+    X(u8, set, 1)                /* the value is the new one; else it is added */ \
     X(i64, value, 0)
 #define WIRE_FIELDS_pointer_reply(X) X(i64, before, 0)
 
 /* ---- cluster operations ------------------------------------------------- */
 
-#define WIRE_FIELDS_map_host(X)                                                                        \
-    X(str, name, LIMITS_HOST_NAME_MAX)                                                                 \
-    X(str, chassis, LIMITS_HOST_NAME_MAX)                                                              \
+#define WIRE_FIELDS_map_host(X)           \
+    X(str, name, LIMITS_HOST_NAME_MAX)    \
+    X(str, chassis, LIMITS_HOST_NAME_MAX) \
     X(str, rack, LIMITS_HOST_NAME_MAX)
-#define WIRE_FIELDS_map_server(X)                                                                      \
-    X(u32, id, U32)                                                                                    \
-    X(u8, state, 1)                                                                                    \
-    X(str, name, LIMITS_SERVER_NAME_MAX)                                                               \
-    X(u64, bytes_total, U64)                                                                           \
-    X(u64, bytes_free, U64)                                                                            \
-    X(u32, host, U32)          /* its number, from 1 on; 0: not known */                               \
+#define WIRE_FIELDS_map_server(X)                                                   \
+    X(u32, id, U32)                                                                 \
+    X(u8, state, 1)                                                                 \
+    X(str, name, LIMITS_SERVER_NAME_MAX)                                            \
+    X(u64, bytes_total, U64)                                                        \
+    X(u64, bytes_free, U64)                                                         \
+    X(u32, host, U32)                     /* its number, from 1 on; 0: not known */ \
     X(list, addresses, LIMITS_SHARDS_MAX) /* address, one for each shard */
 #define WIRE_FIELDS_address(X) X(str, text, LIMITS_ADDRESS_MAX)
-#define WIRE_FIELDS_map_target(X)                                                                      \
-    X(u32, id, U32)                                                                                    \
-    X(u32, server, LIMITS_SERVERS_MAX)                                                                 \
-    X(u8, state, 1)                                                                                    \
-    X(u64, losses, U64)        /* how often it may have lost what was not synced */                    \
-    X(u64, lost_at, U64)       /* the version that told of the latest; 0: of none */
+#define WIRE_FIELDS_map_target(X)                                             \
+    X(u32, id, U32)                                                           \
+    X(u32, server, LIMITS_SERVERS_MAX)                                        \
+    X(u8, state, 1)                                                           \
+    X(u64, losses, U64)  /* how often it may have lost what was not synced */ \
+    X(u64, lost_at, U64) /* the version that told of the latest; 0: of none */
 #define WIRE_FIELDS_map_group(X)                                                                    \
     X(u32, home, U32)    /* its number, from 1 on; 0: not known */                                  \
     X(u64, changed, U64) /* the version with which leader or states became what they are */         \
@@ -457,13 +457,13 @@
     X(u32, leader, LIMITS_GROUP_MEMBERS_MAX - 1) /* place in the list */                            \
     X(bytes, states, LIMITS_GROUP_MEMBERS_MAX)   /* of the members, a byte each: enum map_member */ \
     X(list, members, LIMITS_GROUP_MEMBERS_MAX)   /* number */
-#define WIRE_FIELDS_map(X)                                                                             \
-    X(u64, version, U64)                                                                               \
-    X(mac, cluster, 0)                                                                                 \
-    X(str, metadata_address, LIMITS_ADDRESS_MAX)                                                       \
-    X(list, hosts, LIMITS_LIST_MAX)                                                                    \
-    X(list, servers, LIMITS_LIST_MAX)                                                                  \
-    X(list, targets, LIMITS_LIST_MAX)                                                                  \
+#define WIRE_FIELDS_map(X)                       \
+    X(u64, version, U64)                         \
+    X(mac, cluster, 0)                           \
+    X(str, metadata_address, LIMITS_ADDRESS_MAX) \
+    X(list, hosts, LIMITS_LIST_MAX)              \
+    X(list, servers, LIMITS_LIST_MAX)            \
+    X(list, targets, LIMITS_LIST_MAX)            \
     X(list, groups, LIMITS_LIST_MAX)
 
 #define WIRE_FIELDS_map_get_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2) /* an encoded map */
@@ -476,7 +476,7 @@
     X(u8, unclean, 1) /* a new process, and the one before did not end what it had begun */ \
     X(u64, bytes_total, U64)                                                                \
     X(u64, bytes_free, U64)
-#define WIRE_FIELDS_served_target(X) X(u32, id, U32) X(u64, losses, U64)
+#define WIRE_FIELDS_served_target(X)         X(u32, id, U32) X(u64, losses, U64)
 #define WIRE_FIELDS_server_register_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2)
 
 #define WIRE_FIELDS_heartbeat(X)                                                    \
@@ -498,16 +498,16 @@
     X(u32, target, U32)  /* the member; the leader's own: it can't keep what it leads */        \
     X(u8, synced, 1)     /* it has everything now; 0: it failed */
 
-#define WIRE_FIELDS_counter(X) X(str, name, 63) X(u64, value, U64)
+#define WIRE_FIELDS_counter(X)        X(str, name, 63) X(u64, value, U64)
 #define WIRE_FIELDS_counters_reply(X) X(list, counters, 1024) /* counter */
 
 /* ---- storage operations ------------------------------------------------- */
 
 /* The payload is the extents' bytes, one after the other. */
-#define WIRE_FIELDS_write(X)                                                                           \
-    X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)                                                                           \
-    X(u8, tell, 1)             /* the answer is to be an object_stat_reply; else it has no body */     \
+#define WIRE_FIELDS_write(X)                                                                                 \
+    X(capability, capability, 0)                                                                             \
+    X(u64, map_version, U64)                                                                                 \
+    X(u8, tell, 1)                       /* the answer is to be an object_stat_reply; else it has no body */ \
     X(list, extents, LIMITS_EXTENTS_MAX) /* extent */
 
 /* A part of a collective write: the server puts the pieces of a chunk together, from whichever
@@ -515,13 +515,13 @@
 #define WIRE_FIELDS_write_gather(X)                                                                    \
     X(capability, capability, 0)                                                                       \
     X(u64, map_version, U64)                                                                           \
-    X(u64, gather, U64)        /* names the collective write among those of the file */                \
+    X(u64, gather, U64)                       /* names the collective write among those of the file */ \
     X(list, chunks, LIMITS_GATHER_CHUNKS_MAX) /* gather_chunk, in rising order */                      \
-    X(list, extents, LIMITS_EXTENTS_MAX) /* extent; in chunks that are not listed: as in write */
-#define WIRE_FIELDS_gather_chunk(X)                                                                    \
-    X(u64, chunk, U64)                                                                                 \
-    X(u32, bytes, U32)         /* that all clients together write in it */                             \
-    X(u8, hold, 1)             /* 0: write what is here at once, there is more to come */
+    X(list, extents, LIMITS_EXTENTS_MAX)      /* extent; in chunks that are not listed: as in write */
+#define WIRE_FIELDS_gather_chunk(X)                                \
+    X(u64, chunk, U64)                                             \
+    X(u32, bytes, U32) /* that all clients together write in it */ \
+    X(u8, hold, 1)     /* 0: write what is here at once, there is more to come */
 
 /* From the leader of groups to their other members: what it gives to them. The payload is the pieces' bytes,
  * one after the other. */
@@ -549,7 +549,7 @@
     X(u64, length, INT64_MAX)
 #define WIRE_FIELDS_copy_sync(X) X(capability, capability, 0) X(u64, map_version, U64) X(u32, leader, U32)
 
-/* Objects here, behind that one, of groups that the server leads, in rising order. */
+/* Objects of one target here, behind that one, in rising order: also those of groups that others lead. */
 #define WIRE_FIELDS_copy_list(X)                                    \
     X(u64, map_version, U64)                                        \
     X(u32, leader, U32)                                             \
@@ -570,6 +570,14 @@
 #define WIRE_FIELDS_copy_digest_reply(X)     \
     X(u64, length, U64)  /* of the object */ \
     X(bytes, digest, 32) /* BLAKE2b of what is there of the bytes asked for */
+/* Bytes of one object; the payload is what is there of them. Only who is current is asked. */
+#define WIRE_FIELDS_copy_fetch(X) \
+    X(capability, capability, 0)  \
+    X(u64, map_version, U64)      \
+    X(u32, leader, U32)           \
+    X(u32, position, U32)         \
+    X(u64, offset, INT64_MAX)     \
+    X(u32, length, LIMITS_IO_BYTES_MAX)
 /* Of one file, as object_remove has it; a crash may undo it. */
 #define WIRE_FIELDS_copy_remove(X) \
     X(u64, map_version, U64)       \
@@ -583,23 +591,32 @@
     X(u32, position, U32)        \
     X(u64, length, INT64_MAX)    \
     X(u8, gone, 1) /* there is none */
+/* From a member to the leader of its group: what it has of these bytes can't be read any more, and is to be
+ * given anew. Answered when that has been done. */
+#define WIRE_FIELDS_object_mend(X)                      \
+    X(capability, capability, 0)                        \
+    X(u64, map_version, U64)                            \
+    X(u32, target, U32) /* id of the member's target */ \
+    X(u32, position, U32)                               \
+    X(u64, offset, INT64_MAX)                           \
+    X(u32, length, LIMITS_IO_BYTES_MAX)
 /* All that was given is durable when it is answered. */
 #define WIRE_FIELDS_copy_settle(X) X(u64, map_version, U64) X(u32, leader, U32) X(u8, hurry, 1)
 
-#define WIRE_FIELDS_read(X)                                                                            \
-    X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)                                                                           \
+#define WIRE_FIELDS_read(X)      \
+    X(capability, capability, 0) \
+    X(u64, map_version, U64)     \
     X(list, extents, LIMITS_EXTENTS_MAX) /* extent */
 /* The payload is what is there of each extent, one after the other. */
-#define WIRE_FIELDS_read_reply(X)                                                                      \
+#define WIRE_FIELDS_read_reply(X) \
     X(list, present, LIMITS_EXTENTS_MAX) /* number: bytes there of each extent; empty: all of all */
 
 #define WIRE_FIELDS_sync(X) X(capability, capability, 0) X(u64, map_version, U64)
 
 #define WIRE_FIELDS_object_stat(X) X(capability, capability, 0) X(u64, map_version, U64)
-#define WIRE_FIELDS_object_stat_reply(X)                                                               \
-    X(u64, end, U64)           /* file offset behind the last byte that this shard holds; 0: none */   \
-    X(i64, mtime_ns, 0)        /* of the last write; 0: none */                                        \
+#define WIRE_FIELDS_object_stat_reply(X)                                                      \
+    X(u64, end, U64)    /* file offset behind the last byte that this shard holds; 0: none */ \
+    X(i64, mtime_ns, 0) /* of the last write; 0: none */                                      \
     X(u64, bytes, U64)
 
 /* From the metadata server only. The answer is an object_stat_reply. */
@@ -616,100 +633,100 @@
 #define WIRE_FIELDS_object_remove_reply(X) X(list, failed, LIMITS_REMOVES_MAX) /* number: place in the list */
 
 /* What this shard holds of a run of the file, which may be of any number of chunks, becomes zeros. */
-#define WIRE_FIELDS_object_punch(X)                                                                    \
-    X(capability, capability, 0) /* to write */                                                        \
-    X(u64, map_version, U64)                                                                           \
-    X(u64, offset, INT64_MAX)  /* in the file */                                                       \
+#define WIRE_FIELDS_object_punch(X)             \
+    X(capability, capability, 0) /* to write */ \
+    X(u64, map_version, U64)                    \
+    X(u64, offset, INT64_MAX) /* in the file */ \
     X(u64, length, INT64_MAX)
 
-#define WIRE_FIELDS_object_seek(X)                                                                     \
-    X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)                                                                           \
-    X(u64, offset, INT64_MAX)  /* in the file, where the search begins */                              \
-    X(u8, hole, 1)             /* is what is looked for; else data */
-#define WIRE_FIELDS_object_seek_reply(X)                                                               \
-    X(u64, offset, U64)        /* in the file: of the first that this shard holds; U64: it has none */ \
-    X(u8, found, 1)            /* 0: not before `offset`, from where the search is to go on */         \
-    X(u64, end, U64)           /* as in object_stat_reply */
+#define WIRE_FIELDS_object_seek(X)                                       \
+    X(capability, capability, 0)                                         \
+    X(u64, map_version, U64)                                             \
+    X(u64, offset, INT64_MAX) /* in the file, where the search begins */ \
+    X(u8, hole, 1)            /* is what is looked for; else data */
+#define WIRE_FIELDS_object_seek_reply(X)                                                        \
+    X(u64, offset, U64) /* in the file: of the first that this shard holds; U64: it has none */ \
+    X(u8, found, 1)     /* 0: not before `offset`, from where the search is to go on */         \
+    X(u64, end, U64)    /* as in object_stat_reply */
 
 /* A run of bytes of the file to be locked; longer than an extent may be. */
 #define WIRE_FIELDS_lock_range(X) X(u64, start, INT64_MAX) X(u64, end, INT64_MAX)
-#define WIRE_FIELDS_lock(X)                                                                            \
-    X(capability, capability, 0) /* to write, when the lock is exclusive */                            \
-    X(u64, map_version, U64)                                                                           \
-    X(u32, target, U32)        /* the one that holds chunk 0 */                                        \
-    X(u64, id, U64)            /* chosen by the client, not used by it before; not 0 */                \
-    X(u8, exclusive, 1)                                                                                \
-    X(u32, wait_ms, U32)       /* the answer may take so long; 0: at once, and not kept in the line */   \
-    X(list, ranges, LIMITS_LOCK_RANGES_MAX) /* lock_range; ascending, not overlapping */
+#define WIRE_FIELDS_lock(X)                                                                      \
+    X(capability, capability, 0) /* to write, when the lock is exclusive */                      \
+    X(u64, map_version, U64)                                                                     \
+    X(u32, target, U32) /* the one that holds chunk 0 */                                         \
+    X(u64, id, U64)     /* chosen by the client, not used by it before; not 0 */                 \
+    X(u8, exclusive, 1)                                                                          \
+    X(u32, wait_ms, U32) /* the answer may take so long; 0: at once, and not kept in the line */ \
+    X(list, ranges, LIMITS_LOCK_RANGES_MAX)         /* lock_range; ascending, not overlapping */
 #define WIRE_FIELDS_lock_reply(X) X(u8, granted, 1) /* 0: not yet; ask again */
 
 #define WIRE_FIELDS_unlock(X) X(u64, id, U64) /* held, or asked for */
 
 /* What an owner locks of a file: takes the place of what he has there. */
-#define WIRE_FIELDS_record(X)                                                                          \
-    X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)                                                                           \
-    X(u32, target, U32)        /* the one that holds chunk 0 */                                        \
-    X(u64, id, INT64_MAX)      /* as of lock, from the same numbers */                                 \
-    X(u64, owner, U64)         /* the client's number for him */                                       \
-    X(u32, pid, U32)           /* told to others */                                                    \
-    X(u8, type, 2)             /* WIRE_LOCK_* */                                                       \
-    X(u8, flags, 7)            /* WIRE_RECORD_* */                                                     \
-    X(u32, wait_ms, U32)       /* as of lock */                                                        \
-    X(u64, start, INT64_MAX)                                                                           \
-    X(u64, end, INT64_MAX)                                                                             \
-    X(u64, epoch, U64)         /* the owner has something here since this one; 0: nothing. -EOWNERDEAD: */ \
-                               /* it is another one by now, what he had is lost */
-#define WIRE_FIELDS_record_reply(X)                                                                    \
-    X(u8, granted, 1)          /* 0: not yet; ask again */                                             \
-    X(u8, holds, 1)            /* granted: the owner has something of the file */                      \
-    X(u64, epoch, U64)                                                                                 \
+#define WIRE_FIELDS_record(X)                                                                      \
+    X(capability, capability, 0)                                                                   \
+    X(u64, map_version, U64)                                                                       \
+    X(u32, target, U32)   /* the one that holds chunk 0 */                                         \
+    X(u64, id, INT64_MAX) /* as of lock, from the same numbers */                                  \
+    X(u64, owner, U64)    /* the client's number for him */                                        \
+    X(u32, pid, U32)      /* told to others */                                                     \
+    X(u8, type, 2)        /* WIRE_LOCK_* */                                                        \
+    X(u8, flags, 7)       /* WIRE_RECORD_* */                                                      \
+    X(u32, wait_ms, U32)  /* as of lock */                                                         \
+    X(u64, start, INT64_MAX)                                                                       \
+    X(u64, end, INT64_MAX)                                                                         \
+    X(u64, epoch, U64) /* the owner has something here since this one; 0: nothing. -EOWNERDEAD: */ \
+                       /* it is another one by now, what he had is lost */
+#define WIRE_FIELDS_record_reply(X)                                      \
+    X(u8, granted, 1) /* 0: not yet; ask again */                        \
+    X(u8, holds, 1)   /* granted: the owner has something of the file */ \
+    X(u64, epoch, U64)                                                   \
     X(list, blockers, LIMITS_LOCK_BLOCKERS_MAX) /* lock_blocker */
 
 /* Whom somebody waits for. */
-#define WIRE_FIELDS_lock_blocker(X)                                                                    \
-    X(mac, client, 0)                                                                                  \
-    X(u64, owner, U64)                                                                                 \
-    X(u64, serial, U64)        /* the same as long as what he has there only shrinks */                \
-    X(u8, direct, 1)           /* 0: it is others in the line that wait for him */
+#define WIRE_FIELDS_lock_blocker(X)                                              \
+    X(mac, client, 0)                                                            \
+    X(u64, owner, U64)                                                           \
+    X(u64, serial, U64) /* the same as long as what he has there only shrinks */ \
+    X(u8, direct, 1)    /* 0: it is others in the line that wait for him */
 
-#define WIRE_FIELDS_record_test(X)                                                                     \
-    X(capability, capability, 0)                                                                       \
-    X(u64, map_version, U64)                                                                           \
-    X(u32, target, U32)                                                                                \
-    X(u64, owner, U64)                                                                                 \
-    X(u8, type, 2)                                                                                     \
-    X(u64, start, INT64_MAX)                                                                           \
+#define WIRE_FIELDS_record_test(X) \
+    X(capability, capability, 0)   \
+    X(u64, map_version, U64)       \
+    X(u32, target, U32)            \
+    X(u64, owner, U64)             \
+    X(u8, type, 2)                 \
+    X(u64, start, INT64_MAX)       \
     X(u64, end, INT64_MAX)
-#define WIRE_FIELDS_record_test_reply(X)                                                               \
-    X(u8, type, 2)             /* WIRE_LOCK_NONE: nothing is in the way */                             \
-    X(u64, start, INT64_MAX)                                                                           \
-    X(u64, end, INT64_MAX)                                                                             \
-    X(mac, client, 0)                                                                                  \
-    X(u64, owner, U64)         /* 0, as client and pid: a lock as such */                              \
+#define WIRE_FIELDS_record_test_reply(X)                          \
+    X(u8, type, 2) /* WIRE_LOCK_NONE: nothing is in the way */    \
+    X(u64, start, INT64_MAX)                                      \
+    X(u64, end, INT64_MAX)                                        \
+    X(mac, client, 0)                                             \
+    X(u64, owner, U64) /* 0, as client and pid: a lock as such */ \
     X(u32, pid, U32)
 
 #define WIRE_FIELDS_record_cancel(X) X(u64, id, INT64_MAX)
-#define WIRE_FIELDS_record_cancel_reply(X)                                                             \
-    X(u8, granted, 1)          /* it had been, and stays so */                                         \
+#define WIRE_FIELDS_record_cancel_reply(X)            \
+    X(u8, granted, 1) /* it had been, and stays so */ \
     X(u64, epoch, U64)
 
 /* ---- an open file on its way to another process --------------------------- */
 
-#define WIRE_FIELDS_handle_blob(X)                                                                     \
-    X(u32, version, U32)       /* LIMITS_PROTOCOL_VERSION; stands first in every version */            \
-    X(mac, cluster, 0)                                                                                 \
-    X(u64, handle, U64)                                                                                \
-    X(u32, access, 3)          /* WIRE_ACCESS_*: what the file was opened for */                       \
-    X(u64, synced, U64)        /* map version; losses that later ones tell of are the next sync's to tell */ \
-    X(str, path, WEFT_PATH_BYTES_MAX)                                                                  \
-    X(str, pool, WEFT_POOL_BYTES_MAX)                                                                  \
-    X(str, hints, WEFT_HINTS_BYTES_MAX)                                                                \
-    X(capability, capability, 0)                                                                       \
-    X(bytes, map, LIMITS_BODY_MAX / 2)                                                                 \
-    X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* as in open_reply; only of one open for reading */     \
-    X(mac, mac, 0)             /* of all that stands before it, with the cluster key */
+#define WIRE_FIELDS_handle_blob(X)                                                                    \
+    X(u32, version, U32) /* LIMITS_PROTOCOL_VERSION; stands first in every version */                 \
+    X(mac, cluster, 0)                                                                                \
+    X(u64, handle, U64)                                                                               \
+    X(u32, access, 3)   /* WIRE_ACCESS_*: what the file was opened for */                             \
+    X(u64, synced, U64) /* map version; losses that later ones tell of are the next sync's to tell */ \
+    X(str, path, WEFT_PATH_BYTES_MAX)                                                                 \
+    X(str, pool, WEFT_POOL_BYTES_MAX)                                                                 \
+    X(str, hints, WEFT_HINTS_BYTES_MAX)                                                               \
+    X(capability, capability, 0)                                                                      \
+    X(bytes, map, LIMITS_BODY_MAX / 2)                                                                \
+    X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* as in open_reply; only of one open for reading */    \
+    X(mac, mac, 0)                            /* of all that stands before it, with the cluster key */
 
 /* ---- all of them ---------------------------------------------------------- */
 
@@ -803,6 +820,7 @@
     M(copy_cut)              \
     M(copy_settle)           \
     M(copy_remove)           \
+    M(copy_fetch)            \
     M(write_gather)          \
     M(gather_chunk)          \
     M(read)                  \
@@ -814,6 +832,7 @@
     M(object_remove)         \
     M(object_remove_reply)   \
     M(object_punch)          \
+    M(object_mend)           \
     M(object_seek)           \
     M(object_seek_reply)     \
     M(lock_range)            \

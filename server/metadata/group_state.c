@@ -81,8 +81,16 @@ bool group_state_doubtful(struct map *map, uint32_t group, uint32_t member)
 bool group_state_failed(struct map *map, uint32_t group, uint32_t member)
 {
     struct map_group *of = &map->groups[group];
-    if (member == of->leader)
-        return group_state_lost(map, group, member);
+    if (member == of->leader) {
+        const int successor = successor_of(map, of, member);
+        /* One that is leaving has failed itself. */
+        if (successor < 0 || of->states[successor] != MAP_MEMBER_CURRENT)
+            return false;
+        lead(of, (uint32_t)successor);
+        /* Until it knows that somebody else leads it serves reads, and so must have what is answered. */
+        of->states[member] = MAP_MEMBER_LEAVING;
+        return told(map, of);
+    }
     switch (of->states[member]) {
     case MAP_MEMBER_CURRENT:
         of->states[member] = MAP_MEMBER_LEAVING;

@@ -279,5 +279,6 @@ void members_free(struct members *members)
     map_unref(members->map);
     free(members->hearings);
     free(members->encoded);
+    free(members->watches);
     free(members);
 }

@@ -63,7 +63,7 @@ int members_report(struct members *members, struct store_txn *txn, const struct 
                    uint64_t now_ns, struct members_change **change);
 /* What is due without anybody asking: members that were leaving and know it now are out, and those that are
  * out are to get what they missed, as soon as they are there. */
-bool members_any_due(const struct members *members, uint64_t now_ns);
+bool members_any_due(struct members *members, uint64_t now_ns);
 int members_tend(struct members *members, struct store_txn *txn, uint64_t now_ns,
                  struct members_change **change);
 

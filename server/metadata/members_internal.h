@@ -13,11 +13,19 @@ struct hearing {
     uint64_t retry_at_ns; /* members on it may get what they missed from then on */
 };
 
+/* Since when a group has been as it is, as far as was seen. */
+struct watch {
+    uint64_t changed;
+    uint64_t since_ns;
+};
+
 struct members {
     const struct conf *conf;
     struct map *map;
     struct hearing *hearings; /* of each server of the map */
     uint8_t *encoded;
+    struct watch *watches; /* of the first groups */
+    uint32_t watch_count;
     bool unsettled; /* a group has a member that is not current */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * members_register.c: what a storage server says when it registers, whether that can be, and the map in which it
- * is there.
+ * members_register.c: what a storage server says when it registers, whether that can be, and the map in
+ * which it is there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -110,8 +110,23 @@ static bool tells_of_loss(const struct claim *claim, const struct map_target *ta
     return served && served->losses > target->losses;
 }
 
+/* A chunk is in the shard of the same number on all servers of a group. */
+static int check_shards(const struct map *map, const struct claim *claim)
+{
+    for (uint32_t s = 0; s < map->server_count; s++)
+        if (map->servers[s].shard_count != claim->shard_count)
+            return err_set(
+                -EINVAL,
+                "storage server %s came with %u shards, and %s has %u; where there are replicas all "
+                "have as many, so set shards = %u for it",
+                claim->name, claim->shard_count, map->servers[s].name, map->servers[s].shard_count,
+                map->servers[s].shard_count);
+    return 0;
+}
+
 /* Does the claim fit what is known? */
-static int check_claim(const struct map *map, const struct claim *claim, const struct map_server *known)
+static int check_claim(const struct conf *conf, const struct map *map, const struct claim *claim,
+                       const struct map_server *known)
 {
     /* The shard of a chunk follows from the number of shards, so data would be looked for elsewhere. */
     if (known && known->shard_count != claim->shard_count)
@@ -119,6 +134,9 @@ static int check_claim(const struct map *map, const struct claim *claim, const s
             -EINVAL,
             "storage server %s came with %u shards, but its data is spread over %u; set shards = %u for it",
             claim->name, claim->shard_count, known->shard_count, known->shard_count);
+    int error = conf->replicas > 1 ? check_shards(map, claim) : 0;
+    if (error)
+        return error;
     for (uint32_t i = 0; i < claim->target_count; i++) {
         const struct map_target *target = map_target_by_id(map, claim->targets[i].id);
         if (target && &map->servers[target->server] != known)
@@ -148,6 +166,19 @@ static bool leads_others(const struct map *map, const struct map_server *server)
     return false;
 }
 
+/* It leads a group of which a member is being brought up to date: it begins anew, whatever it has said. */
+static bool brings_up(const struct map *map, const struct map_server *server)
+{
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        if (&map->servers[map_leader(map, g)->server] != server)
+            continue;
+        for (uint32_t m = 0; m < map->groups[g].member_count; m++)
+            if (map->groups[g].states[m] == MAP_MEMBER_SYNCING)
+                return true;
+    }
+    return false;
+}
+
 static bool is_same_host(const struct map_host *a, const struct map_host *b)
 {
     return strcmp(a->name, b->name) == 0 && strcmp(a->chassis, b->chassis) == 0 &&
@@ -158,7 +189,7 @@ static bool changes_nothing(const struct map *map, const struct claim *claim, co
 {
     if (!known || known->state != MAP_STATE_UP || count_new_targets(map, claim))
         return false;
-    if (claim->unclean && leads_others(map, known))
+    if ((claim->unclean && leads_others(map, known)) || brings_up(map, known))
         return false;
     if (!known->host || !is_same_host(map_host(map, known->host), &claim->host))
         return false;
@@ -328,7 +359,7 @@ static int register_claim(struct members *members, struct store_txn *txn, const 
 {
     const struct map_server *known = map_server_by_name(members->map, claim->name);
     struct map *map = NULL;
-    int error = check_claim(members->map, claim, known);
+    int error = check_claim(members->conf, members->map, claim, known);
     if (error || changes_nothing(members->map, claim, known))
         return error;
     error = build(members, claim, known, &map);

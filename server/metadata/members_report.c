@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * members_report.c: what the leaders of groups with several members say of the others, and what is due by and by.
+ * members_report.c: what the leaders of groups with several members say of the others, and what is due by
+ * and by.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "err.h"
 #include "group_state.h"
@@ -68,8 +71,8 @@ int members_report(struct members *members, struct store_txn *txn, const struct 
     bool changed = false;
     *change = NULL;
     const struct map_server *server = map_server_by_name(members->map, report->name);
-    if (!server)
-        return err_set(-ENOENT, "storage server %s is not registered", report->name);
+    if (!server || server->state != MAP_STATE_UP)
+        return err_set(-ENOENT, "storage server %s is not registered, or was taken for dead", report->name);
     struct map *map = members_map_copy(members->map, &(struct members_growth){0});
     if (!map)
         return members_no_memory();
@@ -88,13 +91,36 @@ int members_report(struct members *members, struct store_txn *txn, const struct 
     return conclude(members, txn, map, changed, change);
 }
 
-/* Its server knows the version that told of it, or serves nobody any more. */
-static bool knows_to_leave(const struct members *members, const struct map *map,
-                           const struct map_group *group, uint32_t member)
+/* Its server knows the version that told of it, or serves nobody any more, or nobody of this group: what it
+ * was promised before that version is over, and what it is promised since is for those who go by it. */
+static bool has_left(const struct members *members, const struct map *map, uint32_t number, uint32_t member,
+                     uint64_t now_ns)
 {
+    const struct map_group *group = &members->map->groups[number];
     const uint32_t server = map->targets[group->members[member]].server;
+    const struct watch *watch = &members->watches[number];
     return map->servers[server].state == MAP_STATE_DOWN ||
-           members->hearings[server].adopted >= group->changed;
+           members->hearings[server].adopted >= group->changed ||
+           (watch->changed == group->changed && now_ns - watch->since_ns > members->conf->lease_ms * MS);
+}
+
+/* Notes when each group's state was seen first. -ENOMEM */
+static int watch_groups(struct members *members, uint64_t now_ns)
+{
+    const struct map *map = members->map;
+    if (members->watch_count < map->group_count) {
+        struct watch *watches = realloc(members->watches, map->group_count * sizeof *watches);
+        if (!watches)
+            return members_no_memory();
+        memset(&watches[members->watch_count], 0,
+               (map->group_count - members->watch_count) * sizeof *watches);
+        members->watches = watches;
+        members->watch_count = map->group_count;
+    }
+    for (uint32_t g = 0; g < map->group_count; g++)
+        if (members->watches[g].changed != map->groups[g].changed)
+            members->watches[g] = (struct watch){.changed = map->groups[g].changed, .since_ns = now_ns};
+    return 0;
 }
 
 /* With `map` it does what is due; without, it tells whether anything is. */
@@ -106,7 +132,7 @@ static bool tend(const struct members *members, struct map *map, uint64_t now_ns
         const struct map_group *group = &members->map->groups[g];
         for (uint32_t m = 0; m < group->member_count; m++) {
             const uint32_t server = at->targets[group->members[m]].server;
-            if (group->states[m] == MAP_MEMBER_LEAVING && knows_to_leave(members, at, group, m))
+            if (group->states[m] == MAP_MEMBER_LEAVING && has_left(members, at, g, m, now_ns))
                 due |= map ? group_state_left(map, g, m) : true;
             else if (group->states[m] == MAP_MEMBER_STALE && at->servers[server].state == MAP_STATE_UP &&
                      at->servers[map_leader(at, g)->server].state == MAP_STATE_UP &&
@@ -118,15 +144,18 @@ static bool tend(const struct members *members, struct map *map, uint64_t now_ns
     return due;
 }
 
-bool members_any_due(const struct members *members, uint64_t now_ns)
+bool members_any_due(struct members *members, uint64_t now_ns)
 {
-    return members->unsettled && tend(members, NULL, now_ns);
+    return members->unsettled && watch_groups(members, now_ns) == 0 && tend(members, NULL, now_ns);
 }
 
 int members_tend(struct members *members, struct store_txn *txn, uint64_t now_ns,
                  struct members_change **change)
 {
     *change = NULL;
+    int error = watch_groups(members, now_ns);
+    if (error)
+        return error;
     struct map *map = members_map_copy(members->map, &(struct members_growth){0});
     return map ? conclude(members, txn, map, tend(members, map, now_ns), change) : members_no_memory();
 }

@@ -23,13 +23,21 @@ void members_states_registered(struct map *map, uint32_t server, const bool *los
         struct map_group *group = &map->groups[g];
         for (uint32_t m = 0; m < group->member_count && group->member_count > 1; m++) {
             const uint32_t target = group->members[m];
-            if (map->targets[target].server != server || !is_there(map, target))
+            if (map->targets[target].server != server)
                 continue;
+            /* Its server does not serve it any more. */
+            if (!is_there(map, target)) {
+                group_state_lost(map, g, m);
+                continue;
+            }
             /* It can lead, and who does is not there. */
             if (!is_there(map, group->members[group->leader]))
                 group_state_lost(map, g, group->leader);
             if (lost[target] || (unclean && m == group->leader))
                 group_state_doubtful(map, g, m);
+            /* What it said of others before does not count. */
+            if (m == group->leader && map_group_current(group) < group->member_count)
+                group->changed = map->version;
         }
     }
 }

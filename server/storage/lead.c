@@ -42,10 +42,32 @@ static int ranges_make(struct lead_change *change, uint32_t count)
     return change->ranges ? 0 : err_set(-ENOMEM, "no memory for a request");
 }
 
+/* What no member can have must not be given to any: it would be taken for one that failed. */
+static int check_end(const struct shard_io *io, uint32_t target, uint64_t end)
+{
+    const uint64_t most = io->shard->stores[target]->type->object_bytes_max;
+    return most && end > most ? err_set(-EFBIG, "the file would end beyond what a storage server can hold")
+                              : 0;
+}
+
+int lead_check_size(const struct shard_io *io)
+{
+    int error = 0;
+    for (uint32_t position = 0; position < io->layout.stripe_count && !error; position++) {
+        const struct layout_part part = shard_part_of(io, position);
+        error = check_end(io, 0, layout_part_length(&io->layout, &part, io->size));
+    }
+    return error;
+}
+
 int lead_of_runs(struct shard_io *io)
 {
     struct lead_change *change = &io->change;
-    int error = ranges_make(change, io->run_count);
+    int error = 0;
+    for (uint32_t i = 0; i < io->run_count && !error; i++)
+        error = check_end(io, io->runs[i].target, io->runs[i].offset + io->runs[i].length);
+    if (!error)
+        error = ranges_make(change, io->run_count);
     if (error)
         return error;
     for (uint32_t i = 0; i < io->run_count; i++)
@@ -91,7 +113,7 @@ static bool must_wait(const struct lead *lead, const struct lead_change *change)
 
 bool lead_has_others(const struct shard *shard)
 {
-    return shard->lead->has_others;
+    return map_has_replicas(shard->map);
 }
 
 void lead_enter(struct shard *shard, struct lead_change *change, uint64_t ino,

@@ -24,6 +24,7 @@
 #include "map.h"
 
 struct lead;
+struct store_object;
 struct shard;
 struct shard_io;
 
@@ -52,9 +53,13 @@ void lead_close(struct shard *shard);
 
 /* ---- lead.c: the line ------------------------------------------------------- */
 
-/* Whether there are groups of several members that we lead: then all changes go into the line. */
+/* Whether groups have several members: then all changes go into the line, also those of groups that another
+ * one leads by now, which is noticed when their turn has come. */
 bool lead_has_others(const struct shard *shard);
-/* Ranges are made by one of these; -ENOMEM. Of all runs of a request, or whole objects at all positions. */
+/* Whether each part of a file that is so long (io->size) can be: -EFBIG. */
+int lead_check_size(const struct shard_io *io);
+/* Ranges are made by one of these; -ENOMEM, -EFBIG. Of all runs of a request, or whole objects at all
+ * positions. */
 int lead_of_runs(struct shard_io *io);
 int lead_of_file(struct shard_io *io);
 int lead_of_positions(struct lead_change *change, uint32_t count);
@@ -81,6 +86,9 @@ void lead_give_settle(struct shard_io *io);
  * been added to *pending. -ENOMEM */
 int lead_give_removal(struct shard_io *io, uint32_t *pending, void (*ended)(void *arg, int error), void *arg);
 
+/* What object_mend asks for, of which `length` bytes are in io->buffer; as lead_give_write(). */
+void lead_give_piece(struct shard_io *io, size_t length);
+
 /* ---- lead_copy.c: what becomes of it -------------------------------------------- */
 
 /* Our own store could not make a change that others may have made: they go on without us. True: that is to be
@@ -101,5 +109,18 @@ void lead_sync_look(struct shard *shard);
 void lead_sync_stop(struct shard *shard);
 /* That server has not got something: if it is being brought up to date, that begins anew. */
 void lead_sync_void(struct shard *shard, uint32_t server);
+
+/* Whether it was said of a member of the group that it has everything, and the map does not tell yet: others
+ * may take it for current. */
+bool lead_has_promised(const struct shard *shard, uint32_t group);
+
+/* ---- lead_mend.c: what can't be read any more ------------------------------------ */
+
+/* These bytes of an object (of which only the name is looked at) of that target, by index, can't be read:
+ * they are to be taken from another member, if there is one. Returns at once. */
+void lead_mend_want(struct shard *shard, uint32_t target, const struct store_object *object, uint64_t offset,
+                    uint64_t length);
+/* Serves object_mend. */
+void lead_mend_serve(struct shard_io *io);
 
 #endif

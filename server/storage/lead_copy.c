@@ -179,9 +179,7 @@ static void copy_send(struct lead_copy *copy)
     int error = length < 0 ? (int)length : lead_connect(shard, copy->server, &connection);
     copy->call.body = copy->body;
     copy->call.body_length = length > 0 ? (uint32_t)length : 0;
-    /* Some seconds may pass until a commit, and nobody waits for it. */
-    copy->call.deadline_ms =
-        shard->server->conf->lease_ms / (copy->settles ? 1 : 2) + (copy->settles ? 2000 : 0);
+    copy->call.deadline_ms = lead_deadline_ms(shard, copy->call.operation);
     copy->call.done = copy_done;
     copy->call.arg = copy;
     copy->map_version = shard->map->version;
@@ -270,11 +268,11 @@ void lead_map_changed(struct shard *shard)
 {
     struct lead *lead = shard->lead;
     const struct map *map = shard->map;
-    lead->has_others = false;
+    lead->leads = false;
     const struct map_server *own = map_server_by_name(map, shard->server->storage->name);
     lead->own = own ? (uint32_t)(own - map->servers) : UINT32_MAX;
-    for (uint32_t g = 0; g < map->group_count && !lead->has_others; g++)
-        lead->has_others = map->groups[g].member_count > 1 && lead_is_own(shard, map_leader(map, g)->id);
+    for (uint32_t g = 0; g < map->group_count && !lead->leads; g++)
+        lead->leads = map->groups[g].member_count > 1 && lead_is_own(shard, map_leader(map, g)->id);
     lead_drop_moved(shard);
     lead_forget_promises(lead, map);
     judge_all(shard);
@@ -287,6 +285,7 @@ void lead_map_changed(struct shard *shard)
 void lead_tick(struct shard *shard)
 {
     const uint64_t now = rpc_now_ns();
+    lead_mend_look(shard);
     if (now < shard->lead->tick_ns)
         return;
     shard->lead->tick_ns = now + TICK_MS * MS;
@@ -309,7 +308,7 @@ void lead_tick(struct shard *shard)
 
 int lead_timeout_ms(const struct shard *shard)
 {
-    if (shard->lead->to_walk && !shard->lead->walk)
+    if ((shard->lead->to_walk && !shard->lead->walk) || lead_mend_waits(shard))
         return TICK_MS;
     list_each(&shard->lead->copies, link, after)
     {
@@ -319,21 +318,44 @@ int lead_timeout_ms(const struct shard *shard)
     return -1;
 }
 
+/* Whether others could be asked for what our own store does not have. Who is being brought up to date got it,
+ * and must not become current with what we lack. */
+static bool have_others(struct shard *shard, uint32_t number)
+{
+    const struct map *map = shard->map;
+    const struct map_group *group = &map->groups[number];
+    for (uint32_t m = 0; m < group->member_count; m++)
+        if (group->states[m] == MAP_MEMBER_SYNCING)
+            lead_sync_void(shard, map->targets[group->members[m]].server);
+    return map_group_current(group) > 1 || lead_has_promised(shard, number);
+}
+
+static void add_own_duties(struct lead_copy *copy)
+{
+    const struct shard_io *io = copy->io;
+    const struct map *map = io->shard->map;
+    for (uint32_t i = 0; i < io->change.range_count; i++) {
+        const uint32_t group = map_group_of(map, &io->layout, io->change.ranges[i].position);
+        const struct map_target *leader = map_leader(map, group);
+        if (lead_is_own(io->shard, leader->id) && have_others(io->shard, group))
+            lead_copy_add_duty(copy, group, leader->id);
+    }
+}
+
 bool lead_failed_here(struct shard_io *io)
 {
     const struct shard *shard = io->shard;
     if (io->was_reported || io->is_stale || !io->change.ranges)
         return false;
+    if (shard_is_outdated(io)) {
+        shard_io_stale(io);
+        return false;
+    }
     io->was_reported = true;
     struct lead_copy *copy = lead_copy_new(io, shard->lead->own, 0, io->change.range_count);
     if (!copy)
         return false;
-    for (uint32_t i = 0; i < io->change.range_count; i++) {
-        const uint32_t group = map_group_of(shard->map, &io->layout, io->change.ranges[i].position);
-        const struct map_target *leader = map_leader(shard->map, group);
-        if (lead_is_own(shard, leader->id) && map_group_current(&shard->map->groups[group]) > 1)
-            lead_copy_add_duty(copy, group, leader->id);
-    }
+    add_own_duties(copy);
     if (copy->duty_count == 0) {
         lead_copy_free(copy);
         return false;
@@ -355,13 +377,14 @@ int lead_open(struct shard *shard)
     list_init(&lead->line);
     list_init(&lead->copies);
     shard->lead = lead;
-    return 0;
+    return lead_mender_open(shard);
 }
 
 void lead_close(struct shard *shard)
 {
     if (!shard->lead)
         return;
+    lead_mender_close(shard);
     free(shard->lead->promises);
     free(shard->lead->peers);
     free(shard->lead);

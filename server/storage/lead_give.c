@@ -79,23 +79,45 @@ static int give_runs(struct shard_io *io, uint32_t server)
     return 0;
 }
 
-static bool gets_runs(const struct shard_io *io, uint32_t server)
+/* A mark for each server that has a member of the run's group which gets changes. */
+static void mark_servers(const struct map *map, uint32_t number, bool *marks)
 {
-    const struct map *map = io->shard->map;
-    for (uint32_t i = 0; i < io->run_count; i++)
-        if (member_on(map, map_group_of(map, &io->layout, io->runs[i].position), server) != UINT32_MAX)
-            return true;
-    return false;
+    const struct map_group *group = &map->groups[number];
+    for (uint32_t m = 0; m < group->member_count; m++)
+        if (gets_changes(group, m))
+            marks[map->targets[group->members[m]].server] = true;
 }
 
 void lead_give_write(struct shard_io *io)
 {
     const struct map *map = io->shard->map;
-    for (uint32_t server = 0; server < map->server_count && !io->status; server++) {
-        int error = gets_runs(io, server) ? give_runs(io, server) : 0;
-        if (error)
-            shard_io_fail(io, error);
+    bool *marks = calloc(map->server_count, sizeof *marks);
+    int error = marks ? 0 : err_set(-ENOMEM, "no memory for a copy");
+    for (uint32_t i = 0; i < io->run_count && !error; i++)
+        mark_servers(map, map_group_of(map, &io->layout, io->runs[i].position), marks);
+    for (uint32_t server = 0; server < map->server_count && !error; server++)
+        error = marks[server] ? give_runs(io, server) : 0;
+    if (error)
+        shard_io_fail(io, error);
+    free(marks);
+}
+
+void lead_give_piece(struct shard_io *io, size_t length)
+{
+    const struct map *map = io->shard->map;
+    const uint32_t group = map_group_of(map, &io->layout, io->position);
+    const struct map_target *target = map_target_by_id(map, io->mend_target);
+    struct lead_copy *copy = lead_copy_new(io, target->server, 1, 1);
+    if (!copy) {
+        shard_io_fail(io, err_set(-ENOMEM, "no memory for a copy"));
+        return;
     }
+    lead_copy_add_duty(copy, group, target->id);
+    copy->pieces[0] =
+        (struct wire_copy_piece){.position = io->position, .offset = io->offset, .length = (uint32_t)length};
+    copy->iov[0] = (struct iovec){.iov_base = io->buffer, .iov_len = length};
+    copy->piece_count = 1;
+    lead_copy_start(copy);
 }
 
 /* One copy for all groups of the file that we lead and that have a member there; NULL: there are none. */
@@ -161,7 +183,8 @@ static int make_settling(struct shard_io *io, uint32_t server, struct lead_copy 
             copy = lead_copy_new(io, server, 0, map->group_count);
         if (!copy)
             return err_set(-ENOMEM, "no memory for a copy");
-        copy->duties[copy->duty_count++] = (struct lead_duty){.group = group, .target = map->targets[target].id};
+        copy->duties[copy->duty_count++] =
+            (struct lead_duty){.group = group, .target = map->targets[target].id};
         copy->settles = true;
     }
     *made = copy;

@@ -21,7 +21,7 @@ struct lead_promise {
 };
 
 struct lead {
-    bool has_others;
+    bool leads;       /* a group with other members */
     struct list line; /* of changes, in the order in which they came */
     uint32_t waiting; /* in line, and not begun */
     bool is_beginning;
@@ -36,10 +36,13 @@ struct lead {
     uint64_t walk_at_ns;    /* not before that */
     bool to_walk;           /* as far as is known, there is something to be done */
     uint64_t tick_ns;       /* when lead_tick() has something to do */
+    struct lead_mender *mender;
 };
 
 /* From the end of one walk to the next: the map is to have heard of it. */
-#define LEAD_WALK_PAUSE_NS UINT64_C(250000000)
+#define LEAD_WALK_PAUSE_NS   UINT64_C(250000000)
+/* The same when we could not read our own bytes. */
+#define LEAD_WALK_LACKING_NS UINT64_C(5000000000)
 
 /* A member for which a copy is. */
 struct lead_duty {
@@ -89,6 +92,9 @@ void lead_copy_start(struct lead_copy *copy);
 /* To our shard's like on that server, by its place in the map. -ENOMEM, -EINVAL, and what rpc_connect()
  * says. */
 int lead_connect(struct shard *shard, uint32_t server, struct rpc_connection **connection);
+/* How long a member may take. Who is not there any more is noticed by the metadata server: this is for one
+ * that it hears and we don't, and must not be met by a disk that is only busy. */
+uint32_t lead_deadline_ms(const struct shard *shard, uint16_t operation);
 /* Connections to where nobody is any more end, and the calls on them. */
 void lead_drop_moved(struct shard *shard);
 /* To be called before it is said that the member has everything. -ENOMEM */
@@ -96,5 +102,14 @@ int lead_promise(struct lead *lead, const struct lead_promise *promise);
 bool lead_is_promised(const struct lead *lead, const struct lead_duty *duty);
 /* What was said of an earlier state of a group has had its effect, or never will. */
 void lead_forget_promises(struct lead *lead, const struct map *map);
+
+/* ---- lead_mend.c ------------------------------------------------------------ */
+
+int lead_mender_open(struct shard *shard);
+void lead_mender_close(struct shard *shard);
+/* Whether something is wanted and not begun. */
+bool lead_mend_waits(const struct shard *shard);
+/* Begins the next one, if its time has come. */
+void lead_mend_look(struct shard *shard);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lead_peers.c: the servers with members of groups that we lead: connections to them, and what was said of the
- * members.
+ * lead_peers.c: the servers with members of groups that we lead: connections to them, and what was said of
+ * the members.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +11,9 @@
 #include "err.h"
 #include "lead_internal.h"
 #include "shard.h"
+
+/* A commit comes by itself after that. */
+enum { COMMIT_MS = 2000 };
 
 /* ---- connections ------------------------------------------------------------------- */
 
@@ -51,6 +54,12 @@ int lead_connect(struct shard *shard, uint32_t number, struct rpc_connection **c
     return 0;
 }
 
+uint32_t lead_deadline_ms(const struct shard *shard, uint16_t operation)
+{
+    const uint32_t lease_ms = shard->server->conf->lease_ms;
+    return operation == WIRE_OP_copy ? lease_ms : 2 * lease_ms + COMMIT_MS;
+}
+
 /* Connections to where nobody is any more; calls on them end. */
 void lead_drop_moved(struct shard *shard)
 {
@@ -87,6 +96,15 @@ bool lead_is_promised(const struct lead *lead, const struct lead_duty *duty)
 {
     for (uint32_t i = 0; i < lead->promise_count; i++)
         if (lead->promises[i].group == duty->group && lead->promises[i].target == duty->target)
+            return true;
+    return false;
+}
+
+bool lead_has_promised(const struct shard *shard, uint32_t group)
+{
+    const struct lead *lead = shard->lead;
+    for (uint32_t i = 0; i < lead->promise_count; i++)
+        if (lead->promises[i].group == group)
             return true;
     return false;
 }

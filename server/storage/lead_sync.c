@@ -21,11 +21,14 @@
 #include "shard.h"
 
 enum { PIECE_BYTES = 1 << 20, DIGEST_BYTES = 32 };
+/* Of our own that can't be read; with more of them the disk is not one to bring others up to date from. */
+enum { LACKING_MAX = 64 };
 
 struct duty {
     uint32_t group;
     uint32_t target; /* id */
     uint64_t changed;
+    bool lacks; /* a piece that we can't read */
 };
 
 enum stage { OURS, THEIRS, SETTLE };
@@ -56,7 +59,8 @@ struct lead_walk {
     struct wire_copy_object *listed; /* theirs, that are not looked at yet */
     uint32_t listed_count, listed_at;
     bool listed_all;
-    bool stopped; /* what it waits for ends it */
+    uint32_t lacking; /* pieces of ours that can't be read */
+    bool stopped;     /* what it waits for ends it */
 };
 
 static void next_object(struct lead_walk *walk);
@@ -125,7 +129,7 @@ static void ask(struct lead_walk *walk, uint16_t operation, ssize_t length, rpc_
     walk->call = (struct rpc_call){.operation = operation,
                                    .body = walk->body,
                                    .body_length = length > 0 ? (uint32_t)length : 0,
-                                   .deadline_ms = shard->server->conf->lease_ms,
+                                   .deadline_ms = lead_deadline_ms(shard, operation),
                                    .done = done,
                                    .arg = walk};
     if (operation == WIRE_OP_copy) {
@@ -221,10 +225,12 @@ static void cut(struct lead_walk *walk)
 static void digest_came(struct rpc_call *call)
 {
     struct lead_walk *walk = call->arg;
-    struct wire_copy_digest_reply reply;
-    if (!answered(walk))
+    struct wire_copy_digest_reply reply = {.length = UINT64_MAX};
+    /* What it can't read is another thing there, and is written anew. */
+    const bool unreadable = call->status == -EIO;
+    if (unreadable ? !goes_on(walk) : !answered(walk))
         return;
-    if (wire_decode_copy_digest_reply(call->reply, call->reply_length, &reply)) {
+    if (!unreadable && wire_decode_copy_digest_reply(call->reply, call->reply_length, &reply)) {
         give_up(walk, err_text());
         return;
     }
@@ -236,10 +242,28 @@ static void digest_came(struct rpc_call *call)
         piece_ended(walk);
 }
 
+/* Our own bytes can't be read: the other groups go on, and there may be a third member that has them. */
+static void lack_piece(struct lead_walk *walk)
+{
+    struct shard *shard = walk->shard;
+    const uint32_t group = map_group_of(shard->map, &walk->object.layout, walk->object.position);
+    log_warn("shard %" PRIu32 ": group %" PRIu32 " of storage server %s can't be brought up to date: %s",
+             shard->index, group, shard->map->servers[walk->server].name, err_text());
+    lead_mend_want(shard, walk->store, &walk->object, walk->offset, PIECE_BYTES);
+    for (uint32_t i = 0; i < walk->duty_count; i++)
+        walk->duties[i].lacks |= walk->duties[i].group == group;
+    if (++walk->lacking <= LACKING_MAX) {
+        piece_ended(walk);
+        return;
+    }
+    give_up(walk, "too much can't be read");
+    shard->lead->walk_at_ns = rpc_now_ns() + LEAD_WALK_LACKING_NS;
+}
+
 static void compare(struct lead_walk *walk, ssize_t got)
 {
     if (got < 0) {
-        give_up(walk, err_text());
+        lack_piece(walk);
         return;
     }
     walk->piece_length = (size_t)got;
@@ -259,7 +283,7 @@ static void piece_read(struct store_op *op, ssize_t status)
 {
     struct lead_walk *walk = op->arg;
     walk->shard->under_way--;
-    if (status < 0 || goes_on(walk))
+    if (goes_on(walk))
         compare(walk, status);
 }
 
@@ -325,28 +349,42 @@ static void begin_object(struct lead_walk *walk)
     next_piece(walk);
 }
 
+static bool promise_all(const struct lead_walk *walk)
+{
+    for (uint32_t i = 0; i < walk->duty_count; i++) {
+        const struct duty *duty = &walk->duties[i];
+        if (!duty->lacks &&
+            lead_promise(walk->shard->lead, &(struct lead_promise){duty->group, duty->target, duty->changed}))
+            return false;
+    }
+    return true;
+}
+
 static void settled(struct rpc_call *call)
 {
     struct lead_walk *walk = call->arg;
     struct shard *shard = walk->shard;
+    uint64_t pause_ns = LEAD_WALK_PAUSE_NS;
     if (!answered(walk))
         return;
+    if (!promise_all(walk)) {
+        give_up(walk, err_text());
+        return;
+    }
     for (uint32_t i = 0; i < walk->duty_count; i++) {
         const struct duty *duty = &walk->duties[i];
-        if (lead_promise(shard->lead, &(struct lead_promise){duty->group, duty->target, duty->changed})) {
-            give_up(walk, err_text());
-            return;
-        }
+        if (duty->lacks)
+            pause_ns = LEAD_WALK_LACKING_NS;
+        else
+            shard->server->synced(
+                shard->server->map_wanted_arg, shard->index,
+                &(struct wire_group_verdict){
+                    .group = duty->group, .changed = duty->changed, .target = duty->target, .synced = 1});
     }
-    for (uint32_t i = 0; i < walk->duty_count; i++)
-        shard->server->synced(shard->server->map_wanted_arg, shard->index,
-                              &(struct wire_group_verdict){.group = walk->duties[i].group,
-                                                           .changed = walk->duties[i].changed,
-                                                           .target = walk->duties[i].target,
-                                                           .synced = 1});
-    log_debug("shard %" PRIu32 ": storage server %s is up to date", shard->index,
-              shard->map->servers[walk->server].name);
-    shard->lead->walk_at_ns = rpc_now_ns() + LEAD_WALK_PAUSE_NS;
+    log_debug("shard %" PRIu32 ": storage server %s is up to date%s", shard->index,
+              shard->map->servers[walk->server].name,
+              pause_ns == LEAD_WALK_PAUSE_NS ? "" : ", but for what can't be read here");
+    shard->lead->walk_at_ns = rpc_now_ns() + pause_ns;
     walk_free(walk);
 }
 
@@ -491,13 +529,17 @@ static bool is_own_group(const struct shard *shard, uint32_t group)
            shard->lead->own;
 }
 
-/* The member of the group that is on that server and is to be brought up to date; -1: none. */
-static int syncing_on(const struct map *map, uint32_t number, uint32_t server)
+/* The member of the group that is on that server and is to be brought up to date; -1: none, or we have said
+ * that it is. */
+static int syncing_on(const struct shard *shard, uint32_t number, uint32_t server)
 {
+    const struct map *map = shard->map;
     const struct map_group *group = &map->groups[number];
-    for (uint32_t m = 0; m < group->member_count; m++)
-        if (group->states[m] == MAP_MEMBER_SYNCING && map->targets[group->members[m]].server == server)
-            return (int)m;
+    for (uint32_t m = 0; m < group->member_count; m++) {
+        const struct map_target *target = &map->targets[group->members[m]];
+        if (group->states[m] == MAP_MEMBER_SYNCING && target->server == server)
+            return lead_is_promised(shard->lead, &(struct lead_duty){number, target->id}) ? -1 : (int)m;
+    }
     return -1;
 }
 
@@ -510,7 +552,7 @@ static int find_server(const struct shard *shard)
         if (map->servers[server].state != MAP_STATE_UP)
             continue;
         for (uint32_t g = 0; g < map->group_count; g++)
-            if (is_own_group(shard, g) && syncing_on(map, g, server) >= 0)
+            if (is_own_group(shard, g) && syncing_on(shard, g, server) >= 0)
                 return (int)server;
     }
     return -1;
@@ -533,7 +575,7 @@ static void begin(struct shard *shard, uint32_t server)
         return;
     }
     for (uint32_t g = 0; g < map->group_count; g++) {
-        const int member = is_own_group(shard, g) ? syncing_on(map, g, server) : -1;
+        const int member = is_own_group(shard, g) ? syncing_on(shard, g, server) : -1;
         if (member >= 0)
             walk->duties[walk->duty_count++] =
                 (struct duty){.group = g,
@@ -545,11 +587,12 @@ static void begin(struct shard *shard, uint32_t server)
 
 void lead_sync_look(struct shard *shard)
 {
-    if (!shard->lead->has_others || shard->lead->walk || rpc_now_ns() < shard->lead->walk_at_ns)
+    if (!shard->lead->leads || shard->lead->walk || rpc_now_ns() < shard->lead->walk_at_ns)
         return;
     const int server = find_server(shard);
     shard->lead->to_walk = server >= 0;
-    if (server >= 0 && !atomic_load(&shard->stop))
+    /* What an earlier leader gave is to be in our own store before it is read. */
+    if (server >= 0 && shard->copies_under_way == 0 && !atomic_load(&shard->stop))
         begin(shard, (uint32_t)server);
 }
 

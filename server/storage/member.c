@@ -32,10 +32,10 @@ struct member {
     bool ready; /* was registered once */
     bool away;  /* the metadata server can't be reached; said so */
     bool busy;  /* `call` is under way */
-    bool asked; /* and a shard waits for its answer */
+    bool asked; /* a shard waits for its answer, or that of the next one */
     atomic_bool map_wanted;
-    uint32_t reported; /* verdicts in the call under way */
-    uint64_t sent_ns;  /* when the call under way was sent */
+    uint32_t reported;    /* verdicts in the call under way */
+    uint64_t sent_ns;     /* when the call under way was sent */
     pthread_mutex_t lock; /* of what follows */
     struct list partly;   /* said by some of the shards */
     struct wire_group_verdict *verdicts;
@@ -236,11 +236,19 @@ static void note_away(struct member *member)
 }
 
 /* Others count on this server for a lease from when they heard it: it stops after half of one from when it
- * spoke. */
+ * spoke. What they count on is that it goes by their map. */
 static void renew_lease(struct member *member)
 {
+    atomic_store(&member->server->lease_version, member->map_version);
     atomic_store(&member->server->lease_until_ns,
                  member->sent_ns + member->server->conf->lease_ms / 2 * UINT64_C(1000000));
+}
+
+static void confirm(struct member *member)
+{
+    for (uint32_t k = 0; member->asked && k < member->server->shard_count; k++)
+        shard_map_confirm(&member->server->shards[k]);
+    member->asked = false;
 }
 
 static void note_back(struct member *member)
@@ -281,6 +289,7 @@ static void register_done(struct rpc_call *call)
     member->state = MEMBER_REGISTERED;
     member->server->was_heard = true;
     renew_lease(member);
+    confirm(member);
     if (member->ready)
         log_info("registered again");
     else
@@ -307,13 +316,14 @@ static void heartbeat_done(struct rpc_call *call)
         return;
     }
     note_back(member);
-    renew_lease(member);
     status = wire_decode_heartbeat_reply(call->reply, call->reply_length, &reply);
     const uint64_t version = member->map_version;
     if (!status)
         status = take_map(member, &reply.map);
     if (status < 0)
         log_error("the answer to a heartbeat makes no sense: %s", err_text());
+    else
+        renew_lease(member);
     /* Somebody may wait until this server knows: it is told at once when the shards do. */
     if (member->map_version != version && member->server->conf->replicas > 1)
         atomic_store(&member->map_wanted, true);
@@ -322,8 +332,7 @@ static void heartbeat_done(struct rpc_call *call)
         member->state = MEMBER_OUT;
         atomic_store(&member->map_wanted, true);
     }
-    for (uint32_t k = 0; member->asked && k < member->server->shard_count; k++)
-        shard_map_confirm(&member->server->shards[k]);
+    confirm(member);
 }
 
 /* The process before was killed, or did not end what it had begun. */
@@ -520,7 +529,8 @@ static void beat(void *arg)
     struct member *member = arg;
     if (member->busy || daemon_stopping())
         return;
-    member->asked = atomic_exchange(&member->map_wanted, false);
+    if (atomic_exchange(&member->map_wanted, false))
+        member->asked = true;
     if (member->state == MEMBER_OUT)
         start_call(member, WIRE_OP_server_register, put_register(member), register_done);
     else if (has_verdicts(member))

@@ -5,7 +5,7 @@
  * the shards. While the metadata server is away it keeps trying, and the shards go
  * on serving with the map they have.
  *
- * Threads: the main thread's, but for member_map_wanted().
+ * Threads: the main thread's, but for the three functions at the end.
  */
 #ifndef STORAGE_MEMBER_H
 #define STORAGE_MEMBER_H

@@ -49,6 +49,8 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_COPIES_TAKEN] = "copies_taken",
     [SHARD_PIECES_COMPARED] = "pieces_compared",
     [SHARD_BYTES_RESYNCED] = "bytes_resynced",
+    [SHARD_BYTES_MENDED] = "bytes_mended",
+    [SHARD_MENDS_FAILED] = "mends_failed",
     [SHARD_LEASES_WAITED] = "leases_waited",
 };
 
@@ -227,6 +229,14 @@ static uint64_t discard_rate(const struct conf *conf, const struct target *targe
     return target->is_disk ? DISK_RATE : 0;
 }
 
+/* The scrubber's. */
+static void damage_found(void *arg, uint64_t ino, uint32_t position, uint64_t offset, uint64_t length)
+{
+    const struct shard_target *of = arg;
+    const struct store_object object = {.ino = ino, .position = position};
+    lead_mend_want(of->shard, of->target, &object, offset, length);
+}
+
 static int store_open(struct shard *shard, uint32_t i)
 {
     const struct target *target = &shard->server->targets[i];
@@ -235,13 +245,17 @@ static int store_open(struct shard *shard, uint32_t i)
         .shard = shard->index,
         .direct_io = shard->server->conf->direct_io == CONF_DIRECT_ON,
         .scrub = {.rate = shard->server->conf->scrub_rate,
+                  .pause_ms = shard->server->conf->scrub_pause_s * UINT64_C(1000),
                   .bytes = &shard->counters[SHARD_BYTES_SCRUBBED],
                   .passes = &shard->counters[SHARD_SCRUBS],
-                  .damaged = &shard->counters[SHARD_BLOCKS_DAMAGED]},
+                  .damaged = &shard->counters[SHARD_BLOCKS_DAMAGED],
+                  .found = damage_found,
+                  .arg = &shard->damage_args[i]},
         .discard = {.rate = discard_rate(shard->server->conf, target),
                     .bytes = &shard->counters[SHARD_BYTES_DISCARDED]},
         .faults = {.rules = shard->server->faults, .made = &shard->counters[SHARD_FAULTS_MADE]},
     };
+    shard->damage_args[i] = (struct shard_target){.shard = shard, .target = i};
     int error = target->store_type->open(&config, &shard->stores[i]);
     if (error)
         return error;
@@ -255,7 +269,8 @@ static int store_open(struct shard *shard, uint32_t i)
 static int stores_open(struct shard *shard)
 {
     shard->stores = calloc(shard->server->target_count, sizeof(struct store *));
-    if (!shard->stores)
+    shard->damage_args = calloc(shard->server->target_count, sizeof *shard->damage_args);
+    if (!shard->stores || !shard->damage_args)
         return err_set(-ENOMEM, "no memory for the stores");
     shard->stores_fd = epoll_create1(EPOLL_CLOEXEC);
     if (shard->stores_fd < 0)
@@ -281,7 +296,9 @@ static int stores_close(struct shard *shard)
         first = first ? first : error;
     }
     free(shard->stores);
+    free(shard->damage_args);
     shard->stores = NULL;
+    shard->damage_args = NULL;
     if (shard->stores_fd >= 0)
         close(shard->stores_fd);
     shard->stores_fd = -1;

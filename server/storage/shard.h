@@ -55,8 +55,9 @@ struct server {
     void (*synced)(void *arg, uint32_t shard, const struct wire_group_verdict *verdict);
     /* The cluster knows how the process before this one ended; the main thread's. */
     bool was_heard;
-    /* Until then others count on what this server does (rpc_now_ns()); any thread. */
-    _Atomic(uint64_t) lease_until_ns;
+    /* Until then others count on what this server does (rpc_now_ns()), as far as it goes by that version of
+     * the map or a later one; any thread. */
+    _Atomic(uint64_t) lease_until_ns, lease_version;
 };
 
 enum shard_counter {
@@ -90,6 +91,8 @@ enum shard_counter {
     SHARD_COPIES_TAKEN,    /* from leaders */
     SHARD_PIECES_COMPARED, /* of objects, with those of other members */
     SHARD_BYTES_RESYNCED,
+    SHARD_BYTES_MENDED, /* that could not be read, and were taken from another member */
+    SHARD_MENDS_FAILED,
     SHARD_LEASES_WAITED, /* reads, for the metadata server to be heard */
     SHARD_COUNTERS,
 };
@@ -100,6 +103,11 @@ enum { SHARD_CAPABILITIES = 16 };
 struct shard_log_limit {
     uint64_t logged_ns; /* the latest line; 0: none yet */
     uint32_t unlogged;  /* since then */
+};
+
+struct shard_target {
+    struct shard *shard;
+    uint32_t target; /* index into the server's */
 };
 
 enum { SHARD_GATHER_BUCKETS = 256 };
@@ -130,14 +138,16 @@ struct shard {
     struct bufpool *pool;
     struct bufpool *copy_pool; /* for what leaders give: these must not wait for what waits for leaders */
     struct lead *lead;
-    struct store **stores; /* one for each target, in the server's order */
-    int stores_fd;         /* readable when a store has something to do */
-    struct map *map;       /* NULL until registered */
-    uint64_t map_digest;   /* of the groups with targets of ours */
-    uint64_t map_changed;  /* the version at which they last changed, or a target of ours had a loss */
-    struct list parked;    /* requests that wait for a map, or for the end */
+    struct store **stores;            /* one for each target, in the server's order */
+    struct shard_target *damage_args; /* likewise: what the scrubber's finds come with */
+    int stores_fd;                    /* readable when a store has something to do */
+    struct map *map;                  /* NULL until registered */
+    uint64_t map_digest;              /* of the groups with targets of ours */
+    uint64_t map_changed; /* the version at which they last changed, or a target of ours had a loss */
+    struct list parked;   /* requests that wait for a map, or for the end */
     struct shard_locks *locks;
-    uint32_t under_way; /* requests being served */
+    uint32_t under_way;        /* requests being served */
+    uint32_t copies_under_way; /* of these, from leaders */
     struct shard_gathers gathers;
     /* The latest ones whose signatures were right: checking one takes longer than
      * a small request. Entries with a chunk size of 0 are empty. */
@@ -191,10 +201,11 @@ struct shard_io {
     uint32_t removes_failed;  /* likewise: a bit for each */
     bool hurry;               /* likewise */
     uint32_t lock_target;     /* lock, record */
+    uint32_t mend_target;     /* object_mend: id of the one that is to have it */
     bool grow_only;
     uint32_t leader;            /* copy...: id of the server that gives it */
     struct wire_copy_list list; /* copy_list */
-    uint32_t position;          /* copy_digest, copy_cut: the object's */
+    uint32_t position;          /* copy_digest, copy_cut, copy_fetch, object_mend: the object's */
     bool is_gone;               /* copy_cut */
     bool settles_others;        /* object_remove: other members are asked to make it durable */
     /* What is done with each object is over, without an error; NULL: the answer is empty. */
@@ -208,6 +219,7 @@ struct shard_io {
     void (*end)(struct shard_io *io); /* all that was pending has ended */
     const uint8_t *data;              /* of a write */
     uint64_t checked;                 /* version of the map by which it was checked */
+    bool is_copy;                     /* counted as one */
     bool is_stale;                    /* the client is to go by a newer map */
     bool was_reported;                /* that it failed here (lead_failed_here()) */
     struct bufpool *pool;
@@ -254,9 +266,9 @@ void shard_io_fail(struct shard_io *io, int error);
 /* It ends with -ESTALE and our map, whatever else has happened. */
 void shard_io_stale(struct shard_io *io);
 /* As shard_io_fail(), for an error of the store: logs it too. */
-/* As shard_io_store_failed(), but the request goes on. */
-void shard_io_store_noted(struct shard_io *io, int error);
 void shard_io_store_failed(struct shard_io *io, int error);
+/* The same, but the request goes on. */
+void shard_io_store_noted(struct shard_io *io, int error);
 /* For requests that a peer should not have made: logs, within limits, and answers. Frees. */
 void shard_io_refuse(struct shard_io *io, int error);
 
@@ -272,6 +284,9 @@ int shard_check_extents(struct shard_io *io, uint32_t room);
 int shard_check_pieces(struct shard_io *io);
 /* The same of the one object that io->position names, which becomes the only run. */
 int shard_check_object(struct shard_io *io);
+/* The map has changed since it was checked, so that another one may lead, or be read: to be asked again after
+ * every wait. */
+bool shard_is_outdated(const struct shard_io *io);
 /* Whether this server may still count on the map: another one could lead the groups of the read's runs, or a
  * newer map have put us out. */
 bool shard_check_lease(const struct shard_io *io);
@@ -297,10 +312,11 @@ void shard_read(struct shard_io *io);
 
 void shard_write(struct shard_io *io);
 
-/* shard_copy.c: what a leader asks for to bring us up to date */
+/* shard_copy.c: what a leader asks for to bring us up to date, and to mend what it has */
 
 void shard_copy_list(struct shard_io *io);
 void shard_copy_digest(struct shard_io *io);
+void shard_copy_fetch(struct shard_io *io);
 void shard_copy_cut(struct shard_io *io);
 void shard_copy_settle(struct shard_io *io);
 

@@ -159,7 +159,10 @@ int shard_check_first(struct shard_io *io, uint32_t target)
 {
     const struct wire_extent first = {.offset = 0, .length = 1, .target = target};
     struct spot spot = {0};
-    return check_extent(io, &first, &spot);
+    int verdict = check_extent(io, &first, &spot);
+    io->runs[0] = (struct shard_run){.target = spot.target, .position = spot.position};
+    io->run_count = verdict ? 0 : 1;
+    return verdict;
 }
 
 /* Lengthens the last run, or begins a new one. */
@@ -211,25 +214,46 @@ int shard_check_extents(struct shard_io *io, uint32_t room)
     return wire_read_all(&reader, "list of extents");
 }
 
+bool shard_is_outdated(const struct shard_io *io)
+{
+    return map_has_replicas(io->shard->map) && io->map_version < io->shard->map_changed;
+}
+
+/* Whether another member is read, or could be by a map that we don't know yet. */
+static bool is_shared(const struct shard *shard, uint32_t number)
+{
+    const struct map_group *group = &shard->map->groups[number];
+    unsigned count = 0;
+    for (uint32_t m = 0; m < group->member_count; m++)
+        count += group->states[m] == MAP_MEMBER_CURRENT || group->states[m] == MAP_MEMBER_LEAVING;
+    return count > 1 || lead_has_promised(shard, number);
+}
+
 bool shard_check_lease(const struct shard_io *io)
 {
     const struct shard *shard = io->shard;
-    if (rpc_now_ns() < atomic_load(&shard->server->lease_until_ns))
+    struct server *server = shard->server;
+    /* In this order: who gives a lease notes its version before its end. */
+    const bool lasts = rpc_now_ns() < atomic_load(&server->lease_until_ns);
+    if (lasts && shard->map->version >= atomic_load(&server->lease_version))
         return true;
-    for (uint32_t i = 0; i < io->run_count; i++) {
-        const uint32_t group = map_group_of(shard->map, &io->layout, io->runs[i].position);
-        if (map_group_current(&shard->map->groups[group]) > 1)
+    for (uint32_t i = 0; i < io->run_count; i++)
+        if (is_shared(shard, map_group_of(shard->map, &io->layout, io->runs[i].position)))
             return false;
-    }
     return true;
+}
+
+static bool is_impossible(const struct shard_io *io, const struct wire_copy_piece *piece)
+{
+    return piece->length == 0 || piece->offset > INT64_MAX - (uint64_t)piece->length ||
+           piece->position >= io->layout.stripe_count;
 }
 
 /* Whether the piece is of a group that the sender leads, and of which we have a member that gets it. */
 static int check_piece(struct shard_io *io, const struct wire_copy_piece *piece, uint32_t *target)
 {
     const struct map *map = io->shard->map;
-    if (piece->length == 0 || piece->offset > INT64_MAX - (uint64_t)piece->length ||
-        piece->position >= io->layout.stripe_count)
+    if (is_impossible(io, piece))
         return err_set(-EINVAL, "a piece is empty, or beyond what a file can have");
     const uint32_t number = map_group_of(map, &io->layout, piece->position);
     const struct map_group *group = &map->groups[number];
@@ -238,7 +262,8 @@ static int check_piece(struct shard_io *io, const struct wire_copy_piece *piece,
             io, err_set(-EINVAL, "server %" PRIu32 " does not lead group %" PRIu32, io->leader, number));
     for (uint32_t m = 0; m < group->member_count; m++) {
         const int index = target_index(io->shard->server, map->targets[group->members[m]].id);
-        if (index < 0 || m == group->leader || group->states[m] == MAP_MEMBER_STALE)
+        if (index < 0 || m == group->leader || group->states[m] == MAP_MEMBER_STALE ||
+            (io->request->operation == WIRE_OP_copy_fetch && group->states[m] != MAP_MEMBER_CURRENT))
             continue;
         *target = (uint32_t)index;
         return 0;
@@ -246,12 +271,32 @@ static int check_piece(struct shard_io *io, const struct wire_copy_piece *piece,
     return mismatch(io, err_set(-EINVAL, "no target here gets what is written to group %" PRIu32, number));
 }
 
+/* Whether we lead the piece's group, and who asks has another member that gets it. */
+static int check_mend(const struct shard_io *io, const struct wire_copy_piece *piece, uint32_t *target)
+{
+    const struct map *map = io->shard->map;
+    uint32_t member;
+    if (is_impossible(io, piece))
+        return err_set(-EINVAL, "bytes that are to be mended are none, or beyond what a file can have");
+    const uint32_t number = map_group_of(map, &io->layout, piece->position);
+    const int index = target_index(io->shard->server, map_leader(map, number)->id);
+    const int state = map_member_state(map, number, io->mend_target, &member);
+    if (index < 0 || state < 0 || state == MAP_MEMBER_STALE || member == map->groups[number].leader)
+        return mismatch(io, err_set(-EINVAL, "target %" PRIu32 " is not to get what group %" PRIu32 " has",
+                                    io->mend_target, number));
+    *target = (uint32_t)index;
+    return 0;
+}
+
 int shard_check_object(struct shard_io *io)
 {
-    const struct wire_copy_piece piece = {.position = io->position, .length = 1};
+    const bool is_whole = io->request->operation == WIRE_OP_copy_cut;
+    const struct wire_copy_piece piece = {
+        .position = io->position, .offset = io->offset, .length = is_whole ? 1 : (uint32_t)io->bytes};
     io->runs[0] = (struct shard_run){.position = io->position, .offset = io->offset, .length = io->bytes};
     io->run_count = 1;
-    return check_piece(io, &piece, &io->runs[0].target);
+    return io->request->operation == WIRE_OP_object_mend ? check_mend(io, &piece, &io->runs[0].target)
+                                                         : check_piece(io, &piece, &io->runs[0].target);
 }
 
 int shard_check_pieces(struct shard_io *io)
@@ -296,6 +341,9 @@ int shard_runs_make(struct shard_io *io)
 {
     if (io->run_count <= SHARD_RUNS_FEW)
         return 0;
+    if (io->runs != io->few)
+        free(io->runs);
+    io->runs = io->few;
     struct shard_run *runs = malloc(io->run_count * sizeof *runs);
     if (!runs)
         return err_set(-ENOMEM, "no memory for a request");

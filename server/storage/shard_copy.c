@@ -101,23 +101,53 @@ static void digest_done(struct store_op *op, ssize_t status)
     digest_read(op->arg, status);
 }
 
-static void digest_begin(struct bufpool_waiter *waiter, void *buffer)
+/* Reads what is there of the bytes asked for; done_here() or `done` is told of them. */
+static void read_object(struct shard_io *io, void *buffer, void (*done)(struct store_op *op, ssize_t status),
+                        void (*done_here)(struct shard_io *io, ssize_t got))
 {
-    struct shard_io *io = list_item(waiter, struct shard_io, waiter);
     struct shard_run *run = &io->runs[0];
     struct store *store = io->shard->stores[run->target];
     struct store_object object = shard_object_of(io, run);
     size_t count = 0;
     io->buffer = buffer;
-    run->op = (struct store_op){.done = digest_done, .arg = io};
+    run->op = (struct store_op){.done = done, .arg = io};
     int result = store->type->read(store, &object, io->offset, buffer, io->bytes, &count, &run->op);
     if (result != STORE_PENDING)
-        digest_read(io, result ? result : (ssize_t)count);
+        done_here(io, result ? result : (ssize_t)count);
+}
+
+static void digest_begin(struct bufpool_waiter *waiter, void *buffer)
+{
+    read_object(list_item(waiter, struct shard_io, waiter), buffer, digest_done, digest_read);
 }
 
 void shard_copy_digest(struct shard_io *io)
 {
     shard_buffer_wait(io, digest_begin);
+}
+
+/* ---- fetch ------------------------------------------------------------------------------ */
+
+static void fetch_read(struct shard_io *io, ssize_t got)
+{
+    if (got < 0)
+        shard_io_store_failed(io, (int)got);
+    shard_io_end(io, got > 0 ? (size_t)got : 0);
+}
+
+static void fetch_done(struct store_op *op, ssize_t status)
+{
+    fetch_read(op->arg, status);
+}
+
+static void fetch_begin(struct bufpool_waiter *waiter, void *buffer)
+{
+    read_object(list_item(waiter, struct shard_io, waiter), buffer, fetch_done, fetch_read);
+}
+
+void shard_copy_fetch(struct shard_io *io)
+{
+    shard_buffer_wait(io, fetch_begin);
 }
 
 /* ---- cut and settle -------------------------------------------------------------------- */

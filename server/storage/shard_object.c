@@ -109,7 +109,9 @@ static void objects_end(struct shard_io *io)
 {
     if (io->status && lead_failed_here(io))
         return;
-    if (looks(io) && !shard_check_lease(io)) {
+    if (looks(io) && shard_is_outdated(io))
+        shard_io_stale(io);
+    if (looks(io) && !io->is_stale && !shard_check_lease(io)) {
         shard_wait_for_lease(io);
         return;
     }
@@ -159,6 +161,11 @@ void shard_with_objects(struct shard_io *io, shard_start_fn *start)
 static void change_in_turn(struct lead_change *change)
 {
     struct shard_io *io = list_item(change, struct shard_io, change);
+    if (shard_is_outdated(io)) {
+        shard_io_stale(io);
+        shard_io_end(io, 0);
+        return;
+    }
     shard_with_objects(io, io->start);
 }
 
@@ -345,6 +352,11 @@ static void remove_in_turn(struct lead_change *change)
 {
     struct file_removal *file = list_item(change, struct file_removal, change);
     file->pending = 1;
+    if (shard_is_outdated(file->io)) { /* the metadata server asks again, whoever leads then */
+        file->io->removes_failed |= UINT32_C(1) << file->index;
+        file_part_ended(file);
+        return;
+    }
     remove_file(file->io, file->index, &file->capability, file);
     int error = lead_give_removal(file->io, &file->pending, copy_ended, file);
     if (error)
@@ -412,6 +424,12 @@ static int truncate_start(struct shard_io *io, struct store *store, const struct
 
 void shard_object_truncate(struct shard_io *io)
 {
+    int error = !shard_is_copy(io) && lead_has_others(io->shard) ? lead_check_size(io) : 0;
+    if (error) {
+        shard_io_fail(io, error);
+        shard_io_end(io, 0);
+        return;
+    }
     if (!shard_is_copy(io))
         io->ended = answer_stat;
     shard_change_objects(io, truncate_start);

@@ -94,6 +94,11 @@ static void pass_on_checksums(struct shard_io *io, size_t length)
 static void read_end(struct shard_io *io)
 {
     size_t length = 0;
+    if (shard_is_outdated(io)) {
+        shard_io_stale(io);
+        shard_io_end(io, 0);
+        return;
+    }
     /* After the bytes were read: whatever has kept us from work before that, they are not from later. */
     if (!io->status && !shard_check_lease(io)) {
         shard_wait_for_lease(io);
@@ -178,6 +183,10 @@ static void part_end(struct shard_io *io, struct shard_run *run, ssize_t status)
     const size_t got = status > 0 ? (size_t)status : 0;
     if (status < 0)
         shard_io_store_failed(io, (int)status);
+    if (status == -EIO) {
+        const struct store_object object = shard_object_of(io, run);
+        lead_mend_want(io->shard, run->target, &object, run->offset, span_length(run, run->span_count));
+    }
     if (run->span)
         span_end(io, run, got);
     else

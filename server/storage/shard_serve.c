@@ -39,6 +39,7 @@ static void io_free(struct shard_io *io)
     void *buffer = io->buffer, *span = io->span;
     /* Before its memory goes: whose turn has come begins inside. */
     lead_leave(shard, &io->change);
+    shard->copies_under_way -= io->is_copy;
     if (io->runs != io->few)
         free(io->runs);
     free(io->body);
@@ -226,6 +227,8 @@ static int decode(struct shard_io *io, uint32_t *access)
         struct wire_copy_cut copy_cut;
         struct wire_copy_settle copy_settle;
         struct wire_copy_remove copy_remove;
+        struct wire_copy_fetch copy_fetch;
+        struct wire_object_mend object_mend;
     } body;
     int error;
     *access = 0;
@@ -278,6 +281,13 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->offset = body.object_seek.offset;
         io->hole = body.object_seek.hole;
         return error;
+    case WIRE_OP_object_mend:
+        TAKE(object_mend);
+        io->mend_target = body.object_mend.target;
+        io->position = body.object_mend.position;
+        io->offset = body.object_mend.offset;
+        io->bytes = body.object_mend.length;
+        return error;
     case WIRE_OP_lock:
         TAKE(lock);
         io->lock_target = body.lock.target;
@@ -319,6 +329,13 @@ static int decode(struct shard_io *io, uint32_t *access)
         io->offset = body.copy_digest.offset;
         io->bytes = body.copy_digest.length;
         return error;
+    case WIRE_OP_copy_fetch:
+        TAKE(copy_fetch);
+        io->leader = body.copy_fetch.leader;
+        io->position = body.copy_fetch.position;
+        io->offset = body.copy_fetch.offset;
+        io->bytes = body.copy_fetch.length;
+        return error;
     case WIRE_OP_copy_cut:
         TAKE(copy_cut);
         io->leader = body.copy_cut.leader;
@@ -354,14 +371,20 @@ static int check_role(const struct shard_io *io)
     if ((operation == WIRE_OP_object_truncate || operation == WIRE_OP_object_remove) &&
         rpc_peer_identity(io->request->peer)->role != WIRE_ROLE_METADATA)
         return err_set(-EACCES, "only the metadata server may ask for %s", wire_operation_name(operation));
-    if (shard_is_copy(io) && rpc_peer_identity(io->request->peer)->role != WIRE_ROLE_STORAGE)
+    if ((shard_is_copy(io) || operation == WIRE_OP_object_mend) &&
+        rpc_peer_identity(io->request->peer)->role != WIRE_ROLE_STORAGE)
         return err_set(-EACCES, "only a storage server may ask for %s", wire_operation_name(operation));
     return 0;
 }
 
+static bool is_copy(uint16_t operation)
+{
+    return operation >= WIRE_OP_copy && operation <= WIRE_OP_copy_fetch;
+}
+
 bool shard_is_copy(const struct shard_io *io)
 {
-    return io->request->operation >= WIRE_OP_copy && io->request->operation <= WIRE_OP_copy_remove;
+    return is_copy(io->request->operation);
 }
 
 static bool is_write(const struct shard_io *io)
@@ -398,6 +421,18 @@ static bool is_lock(const struct shard_io *io)
     return operation == WIRE_OP_lock || operation == WIRE_OP_record || operation == WIRE_OP_record_test;
 }
 
+static bool is_of_one_object(const struct shard_io *io)
+{
+    switch (io->request->operation) {
+    case WIRE_OP_copy_digest:
+    case WIRE_OP_copy_fetch:
+    case WIRE_OP_copy_cut:
+    case WIRE_OP_object_mend:
+        return true;
+    }
+    return false;
+}
+
 /* As shard_check_extents(). */
 static int check(struct shard_io *io)
 {
@@ -414,8 +449,7 @@ static int check(struct shard_io *io)
         verdict = check_file(io, access);
     if (!verdict && io->request->operation == WIRE_OP_copy)
         verdict = shard_check_pieces(io);
-    else if (!verdict &&
-             (io->request->operation == WIRE_OP_copy_digest || io->request->operation == WIRE_OP_copy_cut))
+    else if (!verdict && is_of_one_object(io))
         verdict = shard_check_object(io);
     else if (!verdict && io->extents.count)
         verdict = shard_check_extents(io, SHARD_RUNS_FEW);
@@ -443,6 +477,7 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         [WIRE_OP_object_remove] = shard_object_remove,
         [WIRE_OP_object_punch] = shard_object_punch,
         [WIRE_OP_object_seek] = shard_object_seek,
+        [WIRE_OP_object_mend] = lead_mend_serve,
         [WIRE_OP_lock] = shard_lock,
         [WIRE_OP_record] = shard_record,
         [WIRE_OP_record_test] = shard_record_test,
@@ -455,10 +490,11 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
         [WIRE_OP_copy_cut] = shard_copy_cut,
         [WIRE_OP_copy_settle] = shard_copy_settle,
         [WIRE_OP_copy_remove] = shard_object_remove,
+        [WIRE_OP_copy_fetch] = shard_copy_fetch,
     };
     /* At the end new requests are left unanswered: the client asks again, and
-     * the server that follows answers. */
-    if (atomic_load_explicit(&shard->stop, memory_order_relaxed) ||
+     * the server that follows answers. But what leaders give ends what others have begun. */
+    if ((atomic_load_explicit(&shard->stop, memory_order_relaxed) && !is_copy(request->operation)) ||
         (!shard->map && request->operation != WIRE_OP_counters)) {
         shard_park(shard, request, 0);
         return;
@@ -483,9 +519,13 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
     io->checked = shard->map->version;
     if (verdict == 0 && shard_is_copy(io)) {
         io->pool = shard->copy_pool ? shard->copy_pool : shard->pool;
+        io->is_copy = true;
+        shard->copies_under_way++;
         shard_counter_add(shard, SHARD_COPIES_TAKEN, 1);
     }
-    if (verdict == 0) {
+    if (verdict == 0 && is_lock(io) && !shard_check_lease(io)) {
+        shard_wait_for_lease(io);
+    } else if (verdict == 0) {
         handlers[request->operation](io);
     } else if (verdict == -ESTALE) {
         answer_stale(io);

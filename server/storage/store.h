@@ -81,6 +81,10 @@ struct store_scrub {
     uint64_t rate;                            /* bytes a second; 0: not at all */
     uint64_t pause_ms;                        /* from one pass to the next; 0: a day */
     struct counter *bytes, *passes, *damaged; /* NULL: not counted; several stores may share them */
+    /* Is told of damaged bytes of an object, from progress(); of some of them, where there are many. NULL:
+     * nobody is. */
+    void (*found)(void *arg, uint64_t ino, uint32_t position, uint64_t offset, uint64_t length);
+    void *arg;
 };
 
 /* How a store gives back the space of what was removed, and what it counts of that. */
@@ -108,6 +112,8 @@ struct store_config {
 struct store_type {
     const char *name; /* stands in the target's description */
     bool takes_crcs;  /* store_op.crcs spares it work */
+    /* Beyond that: -EFBIG. 0: as many as fit into a local file. */
+    uint64_t object_bytes_max;
 
     /* Makes what an empty target needs, durably. May find parts of an
      * earlier attempt. */

@@ -129,8 +129,10 @@ static void test_a_flip_before_a_record_goes_on(void **state)
     check_store();
 }
 
-static void count_fault(void *arg, const char *text)
+static void count_fault(void *arg, struct cs_name name, uint64_t offset, const char *text)
 {
+    (void)name;
+    (void)offset;
     (void)text;
     ++*(unsigned *)arg;
 }

@@ -158,8 +158,10 @@ static void a_leader_that_fails_hands_over(void **state)
     (void)state;
     make(2);
     assert_true(group_state_failed(world, 0, 0));
-    EXPECT(1, S, C);
+    EXPECT(1, L, C);
     assert_false(group_state_failed(world, 0, 1));
+    EXPECT(1, L, C);
+    assert_true(group_state_left(world, 0, 0));
     EXPECT(1, S, C);
 }
 
@@ -224,7 +226,7 @@ static void step(void)
 {
     const uint32_t m = below(MEMBERS), leader = group()->leader;
     world->version++;
-    switch (below(9)) {
+    switch (below(10)) {
     case 0:
     case 1:
         change_something(false);
@@ -256,6 +258,10 @@ static void step(void)
             break;
         has[m] = has[leader];
         assert_true(group_state_synced(world, 0, m));
+        break;
+    case 9:
+        if (runs[leader])
+            group_state_failed(world, 0, leader);
         break;
     }
 }

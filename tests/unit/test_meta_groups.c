@@ -36,19 +36,28 @@ static int setup_groups(void **state)
     return 0;
 }
 
-static int register_again(uint32_t server, bool unclean)
+/* With one of its own targets, or another, and so many shards. */
+static int register_with(uint32_t server, bool unclean, uint32_t target, uint32_t shards)
 {
-    uint8_t address_bytes[64], target_bytes[64];
+    uint8_t address_bytes[128], target_bytes[64];
     char name[8], address[32];
     struct wire_writer addresses = wire_writer_on(address_bytes, sizeof address_bytes);
     struct wire_writer served = wire_writer_on(target_bytes, sizeof target_bytes);
     snprintf(name, sizeof name, "s%u", server);
-    snprintf(address, sizeof address, "127.0.0.1:%u", 7500 + 10 * server);
-    wire_put_address(&addresses, &(struct wire_address){.text = address});
-    wire_put_served_target(&served, &(struct wire_served_target){.id = server, .losses = lab_losses[server]});
+    for (uint32_t k = 0; k < shards; k++) {
+        snprintf(address, sizeof address, "127.0.0.1:%u", 7500 + 10 * server + k);
+        wire_put_address(&addresses, &(struct wire_address){.text = address});
+    }
+    wire_put_served_target(&served, &(struct wire_served_target){.id = target, .losses = lab_losses[server]});
     return ask(&storage[server], server_register, .name = name,
-               .host = {.name = "h", .chassis = "", .rack = ""}, .addresses = wire_list_of(&addresses, 1),
-               .targets = wire_list_of(&served, 1), .unclean = unclean);
+               .host = {.name = "h", .chassis = "", .rack = ""},
+               .addresses = wire_list_of(&addresses, shards), .targets = wire_list_of(&served, 1),
+               .unclean = unclean);
+}
+
+static int register_again(uint32_t server, bool unclean)
+{
+    return register_with(server, unclean, server, 1);
 }
 
 /* What the target is in the group; -1: nothing. */
@@ -283,7 +292,61 @@ static void a_leader_may_say_it_of_itself(void **state)
     assert_ok(say(0, group, map()->groups[group].changed, 0, false));
     log_init("test", LOG_LEVEL_ERROR);
     assert_int_equal(map_leader(map(), group)->id, 1);
+    /* It is read until it knows that, and gets what is written. */
+    assert_int_equal(state_in(group, 0), MAP_MEMBER_LEAVING);
+    beat(0, map()->version);
+    lab_wait(1000);
     assert_int_equal(state_in(group, 0), MAP_MEMBER_STALE);
+}
+
+/* One of its threads hangs, and another one goes on to be heard. */
+static void who_never_knows_that_it_leaves_is_out_a_lease_later(void **state)
+{
+    (void)state;
+    const uint32_t group = group_of(0, 1);
+    const uint64_t before = map()->version;
+    const unsigned lease_s = lab.conf.lease_ms / 1000;
+    log_init("test", LOG_LEVEL_NONE);
+    assert_ok(say(0, group, map()->groups[group].changed, 1, false));
+    log_init("test", LOG_LEVEL_ERROR);
+    unsigned waited = 0;
+    for (; state_in(group, 1) == MAP_MEMBER_LEAVING && waited < 2 * lease_s; waited++) {
+        beat(0, map()->version), beat(1, before), beat(2, map()->version);
+        lab_wait(1000);
+    }
+    assert_in_range(waited, lease_s, lease_s + 2);
+    assert_int_equal(state_in(group, 1), MAP_MEMBER_STALE);
+}
+
+static void who_is_down_says_nothing_of_others(void **state)
+{
+    (void)state;
+    const uint32_t group = group_of(1, 2);
+    log_init("test", LOG_LEVEL_NONE);
+    live_without(0, lab.conf.lease_ms / 1000 + 2);
+    log_init("test", LOG_LEVEL_ERROR);
+    assert_result(ask(&storage[0], group_report, .name = "s0"), -ENOENT);
+    assert_ok(say(1, group, 0, 2, false));
+}
+
+/* ---- what must be alike, and what is taken away ----------------------------------------------- */
+
+static void all_have_as_many_shards(void **state)
+{
+    (void)state;
+    assert_ok(register_again(0, false));
+    assert_result(register_with(1, false, 1, 2), -EINVAL);
+    assert_non_null(strstr(err_text(), "set shards = 1"));
+    assert_ok(register_again(1, false));
+}
+
+static void a_target_that_is_not_served_any_more_leads_nobody(void **state)
+{
+    (void)state;
+    assert_true(led_by(0) > 0);
+    assert_ok(register_with(0, false, 77, 1));
+    assert_int_equal(led_by(0), 0);
+    assert_int_equal(count_of(0, MAP_MEMBER_STALE), 4);
 }
 
 static void nonsense_is_passed_over(void **state)
@@ -314,6 +377,10 @@ int main(void)
         T(who_lost_something_is_out_and_nobody_need_be_told),
         T(who_failed_leaves_when_it_knows),
         T(a_leader_may_say_it_of_itself),
+        T(who_never_knows_that_it_leaves_is_out_a_lease_later),
+        T(who_is_down_says_nothing_of_others),
+        T(a_target_that_is_not_served_any_more_leads_nobody),
+        T_NONE(all_have_as_many_shards),
         T(nonsense_is_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -610,8 +610,10 @@ static void test_the_nearest_is_read(void **state)
     const struct iovec iov = {bytes, sizeof bytes};
     const struct weft_extent extent = {0, sizeof bytes};
     for (unsigned nearest = 0; nearest < 2; nearest++) {
-        struct planner_limits limits = {
-            .bytes_max = 1 << 20, .extents_max = 64, .pieces_max = 64, .nearest = nearest};
+        struct planner_limits limits = {.bytes_max = 1 << 20,
+                                        .extents_max = 64,
+                                        .pieces_max = 64,
+                                        .member = nearest ? PLANNER_NEAREST : PLANNER_LEADER};
         struct planner planner;
         struct planner_request *requests;
         assert_int_equal(

@@ -193,6 +193,14 @@ static bool goes_on(const struct writing *writing, const struct cs_edge *edge, u
            edge->begin_length == writing->from % CS_BLOCK && writing->to >= (i + 1) * CS_BLOCK;
 }
 
+/* All that the object has of the block is written: behind that there are zeros. So a block that is damaged
+ * can be written anew. */
+static bool covers_block(const struct writing *writing, unsigned i)
+{
+    return writing->from <= i * CS_BLOCK && i == last_block(writing) &&
+           writing->object.record.length <= writing->change.index * CS_STRIP + writing->to;
+}
+
 /* What the block held, with the new bytes put over it later. All of these are
  * loaded before anything is written: an error leaves what was there. */
 static int load_edge(struct writing *writing, unsigned i, struct cs_edge *edge)
@@ -207,7 +215,7 @@ static int load_edge(struct writing *writing, unsigned i, struct cs_edge *edge)
     edge->block = CS_HOLE;
     if (good && kept != edge)
         memcpy(edge->bytes, kept->bytes, CS_BLOCK);
-    else if (old == CS_HOLE)
+    else if (old == CS_HOLE || (!good && covers_block(writing, i)))
         memset(edge->bytes, 0, CS_BLOCK);
     else if (!good)
         return cs_block_load(store, writing->object.name,

@@ -68,22 +68,24 @@ uint64_t cs_scrub_read(struct cs_io *io, const struct cs_scrub *scrub, uint64_t 
 }
 
 unsigned cs_scrub_confirm(struct cs_store *store, const struct cs_scrub *scrub, uint64_t bad,
-                          void (*report)(void *arg, const char *text), void *arg)
+                          void (*report)(void *arg, struct cs_name name, uint64_t offset, const char *text),
+                          void *arg)
 {
     const uint64_t index = scrub->key.index - 1;
+    const struct cs_name name = cs_key_name(&scrub->key);
     struct cs_strip now;
     uint8_t bytes[CS_BLOCK];
     unsigned damaged = 0;
     cs_nowait(store, false);
-    if (cs_strip_get(store, cs_key_name(&scrub->key), index, &now))
+    if (cs_strip_get(store, name, index, &now))
         return 0;
     for (unsigned i = 0; i < CS_STRIP_BLOCKS; i++) {
+        const uint64_t offset = index * CS_STRIP + (uint64_t)i * CS_BLOCK;
         if (!(bad >> i & 1) || now.block[i] != scrub->strip.block[i] || now.crc[i] != scrub->strip.crc[i] ||
-            !cs_block_load(store, cs_key_name(&scrub->key), index * CS_STRIP + (uint64_t)i * CS_BLOCK,
-                           now.block[i], now.crc[i], bytes))
+            !cs_block_load(store, name, offset, now.block[i], now.crc[i], bytes))
             continue;
         damaged++;
-        report(arg, err_text());
+        report(arg, name, offset, err_text());
     }
     return damaged;
 }

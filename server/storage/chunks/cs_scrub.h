@@ -23,8 +23,10 @@ int cs_scrub_next(struct cs_store *store, struct cs_scrub *scrub);
 /* Reads its blocks; *bad has a bit for each that is not what its record says, or can't be read. Returns the
  * bytes read. */
 uint64_t cs_scrub_read(struct cs_io *io, const struct cs_scrub *scrub, uint64_t *bad);
-/* (locked) How many of them are damaged, and not just changed; `report` is called for each. */
+/* (locked) How many of them are damaged, and not just changed; `report` is called for each, with the block's
+ * offset in the object. */
 unsigned cs_scrub_confirm(struct cs_store *store, const struct cs_scrub *scrub, uint64_t bad,
-                          void (*report)(void *arg, const char *text), void *arg);
+                          void (*report)(void *arg, struct cs_name name, uint64_t offset, const char *text),
+                          void *arg);
 
 #endif

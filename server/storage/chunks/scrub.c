@@ -5,13 +5,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cs_scrub.h"
 #include "err.h"
 #include "log.h"
 #include "monotonic.h"
 
-enum { LINES_A_PASS = 10 };
+enum { LINES_A_PASS = 10, FOUND_MAX = 1024 };
 
 /* Small objects have small strips, and a thread that sleeps after each wakes up hundreds of times a second:
  * it sleeps at most that often, after a quarter of a second's bytes. */
@@ -21,15 +22,23 @@ enum { WAKES_A_SECOND = 4 };
 #define FIRST_MS UINT64_C(60000)
 #define PAUSE_MS (UINT64_C(24) * 60 * 60 * 1000)
 
+struct found {
+    struct cs_name name;
+    uint64_t offset;
+};
+
 struct scrub {
     pthread_t thread;
-    pthread_mutex_t lock; /* of `stop` */
+    pthread_mutex_t lock; /* of `stop` and what was found */
     pthread_cond_t wake;
     bool stop;
     struct cs_store *store;
     pthread_mutex_t *core;
     struct store_scrub config;
     uint64_t damaged; /* in this pass */
+    int tell_fd;
+    unsigned found_count; /* blocks, that nobody was told of yet; others are found again by the next pass */
+    struct found found[FOUND_MAX];
 };
 
 static uint64_t now_ms(void)
@@ -58,18 +67,42 @@ static void count(struct counter *counter, uint64_t amount)
         counter_add_shared(counter, amount);
 }
 
-static void report(void *arg, const char *text)
+static void report(struct scrub *scrub, const char *text)
 {
-    struct scrub *scrub = arg;
     count(scrub->config.damaged, 1);
     if (++scrub->damaged <= LINES_A_PASS)
         log_error("found by the scrubber: %s", text);
 }
 
+static void report_block(void *arg, struct cs_name name, uint64_t offset, const char *text)
+{
+    struct scrub *scrub = arg;
+    const uint64_t one = 1;
+    report(scrub, text);
+    pthread_mutex_lock(&scrub->lock);
+    if (scrub->config.found && scrub->found_count < FOUND_MAX)
+        scrub->found[scrub->found_count++] = (struct found){name, offset};
+    pthread_mutex_unlock(&scrub->lock);
+    while (scrub->config.found && write(scrub->tell_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+void scrub_tell(struct scrub *scrub)
+{
+    pthread_mutex_lock(&scrub->lock);
+    for (unsigned i = 0; i < scrub->found_count; i++) {
+        const struct found *found = &scrub->found[i];
+        scrub->config.found(scrub->config.arg, found->name.ino, found->name.position, found->offset,
+                            CS_BLOCK);
+    }
+    scrub->found_count = 0;
+    pthread_mutex_unlock(&scrub->lock);
+}
+
 static void confirm(struct scrub *scrub, const struct cs_scrub *at, uint64_t bad)
 {
     pthread_mutex_lock(scrub->core);
-    cs_scrub_confirm(scrub->store, at, bad, report, scrub);
+    cs_scrub_confirm(scrub->store, at, bad, report_block, scrub);
     pthread_mutex_unlock(scrub->core);
 }
 
@@ -131,7 +164,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-int scrub_start(struct cs_store *store, pthread_mutex_t *core, const struct store_scrub *config,
+int scrub_start(struct cs_store *store, pthread_mutex_t *core, const struct store_scrub *config, int tell_fd,
                 struct scrub **out)
 {
     struct scrub *scrub = calloc(1, sizeof *scrub);
@@ -140,6 +173,7 @@ int scrub_start(struct cs_store *store, pthread_mutex_t *core, const struct stor
     scrub->store = store;
     scrub->core = core;
     scrub->config = *config;
+    scrub->tell_fd = tell_fd;
     pthread_mutex_init(&scrub->lock, NULL);
     monotonic_cond_init(&scrub->wake);
     errno = pthread_create(&scrub->thread, NULL, run, scrub);

@@ -412,6 +412,8 @@ static void chunks_progress(struct store *base)
     uint64_t count;
     while (read(store->done_fd, &count, sizeof count) < 0 && errno == EINTR)
         ;
+    if (store->scrub)
+        scrub_tell(store->scrub);
     chunks_batches_progress(store);
     pthread_mutex_lock(&store->queue);
     struct job *job = jobs_take_all(&store->done);
@@ -589,7 +591,7 @@ static int chunks_open(const struct store_config *config, struct store **result)
     if (!error)
         error = start_threads(store);
     if (!error && config->scrub.rate)
-        error = scrub_start(store->cs, &store->core, &config->scrub, &store->scrub);
+        error = scrub_start(store->cs, &store->core, &config->scrub, store->done_fd, &store->scrub);
     if (error) {
         free_store(store);
         return error;
@@ -615,6 +617,7 @@ static int chunks_close(struct store *base)
 const struct store_type store_chunks = {
     .name = "chunks",
     .takes_crcs = true,
+    .object_bytes_max = CS_OBJECT_BYTES_MAX,
     .format = store_chunks_format,
     .open = chunks_open,
     .close = chunks_close,
