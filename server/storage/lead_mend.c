@@ -3,8 +3,8 @@
  * lead_mend.c: bytes that can't be read here are had from another member, and written anew.
  *
  * Who reads asks another member himself; this is what becomes of ours. The leader has the bytes and keeps
- * changes from them: so a member asks it (object_mend) for a copy like any other. A leader that can't read its
- * own fetches them from another current member. One range at a time; what was done is looked at by
+ * changes from them: so a member asks it (object_mend) for a copy like any other. A leader that can't read
+ * its own fetches them from another current member. One range at a time; what was done is looked at by
  * reading it.
  */
 #include <errno.h>
