@@ -133,7 +133,6 @@ void lead_enter(struct shard *shard, struct lead_change *change, uint64_t ino,
     begin(change);
 }
 
-/* One that begins may end inside, and leave: so each search begins anew. */
 static struct lead_change *next_to_begin(const struct lead *lead)
 {
     list_each(&lead->line, link, after)
@@ -148,7 +147,6 @@ static struct lead_change *next_to_begin(const struct lead *lead)
 void lead_leave(struct shard *shard, struct lead_change *change)
 {
     struct lead *lead = shard->lead;
-    struct lead_change *next;
     if (!change->ranges)
         return;
     if (change->link.next) { /* else it never was in line */
@@ -158,14 +156,20 @@ void lead_leave(struct shard *shard, struct lead_change *change)
     if (change->ranges != change->few)
         free(change->ranges);
     change->ranges = NULL;
-    /* One that begins may end at once, and comes here again: the outermost goes on. */
-    if (lead->is_beginning)
-        return;
-    lead->is_beginning = true;
-    while (lead->waiting && (next = next_to_begin(lead))) {
-        lead->waiting--;
-        next->runs = true;
-        next->begin(next);
+    lead->has_left = true;
+}
+
+/* One that begins may end inside, and leave: so each search begins anew. */
+void lead_begin_waiting(struct shard *shard)
+{
+    struct lead *lead = shard->lead;
+    struct lead_change *next;
+    while (lead->has_left) {
+        lead->has_left = false;
+        while (lead->waiting && (next = next_to_begin(lead))) {
+            lead->waiting--;
+            next->runs = true;
+            next->begin(next);
+        }
     }
-    lead->is_beginning = false;
 }

@@ -285,6 +285,7 @@ void lead_map_changed(struct shard *shard)
 void lead_tick(struct shard *shard)
 {
     const uint64_t now = rpc_now_ns();
+    lead_begin_waiting(shard);
     lead_mend_look(shard);
     if (now < shard->lead->tick_ns)
         return;
@@ -308,6 +309,8 @@ void lead_tick(struct shard *shard)
 
 int lead_timeout_ms(const struct shard *shard)
 {
+    if (shard->lead->has_left && shard->lead->waiting)
+        return 0;
     if ((shard->lead->to_walk && !shard->lead->walk) || lead_mend_waits(shard))
         return TICK_MS;
     list_each(&shard->lead->copies, link, after)
@@ -384,6 +387,7 @@ void lead_close(struct shard *shard)
 {
     if (!shard->lead)
         return;
+    lead_begin_waiting(shard); /* what is no request ends when its turn has come */
     lead_mender_close(shard);
     free(shard->lead->promises);
     free(shard->lead->peers);

@@ -24,7 +24,7 @@ struct lead {
     bool leads;       /* a group with other members */
     struct list line; /* of changes, in the order in which they came */
     uint32_t waiting; /* in line, and not begun */
-    bool is_beginning;
+    bool has_left;    /* one, since it was looked whose turn has come */
     struct list copies;      /* that did not end yet */
     struct lead_peer *peers; /* by the server's place in the map */
     uint32_t peer_count;
@@ -70,6 +70,11 @@ struct lead_copy {
     struct iovec *iov;
     uint8_t body[LIMITS_BODY_INLINE_MAX];
 };
+
+/* ---- lead.c ----------------------------------------------------------------- */
+
+/* Begins those whose turn has come. */
+void lead_begin_waiting(struct shard *shard);
 
 /* ---- lead_give.c ------------------------------------------------------------ */
 

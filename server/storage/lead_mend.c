@@ -305,7 +305,9 @@ static void in_turn(struct lead_change *change)
 {
     struct lead_mender *mender = list_item(change, struct lead_mender, change);
     mender->member = UINT32_MAX;
-    if (leads(mender))
+    if (atomic_load(&mender->shard->stop))
+        failed(mender, "the server is ending");
+    else if (leads(mender))
         ask_next(mender);
     else
         failed(mender, "another storage server leads by now");

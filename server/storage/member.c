@@ -483,7 +483,8 @@ struct partly {
     bool shards[LIMITS_SHARDS_MAX];
 };
 
-/* Those of the same member: what was said of an earlier state of the group does not count any more. */
+/* Those of the same member: what was said of an earlier state of the group does not count any more. NULL: that is
+ * what this is. */
 static struct partly *partly_of(struct member *member, const struct wire_group_verdict *verdict)
 {
     list_each(&member->partly, link, after)
@@ -491,8 +492,8 @@ static struct partly *partly_of(struct member *member, const struct wire_group_v
         struct partly *partly = list_item(link, struct partly, link);
         if (partly->verdict.group != verdict->group || partly->verdict.target != verdict->target)
             continue;
-        if (partly->verdict.changed == verdict->changed)
-            return partly;
+        if (partly->verdict.changed >= verdict->changed)
+            return partly->verdict.changed == verdict->changed ? partly : NULL;
         list_remove(link);
         free(partly);
     }

@@ -149,6 +149,7 @@ static void pieces_end(struct gather *gather)
 {
     struct part *parts = gather->parts;
     uint32_t count = gather->part_count;
+    gather->pending = 1; /* a buffer that gets free may bring what completes it */
     for (uint32_t i = 0; i < count; i++) {
         struct shard_io *io = parts[i].io;
         if (gather->status)
@@ -156,7 +157,7 @@ static void pieces_end(struct gather *gather)
         if (--io->pending == 0)
             shard_write_end(io);
     }
-    gather->part_count = 0;
+    gather->part_count = gather->pending = 0;
     if (!gather->in_table)
         gather_free(gather);
 }

@@ -37,7 +37,6 @@ static void io_free(struct shard_io *io)
     struct shard *shard = io->shard;
     struct bufpool *pool = io->pool;
     void *buffer = io->buffer, *span = io->span;
-    /* Before its memory goes: whose turn has come begins inside. */
     lead_leave(shard, &io->change);
     shard->copies_under_way -= io->is_copy;
     if (io->runs != io->few)
