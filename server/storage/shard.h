@@ -265,6 +265,8 @@ void shard_io_refuse(struct shard_io *io, int error);
 /* 0; 1: the request must wait for a newer map; -ESTALE: the client must take ours; or an error. */
 int shard_check_capability(struct shard_io *io, uint32_t access);
 int shard_check_map(struct shard_io *io);
+/* Whether what we are in groups has changed since the version that the request names. */
+bool shard_is_outdated(const struct shard_io *io);
 /* Checks all extents, counts bytes and runs, and keeps up to `room` runs in io->runs.
  * Results as above. */
 int shard_check_extents(struct shard_io *io, uint32_t room);

@@ -68,9 +68,14 @@ int shard_check_map(struct shard_io *io)
     if (io->map_version > shard->map->version && shard->server->conf->replicas > 1 &&
         (shard_is_copy(io) || is_of_all_objects(io)))
         return WAIT_FOR_MAP;
-    if (io->map_version < shard->map_changed)
+    if (shard_is_outdated(io))
         return mismatch(io, -ESTALE);
     return 0;
+}
+
+bool shard_is_outdated(const struct shard_io *io)
+{
+    return io->map_version < io->shard->map_changed;
 }
 
 /* The index of our target of that id, or -1. */

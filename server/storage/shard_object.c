@@ -159,6 +159,12 @@ void shard_with_objects(struct shard_io *io, shard_start_fn *start)
 static void change_in_turn(struct lead_change *change)
 {
     struct shard_io *io = list_item(change, struct shard_io, change);
+    /* Another server may lead what the sender means, and it is to ask that one. */
+    if (shard_is_outdated(io)) {
+        shard_io_stale(io);
+        shard_io_end(io, 0);
+        return;
+    }
     shard_with_objects(io, io->start);
 }
 
@@ -345,6 +351,12 @@ static void remove_in_turn(struct lead_change *change)
 {
     struct file_removal *file = list_item(change, struct file_removal, change);
     file->pending = 1;
+    /* As change_in_turn(). */
+    if (shard_is_outdated(file->io)) {
+        file->io->removes_failed |= UINT32_C(1) << file->index;
+        file_part_ended(file);
+        return;
+    }
     remove_file(file->io, file->index, &file->capability, file);
     int error = lead_give_removal(file->io, &file->pending, copy_ended, file);
     if (error)

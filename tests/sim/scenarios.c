@@ -303,6 +303,7 @@ const struct scenario scenarios[] = {
     {"unclean", prepare_fetched, run_unclean, false},
     {"cut-off", prepare_replicas, run_cut_off, false},
     {"replica-lost", prepare_replicas, run_replica_lost, false},
+    {"line-moved", prepare_replicas, run_line_moved, false},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 

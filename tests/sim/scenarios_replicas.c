@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -489,6 +490,59 @@ void *run_replica_lost(void *unused)
     wait_for_all(group->session);
     must_have(group->other, group->path, LONG_BYTES, 'b');
     must_have(group->leader, group->path, LONG_BYTES, 'b');
+    group_end(group);
+    return NULL;
+}
+
+/* ---- another server leads before a request's turn comes ---------------------------------- */
+
+/* The leader is cut off from the other servers for so long that another one leads, and the client does not
+ * hear of it. */
+static void depose_leader(void *unused)
+{
+    const uint64_t until_ns = sim_now() + 2800 * SIM_MS;
+    const unsigned leader = story.group.leader->host;
+    (void)unused;
+    weather_part(leader, story.group.other->host, until_ns);
+    weather_part(leader, cluster.metadata.host, until_ns);
+    weather_part(cluster.clients[0]->host, cluster.metadata.host, until_ns + 500 * SIM_MS);
+}
+
+/* By a session of its own: the other one hears with its answer that nobody is there any more. */
+static void *punch_first(void *unused)
+{
+    weft_session_t *session = connect_client();
+    weft_file_t *file;
+    (void)unused;
+    must(weft_file_open(session, story.group.path, O_RDWR, 0, NULL, &file), 0);
+    story.is_there = true;
+    wait_for(&story.has_begun);
+    must(weft_file_punch(file, 0, BYTES), 0);
+    must(weft_file_close(file), 0);
+    weft_disconnect(session);
+    return NULL;
+}
+
+/* What waits in the line of one that leads no more has not been done. */
+void *run_line_moved(void *unused)
+{
+    struct group *group = &story.group;
+    pthread_t thread;
+    (void)unused;
+    story_begin("/f");
+    put(group->file, 'a', BYTES, 0);
+    put(group->file, 'a', BYTES, CHUNK);
+    pthread_create(&thread, NULL, punch_first, NULL);
+    wait_for(&story.is_there);
+    depose_leader(NULL);
+    weather_watch(&(struct weather_watch){.from = group->leader->host,
+                                          .to = group->other->host,
+                                          .operation = WIRE_OP_copy,
+                                          .then = note_begun});
+    put(group->file, 'b', BYTES, CHUNK);
+    pthread_join(thread, NULL);
+    wait_for_all(group->session);
+    must_have(group->other, group->path, BYTES, 0);
     group_end(group);
     return NULL;
 }
