@@ -113,12 +113,26 @@ static void write_in_turn(struct lead_change *change)
     write_here(io);
 }
 
-/* The map may be another one than when the request came. */
+static int check_leading(struct shard_io *io)
+{
+    int verdict = shard_runs_keep(io);
+    return verdict || lead_check(io) ? verdict : -ESTALE;
+}
+
+static int check_pieces_anew(struct shard_io *io)
+{
+    if (io->runs != io->few)
+        free(io->runs);
+    io->runs = io->few;
+    return shard_check_pieces(io);
+}
+
+/* The map may be another one than when the request came: another server may lead by now. */
 static int check_again(struct shard_io *io)
 {
-    if (io->checked == io->shard->map->version || !shard_is_copy(io))
+    if (io->checked == io->shard->map->version)
         return shard_runs_keep(io);
-    int verdict = shard_check_pieces(io);
+    int verdict = shard_is_copy(io) ? check_pieces_anew(io) : check_leading(io);
     if (verdict == -ESTALE)
         shard_io_stale(io);
     return verdict > 0 ? err_set(-EAGAIN, "the cluster map changed") : verdict;

@@ -304,6 +304,7 @@ const struct scenario scenarios[] = {
     {"cut-off", prepare_replicas, run_cut_off, false},
     {"replica-lost", prepare_replicas, run_replica_lost, false},
     {"line-moved", prepare_replicas, run_line_moved, false},
+    {"fetch-moved", prepare_fetched, run_fetch_moved, false},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 

@@ -27,5 +27,6 @@ void *run_unclean(void *unused);
 void *run_cut_off(void *unused);
 void *run_replica_lost(void *unused);
 void *run_line_moved(void *unused);
+void *run_fetch_moved(void *unused);
 
 #endif

@@ -546,3 +546,29 @@ void *run_line_moved(void *unused)
     group_end(group);
     return NULL;
 }
+
+/* The leader has a write's header when it is cut off, and fetches the rest when another one leads. */
+static void depose_fetching(void *unused)
+{
+    depose_leader(unused);
+    weather_part(cluster.clients[0]->host, story.group.leader->host, sim_now() + 3200 * SIM_MS);
+}
+
+void *run_fetch_moved(void *unused)
+{
+    struct group *group = &story.group;
+    (void)unused;
+    story_begin("/f");
+    put(group->file, 'a', BYTES, 0);
+    weather_watch(&(struct weather_watch){.from = cluster.clients[0]->host,
+                                          .to = group->leader->host,
+                                          .operation = WIRE_OP_write,
+                                          .then = depose_fetching});
+    put(group->file, 'b', BYTES, 0);
+    must_have(group->other, group->path, BYTES, 'b');
+    wait_for_all(group->session);
+    must_have(group->leader, group->path, BYTES, 'b');
+    must_have(group->other, group->path, BYTES, 'b');
+    group_end(group);
+    return NULL;
+}
