@@ -307,13 +307,14 @@ static void heartbeat_done(struct rpc_call *call)
         return;
     }
     note_back(member);
-    renew_lease(member);
     status = wire_decode_heartbeat_reply(call->reply, call->reply_length, &reply);
     const uint64_t version = member->map_version;
     if (!status)
         status = take_map(member, &reply.map);
     if (status < 0)
         log_error("the answer to a heartbeat makes no sense: %s", err_text());
+    else
+        renew_lease(member); /* once the shards have the map that came with it */
     /* Somebody may wait until this server knows: it is told at once when the shards do. */
     if (member->map_version != version && member->server->conf->replicas > 1)
         atomic_store(&member->map_wanted, true);

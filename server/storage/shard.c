@@ -374,6 +374,9 @@ static int close_all(struct shard *shard)
         rpc_close(shard->rpc);
     }
     shard->rpc = NULL;
+    /* Of clients that had gone before these were parked. */
+    for (struct list_link *link; (link = list_pop(&shard->parked));)
+        free(list_item(link, struct parked, link));
     lead_close(shard);
     shard_locks_close(shard);
     int error = stores_close(shard);

@@ -219,7 +219,13 @@ int shard_check_extents(struct shard_io *io, uint32_t room)
 bool shard_check_lease(const struct shard_io *io)
 {
     const struct shard *shard = io->shard;
-    if (rpc_now_ns() < atomic_load(&shard->server->lease_until_ns))
+    const bool in_time = rpc_now_ns() < atomic_load(&shard->server->lease_until_ns);
+    /* The lease may have been over, and be a new one: others can have gone on in between. A map that says so
+     * is here before that lease is, and need not be adopted yet. */
+    if (shard->server->conf->replicas > 1 &&
+        (atomic_load(&shard->map_new) || io->checked != shard->map->version))
+        return false;
+    if (in_time)
         return true;
     for (uint32_t i = 0; i < io->run_count; i++) {
         const uint32_t group = map_group_of(shard->map, &io->layout, io->runs[i].position);

@@ -302,6 +302,7 @@ const struct scenario scenarios[] = {
     {"overtaken", prepare_replicas, run_overtaken, .leaves_nothing = true},
     {"unclean", prepare_fetched, run_unclean, false},
     {"cut-off", prepare_replicas, run_cut_off, false},
+    {"read-moved", prepare_replicas, run_read_moved, false},
     {"replica-lost", prepare_replicas, run_replica_lost, false},
     {"line-moved", prepare_replicas, run_line_moved, false},
     {"fetch-moved", prepare_fetched, run_fetch_moved, false},

@@ -25,6 +25,7 @@ void *run_newer_map(void *unused);
 void *run_overtaken(void *unused);
 void *run_unclean(void *unused);
 void *run_cut_off(void *unused);
+void *run_read_moved(void *unused);
 void *run_replica_lost(void *unused);
 void *run_line_moved(void *unused);
 void *run_fetch_moved(void *unused);

@@ -462,6 +462,15 @@ void *run_cut_off(void *unused)
     return NULL;
 }
 
+/* What was read while others went on is not answered when the server has a lease again. */
+void *run_read_moved(void *unused)
+{
+    (void)unused;
+    cut_off("/f", false, 2500 * SIM_MS);
+    cut_off("/g", true, 2500 * SIM_MS);
+    return NULL;
+}
+
 /* ---- hosts crash ------------------------------------------------------------------------- */
 
 static void crash_both(void *unused)
