@@ -549,7 +549,8 @@ void lead_sync_look(struct shard *shard)
         return;
     const int server = find_server(shard);
     shard->lead->to_walk = server >= 0;
-    if (server >= 0 && !atomic_load(&shard->stop))
+    /* What came before we led may still be under way here, and is not to come after the comparison. */
+    if (server >= 0 && !atomic_load(&shard->stop) && !shard_has_older(shard))
         begin(shard, (uint32_t)server);
 }
 

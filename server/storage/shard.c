@@ -94,6 +94,20 @@ static void unpark(struct shard *shard, bool asked)
     }
 }
 
+void shard_older_ended(struct shard *shard)
+{
+    shard->older_ended = true;
+    rpc_wake(shard->rpc);
+}
+
+static void unpark_older(struct shard *shard)
+{
+    if (!shard->older_ended)
+        return;
+    shard->older_ended = false;
+    unpark(shard, false);
+}
+
 /* Nobody waits for these any more. */
 static void peer_down(void *arg, struct rpc_peer *peer)
 {
@@ -192,6 +206,7 @@ static void take_map(struct shard *shard)
             unpark(shard, true);
         return;
     }
+    const uint64_t changed_before = shard->map_changed;
     uint64_t digest = digest_of(shard->server, map);
     if (shard->map && shard->map_digest != digest)
         shard->map_changed = map->version;
@@ -200,6 +215,8 @@ static void take_map(struct shard *shard)
         shard->map_changed = lost;
     if (changed > shard->map_changed)
         shard->map_changed = changed;
+    if (shard->map_changed != changed_before)
+        shard->changing_now = 0;
     shard->map_digest = digest;
     map_unref(shard->map);
     shard->map = map;
@@ -414,6 +431,7 @@ static void run_loop(struct shard *shard)
     while (!atomic_load(&shard->stop)) {
         rpc_wait(shard->rpc, timeout_ms(shard));
         take_map(shard);
+        unpark_older(shard);
         shard_locks_tick(shard);
         lead_tick(shard);
     }

@@ -135,6 +135,9 @@ struct shard {
     struct map *map;       /* NULL until registered */
     uint64_t map_digest;   /* of the groups with targets of ours */
     uint64_t map_changed;  /* the version at which they last changed, or a target of ours had a loss */
+    uint32_t changing;     /* requests under way that change objects */
+    uint32_t changing_now; /* of these, those that came since map_changed */
+    bool older_ended;      /* the last of the others has; who waits for that is in `parked` */
     struct list parked;    /* requests that wait for a map, or for the end */
     struct shard_locks *locks;
     uint32_t under_way; /* requests being served */
@@ -208,6 +211,8 @@ struct shard_io {
     void (*end)(struct shard_io *io); /* all that was pending has ended */
     const uint8_t *data;              /* of a write */
     uint64_t checked;                 /* version of the map by which it was checked */
+    bool is_change;                   /* it changes objects */
+    uint64_t began_at;                /* shard->map_changed then */
     bool is_stale;                    /* the client is to go by a newer map */
     bool was_reported;                /* that it failed here (lead_failed_here()) */
     struct bufpool *pool;
@@ -236,10 +241,14 @@ void shard_map_confirm(struct shard *shard);
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount);
 /* The request will be looked at again when the map was asked for; `tries` is how often that was. */
 void shard_park(struct shard *shard, struct rpc_request *request, unsigned tries);
+/* Changes that came before what we are in groups has changed last have all ended. */
+void shard_older_ended(struct shard *shard);
 
 /* shard_serve.c: from a request to its answer */
 
 void shard_serve(struct shard *shard, struct rpc_request *request, unsigned tries);
+/* Whether one of them is still under way: whoever gave it may have gone on without it. */
+bool shard_has_older(const struct shard *shard);
 /* Something that a leader gives. */
 bool shard_is_copy(const struct shard_io *io);
 struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request);

@@ -303,6 +303,8 @@ const struct scenario scenarios[] = {
     {"unclean", prepare_fetched, run_unclean, false},
     {"cut-off", prepare_replicas, run_cut_off, false},
     {"read-moved", prepare_replicas, run_read_moved, false},
+    {"late-copy", prepare_replicas, run_late_copy, false},
+    {"late-change", prepare_whole, run_late_change, false},
     {"replica-lost", prepare_replicas, run_replica_lost, false},
     {"line-moved", prepare_replicas, run_line_moved, false},
     {"fetch-moved", prepare_fetched, run_fetch_moved, false},

@@ -40,6 +40,13 @@ void prepare_fetched(void)
     weather.eager_max = 0;
 }
 
+/* Three that all have everything, and fetch what is written. */
+void prepare_whole(void)
+{
+    prepare_fetched();
+    cluster.storage_count = cluster.replicas = 3;
+}
+
 /* What the client of a scenario has. */
 struct group {
     weft_session_t *session;
@@ -165,6 +172,7 @@ static struct {
     struct server_slot *member; /* the other one of the file's group, of three servers */
     bool has_begun;             /* the message that was waited for is on its way */
     bool go, is_there;
+    size_t length; /* of what is written by another client */
 } story;
 
 static void story_begin(const char *path)
@@ -380,7 +388,7 @@ static void *write_main(void *unused)
     weft_file_t *file;
     (void)unused;
     must(weft_file_open(connect_client(), story.group.path, O_RDWR, 0, NULL, &file), 0);
-    put(file, 'b', BYTES, 0);
+    put(file, 'b', story.length, 0);
     sim_fail("a write was answered that the other server does not have");
 }
 
@@ -391,6 +399,7 @@ void *run_unclean(void *unused)
     (void)unused;
     story_begin("/f");
     put(group->file, 'a', BYTES, 0);
+    story.length = BYTES;
     weather_watch(&(struct weather_watch){.from = group->leader->host,
                                           .to = group->other->host,
                                           .operation = WIRE_OP_copy,
@@ -579,5 +588,68 @@ void *run_fetch_moved(void *unused)
     must_have(group->leader, group->path, BYTES, 'b');
     must_have(group->other, group->path, BYTES, 'b');
     group_end(group);
+    return NULL;
+}
+
+/* ---- a member's disk is stuck ------------------------------------------------------------ */
+
+/* The leader gives up what the member does not make, and goes on; the file's bytes become what they were, so
+ * that the member, whose disk can be read, lacks nothing. What was given up is not made after that. */
+void *run_late_copy(void *unused)
+{
+    struct group *group = &story.group;
+    (void)unused;
+    story_begin("/f");
+    put(group->file, 'a', LONG_BYTES, 0);
+    disks_hold_write(group->other->host, 8 * SIM_S);
+    put(group->file, 'b', LONG_BYTES, 0);
+    put(group->file, 'a', LONG_BYTES, 0);
+    fiber_sleep(10 * SIM_S);
+    wait_for_all(group->session);
+    must_have(group->other, group->path, LONG_BYTES, 'a');
+    group_end(group);
+    return NULL;
+}
+
+static void kill_soon(void *unused)
+{
+    (void)unused;
+    story.has_begun = true;
+    sim_at(sim_now() + 100 * SIM_MS, kill_with_writer, NULL);
+}
+
+/* The leader is killed when one of two others has got a change, and its disk is stuck. */
+static void late_change(const char *path, unsigned nth)
+{
+    struct group *group = &story.group;
+    const struct server_slot *others[2];
+    unsigned count = 0;
+    story_begin(path);
+    for (unsigned i = 0; i < cluster.storage_count; i++)
+        if (&cluster.storage[i] != group->leader)
+            others[count++] = &cluster.storage[i];
+    put(group->file, 'a', LONG_BYTES, 0);
+    story.length = LONG_BYTES;
+    disks_hold_write(others[nth]->host, 8 * SIM_S);
+    weather_part(group->leader->host, others[!nth]->host, sim_now() + SIM_S);
+    weather_watch(&(struct weather_watch){
+        .from = group->leader->host, .to = others[nth]->host, .operation = WIRE_OP_copy, .then = kill_soon});
+    cluster_client_start_on(2, cluster.clients[0]->host + 2, write_main);
+    wait_for(&story.has_begun);
+    fiber_sleep(10 * SIM_S);
+    wait_for_all(group->session);
+    const char here = letter_on(group->leader, path, LONG_BYTES);
+    must_have(others[0], path, LONG_BYTES, here);
+    must_have(others[1], path, LONG_BYTES, here);
+    group_end(group);
+}
+
+/* One of them leads then. It compares the others with what it has: with the change, as it is to be made there
+ * still. */
+void *run_late_change(void *unused)
+{
+    (void)unused;
+    late_change("/f", 0);
+    late_change("/g", 1);
     return NULL;
 }
