@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * members_register.c: what a storage server says when it registers, whether that can be, and the map in which it
- * is there.
+ * members_register.c: what a storage server says when it registers, whether that can be, and the map in
+ * which it is there.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * members_report.c: what the leaders of groups with several members say of the others, and what is due by and by.
+ * members_report.c: what the leaders of groups with several members say of the others, and what is due by
+ * and by.
  */
 #include <errno.h>
 #include <inttypes.h>

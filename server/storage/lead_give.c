@@ -161,7 +161,8 @@ static int make_settling(struct shard_io *io, uint32_t server, struct lead_copy 
             copy = lead_copy_new(io, server, 0, map->group_count);
         if (!copy)
             return err_set(-ENOMEM, "no memory for a copy");
-        copy->duties[copy->duty_count++] = (struct lead_duty){.group = group, .target = map->targets[target].id};
+        copy->duties[copy->duty_count++] =
+            (struct lead_duty){.group = group, .target = map->targets[target].id};
         copy->settles = true;
     }
     *made = copy;

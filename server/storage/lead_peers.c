@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lead_peers.c: the servers with members of groups that we lead: connections to them, and what was said of the
- * members.
+ * lead_peers.c: the servers with members of groups that we lead: connections to them, and what was said of
+ * the members.
  */
 #include <errno.h>
 #include <stdio.h>
