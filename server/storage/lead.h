@@ -69,8 +69,8 @@ void lead_of_object(struct lead_change *change, uint32_t position, uint64_t star
  * once. */
 void lead_enter(struct shard *shard, struct lead_change *change, uint64_t ino,
                 void (*begin)(struct lead_change *change));
-/* It has ended; whose turn has come begins with the next tick, and not inside of what has ended. Nothing when it
- * is in no line. */
+/* It has ended; whose turn has come begins with the next tick, and not inside of what has ended. Nothing when
+ * it is in no line. */
 void lead_leave(struct shard *shard, struct lead_change *change);
 
 /* ---- lead_give.c: giving to the others ---------------------------------------- */

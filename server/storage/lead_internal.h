@@ -21,10 +21,10 @@ struct lead_promise {
 };
 
 struct lead {
-    bool leads;       /* a group with other members */
-    struct list line; /* of changes, in the order in which they came */
-    uint32_t waiting; /* in line, and not begun */
-    bool has_left;    /* one, since it was looked whose turn has come */
+    bool leads;              /* a group with other members */
+    struct list line;        /* of changes, in the order in which they came */
+    uint32_t waiting;        /* in line, and not begun */
+    bool has_left;           /* one, since it was looked whose turn has come */
     struct list copies;      /* that did not end yet */
     struct lead_peer *peers; /* by the server's place in the map */
     uint32_t peer_count;

@@ -47,6 +47,7 @@ struct lead_mender {
     struct rpc_call call;
     uint8_t body[LIMITS_BODY_INLINE_MAX];
     struct store_op op;
+    uint64_t began_at; /* the write */
     struct iovec iov;
     uint8_t *piece;
 };
@@ -215,6 +216,7 @@ static void written(struct store_op *op, ssize_t status)
 {
     struct lead_mender *mender = op->arg;
     mender->shard->under_way--;
+    shard_change_ended(mender->shard, mender->began_at);
     if (status < 0)
         failed(mender, err_text());
     else
@@ -227,6 +229,7 @@ static void write_anew(struct lead_mender *mender, uint64_t length)
     mender->iov = (struct iovec){.iov_base = mender->piece, .iov_len = length};
     mender->op = (struct store_op){.done = written, .arg = mender};
     mender->shard->under_way++;
+    mender->began_at = shard_change_began(mender->shard);
     int result =
         store->type->write(store, &mender->object, mender->now->offset, &mender->iov, 1, &mender->op);
     if (result == STORE_PENDING)

@@ -591,8 +591,8 @@ void lead_sync_look(struct shard *shard)
         return;
     const int server = find_server(shard);
     shard->lead->to_walk = server >= 0;
-    /* What an earlier leader gave is to be in our own store before it is read. */
-    if (server >= 0 && shard->copies_under_way == 0 && !atomic_load(&shard->stop))
+    /* What came before we led may still be under way here, and is not to come after the comparison. */
+    if (server >= 0 && !shard_has_older(shard) && !atomic_load(&shard->stop))
         begin(shard, (uint32_t)server);
 }
 

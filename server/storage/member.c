@@ -323,7 +323,7 @@ static void heartbeat_done(struct rpc_call *call)
     if (status < 0)
         log_error("the answer to a heartbeat makes no sense: %s", err_text());
     else
-        renew_lease(member);
+        renew_lease(member); /* once the shards have the map that came with it */
     /* Somebody may wait until this server knows: it is told at once when the shards do. */
     if (member->map_version != version && member->server->conf->replicas > 1)
         atomic_store(&member->map_wanted, true);
@@ -483,8 +483,8 @@ struct partly {
     bool shards[LIMITS_SHARDS_MAX];
 };
 
-/* Those of the same member: what was said of an earlier state of the group does not count any more. NULL: that is
- * what this is. */
+/* Those of the same member: what was said of an earlier state of the group does not count any more. NULL: that
+ * is what this is. */
 static struct partly *partly_of(struct member *member, const struct wire_group_verdict *verdict)
 {
     list_each(&member->partly, link, after)

@@ -96,6 +96,20 @@ static void unpark(struct shard *shard, bool asked)
     }
 }
 
+void shard_older_ended(struct shard *shard)
+{
+    shard->older_ended = true;
+    rpc_wake(shard->rpc);
+}
+
+static void unpark_older(struct shard *shard)
+{
+    if (!shard->older_ended)
+        return;
+    shard->older_ended = false;
+    unpark(shard, false);
+}
+
 /* Nobody waits for these any more. */
 static void peer_down(void *arg, struct rpc_peer *peer)
 {
@@ -194,6 +208,7 @@ static void take_map(struct shard *shard)
             unpark(shard, true);
         return;
     }
+    const uint64_t changed_before = shard->map_changed;
     uint64_t digest = digest_of(shard->server, map);
     if (shard->map && shard->map_digest != digest)
         shard->map_changed = map->version;
@@ -202,6 +217,8 @@ static void take_map(struct shard *shard)
         shard->map_changed = lost;
     if (changed > shard->map_changed)
         shard->map_changed = changed;
+    if (shard->map_changed != changed_before)
+        shard->changing_now = 0;
     shard->map_digest = digest;
     map_unref(shard->map);
     shard->map = map;
@@ -391,6 +408,9 @@ static int close_all(struct shard *shard)
         rpc_close(shard->rpc);
     }
     shard->rpc = NULL;
+    /* Of clients that had gone before these were parked. */
+    for (struct list_link *link; (link = list_pop(&shard->parked));)
+        free(list_item(link, struct parked, link));
     lead_close(shard);
     shard_locks_close(shard);
     int error = stores_close(shard);
@@ -428,6 +448,7 @@ static void run_loop(struct shard *shard)
     while (!atomic_load(&shard->stop)) {
         rpc_wait(shard->rpc, timeout_ms(shard));
         take_map(shard);
+        unpark_older(shard);
         shard_locks_tick(shard);
         lead_tick(shard);
     }

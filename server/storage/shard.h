@@ -143,11 +143,13 @@ struct shard {
     int stores_fd;                    /* readable when a store has something to do */
     struct map *map;                  /* NULL until registered */
     uint64_t map_digest;              /* of the groups with targets of ours */
-    uint64_t map_changed; /* the version at which they last changed, or a target of ours had a loss */
-    struct list parked;   /* requests that wait for a map, or for the end */
+    uint64_t map_changed;  /* the version at which they last changed, or a target of ours had a loss */
+    uint32_t changing;     /* requests under way that change objects */
+    uint32_t changing_now; /* of these, those that came since map_changed */
+    bool older_ended;      /* the last of the others has; who waits for that is in `parked` */
+    struct list parked;    /* requests that wait for a map, or for the end */
     struct shard_locks *locks;
-    uint32_t under_way;        /* requests being served */
-    uint32_t copies_under_way; /* of these, from leaders */
+    uint32_t under_way; /* requests being served */
     struct shard_gathers gathers;
     /* The latest ones whose signatures were right: checking one takes longer than
      * a small request. Entries with a chunk size of 0 are empty. */
@@ -219,7 +221,8 @@ struct shard_io {
     void (*end)(struct shard_io *io); /* all that was pending has ended */
     const uint8_t *data;              /* of a write */
     uint64_t checked;                 /* version of the map by which it was checked */
-    bool is_copy;                     /* counted as one */
+    bool is_change;                   /* it changes objects */
+    uint64_t began_at;                /* shard->map_changed then */
     bool is_stale;                    /* the client is to go by a newer map */
     bool was_reported;                /* that it failed here (lead_failed_here()) */
     struct bufpool *pool;
@@ -248,10 +251,17 @@ void shard_map_confirm(struct shard *shard);
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount);
 /* The request will be looked at again when the map was asked for; `tries` is how often that was. */
 void shard_park(struct shard *shard, struct rpc_request *request, unsigned tries);
+/* Changes that came before what we are in groups has changed last have all ended. */
+void shard_older_ended(struct shard *shard);
 
 /* shard_serve.c: from a request to its answer */
 
 void shard_serve(struct shard *shard, struct rpc_request *request, unsigned tries);
+/* Something changes objects from now on; what it returns is told when that has ended. */
+uint64_t shard_change_began(struct shard *shard);
+void shard_change_ended(struct shard *shard, uint64_t began_at);
+/* Whether a change from before is still under way: whoever gave it may have gone on without it. */
+bool shard_has_older(const struct shard *shard);
 /* Something that a leader gives. */
 bool shard_is_copy(const struct shard_io *io);
 struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request);

@@ -68,9 +68,14 @@ int shard_check_map(struct shard_io *io)
     if (io->map_version > shard->map->version && shard->server->conf->replicas > 1 &&
         (shard_is_copy(io) || is_of_all_objects(io)))
         return WAIT_FOR_MAP;
-    if (io->map_version < shard->map_changed)
+    if (shard_is_outdated(io))
         return mismatch(io, -ESTALE);
     return 0;
+}
+
+bool shard_is_outdated(const struct shard_io *io)
+{
+    return io->map_version < io->shard->map_changed;
 }
 
 /* The index of our target of that id, or -1. */
@@ -212,11 +217,6 @@ int shard_check_extents(struct shard_io *io, uint32_t room)
             return err_set(-EMSGSIZE, "the extents have more than %u bytes", LIMITS_IO_BYTES_MAX);
     }
     return wire_read_all(&reader, "list of extents");
-}
-
-bool shard_is_outdated(const struct shard_io *io)
-{
-    return map_has_replicas(io->shard->map) && io->map_version < io->shard->map_changed;
 }
 
 /* Whether another member is read, or could be by a map that we don't know yet. */

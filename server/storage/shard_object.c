@@ -161,6 +161,7 @@ void shard_with_objects(struct shard_io *io, shard_start_fn *start)
 static void change_in_turn(struct lead_change *change)
 {
     struct shard_io *io = list_item(change, struct shard_io, change);
+    /* Another server may lead what the sender means, and it is to ask that one. */
     if (shard_is_outdated(io)) {
         shard_io_stale(io);
         shard_io_end(io, 0);
@@ -352,7 +353,8 @@ static void remove_in_turn(struct lead_change *change)
 {
     struct file_removal *file = list_item(change, struct file_removal, change);
     file->pending = 1;
-    if (shard_is_outdated(file->io)) { /* the metadata server asks again, whoever leads then */
+    /* The metadata server asks again, whoever leads then. */
+    if (shard_is_outdated(file->io)) {
         file->io->removes_failed |= UINT32_C(1) << file->index;
         file_part_ended(file);
         return;

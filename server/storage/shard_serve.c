@@ -32,13 +32,62 @@ struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request)
     return io;
 }
 
+static bool changes(const struct shard_io *io)
+{
+    switch (io->request->operation) {
+    case WIRE_OP_write:
+    case WIRE_OP_write_gather:
+    case WIRE_OP_object_truncate:
+    case WIRE_OP_object_remove:
+    case WIRE_OP_object_punch:
+    case WIRE_OP_copy:
+    case WIRE_OP_copy_truncate:
+    case WIRE_OP_copy_punch:
+    case WIRE_OP_copy_cut:
+    case WIRE_OP_copy_remove:
+        return true;
+    }
+    return false;
+}
+
+uint64_t shard_change_began(struct shard *shard)
+{
+    shard->changing++;
+    shard->changing_now++;
+    return shard->map_changed;
+}
+
+void shard_change_ended(struct shard *shard, uint64_t began_at)
+{
+    shard->changing--;
+    if (began_at == shard->map_changed)
+        shard->changing_now--;
+    else if (!shard_has_older(shard))
+        shard_older_ended(shard);
+}
+
+bool shard_has_older(const struct shard *shard)
+{
+    return shard->changing > shard->changing_now;
+}
+
+/* What the leader has given up may be under way here still, and is not to come after the comparison. */
+static bool waits_for_older(const struct shard_io *io)
+{
+    const unsigned operation = io->request->operation;
+    return (operation == WIRE_OP_copy_digest || operation == WIRE_OP_copy_list ||
+            operation == WIRE_OP_copy_fetch) &&
+           shard_has_older(io->shard);
+}
+
 static void io_free(struct shard_io *io)
 {
     struct shard *shard = io->shard;
     struct bufpool *pool = io->pool;
     void *buffer = io->buffer, *span = io->span;
+    if (io->is_change)
+        shard_change_ended(shard, io->began_at);
     lead_leave(shard, &io->change);
-    shard->copies_under_way -= io->is_copy;
     if (io->runs != io->few)
         free(io->runs);
     free(io->body);
@@ -464,33 +513,34 @@ static int check(struct shard_io *io)
     return verdict;
 }
 
+static void (*const handlers[])(struct shard_io *io) = {
+    [WIRE_OP_write] = shard_write,
+    [WIRE_OP_write_gather] = shard_write,
+    [WIRE_OP_read] = shard_read,
+    [WIRE_OP_sync] = shard_sync,
+    [WIRE_OP_object_stat] = shard_object_stat,
+    [WIRE_OP_object_truncate] = shard_object_truncate,
+    [WIRE_OP_object_remove] = shard_object_remove,
+    [WIRE_OP_object_punch] = shard_object_punch,
+    [WIRE_OP_object_seek] = shard_object_seek,
+    [WIRE_OP_object_mend] = lead_mend_serve,
+    [WIRE_OP_lock] = shard_lock,
+    [WIRE_OP_record] = shard_record,
+    [WIRE_OP_record_test] = shard_record_test,
+    [WIRE_OP_copy] = shard_write,
+    [WIRE_OP_copy_truncate] = shard_object_truncate,
+    [WIRE_OP_copy_punch] = shard_object_punch,
+    [WIRE_OP_copy_sync] = shard_sync,
+    [WIRE_OP_copy_list] = shard_copy_list,
+    [WIRE_OP_copy_digest] = shard_copy_digest,
+    [WIRE_OP_copy_cut] = shard_copy_cut,
+    [WIRE_OP_copy_settle] = shard_copy_settle,
+    [WIRE_OP_copy_remove] = shard_object_remove,
+    [WIRE_OP_copy_fetch] = shard_copy_fetch,
+};
+
 void shard_serve(struct shard *shard, struct rpc_request *request, unsigned tries)
 {
-    static void (*const handlers[])(struct shard_io * io) = {
-        [WIRE_OP_write] = shard_write,
-        [WIRE_OP_write_gather] = shard_write,
-        [WIRE_OP_read] = shard_read,
-        [WIRE_OP_sync] = shard_sync,
-        [WIRE_OP_object_stat] = shard_object_stat,
-        [WIRE_OP_object_truncate] = shard_object_truncate,
-        [WIRE_OP_object_remove] = shard_object_remove,
-        [WIRE_OP_object_punch] = shard_object_punch,
-        [WIRE_OP_object_seek] = shard_object_seek,
-        [WIRE_OP_object_mend] = lead_mend_serve,
-        [WIRE_OP_lock] = shard_lock,
-        [WIRE_OP_record] = shard_record,
-        [WIRE_OP_record_test] = shard_record_test,
-        [WIRE_OP_copy] = shard_write,
-        [WIRE_OP_copy_truncate] = shard_object_truncate,
-        [WIRE_OP_copy_punch] = shard_object_punch,
-        [WIRE_OP_copy_sync] = shard_sync,
-        [WIRE_OP_copy_list] = shard_copy_list,
-        [WIRE_OP_copy_digest] = shard_copy_digest,
-        [WIRE_OP_copy_cut] = shard_copy_cut,
-        [WIRE_OP_copy_settle] = shard_copy_settle,
-        [WIRE_OP_copy_remove] = shard_object_remove,
-        [WIRE_OP_copy_fetch] = shard_copy_fetch,
-    };
     /* At the end new requests are left unanswered: the client asks again, and
      * the server that follows answers. But what leaders give ends what others have begun. */
     if ((atomic_load_explicit(&shard->stop, memory_order_relaxed) && !is_copy(request->operation)) ||
@@ -516,15 +566,20 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
     }
     int verdict = check(io);
     io->checked = shard->map->version;
+    if (verdict == 0 && waits_for_older(io)) {
+        io_free(io);
+        shard_park(shard, request, tries);
+        return;
+    }
     if (verdict == 0 && shard_is_copy(io)) {
         io->pool = shard->copy_pool ? shard->copy_pool : shard->pool;
-        io->is_copy = true;
-        shard->copies_under_way++;
         shard_counter_add(shard, SHARD_COPIES_TAKEN, 1);
     }
     if (verdict == 0 && is_lock(io) && !shard_check_lease(io)) {
         shard_wait_for_lease(io);
     } else if (verdict == 0) {
+        io->is_change = changes(io);
+        io->began_at = io->is_change ? shard_change_began(shard) : 0;
         handlers[request->operation](io);
     } else if (verdict == -ESTALE) {
         answer_stale(io);

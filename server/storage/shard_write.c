@@ -113,7 +113,7 @@ static void write_in_turn(struct lead_change *change)
     write_here(io);
 }
 
-/* The map may be another one than when the request came. */
+/* The map may be another one than when the request came. Whether we lead is asked when its turn has come. */
 static int check_again(struct shard_io *io)
 {
     if (io->checked == io->shard->map->version || !shard_is_copy(io))

@@ -16,6 +16,8 @@
 #include "storage/store.h"
 #include "storage/target.h"
 
+enum { CLIENT_HOST = 8 }; /* of the first one; each has its own */
+
 struct cluster cluster;
 
 /* ---- files -------------------------------------------------------------------- */
@@ -257,7 +259,7 @@ bool cluster_server_end(struct server_slot *slot, enum server_end how, uint64_t 
 
 static void client_ended(struct process *process)
 {
-    for (unsigned i = 0; i < cluster.client_count; i++)
+    for (unsigned i = 0; i < CLUSTER_CLIENTS_MAX; i++)
         if (cluster.clients[i] == process)
             cluster.clients[i] = NULL;
     cluster.clients_left--;
@@ -265,27 +267,31 @@ static void client_ended(struct process *process)
         sim_fail("%s ended with %d", process->name, process->status);
 }
 
-static void client_start(const char *name, unsigned number, void *(*run)(void *number))
+static void client_start(const char *name, unsigned number, unsigned host, void *(*run)(void *number))
 {
-    struct process *process = process_start(name, 8 + number, run, (void *)(uintptr_t)number);
+    struct process *process = process_start(name, host, run, (void *)(uintptr_t)number);
     process->conf_path = cluster.conf;
     process->ended = client_ended;
     cluster.clients[number] = process;
     cluster.clients_left++;
 }
 
+void cluster_client_start_on(unsigned number, unsigned host, void *(*run)(void *number))
+{
+    char name[16];
+    snprintf(name, sizeof name, "client-%u", number);
+    client_start(name, number, host, run);
+}
+
 void cluster_clients_start(void *(*run)(void *number))
 {
-    for (unsigned i = 0; i < cluster.client_count; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "client-%u", i);
-        client_start(name, i, run);
-    }
+    for (unsigned i = 0; i < cluster.client_count; i++)
+        cluster_client_start_on(i, CLIENT_HOST + i, run);
 }
 
 void cluster_client_start_one(void *(*run)(void *number))
 {
-    client_start("client-last", 0, run);
+    client_start("client-last", 0, CLIENT_HOST, run);
 }
 
 bool cluster_clients_ended(void)

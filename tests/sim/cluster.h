@@ -52,6 +52,8 @@ bool cluster_is_ready(void);
 void cluster_clients_start(void *(*run)(void *number));
 /* One more, on the first one's host. */
 void cluster_client_start_one(void *(*run)(void *number));
+/* Another client of that number, on any host. */
+void cluster_client_start_on(unsigned number, unsigned host, void *(*run)(void *number));
 bool cluster_clients_ended(void);
 void cluster_stop(void);
 bool cluster_is_down(void);

@@ -173,6 +173,25 @@ static void changes_take(struct disk_file *file, bool all)
 }
 
 static unsigned crashes[HOSTS];
+static uint64_t held_read_ns[HOSTS], held_write_ns[HOSTS];
+
+void disks_hold_read(unsigned host, uint64_t ns)
+{
+    held_read_ns[host] = ns;
+}
+
+void disks_hold_write(unsigned host, uint64_t ns)
+{
+    held_write_ns[host] = ns;
+}
+
+/* What is held now, and not again. */
+static uint64_t take_held(uint64_t *held_ns)
+{
+    const uint64_t ns = *held_ns;
+    *held_ns = 0;
+    return ns;
+}
 
 /* Another one after each crash of the host. */
 int __wrap_boot_id(uint8_t id[16])
@@ -206,7 +225,8 @@ static int disk_read(struct cs_io *io, enum cs_file file, uint64_t offset, struc
                      bool nowait)
 {
     const struct image *now = &disk_of(io)->files[file].now;
-    if (nowait && sim_chance(100000))
+    uint64_t *held_ns = &held_read_ns[disk_of(io)->host];
+    if (nowait && (*held_ns || sim_chance(100000)))
         return -EAGAIN;
     if (!nowait && sim_chance(50000))
         fiber_sleep(sim_below(SIM_MS));
@@ -216,20 +236,26 @@ static int disk_read(struct cs_io *io, enum cs_file file, uint64_t offset, struc
         image_get(now, offset, iov[i].iov_base, iov[i].iov_len);
         offset += iov[i].iov_len;
     }
+    if (*held_ns && file == CS_DATA)
+        fiber_sleep(take_held(held_ns));
     return 0;
 }
 
 static bool disk_write_waits(struct cs_io *io, size_t length)
 {
     const struct disk_io *disk_io = (struct disk_io *)io;
-    return disk_io->is_slow || disk_io->flushing || length >= LONG_BYTES;
+    return disk_io->is_slow || disk_io->flushing || length >= LONG_BYTES ||
+           held_write_ns[disk_io->disk->host];
 }
 
 /* A process that is killed between two pieces has written the first. */
 static int disk_write(struct cs_io *io, enum cs_file file, uint64_t offset, struct iovec *iov, int iov_count)
 {
     struct disk_file *to = &disk_of(io)->files[file];
-    if (disk_write_waits(io, 0) && file == CS_DATA)
+    uint64_t *held_ns = &held_write_ns[disk_of(io)->host];
+    if (*held_ns && file == CS_DATA)
+        fiber_sleep(take_held(held_ns));
+    else if (disk_write_waits(io, 0) && file == CS_DATA)
         fiber_sleep(sim_below(SIM_MS));
     for (int i = 0; i < iov_count; i++) {
         if (offset + iov[i].iov_len > to->now.size)
@@ -332,6 +358,8 @@ void disks_begin(void)
 {
     list_init(&disks);
     memset(crashes, 0, sizeof crashes);
+    memset(held_read_ns, 0, sizeof held_read_ns);
+    memset(held_write_ns, 0, sizeof held_write_ns);
 }
 
 void disks_end(void)

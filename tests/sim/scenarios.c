@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "cluster.h"
+#include "scenarios_internal.h"
 #include "sim.h"
-#include "weft/weft.h"
 
 /* One client, one storage server with one shard. */
 static void prepare_small(void)
@@ -20,7 +20,7 @@ static void prepare_small(void)
     cluster.moves = false;
 }
 
-static weft_session_t *connect_client(void)
+weft_session_t *connect_client(void)
 {
     weft_session_t *session;
     if (weft_connect(process_current->conf_path, &session))
@@ -36,7 +36,7 @@ static weft_file_t *open_new(weft_session_t *session, const char *path)
     return file;
 }
 
-static void must(int64_t result, int64_t wanted)
+void must(int64_t result, int64_t wanted)
 {
     if (result != wanted)
         sim_fail("%" PRId64 ", not %" PRId64 ": %s", result, wanted, weft_error());
@@ -296,6 +296,18 @@ const struct scenario scenarios[] = {
     {"spill", prepare_small, run_spill, false},
     {"removed", prepare_small, run_removed, .leaves_nothing = true},
     {"unheard", prepare_small, run_unheard, false},
+    {"older-map", prepare_three, run_older_map, false},
+    {"promise", prepare_replicas, run_promise, false},
+    {"newer-map", prepare_replicas, run_newer_map, false},
+    {"overtaken", prepare_replicas, run_overtaken, .leaves_nothing = true},
+    {"unclean", prepare_fetched, run_unclean, false},
+    {"cut-off", prepare_replicas, run_cut_off, false},
+    {"read-moved", prepare_replicas, run_read_moved, false},
+    {"late-copy", prepare_replicas, run_late_copy, false},
+    {"late-change", prepare_whole, run_late_change, false},
+    {"replica-lost", prepare_replicas, run_replica_lost, false},
+    {"line-moved", prepare_replicas, run_line_moved, false},
+    {"fetch-moved", prepare_fetched, run_fetch_moved, false},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 

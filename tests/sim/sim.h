@@ -221,10 +221,25 @@ extern struct weather weather;
 uint64_t weather_arrival(unsigned from, unsigned to);
 /* No message between the host and all others arrives before that time. */
 void weather_partition(unsigned host, uint64_t until_ns);
+/* Likewise between two hosts, in either direction. */
+void weather_part(unsigned host, unsigned other, uint64_t until_ns);
 void weather_begin(void);
 /* The next message of that host's takes so much longer, once. */
 void weather_hold(unsigned host, uint64_t ns);
 uint64_t weather_held(unsigned host); /* takes it */
+/* The next request of an operation, or answer to one, from one host to another. */
+struct weather_watch {
+    unsigned from, to;
+    unsigned operation; /* enum wire_operation */
+    bool is_reply;
+    uint64_t hold_ns;        /* it takes so much longer */
+    void (*then)(void *arg); /* called once it is on its way, outside of all fibers; or NULL */
+    void *arg;
+};
+/* Waits for one; some may be waited for at a time. */
+void weather_watch(const struct weather_watch *watch);
+/* Whether a message is waited for: how much longer it takes. */
+uint64_t weather_watched(unsigned from, unsigned to, const void *header, size_t length);
 
 /* ---- disk.c ----------------------------------------------------------------- */
 
@@ -232,6 +247,10 @@ void disks_begin(void);
 void disks_end(void);
 /* All disks of the host lose, by the seed, some of what was not flushed; it starts anew. */
 void disks_crash(unsigned host);
+/* What the host's next read of data has found comes so much later, once; its next write of data is made so
+ * much later. */
+void disks_hold_read(unsigned host, uint64_t ns);
+void disks_hold_write(unsigned host, uint64_t ns);
 
 /* ---- programs.c ----------------------------------------------------------- */
 

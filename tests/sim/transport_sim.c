@@ -237,7 +237,9 @@ static void parcel_send(struct parcel *parcel, unsigned from, unsigned to)
     }
     if (sim_chance(weather.damaged))
         damage(parcel);
-    sim_at(weather_arrival(from, to) + weather_held(from), parcel_arrives, parcel);
+    const uint64_t held_ns =
+        weather_held(from) + weather_watched(from, to, parcel->header, parcel->header_length);
+    sim_at(weather_arrival(from, to) + held_ns, parcel_arrives, parcel);
 }
 
 static void gather(uint8_t *to, const struct iovec *pieces, size_t count)
