@@ -483,8 +483,8 @@ struct partly {
     bool shards[LIMITS_SHARDS_MAX];
 };
 
-/* Those of the same member: what was said of an earlier state of the group does not count any more. NULL: that
- * is what this is. */
+/* Those of the same member. What was said of an earlier state of the group does not count any more; NULL:
+ * that is what this is. */
 static struct partly *partly_of(struct member *member, const struct wire_group_verdict *verdict)
 {
     list_each(&member->partly, link, after)
