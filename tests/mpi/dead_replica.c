@@ -4,9 +4,9 @@
  *
  *   mpirun -n 4 dead_replica PATH READY STOP
  *
- * Writes records of 47,008 bytes in turns, all ranks together and each for itself, reads what the next rank has
- * written, and compares all bytes, until the local file STOP is there; the local file READY is made when that is
- * well under way. Exit status: 0 when no call failed and every byte was right.
+ * Writes records of 47,008 bytes in turns, all ranks together and each for itself, reads what the next rank
+ * has written, and compares all bytes, until the local file STOP is there; the local file READY is made when
+ * that is well under way. Exit status: 0 when no call failed and every byte was right.
  */
 #include <mpi.h>
 #include <stdbool.h>
