@@ -152,6 +152,27 @@ static int cut(uint64_t length, bool gone)
     return call(peer.leader_to_shard[0], WIRE_OP_copy_cut, wire_encode_copy_cut(body, sizeof body, &ask), 0);
 }
 
+static int fetch(struct rpc_connection *from, uint64_t offset, uint32_t length)
+{
+    struct wire_copy_fetch ask = {.capability = both(),
+                                  .map_version = peer.map->version,
+                                  .leader = LEADER,
+                                  .position = position,
+                                  .offset = offset,
+                                  .length = length};
+    return call(from, WIRE_OP_copy_fetch, wire_encode_copy_fetch(body, sizeof body, &ask), 0);
+}
+
+static int mend(struct rpc_connection *from, uint32_t target, uint32_t length)
+{
+    struct wire_object_mend ask = {.capability = both(),
+                                   .map_version = peer.map->version,
+                                   .target = target,
+                                   .position = position,
+                                   .length = length};
+    return call(from, WIRE_OP_object_mend, wire_encode_object_mend(body, sizeof body, &ask), 0);
+}
+
 /* What a client may ask of it: the file's bytes at the object's beginning. */
 static int client_io(unsigned operation)
 {
@@ -189,6 +210,37 @@ static void what_a_leader_gives_is_there(void **state)
     assert_int_equal(cut(0, true), 0);
     assert_int_equal(count_objects(), 0);
     assert_true(peer_counter(&peer, "copies_taken") > 5);
+}
+
+static void a_leader_gets_what_it_can_not_read_itself(void **state)
+{
+    struct giving giving = usual();
+    (void)state;
+    assert_int_equal(give(&giving), 0);
+    assert_int_equal(fetch(peer.leader_to_shard[0], 100, BYTES), 0);
+    assert_int_equal(answer.payload_length, BYTES);
+    assert_memory_equal(back, data, BYTES);
+    assert_int_equal(fetch(peer.leader_to_shard[0], BYTES, 4096), 0);
+    assert_int_equal(answer.payload_length, 100); /* the object's end */
+    assert_memory_equal(back, data + BYTES - 100, 100);
+    assert_int_equal(fetch(peer.to_shard[0], 100, BYTES), -EACCES);
+    assert_int_equal(fetch(peer.leader_to_shard[0], 0, 0), -EINVAL);
+    assert_int_equal(fetch(peer.leader_to_shard[0], INT64_MAX - 10, 4096), -EINVAL);
+    next_map(MAP_MEMBER_SYNCING);
+    assert_int_equal(fetch(peer.leader_to_shard[0], 100, BYTES), -EINVAL);
+    next_map(MAP_MEMBER_CURRENT);
+    assert_int_equal(cut(0, true), 0);
+}
+
+/* It does not lead: others must not have it mend anything. */
+static void only_a_leader_mends(void **state)
+{
+    (void)state;
+    assert_int_equal(mend(peer.to_shard[0], 7, 4096), -EACCES);
+    assert_int_equal(mend(peer.leader_to_shard[0], 7, 4096), -EINVAL);
+    assert_int_equal(mend(peer.leader_to_shard[0], 0, 4096), -EINVAL);
+    assert_int_equal(mend(peer.leader_to_shard[0], 99, 4096), -EINVAL);
+    assert_int_equal(mend(peer.leader_to_shard[0], 7, 0), -EINVAL);
 }
 
 static void only_the_leader_gives(void **state)
@@ -267,6 +319,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_leader_gives_is_there),
+        cmocka_unit_test(a_leader_gets_what_it_can_not_read_itself),
+        cmocka_unit_test(only_a_leader_mends),
         cmocka_unit_test(only_the_leader_gives),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(an_older_map_than_the_group_is_refused_and_a_newer_one_waited_for),

@@ -106,6 +106,34 @@ static void test_bit_flips(void **state)
     check_store();
 }
 
+/* A damaged block in which the object ends is written anew up to the end: nothing of it is read. One more byte
+ * of the object behind that, and it is. */
+static void test_a_damaged_end_is_written_anew(void **state)
+{
+    (void)state;
+    enum { LENGTH = 3 * CS_BLOCK + 1234 };
+    struct cs_strip strip;
+    fill(expected, sizeof expected);
+    put(1, 0, expected, LENGTH);
+    reopen();
+    assert_int_equal(cs_strip_get(store, name_of(1), 0, &strip), 0);
+    *byte_at(CS_DATA, (uint64_t)strip.block[3] * CS_BLOCK + 77) ^= 4;
+    assert_int_equal(read_error(1, 0, LENGTH), -EIO);
+    const struct iovec most = {expected + 3 * CS_BLOCK, LENGTH - 3 * CS_BLOCK - 1};
+    assert_int_equal(cs_write(store, name_of(1), &layout, 3 * CS_BLOCK, &most, 1, NULL), -EIO);
+    const struct iovec all = {expected + 2 * CS_BLOCK, LENGTH - 2 * CS_BLOCK};
+    assert_int_equal(cs_write(store, name_of(1), &layout, 2 * CS_BLOCK, &all, 1, NULL), 0);
+    reopen();
+    assert_int_equal(get(1, 0, buffer, BYTES), LENGTH);
+    assert_memory_equal(buffer, expected, LENGTH);
+    /* What is behind the end was not made up. */
+    put(1, LENGTH + 100, expected, 10);
+    assert_int_equal(get(1, LENGTH, buffer, 100), 100);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(buffer[i], 0);
+    check_store();
+}
+
 /* Records that meet within a block: the second one's sum goes on from the first one's and does not look at
  * the block, so what happened to it in between must fail afterwards. */
 static void test_a_flip_before_a_record_goes_on(void **state)
@@ -335,6 +363,7 @@ static int run(const char *name)
         TEST(test_a_damaged_block_is_named),
         TEST(test_a_damaged_block_of_two_chunks),
         TEST(test_bit_flips),
+        TEST(test_a_damaged_end_is_written_anew),
         TEST(test_a_flip_before_a_record_goes_on),
         TEST(test_scrubbing_behind_a_damaged_page),
         TEST(test_swapped_blocks_and_short_files),

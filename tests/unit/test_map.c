@@ -489,9 +489,32 @@ static void the_nearest_member_is_read(void **state)
     map_unref(map);
 }
 
+/* The leader, or else the next one that can be read; nobody where there is nobody else. */
+static void another_member_is_another_one(void **state)
+{
+    (void)state;
+    static const uint32_t shards[] = {1, 1, 1};
+    struct map *map = map_new(0, 3, shards, 3, 1);
+    assert_non_null(map);
+    for (uint32_t i = 0; i < 3; i++) {
+        map->servers[i].state = MAP_STATE_UP;
+        map->targets[i] = (struct map_target){.id = i, .server = i, .state = MAP_STATE_UP};
+    }
+    map->groups[0] = (struct map_group){.member_count = 3, .members = {0, 1, 2}, .leader = 1};
+    assert_int_equal(map_other(map, 0, &map->targets[0])->id, 1);
+    assert_int_equal(map_other(map, 0, &map->targets[1])->id, 0);
+    map->servers[0].state = MAP_STATE_DOWN;
+    assert_int_equal(map_other(map, 0, &map->targets[1])->id, 2);
+    map->groups[0].states[2] = MAP_MEMBER_SYNCING;
+    assert_null(map_other(map, 0, &map->targets[1]));
+    assert_int_equal(map_other(map, 0, &map->targets[2])->id, 1);
+    map_unref(map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_member_is_another_one),
         cmocka_unit_test(a_map_makes_the_trip),
         cmocka_unit_test(an_empty_map_makes_the_trip),
         cmocka_unit_test(a_large_map_makes_the_trip),

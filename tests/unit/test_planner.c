@@ -605,15 +605,16 @@ static void test_the_nearest_is_read(void **state)
         assert_int_not_equal(table->shards[table->positions[i].leader.first_shard].server, 2);
         assert_int_equal(table->positions[i].nearest.id, 2);
         assert_int_equal(table->shards[table->positions[i].nearest.first_shard].server, 2);
+        /* Who can't read there asks the leader. */
+        assert_memory_equal(&table->positions[i].other, &table->positions[i].leader,
+                            sizeof table->positions[i].other);
     }
     char bytes[8192];
     const struct iovec iov = {bytes, sizeof bytes};
     const struct weft_extent extent = {0, sizeof bytes};
-    for (unsigned nearest = 0; nearest < 2; nearest++) {
-        struct planner_limits limits = {.bytes_max = 1 << 20,
-                                        .extents_max = 64,
-                                        .pieces_max = 64,
-                                        .member = nearest ? PLANNER_NEAREST : PLANNER_LEADER};
+    for (enum planner_member member = PLANNER_LEADER; member <= PLANNER_OTHER; member++) {
+        struct planner_limits limits = {
+            .bytes_max = 1 << 20, .extents_max = 64, .pieces_max = 64, .member = member};
         struct planner planner;
         struct planner_request *requests;
         assert_int_equal(
@@ -621,7 +622,7 @@ static void test_the_nearest_is_read(void **state)
         assert_int_equal(planner_round(&planner, &requests), 0);
         for (struct planner_request *next; requests; requests = next) {
             next = requests->next;
-            assert_int_equal(table->shards[requests->shard].server == 2, nearest);
+            assert_int_equal(table->shards[requests->shard].server == 2, member == PLANNER_NEAREST);
             planner_request_free(requests);
         }
         planner_close(&planner);

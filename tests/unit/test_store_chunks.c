@@ -336,13 +336,35 @@ static void test_no_false_alarm_on_a_full_disk(void **state)
 
 static struct counter scrubbed, scrubs, scrub_damage;
 
+static struct {
+    uint64_t ino, offset, length;
+    uint32_t position;
+    unsigned times;
+} told;
+
+static void note_damage(void *arg, uint64_t ino, uint32_t position, uint64_t offset, uint64_t length)
+{
+    assert_ptr_equal(arg, &told);
+    told.ino = ino;
+    told.position = position;
+    told.offset = offset;
+    told.length = length;
+    told.times++;
+}
+
 static void open_scrubbed(uint64_t rate)
 {
     struct store_config config = {
         .target = &target,
         .shard = 1,
-        .scrub = {
-            .rate = rate, .pause_ms = 1, .bytes = &scrubbed, .passes = &scrubs, .damaged = &scrub_damage}};
+        .scrub = {.rate = rate,
+                  .pause_ms = 1,
+                  .bytes = &scrubbed,
+                  .passes = &scrubs,
+                  .damaged = &scrub_damage,
+                  .found = note_damage,
+                  .arg = &told}};
+    memset(&told, 0, sizeof told);
     scrubbed.value = scrubs.value = scrub_damage.value = 0;
     assert_int_equal(store_chunks.open(&config, &store), 0);
 }
@@ -389,6 +411,15 @@ static void test_the_scrubber_finds_damage(void **state)
     flip_in_block(0xa5);
     wait_for_scrubs(1);
     assert_true(counter_get(&scrub_damage) >= 1);
+    /* Who wants to know is told by progress(), for which the descriptor gets readable. */
+    assert_int_equal(told.times, 0);
+    struct pollfd ready = {.fd = store_chunks.fd(store), .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, DEADLINE_MS), 1);
+    store_chunks.progress(store);
+    assert_true(told.times >= 1);
+    assert_int_equal(told.ino, 3);
+    assert_int_equal(told.offset, 8192);
+    assert_int_equal(told.length, 4096);
     /* What is written anew is whole again. */
     assert_int_equal(put(3, 8192, buffer, 4096), 0);
     wait_for_scrubs(1);
