@@ -43,6 +43,8 @@ static int make_on(struct placement_board *board, const uint32_t *slots, const u
         error = placement_fill_new(board, 0, slots);
         if (!error && board->members > 1)
             error = placement_swap_improve(board);
+        if (!error)
+            error = placement_spread_raise_new(board);
     }
     if (!error)
         error = placement_lead(board, 0);

@@ -137,11 +137,38 @@ int placement_fill_holes(struct placement_board *board, uint32_t *slots, bool ke
 
 /* Exchanges free slots until no pair is repeated, or no more is gained. */
 int placement_swap_improve(struct placement_board *board);
+/* The proof's part of it alone. */
+int placement_swap_prove(struct placement_board *board);
 /* By the proof no slot costs more than this after placement_swap_improve() of a board that is free as a
  * whole; UINT64_MAX: nothing is proved. */
 uint64_t placement_swap_bound(const struct placement_board *board);
 /* The weights' part of it: the most groups that the two targets then share. */
 uint32_t placement_swap_pairs_bound(const struct placement_board *board);
+
+/* ---- placement_ledger.c: what exchanges change -------------------------------------------- */
+
+/* A matrix of all pairs is kept for so many targets at most. */
+#define PLACEMENT_LEDGER_TARGETS_MAX 4096u
+
+struct placement_ledger {
+    struct placement_board *board;
+    const uint32_t *old; /* of each slot of the old groups: who stood there, or PL_NOBODY */
+    uint32_t old_slots;
+    uint32_t moved, moved_max; /* slots of old groups with somebody else in them, and how many may be */
+    uint32_t *shared;          /* groups of each two targets */
+};
+
+/* Of a board that is full. -ENOMEM */
+int placement_ledger_make(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
+                          uint32_t moved_max, struct placement_ledger *ledger);
+void placement_ledger_free(struct placement_ledger *ledger);
+/* The groups that each target shares with this one. */
+uint32_t *placement_ledger_row(const struct placement_ledger *ledger, uint32_t target);
+/* Would the target, in this slot, be another than before? */
+bool placement_ledger_is_moved(const struct placement_ledger *ledger, uint32_t slot, uint32_t target);
+/* May the members of the two slots be exchanged? *moves: so many slots more are moved then. */
+bool placement_ledger_allows(const struct placement_ledger *ledger, uint32_t a, uint32_t b, int *moves);
+void placement_ledger_exchange(struct placement_ledger *ledger, uint32_t a, uint32_t b);
 
 /* ---- placement_trade.c: better pairs in a table that changes -------------------------- */
 
@@ -149,6 +176,14 @@ uint32_t placement_swap_pairs_bound(const struct placement_board *board);
  * have another member than `old`. -ENOMEM, -ECANCELED */
 int placement_trade_improve(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
                             uint32_t moves_max);
+
+/* ---- placement_spread.c: the targets whose recovery spreads worst -------------------------- */
+
+/* Where a target's recovery spread is below nine tenths, exchanges slots until none is, or no more is gained.
+ * 1: there was one; 0: nothing was done. -ENOMEM, -ECANCELED */
+int placement_spread_raise(struct placement_ledger *ledger);
+/* The same for a new table. */
+int placement_spread_raise_new(struct placement_board *board);
 
 /* ---- placement_lead.c: who stands first ----------------------------------------------- */
 

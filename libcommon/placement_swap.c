@@ -197,30 +197,38 @@ uint32_t placement_swap_pairs_bound(const struct placement_board *board)
     return pairs > UINT32_MAX ? 0 : (uint32_t)pairs;
 }
 
-static int run(struct search *search)
+/* Passes with random tries. */
+static int improve(struct search *search)
 {
-    struct placement_board *board = search->board;
+    const struct placement_board *board = search->board;
     int result = 1;
     search->tries = TRIES;
     search->bound = UINT64_MAX;
     for (uint32_t i = 0; i < PASSES && result > 0 && board->work < board->work_max; i++)
         result = pass(search);
-    /* The proof asks for more where the table is new as a whole; it ends since each exchange gains. */
+    return result < 0 ? result : 0;
+}
+
+/* The proof asks for more where the table is new as a whole; it ends since each exchange gains. */
+static int prove(struct search *search)
+{
+    const struct placement_board *board = search->board;
+    int result = 1;
     search->tries = 0;
     search->bound = placement_swap_bound(board);
     if (search->free_count < board->slot_count || search->bound == UINT64_MAX)
-        return result < 0 ? result : 0;
-    for (result = result < 0 ? result : 1; result > 0;) {
+        return 0;
+    while (result > 0) {
         memset(search->due, 1, board->slot_count);
         result = pass(search);
     }
     return result;
 }
 
-int placement_swap_improve(struct placement_board *board)
+static int run(struct placement_board *board, bool proof_only)
 {
     struct search search = {.board = board};
-    int error;
+    int error = 0;
     search.free_slots = malloc(((size_t)board->slot_count + 1) * sizeof *search.free_slots);
     search.due = malloc((size_t)board->slot_count + 1);
     if (!search.free_slots || !search.due) {
@@ -233,9 +241,22 @@ int placement_swap_improve(struct placement_board *board)
             search.free_slots[search.free_count++] = slot;
     }
     board->work_max = board->work + WORK_MAX;
-    error = run(&search);
+    if (!proof_only)
+        error = improve(&search);
+    if (!error)
+        error = prove(&search);
 free:
     free(search.free_slots);
     free(search.due);
     return error;
+}
+
+int placement_swap_improve(struct placement_board *board)
+{
+    return run(board, false);
+}
+
+int placement_swap_prove(struct placement_board *board)
+{
+    return run(board, true);
 }

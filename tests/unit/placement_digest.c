@@ -7,7 +7,7 @@
 
 #include "placement_world.h"
 
-enum { WORLDS = 40 };
+enum { WORLDS = 40, HARD_TARGETS = 40, HARD_GROWTH = 4 };
 
 static int add_world(uint64_t seed, uint32_t count_max, uint64_t *digest)
 {
@@ -32,12 +32,43 @@ static int add_world(uint64_t seed, uint32_t count_max, uint64_t *digest)
     return error == -EHOSTDOWN ? 0 : error;
 }
 
+/* A few equal targets in groups of five, which are hard to spread: the worst are looked after. */
+static int add_hard(uint32_t count, uint64_t *digest)
+{
+    struct placement_target targets[HARD_TARGETS + HARD_GROWTH];
+    struct placement_wanted wanted = {.members = 5,
+                                      .level = PLACEMENT_HOST,
+                                      .groups_per_target = 3 + count % 2,
+                                      .device_class = PLACEMENT_ANY_CLASS,
+                                      .seed = count};
+    struct placement_change_wanted how = {.change = PLACEMENT_REBALANCE};
+    struct placement_table table, grown;
+    for (uint32_t i = 0; i < HARD_TARGETS + HARD_GROWTH; i++)
+        targets[i] = (struct placement_target){.id = i, .capacity = 8, .host = i / 2};
+    int error = placement_make(targets, count, &wanted, &table);
+    if (error)
+        return error;
+    *digest = world_digest(&table, *digest);
+    error = placement_change(targets, count + HARD_GROWTH, &wanted, &how, &table, &grown);
+    if (!error)
+        *digest = world_digest(&grown, *digest);
+    placement_free(&table);
+    placement_free(&grown);
+    return error;
+}
+
 int main(void)
 {
     uint64_t digest = WORLD_DIGEST_BEGIN;
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
         if (add_world(seed, seed % 20 == 19 ? 10000 : 60, &digest)) {
             fprintf(stderr, "the cluster of seed %" PRIu64 " failed\n", seed);
+            return 1;
+        }
+    }
+    for (uint32_t count = HARD_TARGETS / 2; count <= HARD_TARGETS; count++) {
+        if (add_hard(count, &digest)) {
+            fprintf(stderr, "the cluster of %" PRIu32 " equal targets failed\n", count);
             return 1;
         }
     }

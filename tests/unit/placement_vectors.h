@@ -72,6 +72,9 @@ static const struct {
     {1, 2, {3, 3}, 0, PLACEMENT_REBALANCE, 0, {7, 3, 6, 7, 7, 1, 0, 1, 1, 6, 7, 2, 4, 6, 6,
                                                7, 6, 0, 2, 6, 3, 6, 2, 4, 3, 5, 0, 7, 5, 7}},
     {5, 2, {1, 1}, 0, PLACEMENT_KEEP, 2, {0, 1, 1, 2, 3, 4}},
+    {0, 1, {2}, 0, PLACEMENT_REBALANCE, 0, {0, 1, 7, 1, 2, 4, 2, 3, 5, 3, 4, 7, 7, 5, 0, 7, 6, 1, 6, 0, 2}},
+    {2, 1, {3}, 1, PLACEMENT_REBALANCE, 2, {2, 4, 4, 5, 1, 2, 2, 5, 3, 4, 4,
+                                            2, 3, 4, 5, 1, 5, 3, 5, 3, 4, 5}},
 };
 
 /* Larger ones, by the FNV-1a digest of their ids, each as four bytes, the lowest first. */
@@ -125,6 +128,17 @@ static const struct {
       39,
       {0}},
      UINT64_C(0x141b97bf06e50ad8)},
+    {{22,
+      {8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8},
+      1,
+      1,
+      5,
+      PLACEMENT_HOST,
+      3,
+      UINT64_C(1),
+      16,
+      {0}},
+     UINT64_C(0x4d5615c6c599fbd5)},
 };
 
 #endif

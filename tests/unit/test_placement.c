@@ -154,15 +154,19 @@ static void check_made(const struct world *world, const struct placement_table *
 /* Clusters that grew without being forced who meets whom, and those with a target below nine tenths. */
 static unsigned grown_count, grown_below;
 
-/* Groups of four and more are hard to arrange where two targets share about one group in the mean. */
+/* Nine tenths, as far as rounding allows to say so. */
+#define NINE_TENTHS (0.9 - 1e-6)
+
+/* Wide groups of a few hundred targets are hard to arrange where two share about one group in the mean; for
+ * more targets than that nothing more is tried. */
 static void check_grown_spread(const struct world *world, const struct placement_figures *figures)
 {
     if (figures->domain_count < 2 * world->wanted.members || figures->domains_capped)
         return;
     grown_count++;
-    grown_below += figures->spread_least < 0.9;
+    grown_below += figures->spread_least < NINE_TENTHS;
     bool is_hard = world->wanted.members > 3;
-    if (figures->spread_mean < (is_hard ? 0.85 : 0.9) || figures->spread_least < (is_hard ? 0.8 : 0.9))
+    if (figures->spread_mean < NINE_TENTHS || figures->spread_least < (is_hard ? 0.85 : NINE_TENTHS))
         fail_msg("seed %llu: after growth target %u has a recovery spread of %.3f; %.3f in the mean",
                  (unsigned long long)world->wanted.seed, figures->spread_worst, figures->spread_least,
                  figures->spread_mean);
@@ -228,7 +232,7 @@ static void promises_hold_in_small_clusters(void **state)
     for (uint32_t i = 0; i < worlds; i++)
         check_world((uint64_t)test_seed * 1000 + i, is_slow ? 30 : i % 4 ? 100 : 600);
     print_message("spread below 0.9 after growth: %u of %u clusters\n", grown_below, grown_count);
-    if (grown_count >= 20 && grown_below * 5 > grown_count)
+    if (grown_count >= 20 && grown_below * 40 > grown_count)
         fail_msg("%u of %u clusters have a target below nine tenths after growth", grown_below, grown_count);
 }
 
