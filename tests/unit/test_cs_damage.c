@@ -106,8 +106,8 @@ static void test_bit_flips(void **state)
     check_store();
 }
 
-/* A damaged block in which the object ends is written anew up to the end: nothing of it is read. One more byte
- * of the object behind that, and it is. */
+/* A damaged block in which the object ends is written anew up to the end: nothing of it is read. One more
+ * byte of the object behind that, and it is. */
 static void test_a_damaged_end_is_written_anew(void **state)
 {
     (void)state;
