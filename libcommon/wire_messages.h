@@ -476,7 +476,10 @@
     X(u8, unclean, 1) /* a new process, and the one before did not end what it had begun */ \
     X(u64, bytes_total, U64)                                                                \
     X(u64, bytes_free, U64)
-#define WIRE_FIELDS_served_target(X)         X(u32, id, U32) X(u64, losses, U64)
+#define WIRE_FIELDS_served_target(X) \
+    X(u32, id, U32)                  \
+    X(u64, losses, U64)              \
+    X(u8, is_empty, 1) /* it replaces one that was lost, and has nothing of what that had */
 #define WIRE_FIELDS_server_register_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2)
 
 #define WIRE_FIELDS_heartbeat(X)                                                    \

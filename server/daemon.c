@@ -22,7 +22,7 @@
 #include "rpc.h"
 
 enum { EXIT_USAGE = 2 };
-enum { OPTION_READY_FD = 256, OPTION_DIE_WITH_PARENT, OPTION_VERSION };
+enum { OPTION_READY_FD = 256, OPTION_DIE_WITH_PARENT, OPTION_REPLACE, OPTION_VERSION };
 
 /* A signal handler can be told nothing, so what it needs is global. */
 static atomic_bool stop_asked;
@@ -34,6 +34,7 @@ static const struct option options[] = {
     {"log-level", required_argument, NULL, 'l'},
     {"ready-fd", required_argument, NULL, OPTION_READY_FD},
     {"die-with-parent", no_argument, NULL, OPTION_DIE_WITH_PARENT},
+    {"replace", required_argument, NULL, OPTION_REPLACE},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -47,7 +48,10 @@ static void print_help(const struct daemon_program *program)
           "                         " WEFT_CONF_DEFAULT ")\n",
           stdout);
     if (program->named)
-        fputs("  -n, --name NAME        serve the storage section of this name\n", stdout);
+        fputs("  -n, --name NAME        serve the storage section of this name\n"
+              "      --replace ID       the target is new and empty, in the place of one that was lost:\n"
+              "                         it gets what that had from other replicas\n",
+              stdout);
     fputs("  -l, --log-level LEVEL  error, warn, info or debug (default: the configuration's)\n"
           "      --ready-fd N       write \"ready ADDRESS\" to descriptor N once it serves\n"
           "      --die-with-parent  end when the parent process ends\n"
@@ -144,6 +148,18 @@ static int parse_descriptor(const struct daemon_program *program, const char *te
     return (int)number;
 }
 
+static void parse_replaced(struct daemon *daemon, const struct daemon_program *program, const char *text)
+{
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (errno || *text < '0' || *text > '9' || *end || number > UINT32_MAX)
+        usage_error(program, "--replace wants the id of a target, not \"%s\"", text);
+    if (daemon->replaced_count == DAEMON_REPLACED_MAX)
+        usage_error(program, "--replace can be given %d times", DAEMON_REPLACED_MAX);
+    daemon->replaced[daemon->replaced_count++] = (uint32_t)number;
+}
+
 struct parsed {
     const char *conf_path;
     const char *name;
@@ -175,6 +191,11 @@ static void parse(struct daemon *daemon, const struct daemon_program *program, i
             break;
         case OPTION_DIE_WITH_PARENT:
             daemon->die_with_parent = true;
+            break;
+        case OPTION_REPLACE:
+            if (!program->named)
+                usage_error(program, "the metadata server has no targets, so --replace is not taken");
+            parse_replaced(daemon, program, optarg);
             break;
         case 'h':
             print_help(program);

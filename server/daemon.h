@@ -39,11 +39,15 @@ struct daemon_program {
     bool named;          /* --name is taken, and needed: one of the storage sections */
 };
 
+enum { DAEMON_REPLACED_MAX = 32 };
+
 struct daemon {
-    struct conf *conf;                  /* until daemon_close() */
-    const struct conf_storage *storage; /* of --name, when the program is named; else NULL */
-    char who[64];                       /* "weft-storaged s0": for logs and rpc_config.name */
-    int ready_fd;                       /* -1: none */
+    struct conf *conf;                      /* until daemon_close() */
+    const struct conf_storage *storage;     /* of --name, when the program is named; else NULL */
+    char who[64];                           /* "weft-storaged s0": for logs and rpc_config.name */
+    uint32_t replaced[DAEMON_REPLACED_MAX]; /* ids of --replace */
+    uint32_t replaced_count;
+    int ready_fd; /* -1: none */
     bool die_with_parent;
 };
 

@@ -34,6 +34,7 @@ struct cluster_server {
     const char *name;                   /* in messages, logs and pid files */
     const struct conf_storage *storage; /* NULL: the metadata server */
     const char *listen;                 /* "host:port" as configured */
+    const char *replace;                /* id of a target that replaces a lost one; NULL: none */
     char *log_path, *pid_path;
     pid_t pid;       /* 0: not running */
     int pidfd;       /* of pid; -1 where the kernel has none */

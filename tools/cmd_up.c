@@ -329,6 +329,30 @@ static int run(struct start *start, bool made)
                                                                                               : status;
 }
 
+/* The server whose target is new, in the place of one that was lost, is told so. */
+static int mark_replaced(struct tool *tool, struct cluster *cluster, const char *text)
+{
+    char *end;
+    const unsigned long id = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end)
+        return tool_usage_error(tool, "--replace wants the id of a target, not \"%s\"", text);
+    for (uint32_t s = 1; s < cluster->server_count; s++) {
+        struct cluster_server *server = &cluster->servers[s];
+        for (uint32_t i = 0; i < server->storage->target_count; i++) {
+            if (server->storage->targets[i].id != id)
+                continue;
+            server->replace = text;
+            if (!server->pid)
+                return TOOL_DONE;
+            tool_complain(tool, "%s runs, with the target that is to be replaced: stop it first (kill %d)",
+                          server->name, (int)server->pid);
+            return TOOL_FAILED;
+        }
+    }
+    tool_complain(tool, "%s has no target %s", cluster->conf_path, text);
+    return TOOL_FAILED;
+}
+
 static int check_numbers(struct tool *tool, const struct cluster_wish *wish)
 {
     const struct {
@@ -355,7 +379,7 @@ int cmd_up(struct tool *tool, int argc, char **argv)
 {
     struct cluster_wish wish = {0};
     struct start start = {.tool = tool, .signal_fd = -1};
-    const char *dir = NULL;
+    const char *dir = NULL, *replace = NULL;
     uint32_t timeout_s = TIMEOUT_S_DEFAULT;
     const struct option_spec options[] = {
         {"dir", 0, OPTION_TEXT, "DIR", &dir, "the cluster's directory"},
@@ -364,6 +388,8 @@ int cmd_up(struct tool *tool, int argc, char **argv)
         {"shards", 0, OPTION_COUNT, "K", &wish.shards, "shards of each of them (default 1)"},
         {"chunk-size", 0, OPTION_CHUNK, "SIZE", &wish.chunk_size, "chunk size of new files (default 1M)"},
         {"replicas", 0, OPTION_COUNT, "R", &wish.replicas, "servers that have each chunk (default 1)"},
+        {"replace", 0, OPTION_TEXT, "ID", &replace,
+         "that target is new and empty, and gets what the lost one had from other replicas"},
         {"transport", 0, OPTION_TEXT, "NAME", &wish.transport,
          "the transport: auto, ucx, ofi, or both joined by + (default auto)"},
         {"port", 0, OPTION_COUNT, "P", &wish.port, "first port (default: free ones)"},
@@ -391,7 +417,9 @@ int cmd_up(struct tool *tool, int argc, char **argv)
     if (status)
         return status;
     start.deadline_s = now_s() + timeout_s;
-    status = run(&start, made);
+    status = replace ? mark_replaced(tool, start.cluster, replace) : TOOL_DONE;
+    if (status == TOOL_DONE)
+        status = run(&start, made);
     free(start.metadata_program);
     free(start.storage_program);
     if (start.signal_fd >= 0)

@@ -200,7 +200,7 @@ close_all:
 int process_start(struct tool *tool, struct cluster *cluster, struct cluster_server *server,
                   const char *program, bool die_with_us)
 {
-    char *argv[WRAPPER_WORDS_MAX + 12];
+    char *argv[WRAPPER_WORDS_MAX + 14];
     char *wrapper = getenv("WEFT_SERVER_WRAPPER");
     wrapper = wrapper ? strdup(wrapper) : NULL;
     size_t count = wrapper_words(wrapper, argv);
@@ -210,6 +210,10 @@ int process_start(struct tool *tool, struct cluster *cluster, struct cluster_ser
     if (server->storage) {
         argv[count++] = (char *)"--name";
         argv[count++] = server->storage->name;
+    }
+    if (server->replace) {
+        argv[count++] = (char *)"--replace";
+        argv[count++] = (char *)server->replace;
     }
     argv[count++] = (char *)"--ready-fd";
     argv[count++] = (char *)CLUSTER_READY_FD;

@@ -124,6 +124,28 @@ static int check_shards(const struct map *map, const struct claim *claim)
     return 0;
 }
 
+/* What the target had must be with others who are there: -EHOSTDOWN, and its server asks again. */
+static int check_replaced(const struct map *map, const struct map_target *target)
+{
+    const uint32_t index = (uint32_t)(target - map->targets);
+    for (uint32_t g = 0; g < map->group_count; g++) {
+        const struct map_group *group = &map->groups[g];
+        const int state = map_member_state(map, g, target->id, NULL);
+        bool others = state < 0 || state == MAP_MEMBER_STALE || state == MAP_MEMBER_SYNCING;
+        for (uint32_t m = 0; m < group->member_count && !others; m++) {
+            const struct map_target *other = &map->targets[group->members[m]];
+            others = group->members[m] != index && group->states[m] == MAP_MEMBER_CURRENT &&
+                     other->state == MAP_STATE_UP && map->servers[other->server].state == MAP_STATE_UP;
+        }
+        if (!others)
+            return err_set(-EHOSTDOWN,
+                           "target %" PRIu32 " can't be replaced: of group %" PRIu32
+                           " nobody else is there who has all; start the servers of its other members first",
+                           target->id, g);
+    }
+    return 0;
+}
+
 /* Does the claim fit what is known? */
 static int check_claim(const struct conf *conf, const struct map *map, const struct claim *claim,
                        const struct map_server *known)
@@ -137,8 +159,10 @@ static int check_claim(const struct conf *conf, const struct map *map, const str
     int error = conf->replicas > 1 ? check_shards(map, claim) : 0;
     if (error)
         return error;
-    for (uint32_t i = 0; i < claim->target_count; i++) {
+    for (uint32_t i = 0; i < claim->target_count && !error; i++) {
         const struct map_target *target = map_target_by_id(map, claim->targets[i].id);
+        if (target && claim->targets[i].is_empty)
+            error = check_replaced(map, target);
         if (target && &map->servers[target->server] != known)
             return err_set(
                 -EEXIST,
@@ -146,7 +170,7 @@ static int check_claim(const struct conf *conf, const struct map *map, const str
                 "needs an id of its own",
                 target->id, map->servers[target->server].name, claim->name);
     }
-    return 0;
+    return error;
 }
 
 static uint32_t count_new_targets(const struct map *map, const struct claim *claim)
@@ -189,6 +213,9 @@ static bool changes_nothing(const struct map *map, const struct claim *claim, co
 {
     if (!known || known->state != MAP_STATE_UP || count_new_targets(map, claim))
         return false;
+    for (uint32_t i = 0; i < claim->target_count; i++)
+        if (claim->targets[i].is_empty)
+            return false;
     if ((claim->unclean && leads_others(map, known)) || brings_up(map, known))
         return false;
     if (!known->host || !is_same_host(map_host(map, known->host), &claim->host))
@@ -248,13 +275,19 @@ static void note_claimed(const struct claim *claim, uint32_t server, struct map 
         if (target->server != server)
             continue;
         target->state = claimed(claim, target->id) ? MAP_STATE_UP : MAP_STATE_DOWN;
-        lost[i] = tells_of_loss(claim, target);
+        const struct wire_served_target *served = claimed(claim, target->id);
+        const bool is_empty = served && served->is_empty;
+        lost[i] = tells_of_loss(claim, target) || is_empty;
         if (!lost[i])
             continue;
-        target->losses = claimed(claim, target->id)->losses;
-        log_warn("storage server %s may have lost what was written to target %" PRIu32
-                 " and not synced, since its host crashed",
-                 claim->name, target->id);
+        target->losses = served->losses > target->losses ? served->losses : target->losses;
+        if (is_empty)
+            log_warn("target %" PRIu32 " of storage server %s was replaced by an empty one", target->id,
+                     claim->name);
+        else
+            log_warn("storage server %s may have lost what was written to target %" PRIu32
+                     " and not synced, since its host crashed",
+                     claim->name, target->id);
     }
 }
 

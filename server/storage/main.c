@@ -68,6 +68,30 @@ static void targets_close(struct server *server)
     free(server->targets);
 }
 
+/* What --replace names must be here, and is only for targets that are new. */
+static int mark_replaced(const struct daemon *daemon, struct server *server)
+{
+    for (uint32_t r = 0; r < daemon->replaced_count; r++) {
+        struct target *target = NULL;
+        for (uint32_t i = 0; i < server->target_count && !target; i++)
+            if (server->targets[i].id == daemon->replaced[r])
+                target = &server->targets[i];
+        if (!target)
+            return err_set(-EINVAL, "--replace %" PRIu32 ": storage server %s has no such target",
+                           daemon->replaced[r], server->storage->name);
+        if (server->conf->replicas <= 1)
+            return err_set(-EINVAL,
+                           "--replace %" PRIu32 ": this cluster has no replicas, so nobody else has what "
+                           "that target had",
+                           daemon->replaced[r]);
+        if (!target_is_new(target))
+            log_warn("--replace %" PRIu32 ": %s is not new, and goes on being what it is", target->id,
+                     target->dir);
+        target->replaces = true;
+    }
+    return 0;
+}
+
 /* A leader has to find all objects of a target. */
 static int check_stores(const struct server *server)
 {
@@ -126,6 +150,8 @@ static int serve(struct daemon *daemon, struct server *server)
     int error = targets_open(server);
     if (!error)
         error = check_stores(server);
+    if (!error)
+        error = mark_replaced(daemon, server);
     if (!error)
         error = faults_open(server);
     if (!error)

@@ -15,8 +15,8 @@
 #include "hostname.h"
 #include "log.h"
 
-enum { SERVED_TARGET_BYTES = 4 + 8 };       /* of a registration */
-enum { VERDICT_BYTES = 4 + 8 + 4 + 1 + 3 }; /* of a report */
+enum { SERVED_TARGET_BYTES = 4 + 8 + 1 + 3 }; /* of a registration */
+enum { VERDICT_BYTES = 4 + 8 + 4 + 1 + 3 };   /* of a report */
 
 enum member_state {
     MEMBER_OUT, /* not registered, or forgotten by the metadata server */
@@ -29,10 +29,11 @@ struct member {
     struct rpc *rpc;
     struct rpc_connection *connection;
     enum member_state state;
-    bool ready; /* was registered once */
-    bool away;  /* the metadata server can't be reached; said so */
-    bool busy;  /* `call` is under way */
-    bool asked; /* a shard waits for its answer, or that of the next one */
+    bool ready;   /* was registered once */
+    bool refused; /* for now; said so */
+    bool away;    /* the metadata server can't be reached; said so */
+    bool busy;    /* `call` is under way */
+    bool asked;   /* a shard waits for its answer, or that of the next one */
     atomic_bool map_wanted;
     uint32_t reported;    /* verdicts in the call under way */
     uint64_t sent_ns;     /* when the call under way was sent */
@@ -258,6 +259,14 @@ static void note_back(struct member *member)
     member->away = false;
 }
 
+/* Not yet: it is asked again with the next heartbeat. */
+static void note_refused(struct member *member)
+{
+    if (!member->refused)
+        log_warn("the metadata server does not let this server in yet, trying on: %s", err_text());
+    member->refused = true;
+}
+
 static void register_done(struct rpc_call *call)
 {
     struct member *member = call->arg;
@@ -266,6 +275,10 @@ static void register_done(struct rpc_call *call)
     member->busy = false;
     if (status == -ECANCELED || member->failure)
         return;
+    if (status == -EHOSTDOWN) {
+        note_refused(member);
+        return;
+    }
     if (status && !is_refusal(status)) {
         note_away(member);
         return;
@@ -360,9 +373,11 @@ static ssize_t put_register(struct member *member)
         wire_put_address(&address_writer, &(struct wire_address){.text = server->shards[k].bound});
     struct wire_writer target_writer = wire_writer_on(targets, targets_size);
     for (uint32_t i = 0; i < server->target_count; i++)
-        wire_put_served_target(
-            &target_writer,
-            &(struct wire_served_target){.id = server->targets[i].id, .losses = server->targets[i].losses});
+        wire_put_served_target(&target_writer,
+                               &(struct wire_served_target){.id = server->targets[i].id,
+                                                            .losses = server->targets[i].losses,
+                                                            .is_empty = target_is_new(&server->targets[i]) &&
+                                                                        server->targets[i].replaces});
     struct space space = space_of(server);
     const struct conf_storage *storage = server->storage;
     char here[LIMITS_HOST_NAME_MAX + 1];

@@ -230,22 +230,30 @@ static int describe_anew(struct target *target)
     return error || target->is_disk ? error : rename_description(target, name_next);
 }
 
+bool target_is_new(const struct target *target)
+{
+    return !memcmp(target->cluster, none, TARGET_UUID_BYTES);
+}
+
 int target_join(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES], bool is_known)
 {
     if (!memcmp(target->cluster, cluster, TARGET_UUID_BYTES))
         return 0;
-    if (memcmp(target->cluster, none, TARGET_UUID_BYTES))
+    if (!target_is_new(target))
         return err_set(-EINVAL,
                        "target %" PRIu32
                        ": %s belongs to another cluster, or the metadata server's directory was made "
                        "anew; serve it to its own cluster, or %s when its data is not needed",
                        target->id, target->dir, target->is_disk ? "format it anew" : "empty it");
+    if (is_known && target->replaces)
+        return 0;
     if (is_known)
         return err_set(-EINVAL,
                        "target %" PRIu32 ": %s is new and empty, but the cluster has this target, maybe with "
-                       "data%s When it is lost, give the new %s an id of its own",
+                       "data%s When it is lost, give the new %s an id of its own; where there are replicas, "
+                       "start with --replace %" PRIu32 " instead",
                        target->id, target->dir, target->is_disk ? "." : ": is its file system mounted?",
-                       target->is_disk ? "disk" : "directory");
+                       target->is_disk ? "disk" : "directory", target->id);
     memcpy(target->cluster, cluster, TARGET_UUID_BYTES);
     int error = describe_anew(target);
     if (error)

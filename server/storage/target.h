@@ -54,6 +54,7 @@ struct target {
     uint8_t cluster[TARGET_UUID_BYTES];
     uint8_t boot[TARGET_UUID_BYTES];
     uint64_t losses;
+    bool replaces;          /* if it is new, it stands in for one that was lost, by --replace */
     bool was_left;          /* by a server that was killed since the host started */
     atomic_bool has_failed; /* any thread: a store of it could not make durable what it had */
 };
@@ -91,8 +92,10 @@ int target_losses_raise(struct target *target, uint64_t known);
  * Ties the target to the cluster before its first registration; -EINVAL when it
  * is tied to another. `is_known`: the cluster has this target already. One that
  * is new and empty then stands in for one with data, which would read as zeros:
- * -EINVAL too.
+ * -EINVAL too, but where it replaces that one: then nothing is done before it is registered.
  */
 int target_join(struct target *target, const uint8_t cluster[TARGET_UUID_BYTES], bool is_known);
+/* It was tied to no cluster yet. */
+bool target_is_new(const struct target *target);
 
 #endif

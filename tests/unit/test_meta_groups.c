@@ -36,6 +36,8 @@ static int setup_groups(void **state)
     return 0;
 }
 
+static bool is_empty; /* the target that registers next replaces one that was lost */
+
 /* With one of its own targets, or another, and so many shards. */
 static int register_with(uint32_t server, bool unclean, uint32_t target, uint32_t shards)
 {
@@ -48,7 +50,9 @@ static int register_with(uint32_t server, bool unclean, uint32_t target, uint32_
         snprintf(address, sizeof address, "127.0.0.1:%u", 7500 + 10 * server + k);
         wire_put_address(&addresses, &(struct wire_address){.text = address});
     }
-    wire_put_served_target(&served, &(struct wire_served_target){.id = target, .losses = lab_losses[server]});
+    wire_put_served_target(&served, &(struct wire_served_target){
+                                        .id = target, .losses = lab_losses[server], .is_empty = is_empty});
+    is_empty = false;
     return ask(&storage[server], server_register, .name = name,
                .host = {.name = "h", .chassis = "", .rack = ""},
                .addresses = wire_list_of(&addresses, shards), .targets = wire_list_of(&served, 1),
@@ -340,6 +344,36 @@ static void all_have_as_many_shards(void **state)
     assert_ok(register_again(1, false));
 }
 
+static void who_replaces_a_lost_target_has_nothing(void **state)
+{
+    (void)state;
+    log_init("test", LOG_LEVEL_NONE);
+    is_empty = true;
+    assert_ok(register_again(0, false));
+    assert_int_equal(led_by(0), 0);
+    assert_int_equal(count_of(0, MAP_MEMBER_STALE), 4);
+    const uint64_t version = map()->version;
+    assert_int_equal(map()->targets[0].lost_at, 0); /* nobody has lost anything */
+    /* Now the other two are all that there is of some groups. */
+    is_empty = true;
+    assert_result(register_again(1, false), -EHOSTDOWN);
+    assert_non_null(strstr(err_text(), "nobody else is there who has all"));
+    assert_int_equal(map()->version, version);
+    assert_ok(register_again(1, false));
+    log_init("test", LOG_LEVEL_ERROR);
+}
+
+static void who_has_what_was_lost_must_be_there(void **state)
+{
+    (void)state;
+    log_init("test", LOG_LEVEL_NONE);
+    live_without(1, lab.conf.lease_ms / 1000 + 2);
+    is_empty = true;
+    assert_result(register_again(0, false), -EHOSTDOWN);
+    assert_true(count_of(0, MAP_MEMBER_STALE) == 0);
+    log_init("test", LOG_LEVEL_ERROR);
+}
+
 static void a_target_that_is_not_served_any_more_leads_nobody(void **state)
 {
     (void)state;
@@ -380,6 +414,8 @@ int main(void)
         T(who_never_knows_that_it_leaves_is_out_a_lease_later),
         T(who_is_down_says_nothing_of_others),
         T(a_target_that_is_not_served_any_more_leads_nobody),
+        T(who_replaces_a_lost_target_has_nothing),
+        T(who_has_what_was_lost_must_be_there),
         T_NONE(all_have_as_many_shards),
         T(nonsense_is_passed_over),
     };

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A disk is lost, and another one takes its place: it does not by itself, is not let in while nobody else has what the lost
+# one had, and has all of it in the end.
+
+# shellcheck source=tests/integration/lib.sh
+. "$WEFT_TOP_SRCDIR/tests/integration/lib.sh"
+
+dir=$scratch/cluster
+storaged=$build/server/storage/weft-storaged
+will_stop "$dir"
+
+is_whole()
+{
+    weft status 2>/dev/null | grep -q ' 0 are being brought up to date, 0 lack some'
+}
+
+# kill_server NAME...: without a chance to end well; it counts as down before long.
+kill_server()
+{
+    local name
+    for name in "$@"; do
+        kill -9 "$(weft status | awk -v name="$name" '$1 == name { print $NF }')" || fail "there is no server $name"
+    done
+    within 20 are_down "$#"
+}
+
+are_down()
+{
+    weft status | grep -q "$((3 - $1)) of 3 storage servers up"
+}
+
+comes_back()
+{
+    local file depth=1
+    for file in large odd; do
+        expect 0 weft cp --quiet "weft:/$file" "$scratch/back"
+        cmp "$scratch/$file" "$scratch/back" || fail "$file came back changed"
+    done
+}
+
+expect 0 weft up --dir "$dir" --servers 3 --replicas 2
+expect 0 weft down --dir "$dir"
+printf '\nlimits = { lease_ms = 2000; heartbeat_ms = 300; };\n' >>"$dir/weft.conf"
+expect 0 weft up --dir "$dir"
+export WEFT_CONF=$dir/weft.conf
+within 10 is_whole
+head -c 7000000 /dev/urandom >"$scratch/large"
+head -c 70001 /dev/urandom >"$scratch/odd"
+for file in large odd; do
+    expect 0 weft cp --quiet "$scratch/$file" "weft:/$file"
+done
+
+echo "1. an empty target does not start by itself"
+expect 1 weft up --dir "$dir" --replace 1
+says 's1 runs' 'stop it first'
+kill_server s1
+rm -r "$dir/s1/t0"
+expect 1 weft up --dir "$dir"
+says 'is new and empty' '--replace 1'
+comes_back
+
+echo "2. it does not when nobody else has what it had"
+expect 0 weft up --dir "$dir" --replace 1
+within 30 is_whole
+kill_server s0 s1
+rm -r "$dir/s0/t0"
+expect 1 timeout 20 "$storaged" --name s0 --replace 7
+says 'has no such target'
+"$storaged" --name s0 --replace 0 2>"$scratch/log" &
+waiting=$!
+within 10 grep -q "target 0 can't be replaced.*start the servers of its other members first" "$scratch/log"
+expect 2 weft up --dir "$dir" --replace one
+expect 1 weft up --dir "$dir" --replace 7
+says 'has no target 7'
+
+echo "3. with those who have it there, it gets all, and can be what is left"
+kill $waiting
+wait $waiting || fail "a server that waits to be let in ended with $?"
+expect 0 weft up --dir "$dir" --replace 0
+within 60 is_whole
+comes_back
+kill_server s1
+comes_back
+expect 0 weft up --dir "$dir"
+within 60 is_whole
+kill_server s2
+comes_back
+expect 0 weft verify weft:/
+expect 0 weft up --dir "$dir"
+within 60 is_whole
+finish
