@@ -16,7 +16,7 @@
 #include "sim.h"
 #include "weft/weft.h"
 
-enum { FILES = 2, UNITS_MAX = 3000, BYTES_MAX = UNITS_MAX * MODEL_UNIT, CALLS_MAX = 30 };
+enum { FILES = 2, LOG = FILES, UNITS_MAX = 3000, BYTES_MAX = UNITS_MAX * MODEL_UNIT, CALLS_MAX = 30 };
 
 static const char *const file_paths[FILES] = {"/f0", "/f1"};
 
@@ -34,7 +34,7 @@ struct client {
     bool is_last;
     bool keeps; /* the session keeps attributes */
     uint64_t in_touch_ns;   /* when the metadata server answered last */
-    bool lost_touch[FILES]; /* for longer than a lease, while the file was open */
+    bool lost_touch[FILES + 1]; /* for longer than a lease, while the file was open */
     uint64_t since_ns[FILES]; /* when it was open, or a sync had told of a loss */
     uint64_t asked_ns[FILES]; /* when the opening began, or the latest sync that told anything */
     /* What the shared pointer of the first file may be. */
@@ -79,7 +79,7 @@ static bool may_have_lost(const struct client *client, unsigned which)
 /* The metadata server has answered. */
 static void in_touch(struct client *client)
 {
-    for (unsigned i = 0; i < FILES; i++)
+    for (unsigned i = 0; i <= FILES; i++)
         client->lost_touch[i] = may_have_lost(client, i);
     client->in_touch_ns = sim_now();
 }
@@ -444,7 +444,25 @@ static void do_file(struct client *client)
 
 static bool open_log(struct client *client)
 {
-    return client->log || !failed(client, "open", open_path(client, "/log", O_RDWR | O_CREAT, &client->log));
+    const uint64_t began_ns = sim_now();
+    if (client->log)
+        return true;
+    if (failed(client, "open", open_path(client, "/log", O_RDWR | O_CREAT, &client->log)))
+        return false;
+    in_touch(client);
+    client->lost_touch[LOG] = is_longer_than_lease(began_ns);
+    return true;
+}
+
+/* Where the end is, the metadata server need not know of one that was cut off for longer than its lease
+ * (README.md). */
+static int64_t do_append(struct client *client)
+{
+    unsigned number;
+    const int64_t result = locks_append(client->log, &number);
+    if (!is_calm && may_have_lost(client, LOG))
+        locks_append_unsure(number);
+    return result;
 }
 
 static void do_log(struct client *client)
@@ -454,7 +472,7 @@ static void do_log(struct client *client)
         return;
     const unsigned what = (unsigned)sim_below(10);
     if (what < 5)
-        result = locks_append(client->log, client->thread);
+        result = do_append(client);
     else if (what < 8)
         result = locks_exclude(client->log, client->thread);
     else

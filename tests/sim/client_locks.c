@@ -45,21 +45,26 @@ static void entry_make(char entry[ENTRY_BYTES], unsigned number)
     memcpy(entry, &number, sizeof number);
 }
 
-int64_t locks_append(weft_file_t *file, unsigned thread)
+int64_t locks_append(weft_file_t *file, unsigned *number)
 {
     char entry[ENTRY_BYTES];
     struct iovec iov = {entry, sizeof entry};
+    *number = append_count;
     if (append_count == APPENDS_MAX)
         return 0;
-    const unsigned number = append_count++;
-    struct append *append = &appends[number];
+    struct append *append = &appends[append_count++];
     append->sure = false;
-    entry_make(entry, number);
+    entry_make(entry, *number);
     const ssize_t result = weft_file_append(file, &iov, 1, &append->offset);
     append->sure = result == ENTRY_BYTES;
-    sim_trace("append %u: %zd at %" PRIu64, number, result, append->sure ? append->offset : 0);
-    (void)thread;
+    sim_trace("append %u: %zd at %" PRIu64, *number, result, append->sure ? append->offset : 0);
     return result < 0 ? result : 0;
+}
+
+void locks_append_unsure(unsigned number)
+{
+    if (number < append_count)
+        appends[number].sure = false;
 }
 
 static void check_entry(weft_file_t *file, unsigned number)

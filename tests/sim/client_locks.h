@@ -16,7 +16,9 @@ void locks_begin(void);
 void locks_crashed(void);
 
 /* These return what failed, or 0. */
-int64_t locks_append(weft_file_t *file, unsigned thread);
+int64_t locks_append(weft_file_t *file, unsigned *number);
+/* Others may have been told another end. */
+void locks_append_unsure(unsigned number);
 int64_t locks_exclude(weft_file_t *file, unsigned thread);
 int64_t locks_record(weft_file_t *file, unsigned thread);
 
