@@ -143,6 +143,8 @@ static void end(struct lead_mender *mender)
     mender->now = NULL;
     mender->piece = NULL;
     lead_leave(shard, &mender->change);
+    if (mender->waiting_count && shard->rpc)
+        rpc_wake(shard->rpc);
 }
 
 static void failed(struct lead_mender *mender, const char *why)
@@ -240,7 +242,9 @@ static void write_anew(struct lead_mender *mender, uint64_t length)
 static void fetched(struct rpc_call *call)
 {
     struct lead_mender *mender = call->arg;
-    if (!leads(mender))
+    if (atomic_load(&mender->shard->stop)) /* connections are being closed */
+        failed(mender, "the server is ending");
+    else if (!leads(mender))
         failed(mender, "another storage server leads by now");
     else if (call->status || call->reply_payload_length == 0)
         ask_next(mender);

@@ -79,6 +79,8 @@ static void walk_free(struct lead_walk *walk)
     free(walk->listed);
     lead_leave(shard, &walk->change);
     free(walk);
+    if (shard->rpc)
+        rpc_wake(shard->rpc); /* there may be more to be done, after a while */
 }
 
 /* Ends it; who is still syncing then gets another one. */

@@ -288,6 +288,7 @@ static void register_done(struct rpc_call *call)
         return;
     }
     note_back(member);
+    member->refused = false;
     status = wire_decode_server_register_reply(call->reply, call->reply_length, &reply);
     if (!status)
         status = take_map(member, &reply.map);
@@ -335,7 +336,7 @@ static void heartbeat_done(struct rpc_call *call)
         status = take_map(member, &reply.map);
     if (status < 0)
         log_error("the answer to a heartbeat makes no sense: %s", err_text());
-    else
+    else if (status == 0)
         renew_lease(member); /* once the shards have the map that came with it */
     /* Somebody may wait until this server knows: it is told at once when the shards do. */
     if (member->map_version != version && member->server->conf->replicas > 1)

@@ -260,6 +260,8 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
 /* Something changes objects from now on; what it returns is told when that has ended. */
 uint64_t shard_change_began(struct shard *shard);
 void shard_change_ended(struct shard *shard, uint64_t began_at);
+/* The same of a request, as soon as the map was asked for the last time, until it ends. */
+void shard_io_changes(struct shard_io *io);
 /* Whether a change from before is still under way: whoever gave it may have gone on without it. */
 bool shard_has_older(const struct shard *shard);
 /* Something that a leader gives. */
@@ -300,6 +302,8 @@ bool shard_is_outdated(const struct shard_io *io);
 /* Whether this server may still count on the map: another one could lead the groups of the read's runs, or a
  * newer map have put us out. */
 bool shard_check_lease(const struct shard_io *io);
+/* The lease alone, whatever is asked. */
+bool shard_lease_lasts(const struct shard *shard);
 /* The request is to be made again when the metadata server has been heard. */
 void shard_wait_for_lease(struct shard_io *io);
 /* Whether this shard, with its target of that id, holds the file's first chunk. Results as above. */

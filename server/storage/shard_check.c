@@ -229,13 +229,18 @@ static bool is_shared(const struct shard *shard, uint32_t number)
     return count > 1 || lead_has_promised(shard, number);
 }
 
+bool shard_lease_lasts(const struct shard *shard)
+{
+    const struct server *server = shard->server;
+    /* In this order: who gives a lease notes its version before its end. */
+    const bool lasts = rpc_now_ns() < atomic_load(&server->lease_until_ns);
+    return lasts && shard->map->version >= atomic_load(&server->lease_version);
+}
+
 bool shard_check_lease(const struct shard_io *io)
 {
     const struct shard *shard = io->shard;
-    struct server *server = shard->server;
-    /* In this order: who gives a lease notes its version before its end. */
-    const bool lasts = rpc_now_ns() < atomic_load(&server->lease_until_ns);
-    if (lasts && shard->map->version >= atomic_load(&server->lease_version))
+    if (shard_lease_lasts(shard))
         return true;
     for (uint32_t i = 0; i < io->run_count; i++)
         if (is_shared(shard, map_group_of(shard->map, &io->layout, io->runs[i].position)))

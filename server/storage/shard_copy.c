@@ -175,6 +175,7 @@ void shard_copy_cut(struct shard_io *io)
     struct store *store = io->shard->stores[run->target];
     struct store_object object = shard_object_of(io, run);
     run->op = (struct store_op){.done = op_done, .arg = io};
+    shard_io_changes(io);
     io->pending = 1;
     note(io, io->is_gone ? store->type->remove(store, &object, &run->op)
                          : store->type->truncate(store, &object, io->size, &run->op));

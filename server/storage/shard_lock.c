@@ -63,9 +63,12 @@ void shard_lock_waiting_answer(struct waiting *waiting, bool granted)
 static void granted(void *arg, struct lock *lock)
 {
     struct shard_locks *locks = arg;
+    const struct shard *shard = locks->shard;
     shard_counter_add(locks->shard, SHARD_LOCKS_GRANTED, 1);
+    /* Another one may lead by now, and grant it as well: who asks again is told by the map. */
+    const bool may_be_told = !map_has_replicas(shard->map) || shard_lease_lasts(shard);
     if (lock->arg)
-        shard_lock_waiting_answer(lock->arg, true);
+        shard_lock_waiting_answer(lock->arg, may_be_told);
 }
 
 /* ---- opening and closing ------------------------------------------------ */

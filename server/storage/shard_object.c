@@ -167,12 +167,14 @@ static void change_in_turn(struct lead_change *change)
         shard_io_end(io, 0);
         return;
     }
+    shard_io_changes(io);
     shard_with_objects(io, io->start);
 }
 
 void shard_change_objects(struct shard_io *io, shard_start_fn *start)
 {
     if (shard_is_copy(io) || !lead_has_others(io->shard)) {
+        shard_io_changes(io);
         shard_with_objects(io, start);
         return;
     }
@@ -359,6 +361,7 @@ static void remove_in_turn(struct lead_change *change)
         file_part_ended(file);
         return;
     }
+    shard_io_changes(file->io);
     remove_file(file->io, file->index, &file->capability, file);
     int error = lead_give_removal(file->io, &file->pending, copy_ended, file);
     if (error)
@@ -393,6 +396,7 @@ void shard_object_remove(struct shard_io *io)
     for (uint32_t i = 0; i < io->removes.count; i++) {
         wire_get_capability(&reader, &capability);
         if (!has_others) {
+            shard_io_changes(io);
             remove_file(io, i, &capability, NULL);
             continue;
         }

@@ -11,9 +11,9 @@
 
 /* One line of a kind in so many nanoseconds. */
 #define LOG_NS UINT64_C(1000000000)
-/* An answer of the metadata server may have been on its way already when the
- * request came; the second one was asked for after it. */
-enum { MAP_TRIES_MAX = 2 };
+/* When the request came, one answer of the metadata server may have been there that this shard had not
+ * noticed yet, and another one on its way; the third one was asked for after it. */
+enum { MAP_TRIES_MAX = 3 };
 
 /* ---- a request's life --------------------------------------------------- */
 
@@ -30,24 +30,6 @@ struct shard_io *shard_io_new(struct shard *shard, struct rpc_request *request)
     io->request = request;
     shard->under_way++;
     return io;
-}
-
-static bool changes(const struct shard_io *io)
-{
-    switch (io->request->operation) {
-    case WIRE_OP_write:
-    case WIRE_OP_write_gather:
-    case WIRE_OP_object_truncate:
-    case WIRE_OP_object_remove:
-    case WIRE_OP_object_punch:
-    case WIRE_OP_copy:
-    case WIRE_OP_copy_truncate:
-    case WIRE_OP_copy_punch:
-    case WIRE_OP_copy_cut:
-    case WIRE_OP_copy_remove:
-        return true;
-    }
-    return false;
 }
 
 uint64_t shard_change_began(struct shard *shard)
@@ -69,6 +51,14 @@ void shard_change_ended(struct shard *shard, uint64_t began_at)
 bool shard_has_older(const struct shard *shard)
 {
     return shard->changing > shard->changing_now;
+}
+
+void shard_io_changes(struct shard_io *io)
+{
+    if (io->is_change)
+        return;
+    io->is_change = true;
+    io->began_at = shard_change_began(io->shard);
 }
 
 /* What the leader has given up may be under way here still, and is not to come after the comparison. */
@@ -578,8 +568,6 @@ void shard_serve(struct shard *shard, struct rpc_request *request, unsigned trie
     if (verdict == 0 && is_lock(io) && !shard_check_lease(io)) {
         shard_wait_for_lease(io);
     } else if (verdict == 0) {
-        io->is_change = changes(io);
-        io->began_at = io->is_change ? shard_change_began(shard) : 0;
         handlers[request->operation](io);
     } else if (verdict == -ESTALE) {
         answer_stale(io);

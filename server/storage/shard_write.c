@@ -108,6 +108,7 @@ static void write_in_turn(struct lead_change *change)
         shard_io_end(io, 0);
         return;
     }
+    shard_io_changes(io);
     io->pending = 1;
     lead_give_write(io);
     write_here(io);
@@ -118,7 +119,7 @@ static int check_again(struct shard_io *io)
 {
     if (io->checked == io->shard->map->version || !shard_is_copy(io))
         return shard_runs_keep(io);
-    int verdict = shard_check_pieces(io);
+    int verdict = shard_is_outdated(io) ? -ESTALE : shard_check_pieces(io);
     if (verdict == -ESTALE)
         shard_io_stale(io);
     return verdict > 0 ? err_set(-EAGAIN, "the cluster map changed") : verdict;
@@ -143,6 +144,7 @@ static void write_runs(struct shard_io *io, const uint8_t *data)
         lead_enter(io->shard, &io->change, io->capability.ino, write_in_turn);
         return;
     }
+    shard_io_changes(io);
     io->pending = 1;
     write_here(io);
 }
