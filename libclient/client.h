@@ -41,33 +41,33 @@
 /* ---- counters.c ----------------------------------------------------------- */
 
 /* X(name): what a session counts beside what its rpc does. */
-#define CLIENT_COUNTERS(X)                                                                \
-    X(metadata_requests) /* to the metadata server */                                     \
-    X(storage_requests)  /* to storage shards */                                          \
-    X(transfers)         /* reads and writes by the caller */                             \
-    X(rounds)            /* of requests that these took */                                \
-    X(bytes_read)        /* as asked by the caller */                                     \
-    X(bytes_written)                                                                      \
-    X(bytes_copied) /* between the caller's memory and packed buffers */                  \
-    X(small_hits)   /* reads answered by what an open or a read has told before */        \
-    X(attr_hits)    /* attributes that were known, by a promise of the metadata server */ \
-    X(ahead_hits)   /* reads answered by what was read ahead */                           \
-    X(reads_ahead)                                                                        \
-    X(sizes_asked)     /* by reads that met bytes that were not there */                  \
-    X(retries)         /* requests made again, with a newer cluster map */                \
-    X(reads_elsewhere) /* reads made again, of another member of a group */               \
-    X(maps_adopted)                                                                       \
-    X(locks)          /* asked for */                                                     \
-    X(lock_waits)     /* answers that a lock is not granted yet */                        \
-    X(locks_lost)     /* noticed when they were to be given back */                       \
-    X(records)        /* requests by lock_set, lock_drop and lock_test, each once */      \
-    X(record_reports) /* of waits for them, to the metadata server */
+#define CLIENT_COUNTERS(X)                                                                             \
+    X(metadata_requests) /* to the metadata server */                                                  \
+    X(storage_requests)  /* to storage shards */                                                       \
+    X(transfers)         /* reads and writes by the caller */                                          \
+    X(rounds)            /* of requests that these took */                                             \
+    X(bytes_read)        /* as asked by the caller */                                                  \
+    X(bytes_written)                                                                                   \
+    X(bytes_copied)      /* between the caller's memory and packed buffers */                          \
+    X(small_hits)        /* reads answered by what an open or a read has told before */                \
+    X(attr_hits)         /* attributes that were known, by a promise of the metadata server */           \
+    X(ahead_hits)        /* reads answered by what was read ahead */                                   \
+    X(reads_ahead)                                                                                     \
+    X(sizes_asked)       /* by reads that met bytes that were not there */                             \
+    X(retries)           /* requests made again, with a newer cluster map */                           \
+    X(reads_elsewhere)   /* reads made again, of another member of a group */                          \
+    X(maps_adopted)                                                                                    \
+    X(locks)             /* asked for */                                                               \
+    X(lock_waits)        /* answers that a lock is not granted yet */                                  \
+    X(locks_lost)        /* noticed when they were to be given back */                                 \
+    X(records)           /* requests by lock_set, lock_drop and lock_test, each once */              \
+    X(record_reports)    /* of waits for them, to the metadata server */
 
 enum client_counter {
 #define CLIENT_COUNTER_ENUM(name) CLIENT_COUNT_##name,
     CLIENT_COUNTERS(CLIENT_COUNTER_ENUM)
 #undef CLIENT_COUNTER_ENUM
-        CLIENT_COUNT_END
+    CLIENT_COUNT_END
 };
 
 void client_counters_init(struct counter counters[CLIENT_COUNT_END]);
@@ -118,25 +118,25 @@ struct weft_session {
     struct map *map;         /* NULL until the first greeting or import */
     struct rpc_connection *metadata;
     struct list links[SESSION_LINK_BUCKETS]; /* shard_link: storage shards by address */
-    struct list shard_calls;                 /* under way, the longest so first */
-    struct list map_waiters;                 /* shard calls that wait for a newer map */
-    struct list locks_in_line;               /* lock_turn: to be asked for when others were answered */
-    uint32_t locks_asked;                    /* requests for locks under way */
-    uint64_t lock_id;                        /* the latest one given to a lock */
-    struct table record_owners;              /* record_holdings.c */
-    struct rpc_call map_call;                /* the one map_get that may be under way */
+    struct list shard_calls;  /* under way, the longest so first */
+    struct list map_waiters;  /* shard calls that wait for a newer map */
+    struct list locks_in_line; /* lock_turn: to be asked for when others were answered */
+    uint32_t locks_asked;     /* requests for locks under way */
+    uint64_t lock_id;         /* the latest one given to a lock */
+    struct table record_owners; /* record_holdings.c */
+    struct rpc_call map_call; /* the one map_get that may be under way */
     struct closes closes;
-    struct list small_files; /* weft_file: those that are or were small ones */
-    uint64_t small_writes;   /* grows whenever this session begins or has ended to write to one */
+    struct list small_files;  /* weft_file: those that are or were small ones */
+    uint64_t small_writes;    /* grows whenever this session begins or has ended to write to one */
     bool map_asked;
     uint64_t looked_ns; /* when slow calls were last a reason to ask */
-    bool map_changed;   /* connections to servers that moved are still to be dropped */
+    bool map_changed; /* connections to servers that moved are still to be dropped */
     bool closing;
 
-    bool led;                 /* a thread drives the rpc (op.c) */
-    bool asleep;              /* that thread sleeps */
-    struct list followers;    /* threads that wait for it */
-    uint64_t ended;           /* operations that have ended so far */
+    bool led;              /* a thread drives the rpc (op.c) */
+    bool asleep;           /* that thread sleeps */
+    struct list followers; /* threads that wait for it */
+    uint64_t ended;        /* operations that have ended so far */
     struct op_waiter *driver; /* the thread in weft_drive(), when another one leads */
     uint64_t driven_ns;       /* when a thread has led last */
 
@@ -192,8 +192,8 @@ struct weft_op {
     weft_session_t *session;
     atomic_bool done; /* set with the lock held, may be read without it */
     ssize_t result;
-    char *text;                          /* of the error; NULL when there was no memory for it */
-    struct op_waiter *waiter;            /* the thread that sleeps for it */
+    char *text;               /* of the error; NULL when there was no memory for it */
+    struct op_waiter *waiter; /* the thread that sleeps for it */
     void (*release)(struct weft_op *op); /* frees what is around it; NULL: nothing */
 };
 
@@ -270,9 +270,9 @@ struct shard_link {
     struct list_link link;
     struct rpc_connection *connection;
     uint64_t map_version; /* of the newest map by which it was chosen */
-    bool wanted;          /* the current map has it */
-    bool dropped;         /* no call may start any more */
-    struct list waiting;  /* shard_call */
+    bool wanted;         /* the current map has it */
+    bool dropped;        /* no call may start any more */
+    struct list waiting; /* shard_call */
     uint64_t bytes_under_way;
     uint32_t calls_under_way;
     uint64_t answered_ns; /* when the latest answer came */
@@ -292,8 +292,8 @@ struct shard_call {
     uint64_t started_ns; /* this attempt */
     uint64_t bytes;      /* of both directions */
     uint64_t map_version;
-    unsigned attempts;                                 /* set by the caller: earlier ones */
-    char *text;                                        /* of the error, while waiting for a map */
+    unsigned attempts;   /* set by the caller: earlier ones */
+    char *text;          /* of the error, while waiting for a map */
     void (*done)(struct shard_call *call, int status); /* 0, SHARD_REDO or negative errno */
 };
 
@@ -419,19 +419,19 @@ struct weft_file {
     char *path;
     uint64_t handle;
     bool imported;
-    bool exported;   /* guarded by the session's lock */
+    bool exported; /* guarded by the session's lock */
     uint32_t access; /* WIRE_ACCESS_*: what it was opened for */
     struct wire_capability capability;
     struct layout layout;
     char pool[WEFT_POOL_BYTES_MAX + 1];
-    char *hints;                 /* of its directory */
+    char *hints; /* of its directory */
     struct planner_table *table; /* guarded by the session's lock */
     bool wrote;                  /* likewise: something may have been written through it */
     /* Likewise. Version of the cluster map; losses that later ones tell of are the next sync's to tell. */
     uint64_t synced;
-    struct file_told told;   /* likewise */
-    struct file_small small; /* likewise */
-    struct file_ahead ahead; /* likewise */
+    struct file_told told;       /* likewise */
+    struct file_small small;     /* likewise */
+    struct file_ahead ahead;     /* likewise */
 };
 
 /* The file's table for the session's current map; the reference is the file's, which

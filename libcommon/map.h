@@ -120,6 +120,8 @@ const struct map_target *map_leader(const struct map *map, uint32_t group);
 /* What the target of that id is in the group, and where among its members (NULL: not wanted); -1: it is no
  * member. */
 int map_member_state(const struct map *map, uint32_t group, uint32_t target_id, uint32_t *member);
+/* That target, by index, is served, and its server is there. */
+bool map_target_is_there(const struct map *map, uint32_t target);
 /* The current member that is nearest to a host (0: not known): on the same host, in the same chassis, in
  * the same rack, else any. Of several, `choice` (any number) chooses one. The leader, when none is there. */
 const struct map_target *map_nearest(const struct map *map, uint32_t group, uint32_t host, uint64_t choice);

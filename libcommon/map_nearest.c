@@ -20,11 +20,15 @@ static unsigned distance(const struct map *map, uint32_t from, uint32_t to)
     return *here->rack && same_rack ? SAME_RACK : ELSEWHERE;
 }
 
+bool map_target_is_there(const struct map *map, uint32_t target)
+{
+    return map->targets[target].state == MAP_STATE_UP &&
+           map->servers[map->targets[target].server].state == MAP_STATE_UP;
+}
+
 static bool can_be_read(const struct map *map, const struct map_group *group, uint32_t member)
 {
-    const struct map_target *target = &map->targets[group->members[member]];
-    return group->states[member] == MAP_MEMBER_CURRENT && target->state == MAP_STATE_UP &&
-           map->servers[target->server].state == MAP_STATE_UP;
+    return group->states[member] == MAP_MEMBER_CURRENT && map_target_is_there(map, group->members[member]);
 }
 
 const struct map_target *map_nearest(const struct map *map, uint32_t group, uint32_t host, uint64_t choice)

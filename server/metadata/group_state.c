@@ -3,8 +3,7 @@
 
 static bool is_there(const struct map *map, const struct map_group *group, uint32_t member)
 {
-    const struct map_target *target = &map->targets[group->members[member]];
-    return target->state == MAP_STATE_UP && map->servers[target->server].state == MAP_STATE_UP;
+    return map_target_is_there(map, group->members[member]);
 }
 
 static bool told(struct map *map, struct map_group *group)

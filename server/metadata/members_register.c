@@ -133,9 +133,9 @@ static int check_replaced(const struct map *map, const struct map_target *target
         const int state = map_member_state(map, g, target->id, NULL);
         bool others = state < 0 || state == MAP_MEMBER_STALE || state == MAP_MEMBER_SYNCING;
         for (uint32_t m = 0; m < group->member_count && !others; m++) {
-            const struct map_target *other = &map->targets[group->members[m]];
-            others = group->members[m] != index && group->states[m] == MAP_MEMBER_CURRENT &&
-                     other->state == MAP_STATE_UP && map->servers[other->server].state == MAP_STATE_UP;
+            const uint32_t other = group->members[m];
+            others = other != index && group->states[m] == MAP_MEMBER_CURRENT &&
+                     map_target_is_there(map, other);
         }
         if (!others)
             return err_set(-EHOSTDOWN,

@@ -2,20 +2,8 @@
 /*
  * members_states.c: when the members of groups become what group_state.h knows.
  */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
-
-#include "err.h"
 #include "group_state.h"
-#include "log.h"
 #include "members.h"
-
-static bool is_there(const struct map *map, uint32_t target)
-{
-    return map->targets[target].state == MAP_STATE_UP &&
-           map->servers[map->targets[target].server].state == MAP_STATE_UP;
-}
 
 void members_states_registered(struct map *map, uint32_t server, const bool *lost, bool unclean)
 {
@@ -26,12 +14,12 @@ void members_states_registered(struct map *map, uint32_t server, const bool *los
             if (map->targets[target].server != server)
                 continue;
             /* Its server does not serve it any more. */
-            if (!is_there(map, target)) {
+            if (!map_target_is_there(map, target)) {
                 group_state_lost(map, g, m);
                 continue;
             }
             /* It can lead, and who does is not there. */
-            if (!is_there(map, group->members[group->leader]))
+            if (!map_target_is_there(map, group->members[group->leader]))
                 group_state_lost(map, g, group->leader);
             if (lost[target] || (unclean && m == group->leader))
                 group_state_doubtful(map, g, m);

@@ -11,10 +11,7 @@
 
 bool lead_is_own(const struct shard *shard, uint32_t target_id)
 {
-    for (uint32_t i = 0; i < shard->server->target_count; i++)
-        if (shard->server->targets[i].id == target_id)
-            return true;
-    return false;
+    return server_target(shard->server, target_id) >= 0;
 }
 
 bool lead_check(struct shard_io *io)

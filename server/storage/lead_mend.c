@@ -440,20 +440,13 @@ static void serve_done(struct store_op *op, ssize_t status)
 static void serve_in_turn(struct lead_change *change)
 {
     struct shard_io *io = list_item(change, struct shard_io, change);
-    struct shard_run *run = &io->runs[0];
-    size_t count = 0;
     int verdict = shard_check_object(io);
     if (verdict) {
         shard_io_fail(io, verdict > 0 ? err_set(-EAGAIN, "the cluster map changed") : verdict);
         serve_end(io);
         return;
     }
-    struct store *store = io->shard->stores[run->target];
-    const struct store_object object = shard_object_of(io, run);
-    run->op = (struct store_op){.done = serve_done, .arg = io};
-    int result = store->type->read(store, &object, io->offset, io->buffer, io->bytes, &count, &run->op);
-    if (result != STORE_PENDING)
-        serve_read(io, result ? result : (ssize_t)count);
+    shard_read_object(io, serve_done, serve_read);
 }
 
 static void serve_begin(struct bufpool_waiter *waiter, void *buffer)

@@ -447,12 +447,8 @@ static bool is_listed_before(const struct lead_walk *walk, uint32_t duty)
 static int own_target(const struct lead_walk *walk, const struct store_object *object)
 {
     const struct map *map = walk->shard->map;
-    const struct server *server = walk->shard->server;
-    const uint32_t id = map_leader(map, map_group_of(map, &object->layout, object->position))->id;
-    for (uint32_t i = 0; i < server->target_count; i++)
-        if (server->targets[i].id == id)
-            return (int)i;
-    return -1;
+    const uint32_t group = map_group_of(map, &object->layout, object->position);
+    return server_target(walk->shard->server, map_leader(map, group)->id);
 }
 
 static void next_of_theirs(struct lead_walk *walk)

@@ -306,6 +306,8 @@ bool shard_check_lease(const struct shard_io *io);
 bool shard_lease_lasts(const struct shard *shard);
 /* The request is to be made again when the metadata server has been heard. */
 void shard_wait_for_lease(struct shard_io *io);
+/* The index of the server's target of that id; -1: it has none. */
+int server_target(const struct server *server, uint32_t id);
 /* Whether this shard, with its target of that id, holds the file's first chunk. Results as above. */
 int shard_check_first(struct shard_io *io, uint32_t target);
 /* The chunks of a gathered write are listed as they should be. */
@@ -328,6 +330,10 @@ void shard_write(struct shard_io *io);
 
 /* shard_copy.c: what a leader asks for to bring us up to date, and to mend what it has */
 
+/* Reads what is there of the bytes that are asked for, of the only run's object, into the buffer; done_here()
+ * or `done` is told how many. */
+void shard_read_object(struct shard_io *io, void (*done)(struct store_op *op, ssize_t status),
+                       void (*done_here)(struct shard_io *io, ssize_t got));
 void shard_copy_list(struct shard_io *io);
 void shard_copy_digest(struct shard_io *io);
 void shard_copy_fetch(struct shard_io *io);

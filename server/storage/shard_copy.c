@@ -23,11 +23,8 @@ static void answer(struct shard_io *io, ssize_t length)
 
 static struct store *listed_store(const struct shard_io *io)
 {
-    const struct server *server = io->shard->server;
-    for (uint32_t i = 0; i < server->target_count; i++)
-        if (server->targets[i].id == io->list.target)
-            return io->shard->stores[i];
-    return NULL;
+    const int index = server_target(io->shard->server, io->list.target);
+    return index >= 0 ? io->shard->stores[index] : NULL;
 }
 
 /* Objects of other groups are the leader's to pass over: it knows what it leads as well as we do. */
@@ -101,24 +98,24 @@ static void digest_done(struct store_op *op, ssize_t status)
     digest_read(op->arg, status);
 }
 
-/* Reads what is there of the bytes asked for; done_here() or `done` is told of them. */
-static void read_object(struct shard_io *io, void *buffer, void (*done)(struct store_op *op, ssize_t status),
-                        void (*done_here)(struct shard_io *io, ssize_t got))
+void shard_read_object(struct shard_io *io, void (*done)(struct store_op *op, ssize_t status),
+                       void (*done_here)(struct shard_io *io, ssize_t got))
 {
     struct shard_run *run = &io->runs[0];
     struct store *store = io->shard->stores[run->target];
     struct store_object object = shard_object_of(io, run);
     size_t count = 0;
-    io->buffer = buffer;
     run->op = (struct store_op){.done = done, .arg = io};
-    int result = store->type->read(store, &object, io->offset, buffer, io->bytes, &count, &run->op);
+    int result = store->type->read(store, &object, io->offset, io->buffer, io->bytes, &count, &run->op);
     if (result != STORE_PENDING)
         done_here(io, result ? result : (ssize_t)count);
 }
 
 static void digest_begin(struct bufpool_waiter *waiter, void *buffer)
 {
-    read_object(list_item(waiter, struct shard_io, waiter), buffer, digest_done, digest_read);
+    struct shard_io *io = list_item(waiter, struct shard_io, waiter);
+    io->buffer = buffer;
+    shard_read_object(io, digest_done, digest_read);
 }
 
 void shard_copy_digest(struct shard_io *io)
@@ -142,7 +139,9 @@ static void fetch_done(struct store_op *op, ssize_t status)
 
 static void fetch_begin(struct bufpool_waiter *waiter, void *buffer)
 {
-    read_object(list_item(waiter, struct shard_io, waiter), buffer, fetch_done, fetch_read);
+    struct shard_io *io = list_item(waiter, struct shard_io, waiter);
+    io->buffer = buffer;
+    shard_read_object(io, fetch_done, fetch_read);
 }
 
 void shard_copy_fetch(struct shard_io *io)
