@@ -11,7 +11,7 @@
 
 bool lead_is_own(const struct shard *shard, uint32_t target_id)
 {
-    return server_target(shard->server, target_id) >= 0;
+    return shard_target_index(shard->server, target_id) >= 0;
 }
 
 bool lead_check(struct shard_io *io)

@@ -448,7 +448,7 @@ static int own_target(const struct lead_walk *walk, const struct store_object *o
 {
     const struct map *map = walk->shard->map;
     const uint32_t group = map_group_of(map, &object->layout, object->position);
-    return server_target(walk->shard->server, map_leader(map, group)->id);
+    return shard_target_index(walk->shard->server, map_leader(map, group)->id);
 }
 
 static void next_of_theirs(struct lead_walk *walk)

@@ -307,7 +307,7 @@ bool shard_lease_lasts(const struct shard *shard);
 /* The request is to be made again when the metadata server has been heard. */
 void shard_wait_for_lease(struct shard_io *io);
 /* The index of the server's target of that id; -1: it has none. */
-int server_target(const struct server *server, uint32_t id);
+int shard_target_index(const struct server *server, uint32_t id);
 /* Whether this shard, with its target of that id, holds the file's first chunk. Results as above. */
 int shard_check_first(struct shard_io *io, uint32_t target);
 /* The chunks of a gathered write are listed as they should be. */

@@ -78,7 +78,7 @@ bool shard_is_outdated(const struct shard_io *io)
     return io->map_version < io->shard->map_changed;
 }
 
-int server_target(const struct server *server, uint32_t id)
+int shard_target_index(const struct server *server, uint32_t id)
 {
     for (uint32_t i = 0; i < server->target_count; i++)
         if (server->targets[i].id == id)
@@ -120,7 +120,7 @@ static int find_chunk(const struct shard_io *io, const struct wire_extent *exten
     const struct shard *shard = io->shard;
     const struct layout *layout = &io->layout;
     struct layout_place place = layout_place_of(layout, extent->offset);
-    int target = server_target(shard->server, extent->target);
+    int target = shard_target_index(shard->server, extent->target);
     if (target < 0)
         return mismatch(io, err_set(-EINVAL, "target %" PRIu32 " is not served here", extent->target));
     uint32_t group = map_group_of(shard->map, layout, place.position);
@@ -265,7 +265,7 @@ static int check_piece(struct shard_io *io, const struct wire_copy_piece *piece,
         return mismatch(
             io, err_set(-EINVAL, "server %" PRIu32 " does not lead group %" PRIu32, io->leader, number));
     for (uint32_t m = 0; m < group->member_count; m++) {
-        const int index = server_target(io->shard->server, map->targets[group->members[m]].id);
+        const int index = shard_target_index(io->shard->server, map->targets[group->members[m]].id);
         if (index < 0 || m == group->leader || group->states[m] == MAP_MEMBER_STALE ||
             (io->request->operation == WIRE_OP_copy_fetch && group->states[m] != MAP_MEMBER_CURRENT))
             continue;
@@ -283,7 +283,7 @@ static int check_mend(const struct shard_io *io, const struct wire_copy_piece *p
     if (is_impossible(io, piece))
         return err_set(-EINVAL, "bytes that are to be mended are none, or beyond what a file can have");
     const uint32_t number = map_group_of(map, &io->layout, piece->position);
-    const int index = server_target(io->shard->server, map_leader(map, number)->id);
+    const int index = shard_target_index(io->shard->server, map_leader(map, number)->id);
     const int state = map_member_state(map, number, io->mend_target, &member);
     if (index < 0 || state < 0 || state == MAP_MEMBER_STALE || member == map->groups[number].leader)
         return mismatch(io, err_set(-EINVAL, "target %" PRIu32 " is not to get what group %" PRIu32 " has",
@@ -391,7 +391,7 @@ static void visit_objects(struct shard_io *io, uint32_t room)
     for (uint32_t position = 0; position < io->layout.stripe_count; position++) {
         const struct map_group *group = &map->groups[map_group_of(map, &io->layout, position)];
         for (uint32_t m = 0; m < group->member_count; m++) {
-            int target = server_target(shard->server, map->targets[group->members[m]].id);
+            int target = shard_target_index(shard->server, map->targets[group->members[m]].id);
             if (target < 0 || !is_meant(io, group, m))
                 continue;
             if (io->run_count < room)

@@ -23,7 +23,7 @@ static void answer(struct shard_io *io, ssize_t length)
 
 static struct store *listed_store(const struct shard_io *io)
 {
-    const int index = server_target(io->shard->server, io->list.target);
+    const int index = shard_target_index(io->shard->server, io->list.target);
     return index >= 0 ? io->shard->stores[index] : NULL;
 }
 
