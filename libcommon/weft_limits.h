@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 13u
+#define LIMITS_PROTOCOL_VERSION 14u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u

@@ -710,7 +710,9 @@
     X(u64, owner, U64) /* 0, as client and pid: a lock as such */ \
     X(u32, pid, U32)
 
-#define WIRE_FIELDS_record_cancel(X) X(u64, id, INT64_MAX)
+#define WIRE_FIELDS_record_cancel(X) \
+    X(u64, id, INT64_MAX)            \
+    X(u8, undo, 1) /* its owner was told that it failed: what was granted is to be as if it had */
 #define WIRE_FIELDS_record_cancel_reply(X)            \
     X(u8, granted, 1) /* it had been, and stays so */ \
     X(u64, epoch, U64)

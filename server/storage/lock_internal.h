@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lock_internal.h: what the two files of the table of locks share.
+ * lock_internal.h: what the files of the table of locks share.
  */
 #ifndef STORAGE_LOCK_INTERNAL_H
 #define STORAGE_LOCK_INTERNAL_H
@@ -32,6 +32,21 @@ struct lock_holder {
     struct list locks;
 };
 
+/* A run of bytes that the holder had before. */
+struct lock_piece {
+    struct lock_range range;
+    uint32_t pid;
+    bool exclusive;
+};
+
+/* What a record that is held has taken the place of, as long as nothing else has changed it since. */
+struct lock_undo {
+    uint64_t id; /* of the request; 0: it can't be undone */
+    struct lock_range range;
+    struct lock_piece *pieces; /* NULL: nothing */
+    uint32_t piece_count;
+};
+
 /* What a lock is more when it is a record. */
 struct lock_record {
     struct lock_holder *holder;
@@ -40,6 +55,7 @@ struct lock_record {
     bool detect;
     bool pass;
     struct lock *spare; /* for the second half of a record that is cut in the middle by this one */
+    struct lock_undo undo;
 };
 
 /* ---- lock_table.c ------------------------------------------------------------- */
@@ -61,8 +77,18 @@ void lock_settle_all(struct lock_table *table, struct list_link *from);
 
 /* ---- lock_record.c -------------------------------------------------------------- */
 
+/* A lock with one range and the room for what a record is more. */
+struct lock *lock_record_new(void);
 /* Frees the memory, spare and all. */
 void lock_free(struct lock *lock);
+/* In its holder's list, and its file's count. */
+void lock_record_join(struct lock *lock, struct lock_holder *holder, struct lock_file *file);
+/* Takes the bytes out of what is held; `spare` becomes the second half when it is cut in the middle. */
+void lock_record_cut(struct lock_table *table, struct lock *held, const struct lock_range *out,
+                     struct lock **spare);
+/* The record takes in those of its kind that it touches. */
+void lock_record_join_neighbours(struct lock_table *table, struct lock *lock);
+void lock_holder_drop_unused(struct lock_holder *holder);
 /* A record that waits need not stand behind this one. */
 bool lock_record_passes(const struct lock *lock, const struct lock *other);
 /* The record is held now: puts it in the place of what its holder had. */
@@ -70,5 +96,12 @@ void lock_record_take(struct lock_table *table, struct lock *lock);
 /* Out of its holder, who goes with the last one. */
 void lock_record_leave(struct lock *lock);
 void lock_clients_free(struct lock_table *table);
+
+/* ---- lock_undo.c ---------------------------------------------------------------- */
+
+/* The record is about to be put in the place of what its holder has. */
+void lock_undo_note(struct lock *lock);
+/* Something else has changed it. */
+void lock_undo_forget(struct lock *lock);
 
 #endif

@@ -81,7 +81,7 @@ static struct lock_holder *holder_get(struct lock_client *client, uint64_t numbe
     return holder;
 }
 
-static void holder_drop_unused(struct lock_holder *holder)
+void lock_holder_drop_unused(struct lock_holder *holder)
 {
     if (!list_empty(&holder->locks))
         return;
@@ -96,8 +96,7 @@ static struct lock *lock_of_holder(struct list_link *in_owner)
 
 /* ---- one record -------------------------------------------------------------- */
 
-/* A lock with one range and the room for what a record is more. */
-static struct lock *record_new(void)
+struct lock *lock_record_new(void)
 {
     struct lock *lock = calloc(1, sizeof *lock + sizeof lock->ranges[0] + sizeof *lock->record);
     if (!lock)
@@ -113,12 +112,14 @@ static struct lock *record_new(void)
 
 void lock_free(struct lock *lock)
 {
-    if (lock->record)
+    if (lock->record) {
+        lock_undo_forget(lock);
         free(lock->record->spare);
+    }
     free(lock);
 }
 
-static void record_join(struct lock *lock, struct lock_holder *holder, struct lock_file *file)
+void lock_record_join(struct lock *lock, struct lock_holder *holder, struct lock_file *file)
 {
     lock->record->holder = holder;
     lock->file = file;
@@ -137,7 +138,7 @@ static void record_part(struct lock *lock)
 void lock_record_leave(struct lock *lock)
 {
     record_part(lock);
-    holder_drop_unused(lock->record->holder);
+    lock_holder_drop_unused(lock->record->holder);
 }
 
 /* A record that is held and whose bytes another one of its holder has taken over. */
@@ -151,8 +152,7 @@ static void record_end(struct lock_table *table, struct lock *lock)
 
 /* ---- what a holder has ------------------------------------------------------- */
 
-/* Takes the bytes out of what is held; `spare` becomes the second half when it is cut in the middle. */
-static void record_cut(struct lock_table *table, struct lock *held, const struct lock_range *out,
+void lock_record_cut(struct lock_table *table, struct lock *held, const struct lock_range *out,
                        struct lock **spare)
 {
     struct lock_range *range = &held->ranges[0];
@@ -161,6 +161,7 @@ static void record_cut(struct lock_table *table, struct lock *held, const struct
         return;
     }
     lock_unsettle(table, held);
+    lock_undo_forget(held);
     if (out->start > range->start && out->end < range->end) {
         struct lock *rest = *spare;
         assert(rest);
@@ -171,7 +172,7 @@ static void record_cut(struct lock_table *table, struct lock *held, const struct
         rest->record->serial = held->record->serial;
         rest->record->pid = held->record->pid;
         rest->ranges[0] = (struct lock_range){out->end, range->end};
-        record_join(rest, held->record->holder, held->file);
+        lock_record_join(rest, held->record->holder, held->file);
         list_insert_before(&held->in_file, &rest->in_file);
         range->end = out->start;
     } else if (out->start > range->start) {
@@ -199,12 +200,11 @@ static void holder_cut(struct lock_table *table, struct lock_holder *holder, uin
     {
         struct lock *lock = lock_of_holder(link);
         if (lock != but && lock->held && lock->ino == ino && ranges_meet(&lock->ranges[0], range))
-            record_cut(table, lock, range, spare);
+            lock_record_cut(table, lock, range, spare);
     }
 }
 
-/* The record takes in those of its kind that it touches. */
-static void join_neighbours(struct lock_table *table, struct lock *lock)
+void lock_record_join_neighbours(struct lock_table *table, struct lock *lock)
 {
     struct lock_range *range = &lock->ranges[0];
     list_each(&lock->record->holder->locks, link, after)
@@ -227,8 +227,9 @@ void lock_record_take(struct lock_table *table, struct lock *lock)
         table_remove(&table->names, &lock->by_name);
         lock->name.id = 0;
     }
+    lock_undo_note(lock);
     holder_cut(table, record->holder, lock->ino, &lock->ranges[0], lock, &record->spare);
-    join_neighbours(table, lock);
+    lock_record_join_neighbours(table, lock);
     record->serial = ++table->serial;
     free(record->spare);
     record->spare = NULL;
@@ -387,12 +388,12 @@ static int unset(struct lock_table *table, struct lock_client *client, const str
     struct table_link *link = table_find(&table->files, wish->ino);
     if (!holder || !link)
         return 0;
-    struct lock *spare = record_new();
+    struct lock *spare = lock_record_new();
     if (!spare)
         return err_set(-ENOMEM, "no memory for a lock");
     holder_cut(table, holder, wish->ino, &wish->range, NULL, &spare);
     free(spare);
-    holder_drop_unused(holder);
+    lock_holder_drop_unused(holder);
     lock_settle_all(table, NULL);
     lock_file_drop_unused(table, table_item(link, struct lock_file, by_ino));
     return 0;
@@ -414,6 +415,7 @@ static void describe(struct lock *lock, const struct lock_client *client, const 
     lock->exclusive = wish->type == LOCK_EXCLUSIVE;
     lock->ranges[0] = wish->range;
     lock->record->pid = wish->pid;
+    lock->record->undo.id = wish->id;
     lock->record->detect = wish->detect;
     lock->record->pass = wish->pass;
 }
@@ -456,15 +458,15 @@ int lock_record_set(struct lock_table *table, struct lock_client *client, const 
             lock_client_note(client, wish->id, true);
         return error;
     }
-    struct lock *lock = record_new();
+    struct lock *lock = lock_record_new();
     struct lock_holder *holder = lock ? holder_get(client, wish->holder) : NULL;
     struct lock_file *file = holder ? lock_file_get(table, wish->ino) : NULL;
-    if (!file || !(lock->record->spare = record_new())) {
+    if (!file || !(lock->record->spare = lock_record_new())) {
         error = err_set(-ENOMEM, "no memory for a lock");
         goto undo;
     }
     describe(lock, client, wish);
-    record_join(lock, holder, file);
+    lock_record_join(lock, holder, file);
     error = begin(table, lock, wish, waiting);
     if (!error)
         return 0;
@@ -476,7 +478,7 @@ undo:
     if (file)
         lock_file_drop_unused(table, file);
     if (holder)
-        holder_drop_unused(holder);
+        lock_holder_drop_unused(holder);
     if (lock)
         lock_free(lock);
     return error;

@@ -156,6 +156,9 @@ int lock_record_set(struct lock_table *table, struct lock_client *client, const 
                     struct lock **waiting);
 /* It passes all that wait from now on: whether it is held by that. */
 bool lock_record_pass(struct lock_table *table, struct lock *lock);
+/* lock_undo.c: a record that was granted was not wanted any more: its holder has what he had before it. False
+ * when it stays, since he has changed something there since, or others may have what it left to them. */
+bool lock_record_undo(struct lock_table *table, const struct lock_client *client, uint64_t id);
 /* Whose it is. */
 struct lock_client *lock_record_client(const struct lock *lock);
 bool lock_record_holds(const struct lock_client *client, uint64_t holder, uint64_t ino);

@@ -173,9 +173,11 @@ void shard_record(struct shard_io *io)
 
 /* ---- giving up ---------------------------------------------------------- */
 
-static bool cancel(struct shard *shard, struct lock_client *client, uint64_t id)
+/* Whether it has been granted, and stays so. */
+static bool cancel(struct shard *shard, struct lock_client *client, const struct wire_record_cancel *wire)
 {
     struct lock_table *table = shard->locks->table;
+    const uint64_t id = wire->id;
     struct lock_name name = {.id = id};
     memcpy(name.client, client->client, sizeof name.client);
     struct lock *lock = lock_table_find(table, &name);
@@ -184,7 +186,8 @@ static bool cancel(struct shard *shard, struct lock_client *client, uint64_t id)
             shard_lock_waiting_answer(lock->arg, false);
         lock_table_remove(table, lock);
     }
-    if (lock_client_ended(client, id) > 0)
+    bool undone = wire->undo && lock_record_undo(table, client, id);
+    if (!undone && lock_client_ended(client, id) > 0)
         return true;
     lock_client_note(client, id, false);
     return false;
@@ -206,7 +209,7 @@ void shard_record_cancel(struct shard_io *io)
         lock_client_get(io->shard->locks->table, rpc_peer_identity(request->peer)->client, true);
     if (client) {
         client->arg = request->peer;
-        reply.granted = cancel(io->shard, client, wire.id);
+        reply.granted = cancel(io->shard, client, &wire);
         reply.epoch = client->epoch;
     }
     ssize_t length = wire_encode_record_cancel_reply(body, sizeof body, &reply);

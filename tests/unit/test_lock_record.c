@@ -311,6 +311,68 @@ static void whoever_waits_can_tell_for_whom(void **state)
     assert_int_equal(granted_count, 1);
 }
 
+static bool undo(uint8_t client, uint64_t id)
+{
+    return lock_record_undo(table, client_of(client), id);
+}
+
+static void what_is_taken_back_was_never_there(void **state)
+{
+    (void)state;
+    assert_int_equal(set(1, LOCK_SHARED, 0, 4), 0);
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 6, 8), 0);
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 10, 12), 0);
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 2, 10), 0); /* it replaces, cuts and joins */
+    uint64_t id = last_id;
+    assert_bytes("ssxxxxxxxxxx-");
+    assert_int_equal(client_of(1)->record_count, 2);
+    assert_int_equal(set(2, LOCK_SHARED, 0, 6), 1);
+    assert_int_equal(set(3, LOCK_EXCLUSIVE, 4, 6), 1);
+    assert_false(undo(1, id + 1));
+    assert_false(undo(2, id));
+    assert_true(undo(1, id));
+    assert_int_equal(granted_count, 1); /* the second, in front of the third */
+    assert_bytes("ssssssxx--xx-");
+    assert_int_equal(client_of(1)->record_count, 3);
+    assert_false(undo(1, id));
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 20, 30), 0);
+    assert_true(undo(1, last_id));
+    assert_int_equal(set(1, LOCK_NONE, 0, 64), 0);
+    assert_int_equal(client_of(1)->record_count, 0);
+}
+
+static void what_waited_is_taken_back_too(void **state)
+{
+    (void)state;
+    assert_int_equal(set(2, LOCK_SHARED, 2, 4), 0);
+    assert_int_equal(set(1, LOCK_SHARED, 0, 10), 0);
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 0, 5), 1);
+    uint64_t id = last_id;
+    assert_false(undo(1, id)); /* that is for lock_table_remove() */
+    assert_int_equal(set(2, LOCK_NONE, 2, 4), 0);
+    assert_bytes("xxxxxsssss-");
+    assert_true(undo(1, id));
+    assert_bytes("ssssssssss-");
+    assert_int_equal(client_of(1)->record_count, 1);
+}
+
+static void what_has_changed_since_stays(void **state)
+{
+    (void)state;
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 0, 10), 0);
+    uint64_t first = last_id;
+    assert_int_equal(set(1, LOCK_NONE, 8, 10), 0);
+    assert_false(undo(1, first));
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 8, 12), 0);
+    uint64_t second = last_id;
+    assert_int_equal(set(1, LOCK_EXCLUSIVE, 12, 14), 0);
+    assert_false(undo(1, second));
+    /* Others may share what it left to them. */
+    assert_int_equal(set(1, LOCK_SHARED, 0, 10), 0);
+    assert_false(undo(1, last_id));
+    assert_bytes("ssssssssssxxxx-");
+}
+
 static void requests_are_remembered(void **state)
 {
     (void)state;
@@ -448,8 +510,20 @@ static void model_check(void)
     }
 }
 
+/* What was granted just now, in the place of what the owner had before. */
+static void model_undo(const struct ask *ask, const uint8_t before[BYTES])
+{
+    bool may_be = ask->type != LOCK_NONE;
+    for (uint64_t i = ask->start; i < ask->end; i++)
+        may_be = may_be && before[i] <= (uint8_t)ask->type;
+    if (may_be)
+        memcpy(has[ask->owner], before, BYTES);
+    assert_int_equal(lock_record_undo(table, client_of((uint8_t)(ask->owner / HOLDERS)), ask->id), may_be);
+}
+
 static void model_ask(void)
 {
+    uint8_t before[BYTES];
     struct ask ask = {.id = ++last_id, .owner = (unsigned)random_below(OWNERS)};
     ask.type = (enum lock_type)(random_below(5) < 2 ? LOCK_NONE : 1 + random_below(2));
     ask.start = random_below(BYTES);
@@ -466,6 +540,7 @@ static void model_ask(void)
     bool is_behind = false;
     for (unsigned i = 0; i < ask_count && ask.type != LOCK_NONE; i++)
         is_behind = is_behind || model_stands_behind(&ask, &asks[i]);
+    memcpy(before, has[ask.owner], BYTES);
     /* What it gives back is granted to others inside the call. */
     if (is_free && !is_behind)
         model_take(&ask);
@@ -473,6 +548,8 @@ static void model_ask(void)
     if (is_free && !is_behind) {
         assert_int_equal(error, 0);
         assert_null(waiting);
+        if (random_below(4) == 0)
+            model_undo(&ask, before);
     } else if (!wish.waits) {
         assert_int_equal(error, -EAGAIN);
     } else {
@@ -548,6 +625,9 @@ int main(void)
         TEST(a_circle_of_waits_is_refused),
         TEST(two_who_share_can_not_both_have_it_alone),
         TEST(whoever_waits_can_tell_for_whom),
+        TEST(what_is_taken_back_was_never_there),
+        TEST(what_waited_is_taken_back_too),
+        TEST(what_has_changed_since_stays),
         TEST(requests_are_remembered),
         TEST(a_client_may_have_so_many),
         TEST(nonsense_is_refused),
