@@ -38,7 +38,8 @@ struct record_request {
     bool waits, detects, passes;
     bool in_line;
     bool calling, cancelling, reporting; /* requests under way */
-    bool owed; /* its caller was told, or is about to be, and does not wait for the end of `cancel` */
+    bool owed; /* its caller was told that it failed, or is about to be; `cancel` settles what came of it */
+    bool undoing; /* the server is to undo it: what is answered to itself is not the last word any more */
     bool granted;
     bool released; /* waited for: it is freed when nothing is under way */
     int given_up;  /* why: a negative errno, or 0 */
@@ -95,11 +96,15 @@ static void end_holding(struct record_request *request)
     request->holding = NULL;
 }
 
+static void settle(struct record_request *request);
+
 static void complete(struct record_request *request, ssize_t result)
 {
-    end_holding(request);
     if (result < 0)
         op_fail(&request->op, client_about((int)result, request->path));
+    if (result == -ETIMEDOUT && !request->found)
+        settle(request);
+    end_holding(request);
     op_complete(&request->op, result);
 }
 
@@ -258,6 +263,10 @@ static int ask(struct record_request *request)
 static bool begin(struct lock_turn *turn)
 {
     struct record_request *request = list_item(turn, struct record_request, turn);
+    if (request->holding && request->holding->unsettled) { /* or it would be taken for what is settled */
+        list_push_back(&request->holding->parked, &turn->link);
+        return false;
+    }
     request->in_line = false;
     shard_call_fresh(&request->call);
     int result =
@@ -292,10 +301,10 @@ static int judge_test(struct record_request *request)
 }
 
 /* 1: granted, 0: not yet. */
-static int judge_set(struct record_request *request)
+static int judge_set(struct record_request *request, const struct rpc_call *rpc)
 {
     struct wire_record_reply reply;
-    int result = wire_decode_record_reply(request->call.rpc.reply, request->call.rpc.reply_length, &reply);
+    int result = wire_decode_record_reply(rpc->reply, rpc->reply_length, &reply);
     if (result < 0)
         return result;
     if (reply.granted) {
@@ -310,8 +319,6 @@ static int judge_set(struct record_request *request)
     return 0;
 }
 
-static void settle_unanswered(struct record_request *request);
-
 static void asked(struct record_request *request, int status)
 {
     if (status == -EOWNERDEAD && request->holding) {
@@ -319,13 +326,14 @@ static void asked(struct record_request *request, int status)
         session_count(request->session, CLIENT_COUNT_locks_lost, 1);
         status = err_set(-ENOLCK, "%s", err_text());
     }
-    int verdict = status < 0 ? status : request->found ? judge_test(request) : judge_set(request);
-    request->granted = verdict > 0;
+    int verdict = status < 0       ? status
+                  : request->found ? judge_test(request)
+                                   : judge_set(request, &request->call.rpc);
+    if (!request->undoing)
+        request->granted = verdict > 0;
     if (request->given_up) {
         complete_given_up(request);
     } else if (verdict < 0 || request->found) {
-        if (verdict == -ETIMEDOUT && request->wish.type != WEFT_LOCK_NONE && !request->found)
-            settle_unanswered(request);
         complete(request, verdict);
     } else if (verdict > 0) {
         complete(request, 0);
@@ -352,54 +360,114 @@ static void answered(struct shard_call *call, int status)
     lock_turn_pump(session);
 }
 
-/* ---- giving up ------------------------------------------------------------------------ */
+/* ---- giving up, and settling what was not answered ------------------------------------- */
 
+static ssize_t encode_cancel(struct record_request *request)
+{
+    const struct wire_record_cancel wire = {.id = request->id, .undo = request->owed};
+    return wire_encode_record_cancel(request->cancel_body, sizeof request->cancel_body, &wire);
+}
+
+/* That it is not wanted; or, when it is to give something back and that has to be settled, itself again. */
 static int send_cancel(struct record_request *request)
 {
     uint32_t shard, target;
-    const struct wire_record_cancel wire = {.id = request->id};
+    const bool itself = request->owed && request->wish.type == WEFT_LOCK_NONE;
+    if (request->session->closing)
+        return err_set(-ECANCELED, "the session was closed");
     int result = locate(request, &shard, &target);
-    ssize_t length = wire_encode_record_cancel(request->cancel_body, sizeof request->cancel_body, &wire);
-    if (result == 0)
-        result = send_call(request, &request->cancel, WIRE_OP_record_cancel, request->cancel_body, length,
-                           shard);
+    if (result == 0 && itself)
+        result = send_call(request, &request->cancel, WIRE_OP_record, request->body,
+                           encode_set(request, target), shard);
+    else if (result == 0)
+        result = send_call(request, &request->cancel, WIRE_OP_record_cancel, request->cancel_body,
+                           encode_cancel(request), shard);
     request->cancelling = result == 0;
     return result;
 }
 
-/* A server that did not answer may have granted it, or do so when it gets to it, and nobody would give it
- * back: it is told that it is not wanted, one deadline after the other, until it answers. When it can't be
- * told, the end of the connection says it. */
-static void settle_unanswered(struct record_request *request)
+static void settled(struct record_request *request)
 {
+    struct record_holding *holding = request->holding;
+    struct list_link *at;
+    request->owed = false;
+    if (--holding->unsettled > 0)
+        return;
+    while ((at = list_pop(&holding->parked)))
+        lock_turn_join(request->session, list_item(at, struct lock_turn, link));
+}
+
+/*
+ * A server that did not answer may have done what was asked, or do so when it gets to it, and the caller is
+ * told that it failed: nobody would give such a lock back. So the server is told, one deadline after the
+ * other, until it answers: that the lock is not wanted, and its owner is to have what he had before; or once
+ * more what he gives back. Until then nothing else of that owner's is sent that is about the file, since it
+ * would be undone with it. When the server can't be told, the end of the connection says it.
+ */
+static void settle(struct record_request *request)
+{
+    if (!request->owed)
+        request->holding->unsettled++;
+    request->owed = request->undoing = true;
     shard_call_fresh(&request->cancel);
-    request->owed = !request->session->closing && send_cancel(request) == 0;
+    if (send_cancel(request) < 0)
+        settled(request);
+}
+
+/* They have waited for that, and the server does not answer: not for one deadline after the other. */
+static void fail_parked(struct record_holding *holding)
+{
+    struct list parked;
+    struct list_link *at;
+    list_init(&parked);
+    while ((at = list_pop(&holding->parked)))
+        list_push_back(&parked, at);
+    while ((at = list_pop(&parked))) {
+        struct record_request *request = list_item(at, struct record_request, turn.link);
+        request->in_line = false;
+        /* It is settled as well: it may be known there already, and what is given back is yet to be. */
+        complete(request, err_set(-ETIMEDOUT, "the server did not answer an earlier request of the owner's"));
+    }
+}
+
+static void judge_cancel(struct record_request *request)
+{
+    const struct rpc_call *rpc = &request->cancel.rpc;
+    struct wire_record_cancel_reply reply;
+    if (rpc->operation == WIRE_OP_record) {
+        (void)judge_set(request, rpc);
+    } else if (wire_decode_record_cancel_reply(rpc->reply, rpc->reply_length, &reply) == 0 && reply.granted) {
+        request->granted = true;
+        record_holding_told(request->holding, true, reply.epoch);
+    }
 }
 
 static void cancelled(struct shard_call *call, int status)
 {
     struct record_request *request = list_item(call, struct record_request, cancel);
-    struct wire_record_cancel_reply reply;
+    weft_session_t *session = request->session;
+    const bool again = request->owed;
     request->cancelling = false;
     if (status == SHARD_REDO) {
         request->cancel.attempts++;
-        if (send_cancel(request) == 0)
+        status = send_cancel(request);
+        if (status == 0)
             return;
     }
-    if (status == 0 && wire_decode_record_cancel_reply(request->cancel.rpc.reply,
-                                                       request->cancel.rpc.reply_length, &reply) == 0 &&
-        reply.granted) {
-        request->granted = true;
-        if (request->holding)
-            record_holding_told(request->holding, true, reply.epoch);
+    if (status == 0)
+        judge_cancel(request);
+    if (status == -ETIMEDOUT && (again || !request->granted)) {
+        settle(request);
+        if (again)
+            fail_parked(request->holding);
+    } else if (again) {
+        settled(request);
     }
-    request->owed = false;
-    if (status == -ETIMEDOUT)
-        settle_unanswered(request);
     complete_given_up(request);
     if (request->op.done)
         end_holding(request);
     drop_released(request);
+    lock_turn_pump(session);
 }
 
 /* Its wait ends as soon as the server has agreed, unless it is granted in that moment. */
@@ -411,7 +479,7 @@ static void give_up(struct record_request *request, int why)
     if (request->in_line)
         list_remove(&request->turn.link);
     request->in_line = false;
-    if (request->session->closing || send_cancel(request) < 0)
+    if (send_cancel(request) < 0)
         complete_given_up(request);
 }
 

@@ -14,9 +14,11 @@ struct record_holding {
     struct list_link link;
     struct record_owner *owner;
     uint64_t ino;
-    uint64_t epoch;   /* of the server that he has it from; 0: nothing */
-    uint32_t pending; /* requests under way */
-    bool overlaps;    /* more than one at a time */
+    uint64_t epoch;     /* of the server that he has it from; 0: nothing */
+    uint32_t pending;   /* requests under way */
+    bool overlaps;      /* more than one at a time */
+    uint32_t unsettled; /* of them: it is not known what the server has done, and it is being told */
+    struct list parked; /* lock_turn: requests that wait for that */
 };
 
 struct record_holding *record_holding_find(const weft_session_t *session, uint64_t owner, uint64_t ino);

@@ -68,6 +68,7 @@ static int holding_new(weft_session_t *session, uint64_t number, uint64_t ino, s
     }
     holding->owner = owner;
     holding->ino = ino;
+    list_init(&holding->parked);
     list_push_back(&owner->holdings, &holding->link);
     *out = holding;
     return 0;

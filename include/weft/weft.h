@@ -612,7 +612,9 @@ struct weft_record {
 #define WEFT_LOCK_SIGNALS 4u
 
 /* weft_file_lock_set(): sets what `record` says. A failure changes nothing. One request, and more for a
- * wait; none, when there is nothing to be given back. */
+ * wait; none, when there is nothing to be given back.
+ * -ETIMEDOUT: the lock's server did not answer. The session goes on telling it, before anything else of this
+ * owner and file, that the lock is not wanted; but what was to be given back, or shared, may be. */
 int weft_file_lock_set(weft_file_t *file, const struct weft_record *record, unsigned flags);
 /* weft_file_lock_set_async(): what weft_wait() returns is what the call above would. The record is copied. */
 int weft_file_lock_set_async(weft_file_t *file, const struct weft_record *record, unsigned flags,
@@ -624,7 +626,8 @@ void weft_lock_cancel(weft_op_t *op);
  * the lowest offset: its extent, type and pid, and the owner's number in its own session. A
  * lock without an owner has 0 there. 0 when nothing is. One request. */
 int weft_file_lock_test(weft_file_t *file, const struct weft_record *record, struct weft_record *found);
-/* weft_file_lock_drop(): all that the owner has of the file. One request, or none when that is nothing. */
+/* weft_file_lock_drop(): all that the owner has of the file. One request, or none when that is nothing.
+ * -ETIMEDOUT: as of weft_file_lock_set(). */
 int weft_file_lock_drop(weft_file_t *file, uint64_t owner);
 
 /*

@@ -12,6 +12,7 @@
 #include "cluster.h"
 #include "scenarios_internal.h"
 #include "sim.h"
+#include "wire.h"
 
 /* One client, one storage server with one shard. */
 static void prepare_small(void)
@@ -288,6 +289,86 @@ static void *run_unheard(void *unused)
     return NULL;
 }
 
+/* ---- a record that failed, as its owner was told ------------------------------------------ */
+
+static int set_record(weft_file_t *file, enum weft_lock_type type, uint64_t offset, uint64_t length)
+{
+    const struct weft_record record = {.owner = 1, .extent = {offset, length}, .type = type};
+    return weft_file_lock_set(file, &record, 0);
+}
+
+/* The next request, or answer to one, takes longer than its deadline. */
+static void hold_up(enum wire_operation operation, bool is_reply, uint64_t ns)
+{
+    const unsigned client = process_current->host, server = cluster.storage[0].host;
+    weather_watch(&(struct weather_watch){.from = is_reply ? server : client,
+                                          .to = is_reply ? client : server,
+                                          .operation = operation,
+                                          .is_reply = is_reply,
+                                          .hold_ns = ns});
+}
+
+/* What somebody else finds in the way of a lock of 0-100. */
+static void must_find(weft_file_t *file, enum weft_lock_type type, uint64_t offset, uint64_t length)
+{
+    const struct weft_record all = {.owner = 1, .extent = {0, 100}, .type = WEFT_LOCK_EXCLUSIVE};
+    struct weft_record found = {.type = WEFT_LOCK_NONE};
+    must(weft_file_lock_test(file, &all, &found), type != WEFT_LOCK_NONE);
+    must(found.type, type);
+    must((int64_t)found.extent.offset, (int64_t)offset);
+    must((int64_t)found.extent.length, (int64_t)length);
+}
+
+/* A failure changes nothing, whatever the server has made of the request. */
+static void *run_unsaid(void *unused)
+{
+    weft_session_t *session = connect_client(), *other = connect_client();
+    weft_file_t *file = open_new(session, "/f"), *same;
+    (void)unused;
+    must(weft_file_open(other, "/f", O_RDWR, 0, NULL, &same), 0);
+
+    /* It was granted, and nobody heard of it. */
+    hold_up(WIRE_OP_record, true, 6 * SIM_S);
+    must(set_record(file, WEFT_LOCK_EXCLUSIVE, 5, 10), -ETIMEDOUT);
+    fiber_sleep(SIM_S);
+    must_find(same, WEFT_LOCK_NONE, 0, 0);
+
+    /* Likewise, and its owner had something there, which he keeps. */
+    must(set_record(file, WEFT_LOCK_SHARED, 0, 20), 0);
+    hold_up(WIRE_OP_record, true, 6 * SIM_S);
+    must(set_record(file, WEFT_LOCK_EXCLUSIVE, 5, 10), -ETIMEDOUT);
+    fiber_sleep(SIM_S);
+    must_find(same, WEFT_LOCK_SHARED, 0, 20);
+
+    /* It is not heard yet that it is not wanted when its owner goes on. */
+    hold_up(WIRE_OP_record, true, 6 * SIM_S);
+    hold_up(WIRE_OP_record_cancel, false, 2 * SIM_S);
+    must(set_record(file, WEFT_LOCK_EXCLUSIVE, 10, 20), -ETIMEDOUT);
+    must(set_record(file, WEFT_LOCK_EXCLUSIVE, 25, 15), 0);
+    fiber_sleep(3 * SIM_S);
+    must_find(same, WEFT_LOCK_SHARED, 0, 20);
+
+    /* What could not be given back is given back later, */
+    be_deaf();
+    must(set_record(file, WEFT_LOCK_NONE, 0, 100), -ETIMEDOUT);
+    wait_for_hearing(session);
+    must_find(same, WEFT_LOCK_NONE, 0, 0);
+
+    /* but not what is asked for after that. */
+    must(set_record(file, WEFT_LOCK_EXCLUSIVE, 0, 10), 0);
+    hold_up(WIRE_OP_record, false, 6 * SIM_S);
+    hold_up(WIRE_OP_record, false, 2 * SIM_S);
+    must(set_record(file, WEFT_LOCK_NONE, 0, 10), -ETIMEDOUT);
+    must(set_record(file, WEFT_LOCK_EXCLUSIVE, 5, 10), 0);
+    fiber_sleep(3 * SIM_S);
+    must_find(same, WEFT_LOCK_EXCLUSIVE, 5, 10);
+    must(weft_file_close(file), 0);
+    must(weft_file_close(same), 0);
+    weft_disconnect(session);
+    weft_disconnect(other);
+    return NULL;
+}
+
 const struct scenario scenarios[] = {
     {"late-write", prepare_small, run_late_write, false},
     {"twice", prepare_twice, run_twice, false},
@@ -296,6 +377,7 @@ const struct scenario scenarios[] = {
     {"spill", prepare_small, run_spill, false},
     {"removed", prepare_small, run_removed, .leaves_nothing = true},
     {"unheard", prepare_small, run_unheard, false},
+    {"unsaid", prepare_small, run_unsaid, false},
     {"older-map", prepare_three, run_older_map, false},
     {"promise", prepare_replicas, run_promise, false},
     {"newer-map", prepare_replicas, run_newer_map, false},
