@@ -468,6 +468,9 @@ static int64_t do_append(struct client *client)
 static void do_log(struct client *client)
 {
     int64_t result = 0;
+    /* As a program would that learns of it, so that not all that it appends from now on is unsure. */
+    if (client->log && !is_calm && may_have_lost(client, LOG))
+        close_file(client, &client->log);
     if (!open_log(client))
         return;
     const unsigned what = (unsigned)sim_below(10);
