@@ -22,6 +22,7 @@ static const char *const file_paths[FILES] = {"/f0", "/f1"};
 
 struct client_counts client_counts;
 static bool is_calm;
+static unsigned late_writes; /* to files with changing names, that began more than a lease ago */
 
 /* A thread of a client. */
 struct client {
@@ -45,7 +46,13 @@ struct client {
 void clients_begin(bool calm)
 {
     is_calm = calm;
+    late_writes = 0;
     locks_begin();
+}
+
+unsigned clients_left_behind(void)
+{
+    return late_writes;
 }
 
 /* ---- errors ------------------------------------------------------------------- */
@@ -314,14 +321,17 @@ static bool is_answer(int result)
 static int create(const struct client *client, const struct names_call *call, uint64_t *ino)
 {
     weft_file_t *file;
+    const uint64_t began_ns = sim_now();
     const int flags = O_RDWR | O_CREAT | (call->kind == NAMES_CREATE ? O_EXCL : 0);
     int result = open_path(client, names_paths[call->name], flags, &file);
     if (result)
         return result;
     *ino = weft_file_ino(file);
     /* Some bytes, so that there is something to be removed with the file. */
-    if (sim_chance(500000))
+    if (sim_chance(500000)) {
         failed(client, "write", weft_file_write(file, client->buffer, MODEL_UNIT, 0));
+        late_writes += is_longer_than_lease(began_ns);
+    }
     result = weft_file_close(file);
     return result == -ETIMEDOUT || result == -ECONNREFUSED ? 0 : result;
 }

@@ -57,8 +57,8 @@ void cluster_client_start_on(unsigned number, unsigned host, void *(*run)(void *
 bool cluster_clients_ended(void);
 void cluster_stop(void);
 bool cluster_is_down(void);
-/* Of servers that have ended: all stores are whole, and have no objects. */
-void cluster_check_stores(void);
+/* Of servers that have ended: all stores are whole, and have no objects, but for so many. */
+void cluster_check_stores(unsigned left_max);
 /* Removes the folder. */
 void cluster_end(void);
 

@@ -138,7 +138,7 @@ static void run_seed(uint64_t seed, const char *folder)
     totals.names_unchecked += !names_check();
     core_run(never, sim_now() + 10 * SIM_S);
     run_servers_end();
-    cluster_check_stores();
+    cluster_check_stores(clients_left_behind());
     world_end();
     totals.schedules++;
     totals.calm += is_calm;
@@ -154,7 +154,7 @@ static void run_scenario(const struct scenario *scenario, uint64_t seed, const c
     run_clients(folder, seed, scenario->run);
     run_servers_end();
     if (scenario->leaves_nothing)
-        cluster_check_stores();
+        cluster_check_stores(0);
     world_end();
     scenario_now = NULL;
 }
