@@ -192,9 +192,11 @@ static unsigned poll_sockets(struct rpc *rpc, int timeout_ms)
     return handled;
 }
 
-/* Breaks handshakes that take too long, runs timers, and looks at deadlines. */
-static void tick(struct rpc *rpc, uint64_t now)
+/* Breaks handshakes that take too long, runs timers, and looks at deadlines. Returns how often somebody was
+ * told: who waits may have something else to do by then. */
+static unsigned tick(struct rpc *rpc, uint64_t now)
 {
+    unsigned count = 0;
     rpc->due_ns = UINT64_MAX;
     for (uint32_t i = 0; i < rpc->link_count; i++) {
         struct rpc_link *link = rpc->links[i];
@@ -211,17 +213,18 @@ static void tick(struct rpc *rpc, uint64_t now)
         if (now >= timer->due_ns) {
             timer->due_ns = now + timer->interval_ns;
             timer->fn(timer->arg);
+            count++;
         }
         rpc_due(rpc, timer->due_ns);
     }
-    rpc_calls_tick(rpc, now);
-    rpc_suspicion_tick(rpc, now);
+    count += rpc_calls_tick(rpc, now);
+    return count + rpc_suspicion_tick(rpc, now);
 }
 
 unsigned rpc_progress(struct rpc *rpc)
 {
     uint64_t now = rpc_now_ns();
-    unsigned count = 0;
+    unsigned count = 0, ticked = 0;
     /* The sockets come first: what a peer sent before it went away must not be
      * served after that is known, least of all by a server that was stopped for a
      * while, since the memory behind a request may hold something else by now. */
@@ -231,12 +234,12 @@ unsigned rpc_progress(struct rpc *rpc)
     count += rpc_roads_progress(rpc);
     /* Deadlines come last: an answer that is here is an answer, however late it is looked at. */
     if (now >= rpc->due_ns)
-        tick(rpc, now);
+        ticked = tick(rpc, now);
     count += rpc_links_break_due(rpc);
     count += rpc_sent_run(rpc);
-    if (count)
+    if (count) /* the time that passes moves no road */
         rpc_roads_moved(rpc);
-    return count;
+    return count + ticked;
 }
 
 static int sleep_ms(struct rpc *rpc, uint64_t now, int timeout_ms)

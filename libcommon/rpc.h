@@ -85,7 +85,8 @@ void rpc_close(struct rpc *rpc);
 /* Listens on "host:port" (port 0: any); `bound` gets the real address. */
 int rpc_listen(struct rpc *rpc, const char *address, char bound[LIMITS_ADDRESS_MAX + 1]);
 
-/* Handles what is there, without waiting; returns how many things happened. */
+/* Handles what is there, without waiting; returns how many things happened: a timer that ran and a call that
+ * ran out of time are among them, so no callback runs that is not counted. */
 unsigned rpc_progress(struct rpc *rpc);
 /* Waits until something happened or `timeout_ms` (-1: no limit) is over:
  * progress with sched_yield for some tens of microseconds, then sleep. Returns what

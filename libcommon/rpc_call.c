@@ -465,7 +465,8 @@ static int call_verdict(const struct rpc_connection *connection, const struct rp
     return 0;
 }
 
-static void connection_tick(struct rpc_connection *connection, uint64_t now)
+/* Returns how many calls ended: one at most. */
+static unsigned connection_tick(struct rpc_connection *connection, uint64_t now)
 {
     struct rpc *rpc = connection->rpc;
     list_each(&connection->calls, each, after)
@@ -488,7 +489,7 @@ static void connection_tick(struct rpc_connection *connection, uint64_t now)
         call_fail(call, error);
         /* The callback may have ended other calls of this connection: begin anew. */
         rpc_due(rpc, now);
-        return;
+        return 1;
     }
     if (!list_empty(&connection->calls) && !connection->link) {
         if (now >= connection->retry_ns)
@@ -498,12 +499,15 @@ static void connection_tick(struct rpc_connection *connection, uint64_t now)
     }
     if (!list_empty(&connection->calls) && is_absent(connection))
         rpc_due(rpc, connection->refused_ns + ABSENT_NS);
+    return 0;
 }
 
-void rpc_calls_tick(struct rpc *rpc, uint64_t now)
+unsigned rpc_calls_tick(struct rpc *rpc, uint64_t now)
 {
+    unsigned count = 0;
     list_each(&rpc->connections, each, after)
-        connection_tick(list_item(each, struct rpc_connection, link_in_rpc), now);
+        count += connection_tick(list_item(each, struct rpc_connection, link_in_rpc), now);
+    return count;
 }
 
 void rpc_calls_cancel(struct rpc *rpc)

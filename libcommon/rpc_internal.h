@@ -216,7 +216,8 @@ void rpc_connection_open(struct rpc_connection *connection);
 void rpc_connection_down(struct rpc_connection *connection, int error);
 void rpc_reply_came(struct rpc_connection *connection, const struct wire_envelope *envelope,
                     const struct transport_message *message);
-void rpc_calls_tick(struct rpc *rpc, uint64_t now_ns);
+/* Returns how many calls it ended. */
+unsigned rpc_calls_tick(struct rpc *rpc, uint64_t now_ns);
 void rpc_calls_cancel(struct rpc *rpc);
 
 /* rpc_serve.c */
@@ -263,7 +264,8 @@ int rpc_payload_check(struct rpc *rpc, const char *who, struct rpc_sum sum, cons
 void rpc_suspect(struct rpc_road *road);
 /* The transport said that nothing waits to be received. */
 void rpc_trust(struct rpc_road *road);
-void rpc_suspicion_tick(struct rpc *rpc, uint64_t now_ns);
+/* Returns how many transports it made anew, which ends their links. */
+unsigned rpc_suspicion_tick(struct rpc *rpc, uint64_t now_ns);
 /* The transport must be made anew, whatever a check says. */
 void rpc_renewal_want(struct rpc_road *road);
 

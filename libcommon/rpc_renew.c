@@ -68,26 +68,27 @@ void rpc_renewal_want(struct rpc_road *road)
     rpc_due(road->rpc, rpc_now_ns());
 }
 
-static void road_tick(struct rpc_road *road, uint64_t now)
+/* Returns how often it was made anew. */
+static unsigned road_tick(struct rpc_road *road, uint64_t now)
 {
     if (road->renewal_due) {
         road->renewal_due = false;
         road->suspect_ns = road->probed_ns = 0;
         renew(road);
-        return;
+        return 1;
     }
     if (!road->suspect_ns)
-        return;
+        return 0;
     if (!road->probed_ns && now < road->suspect_ns + SUSPECT_NS) {
         rpc_due(road->rpc, road->suspect_ns + SUSPECT_NS);
-        return;
+        return 0;
     }
     if (!road->probed_ns)
         road->probed_ns = now;
     int error = road->transport->probe(road->worker);
     if (error == -EAGAIN && now < road->probed_ns + PROBE_NS) {
         rpc_due(road->rpc, now + PROBE_TURN_NS);
-        return;
+        return 0;
     }
     /* A death since the check began may have jammed what lies behind the check's message. */
     if (road->suspect_ns <= road->probed_ns || error == -EAGAIN)
@@ -100,13 +101,18 @@ static void road_tick(struct rpc_road *road, uint64_t now)
             "messages from this host don't arrive any more; probably a process was killed in the middle of "
             "sending one; connecting with everyone anew");
         renew(road);
-    } else if (error)
+        return 1;
+    }
+    if (error)
         log_warn("the transport could not be checked: %s", err_text());
+    return 0;
 }
 
-void rpc_suspicion_tick(struct rpc *rpc, uint64_t now)
+unsigned rpc_suspicion_tick(struct rpc *rpc, uint64_t now)
 {
+    unsigned count = 0;
     for (unsigned i = 0; i < rpc->road_count; i++)
         if (rpc->roads[i].worker)
-            road_tick(&rpc->roads[i], now);
+            count += road_tick(&rpc->roads[i], now);
+    return count;
 }

@@ -307,7 +307,6 @@ static void tick(void *arg)
 {
     struct net *net = arg;
     service_tick(net->service);
-    rpc_wake(net->rpc); /* what is due by now is in line, and rpc_wait() would sleep on */
 }
 
 static int open_service(struct net *net, struct store *store, const char *address)

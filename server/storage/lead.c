@@ -157,9 +157,6 @@ void lead_leave(struct shard *shard, struct lead_change *change)
         free(change->ranges);
     change->ranges = NULL;
     lead->has_left = true;
-    /* A call that has run out of time ends within rpc_wait(), which would sleep on. */
-    if (lead->waiting && shard->rpc)
-        rpc_wake(shard->rpc);
 }
 
 /* One that begins may end inside, and leave: so each search begins anew. */

@@ -137,14 +137,11 @@ void lead_mend_want(struct shard *shard, uint32_t target, const struct store_obj
 
 static void end(struct lead_mender *mender)
 {
-    struct shard *shard = mender->shard;
     free(mender->now);
     free(mender->piece);
     mender->now = NULL;
     mender->piece = NULL;
-    lead_leave(shard, &mender->change);
-    if (mender->waiting_count && shard->rpc)
-        rpc_wake(shard->rpc);
+    lead_leave(mender->shard, &mender->change);
 }
 
 static void failed(struct lead_mender *mender, const char *why)

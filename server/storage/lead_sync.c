@@ -70,17 +70,14 @@ static void next_piece(struct lead_walk *walk);
 
 static void walk_free(struct lead_walk *walk)
 {
-    struct shard *shard = walk->shard;
-    struct lead *lead = shard->lead;
+    struct lead *lead = walk->shard->lead;
     if (lead->walk == walk)
         lead->walk = NULL;
     free(walk->duties);
     free(walk->piece);
     free(walk->listed);
-    lead_leave(shard, &walk->change);
+    lead_leave(walk->shard, &walk->change);
     free(walk);
-    if (shard->rpc)
-        rpc_wake(shard->rpc); /* there may be more to be done, after a while */
 }
 
 /* Ends it; who is still syncing then gets another one. */

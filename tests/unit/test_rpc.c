@@ -254,6 +254,59 @@ static void idle_server_uses_no_cpu(void **state)
     world_end(&world);
 }
 
+static void count_run(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+/* Whoever waits may have something else to do then. */
+static void wait_ends_when_a_timer_ran(void **state)
+{
+    (void)state;
+    unsigned runs = 0;
+    struct rpc *rpc = client_open();
+    assert_int_equal(rpc_every(rpc, 20, count_run, &runs), 0);
+    for (unsigned i = 1; i <= 3; i++) {
+        assert_int_equal(rpc_wait(rpc, 60000), 1);
+        assert_int_equal(runs, i);
+    }
+    rpc_close(rpc);
+}
+
+static void wait_ends_when_a_call_ran_out_of_time(void **state)
+{
+    (void)state;
+    struct world world;
+    struct waited waited = {0}, held = {0};
+    uint64_t start = rpc_now_ns();
+    world_begin(&world, "1");
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    held.call.deadline_ms = 300;
+    assert_int_equal(call_start(world.connection, &held, WIRE_OP_sync, NULL, 0, NULL), 0);
+    while (!held.over)
+        assert_true(rpc_wait(world.rpc, 10000) > 0);
+    assert_int_equal(held.call.status, -ETIMEDOUT);
+    assert_true(rpc_now_ns() - start < UINT64_C(8000000000)); /* before the wait's own end */
+    world_end(&world);
+}
+
+/* The deadline of a call that was answered passes: a wait that ended then would be one that spins. */
+static void wait_goes_on_when_nothing_was_due(void **state)
+{
+    (void)state;
+    struct world world;
+    struct waited waited = {0};
+    world_begin(&world, "1");
+    waited.call.deadline_ms = 1000;
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_true(world.rpc->due_ns != UINT64_MAX);
+    while (rpc_wait(world.rpc, 100)) /* what the transport still does */
+        ;
+    assert_int_equal(rpc_wait(world.rpc, 2000), 0);
+    assert_int_equal(world.rpc->due_ns, UINT64_MAX);
+    world_end(&world);
+}
+
 #define OFI "ofi:tcp;ofi_rxm"
 
 static void server_start_with(struct server *server, char *transport)
@@ -304,6 +357,9 @@ static int run_all(void)
         cmocka_unit_test(wrong_key_is_refused_on_both_sides),
         cmocka_unit_test(nonsense_on_the_port_is_refused),
         cmocka_unit_test(idle_server_uses_no_cpu),
+        cmocka_unit_test(wait_ends_when_a_timer_ran),
+        cmocka_unit_test(wait_ends_when_a_call_ran_out_of_time),
+        cmocka_unit_test(wait_goes_on_when_nothing_was_due),
     };
     return cmocka_run_group_tests_name(conf.transport, tests, NULL, NULL);
 }
