@@ -284,6 +284,11 @@ void shard_io_store_noted(struct shard_io *io, int error);
 /* For requests that a peer should not have made: logs, within limits, and answers. Frees. */
 void shard_io_refuse(struct shard_io *io, int error);
 
+/* shard_decode.c */
+
+/* Takes what came over the wire; `access` is what its capability must allow. */
+int shard_decode(struct shard_io *io, uint32_t *access);
+
 /* shard_check.c: what must hold before a byte moves */
 
 /* 0; 1: the request must wait for a newer map; -ESTALE: the client must take ours; or an error. */
