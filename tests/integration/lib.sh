@@ -76,6 +76,26 @@ within()
     done
 }
 
+# is_whole [on HOST]: all groups have members that have all; told there (racks.sh).
+is_whole()
+{
+    "$@" weft status 2>/dev/null | grep -q ' 0 are being brought up to date, 0 lack some'
+}
+
+# comes_back [on HOST] FILE...: what was written as weft:/FILE is read as it is in $scratch.
+comes_back()
+{
+    local command=() file depth=1
+    if [ "$1" = on ]; then
+        command=("$1" "$2")
+        shift 2
+    fi
+    for file in "$@"; do
+        "${command[@]}" weft cp --quiet "weft:/$file" "$scratch/back" && cmp "$scratch/$file" "$scratch/back" ||
+            fail "$file came back changed, or not at all${command[1]:+, to ${command[1]}}"
+    done
+}
+
 # Processes that were given the configuration of a cluster.
 servers_of()
 {

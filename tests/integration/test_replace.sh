@@ -10,11 +10,6 @@ dir=$scratch/cluster
 storaged=$build/server/storage/weft-storaged
 will_stop "$dir"
 
-is_whole()
-{
-    weft status 2>/dev/null | grep -q ' 0 are being brought up to date, 0 lack some'
-}
-
 # kill_server NAME...: without a chance to end well; it counts as down before long.
 kill_server()
 {
@@ -28,15 +23,6 @@ kill_server()
 are_down()
 {
     weft status | grep -q "$((3 - $1)) of 3 storage servers up"
-}
-
-comes_back()
-{
-    local file depth=1
-    for file in large odd; do
-        expect 0 weft cp --quiet "weft:/$file" "$scratch/back"
-        cmp "$scratch/$file" "$scratch/back" || fail "$file came back changed"
-    done
 }
 
 expect 0 weft up --dir "$dir" --servers 3 --replicas 2
@@ -58,7 +44,7 @@ kill_server s1
 rm -r "$dir/s1/t0"
 expect 1 weft up --dir "$dir"
 says 'is new and empty' '--replace 1'
-comes_back
+comes_back large odd
 
 echo "2. it does not when nobody else has what it had"
 expect 0 weft up --dir "$dir" --replace 1
@@ -79,13 +65,13 @@ kill $waiting
 wait $waiting || fail "a server that waits to be let in ended with $?"
 expect 0 weft up --dir "$dir" --replace 0
 within 60 is_whole
-comes_back
+comes_back large odd
 kill_server s1
-comes_back
+comes_back large odd
 expect 0 weft up --dir "$dir"
 within 60 is_whole
 kill_server s2
-comes_back
+comes_back large odd
 expect 0 weft verify weft:/
 expect 0 weft up --dir "$dir"
 within 60 is_whole

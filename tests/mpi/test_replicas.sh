@@ -9,11 +9,6 @@ cd "$scratch" || exit 99
 dir=$scratch/cluster
 tests=$WEFT_TOP_BUILDDIR/tests/mpi
 
-is_whole()
-{
-    weft status 2>/dev/null | grep -q ' 0 are being brought up to date, 0 lack some'
-}
-
 will_stop "$dir"
 expect 0 weft up --dir "$dir" --servers 4 --replicas 2
 expect 0 weft down --dir "$dir"
