@@ -76,7 +76,7 @@ static ssize_t encode(struct lead_copy *copy)
 {
     const struct shard_io *io = copy->io;
     const uint64_t version = io->shard->map->version;
-    const uint32_t leader = io->shard->map->servers[io->shard->lead->own].id;
+    const uint32_t leader = lead_own_id(io->shard);
     uint8_t list[LIMITS_COPY_PIECES_MAX * 16];
     struct wire_writer writer = wire_writer_on(list, sizeof list);
     if (copy->settles) {

@@ -14,6 +14,11 @@ bool lead_is_own(const struct shard *shard, uint32_t target_id)
     return shard_target_index(shard->server, target_id) >= 0;
 }
 
+uint32_t lead_own_id(const struct shard *shard)
+{
+    return shard->map->servers[shard->lead->own].id;
+}
+
 bool lead_check(struct shard_io *io)
 {
     const struct shard *shard = io->shard;

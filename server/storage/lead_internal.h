@@ -80,6 +80,8 @@ void lead_begin_waiting(struct shard *shard);
 
 /* Whether that target is one of this server's. */
 bool lead_is_own(const struct shard *shard, uint32_t target_id);
+/* This server's id: who leads, as others know it. It must be in the map. */
+uint32_t lead_own_id(const struct shard *shard);
 
 /* ---- lead_copy.c ------------------------------------------------------------ */
 

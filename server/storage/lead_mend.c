@@ -277,7 +277,7 @@ static int ask(struct lead_mender *mender, uint32_t server)
     const struct map *map = mender->shard->map;
     struct wire_copy_fetch message = {.capability = mender->capability,
                                       .map_version = map->version,
-                                      .leader = map->servers[mender->shard->lead->own].id,
+                                      .leader = lead_own_id(mender->shard),
                                       .position = mend->position,
                                       .offset = mend->offset,
                                       .length = mend->length};

@@ -141,11 +141,6 @@ static void ask(struct lead_walk *walk, uint16_t operation, ssize_t length, rpc_
         give_up(walk, err_text());
 }
 
-static uint32_t own_id(const struct lead_walk *walk)
-{
-    return walk->shard->map->servers[walk->shard->lead->own].id;
-}
-
 /* True when the answer is there and the walk goes on. */
 static bool answered(struct lead_walk *walk)
 {
@@ -187,7 +182,7 @@ static void give_piece(struct lead_walk *walk)
     walk->iov = (struct iovec){.iov_base = walk->piece, .iov_len = walk->piece_length};
     struct wire_copy copy = {.capability = walk->capability,
                              .map_version = walk->shard->map->version,
-                             .leader = own_id(walk),
+                             .leader = lead_own_id(walk->shard),
                              .pieces = wire_list_of(&writer, 1)};
     ask(walk, WIRE_OP_copy, wire_encode_copy(walk->body, sizeof walk->body, &copy), given);
 }
@@ -214,7 +209,7 @@ static void cut(struct lead_walk *walk)
 {
     struct wire_copy_cut message = {.capability = walk->capability,
                                     .map_version = walk->shard->map->version,
-                                    .leader = own_id(walk),
+                                    .leader = lead_own_id(walk->shard),
                                     .position = walk->object.position,
                                     .length = walk->length,
                                     .gone = walk->stage == THEIRS};
@@ -269,7 +264,7 @@ static void compare(struct lead_walk *walk, ssize_t got)
     crypto_generichash(walk->digest, sizeof walk->digest, walk->piece, walk->piece_length, NULL, 0);
     struct wire_copy_digest message = {.capability = walk->capability,
                                        .map_version = walk->shard->map->version,
-                                       .leader = own_id(walk),
+                                       .leader = lead_own_id(walk->shard),
                                        .position = walk->object.position,
                                        .offset = walk->offset,
                                        .length = PIECE_BYTES};
@@ -390,7 +385,7 @@ static void settled(struct rpc_call *call)
 static void settle(struct lead_walk *walk)
 {
     struct wire_copy_settle message = {
-        .map_version = walk->shard->map->version, .leader = own_id(walk), .hurry = 1};
+        .map_version = walk->shard->map->version, .leader = lead_own_id(walk->shard), .hurry = 1};
     walk->stage = SETTLE;
     ask(walk, WIRE_OP_copy_settle, wire_encode_copy_settle(walk->body, sizeof walk->body, &message), settled);
 }
@@ -424,7 +419,7 @@ static void list_came(struct rpc_call *call)
 static void ask_list(struct lead_walk *walk)
 {
     struct wire_copy_list message = {.map_version = walk->shard->map->version,
-                                     .leader = own_id(walk),
+                                     .leader = lead_own_id(walk->shard),
                                      .target = walk->duties[walk->duty].target,
                                      .ino = walk->object.ino,
                                      .position = walk->object.position};
