@@ -15,6 +15,7 @@
 
 #include "conf.h"
 #include "err.h"
+#include "hostname.h"
 #include "weft_limits.h"
 
 #define FILE_BYTES_MAX (16u << 20)
@@ -427,6 +428,40 @@ int conf_get_path(const struct conf_source *source, const config_setting_t *grou
     else if (asprintf(&path, "%s/%s", dir, text) < 0)
         path = NULL;
     return replace(source, value, path);
+}
+
+int conf_get_name(const struct conf_source *source, const config_setting_t *group, const char *name,
+                  enum conf_need need, size_t length_max, char **value)
+{
+    int error = conf_get_string(source, group, name, need, length_max, value);
+    if (!error && *value && !hostname_valid(*value))
+        return conf_refuse(source, config_setting_get_member(group, name),
+                           "\"%s\" is no name; use letters, digits, '.', '_' and '-' only", *value);
+    return error;
+}
+
+static int check_address(const struct conf_source *source, const config_setting_t *setting, const char *text,
+                         uint32_t ports)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text)
+        return conf_refuse(source, setting, "\"%s\" is no address; write \"host:port\"", text);
+    char *end;
+    errno = 0;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (colon[1] < '0' || colon[1] > '9' || *end || errno || port > 65535)
+        return conf_refuse(source, setting, "\"%s\" is no port; write a number up to 65535", colon + 1);
+    if (port > 0 && port + ports - 1 > 65535)
+        return conf_refuse(source, setting, "%u shards need ports up to %lu, but there are 65535", ports,
+                           port + ports - 1);
+    return 0;
+}
+
+int conf_get_address(const struct conf_source *source, const config_setting_t *group, const char *name,
+                     uint32_t ports, char **value)
+{
+    int error = conf_get_string(source, group, name, CONF_REQUIRED, LIMITS_ADDRESS_MAX, value);
+    return error ? error : check_address(source, config_setting_get_member(group, name), *value, ports);
 }
 
 static bool is_integer(const config_setting_t *setting)

@@ -51,6 +51,12 @@ int conf_get_string(const struct conf_source *source, const config_setting_t *gr
 /* A string as above that is a path; a relative one is made absolute. */
 int conf_get_path(const struct conf_source *source, const config_setting_t *group, const char *name,
                   enum conf_need need, char **value);
+/* A string as above that is a name: such stand in logs, file names and on the wire. */
+int conf_get_name(const struct conf_source *source, const config_setting_t *group, const char *name,
+                  enum conf_need need, size_t length_max, char **value);
+/* A string as above that is "host:port" with room for `ports` ports; port 0 means any. Required. */
+int conf_get_address(const struct conf_source *source, const config_setting_t *group, const char *name,
+                     uint32_t ports, char **value);
 int conf_get_bool(const struct conf_source *source, const config_setting_t *group, const char *name,
                   enum conf_need need, bool *value);
 /* A number from min to max. A size is a number, or a string such as "64K". */
