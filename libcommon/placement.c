@@ -265,6 +265,8 @@ int placement_change(const struct placement_target *targets, uint32_t count,
     uint32_t group_count = wanted->group_count ? wanted->group_count : old->group_count;
     *table = (struct placement_table){0};
     int error = transition_begin(targets, count, wanted, old, &t);
+    if (!error && !wanted->group_count && how->change == PLACEMENT_REBALANCE)
+        group_count = placement_share_groups_grown(&t.pool, group_count);
     if (!error)
         error = plan_shares(&t, how, group_count);
     if (!error)

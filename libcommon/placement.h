@@ -81,7 +81,9 @@ struct placement_change_wanted {
 /*
  * The table for the targets that there are now, from the table for those that there were. Targets that are
  * not given (any more) are left by all of their groups; wanted->group_count, when it is above that of
- * `old`, appends groups; when it is 0 or the same, none are. Errors as above.
+ * `old`, appends groups; when it is the same, none are. When it is 0, none are either, but that
+ * PLACEMENT_REBALANCE appends as many as it takes to spread recoveries where that of `old` is a number with
+ * which they can't be: docs/placement.md, "Growing". Errors as above.
  */
 int placement_change(const struct placement_target *targets, uint32_t count,
                      const struct placement_wanted *wanted, const struct placement_change_wanted *how,

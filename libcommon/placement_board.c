@@ -171,6 +171,17 @@ uint64_t placement_board_cost(const struct placement_board *board, uint32_t slot
     return cost;
 }
 
+uint32_t placement_board_random_at(const struct placement_board *board, uint32_t index, uint32_t bound)
+{
+    uint64_t number = layout_hash(board->random + index * RANDOM_STEP);
+    return (uint32_t)(((number >> 32) * bound) >> 32);
+}
+
+void placement_board_random_skip(struct placement_board *board, uint32_t count)
+{
+    board->random += count * RANDOM_STEP;
+}
+
 uint32_t placement_board_random(struct placement_board *board, uint32_t bound)
 {
     uint64_t number = layout_hash(board->random);

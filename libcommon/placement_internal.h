@@ -71,6 +71,9 @@ bool placement_share_before(const struct placement_pool *pool, const uint32_t *t
 /* The number of groups with which rounding does least harm. -ENOSPC */
 int placement_share_groups(const struct placement_pool *pool, uint32_t groups_per_target,
                            uint32_t *group_count);
+/* The least number from `group_count` to twice that with which pairs are not hard to arrange; `group_count`
+ * itself when there is none. */
+uint32_t placement_share_groups_grown(const struct placement_pool *pool, uint32_t group_count);
 
 /* ---- placement_design.c: block designs ------------------------------------------ */
 
@@ -121,6 +124,9 @@ void placement_board_row_add(struct placement_board *board, uint32_t target, uin
 /* What the row's target costs in this slot: the weighted sum of its pairs with the others of the group. */
 uint64_t placement_board_cost(const struct placement_board *board, uint32_t slot);
 uint32_t placement_board_random(struct placement_board *board, uint32_t bound);
+/* The one that placement_board_random() returns after so many others; and so many are done with. */
+uint32_t placement_board_random_at(const struct placement_board *board, uint32_t index, uint32_t bound);
+void placement_board_random_skip(struct placement_board *board, uint32_t count);
 /* -ECANCELED when the caller wants no more. */
 int placement_board_report(struct placement_board *board);
 
@@ -147,23 +153,22 @@ uint32_t placement_swap_pairs_bound(const struct placement_board *board);
 
 /* ---- placement_ledger.c: what exchanges change -------------------------------------------- */
 
-/* A matrix of all pairs is kept for so many targets at most. */
-#define PLACEMENT_LEDGER_TARGETS_MAX 4096u
-
 struct placement_ledger {
     struct placement_board *board;
     const uint32_t *old; /* of each slot of the old groups: who stood there, or PL_NOBODY */
     uint32_t old_slots;
     uint32_t moved, moved_max; /* slots of old groups with somebody else in them, and how many may be */
-    uint32_t *shared;          /* groups of each two targets */
+    uint16_t *shared;          /* groups of each two targets */
 };
 
+/* Are there so few targets that one may be kept, and none in more groups than it can count? */
+bool placement_ledger_can(const struct placement_board *board);
 /* Of a board that is full. -ENOMEM */
 int placement_ledger_make(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
                           uint32_t moved_max, struct placement_ledger *ledger);
 void placement_ledger_free(struct placement_ledger *ledger);
 /* The groups that each target shares with this one. */
-uint32_t *placement_ledger_row(const struct placement_ledger *ledger, uint32_t target);
+uint16_t *placement_ledger_row(const struct placement_ledger *ledger, uint32_t target);
 /* Would the target, in this slot, be another than before? */
 bool placement_ledger_is_moved(const struct placement_ledger *ledger, uint32_t slot, uint32_t target);
 /* May the members of the two slots be exchanged? *moves: so many slots more are moved then. */
@@ -177,12 +182,62 @@ void placement_ledger_exchange(struct placement_ledger *ledger, uint32_t a, uint
 int placement_trade_improve(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
                             uint32_t moves_max);
 
+/* ---- placement_standing.c: how evenly the loss of each target would spread ------------ */
+
+/* Loads are told in parts of a group, and are no greater than those of all groups there can be. */
+#define PL_LOAD     UINT64_C(65536)
+#define PL_LOAD_MAX (PL_LOAD * LIMITS_GROUPS_MAX)
+
+struct placement_standing {
+    uint64_t root; /* two of different domains share root * root groups when all is even; in 2^-32 */
+    uint32_t domain;
+    int64_t in_place; /* the load that is where an even one is */
+    int64_t best;     /* what of it could be, in whole groups */
+    int64_t aim;      /* what is aimed at, 91 of 100 */
+    int64_t unit;     /* what one part missing costs, before it is squared, in 2^-32 */
+    int64_t loss;     /* the square of what is missing */
+};
+
+static inline uint64_t placement_standing_even(const struct placement_standing *a,
+                                               const struct placement_standing *b)
+{
+    placement_wide even = (placement_wide)a->root * b->root >> 48;
+    return even < PL_LOAD_MAX ? (uint64_t)even : PL_LOAD_MAX;
+}
+
+/* What the k-th group that two targets share, from 1, brings into place: one always is. */
+static inline int64_t placement_standing_part(const struct placement_standing *a,
+                                              const struct placement_standing *b, uint32_t k)
+{
+    if (k < 2)
+        return (int64_t)PL_LOAD;
+    uint64_t before = (k - 1) * PL_LOAD, even = placement_standing_even(a, b);
+    uint64_t part = even > before ? even - before : 0;
+    return (int64_t)(part < PL_LOAD ? part : PL_LOAD);
+}
+
+/* What it costs that the target has so much in place: the square of what is missing, 2^14 being all. */
+static inline int64_t placement_standing_loss(const struct placement_standing *standing, int64_t in_place)
+{
+    int64_t missing = standing->aim - in_place;
+    if (missing <= 0)
+        return 0;
+    missing = missing * standing->unit >> 32;
+    return missing * missing;
+}
+
+/* Those of all targets; to free(), whatever is returned. -ENOMEM */
+int placement_standing_make(const struct placement_ledger *ledger, struct placement_standing **standings);
+/* placement_ledger_exchange(), with the standings. */
+void placement_standing_exchange(struct placement_ledger *ledger, struct placement_standing *standings,
+                                 uint32_t a, uint32_t b);
+
 /* ---- placement_spread.c: the targets whose recovery spreads worst -------------------------- */
 
 /* Where a target's recovery spread is below nine tenths, exchanges slots until none is, or no more is gained.
- * 1: there was one; 0: nothing was done. -ENOMEM, -ECANCELED */
+ * -ENOMEM, -ECANCELED */
 int placement_spread_raise(struct placement_ledger *ledger);
-/* The same for a new table. */
+/* The same for a new table, after placement_swap_prove(), whose bound still holds then. */
 int placement_spread_raise_new(struct placement_board *board);
 
 /* ---- placement_lead.c: who stands first ----------------------------------------------- */

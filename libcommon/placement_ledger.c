@@ -10,7 +10,10 @@
 
 #include "err.h"
 
-uint32_t *placement_ledger_row(const struct placement_ledger *ledger, uint32_t target)
+/* A matrix of all pairs is kept for so many targets at most: 32 MiB. */
+#define TARGETS_MAX 4096u
+
+uint16_t *placement_ledger_row(const struct placement_ledger *ledger, uint32_t target)
 {
     return ledger->shared + (size_t)target * ledger->board->pool->target_count;
 }
@@ -18,6 +21,14 @@ uint32_t *placement_ledger_row(const struct placement_ledger *ledger, uint32_t t
 bool placement_ledger_is_moved(const struct placement_ledger *ledger, uint32_t slot, uint32_t target)
 {
     return slot < ledger->old_slots && ledger->old[slot] != target;
+}
+
+bool placement_ledger_can(const struct placement_board *board)
+{
+    bool can = board->pool->target_count <= TARGETS_MAX;
+    for (uint32_t t = 0; t < board->pool->target_count; t++)
+        can = can && board->count[t] <= UINT16_MAX;
+    return can;
 }
 
 int placement_ledger_make(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
@@ -49,13 +60,14 @@ void placement_ledger_free(struct placement_ledger *ledger)
 static void count_pairs(struct placement_ledger *ledger, uint32_t slot, uint32_t target, int sign)
 {
     const struct placement_board *board = ledger->board;
-    uint32_t first = slot - slot % board->members, *row = placement_ledger_row(ledger, target);
+    uint16_t *row = placement_ledger_row(ledger, target);
+    uint32_t first = slot - slot % board->members;
     for (uint32_t i = first; i < first + board->members; i++) {
         uint32_t other = board->member[i];
         if (i == slot)
             continue;
-        row[other] += (uint32_t)sign;
-        placement_ledger_row(ledger, other)[target] += (uint32_t)sign;
+        row[other] = (uint16_t)(row[other] + sign);
+        placement_ledger_row(ledger, other)[target] = row[other];
     }
 }
 

@@ -243,6 +243,16 @@ static bool is_tight(const struct placement_pool *pool, uint64_t group_count)
             (20 * shared > 37 * pairs && 20 * shared < 43 * pairs));
 }
 
+uint32_t placement_share_groups_grown(const struct placement_pool *pool, uint32_t group_count)
+{
+    uint64_t twice = 2 * (uint64_t)group_count, most = twice < LIMITS_GROUPS_MAX ? twice : LIMITS_GROUPS_MAX;
+    for (uint64_t groups = group_count; groups <= most; groups++) {
+        if (!is_tight(pool, groups))
+            return (uint32_t)groups;
+    }
+    return group_count;
+}
+
 /* The number of groups, of those that are not tight or of all, with the least overload; the fewest of
  * equals. */
 static uint32_t pick_groups(const struct placement_pool *pool, const struct placement_member *const *samples,

@@ -13,123 +13,46 @@
 
 #include "err.h"
 
-enum { TRIES = 48, PASSES_UPHILL = 16, PASSES = 76, SCALING_ROUNDS = 64 };
+enum { TRIES = 48, PASSES_UPHILL = 16, PASSES = 76 };
 
 /* A target below this, in ten-thousandths, begins a search; it ends when all have a little more, so that
  * nine tenths are there whoever rounds. */
 enum { POOR = 9000, GOAL = 9001 };
 
-/* Loads are told in parts of a group, roots of them in 2^-32. */
-#define GROUP      UINT64_C(65536)
-#define LOAD_MAX   (GROUP * LIMITS_GROUPS_MAX)
-#define ROOT_SHIFT 32
-#define ROOT_MAX   (UINT64_C(1) << 48)
-
 /* An exchange may lose so much, in the passes that are no more uphill only: less from pass to pass. */
 #define LOSS_STEP 100
 
-/* A search for so many targets at most: the measure of more does not stay in a processor's cache. */
-#define TARGETS_MAX 1024u
+/* Pairs of slots looked at, at most, times four times the members of a group: some seconds. */
+#define WORK_MAX UINT64_C(2000000000)
 
-/* Pairs of slots looked at, at most, times four times the members of a group. */
-#define WORK_MAX UINT64_C(100000000)
+/* A new table is searched again where the proof's part has undone too much, so many times in all. */
+enum { ROUNDS = 4 };
 
 struct spread {
     struct placement_board *board;
     struct placement_ledger *ledger;
-    uint64_t *root; /* of each target: two of different domains share root * root groups when all is even */
-    int64_t *in_place;            /* of each target, in parts: the load that is where an even one is */
-    int64_t *best;                /* what of it could be, in whole groups */
-    int64_t *aim;                 /* what is aimed at, 91 of 100 */
-    int64_t *unit;                /* what one part missing costs, before it is squared, in 2^-32 */
-    uint32_t *loose, loose_count; /* slots that are exchanged with each other without a move more */
-    int64_t least;                /* an exchange gains more than this */
-    uint32_t *kept;               /* the board as it was at its best: members, where they are listed, lists */
+    struct placement_standing *standings; /* of each target */
+    uint32_t *loose, loose_count;         /* slots that are exchanged with each other without a move more */
+    uint8_t *domain_mark;                 /* of each domain: it has a member in the offer's group */
+    int64_t least;                        /* an exchange gains more than this */
+    uint32_t *kept; /* the board as it was at its best: members, where they are listed, lists */
     int64_t kept_loss;
     bool changed;
 };
 
-/* ---- the measure -------------------------------------------------------------- */
-
-static uint64_t even_load(const struct spread *spread, uint32_t a, uint32_t b)
-{
-    placement_wide even = (placement_wide)spread->root[a] * spread->root[b] >> (2 * ROOT_SHIFT - 16);
-    return even < LOAD_MAX ? (uint64_t)even : LOAD_MAX;
-}
-
-/* What is in place of so many groups that two targets share; one always is. */
-static int64_t load_in_place(const struct spread *spread, uint32_t a, uint32_t b, uint32_t shared)
-{
-    uint64_t all = shared * GROUP;
-    if (shared < 2)
-        return (int64_t)all;
-    uint64_t even = even_load(spread, a, b);
-    even = even < GROUP ? GROUP : even;
-    return (int64_t)(all < even ? all : even);
-}
-
-/* A root of each domain so that it has, times those of all others, its pairs: scaled in turn, damped. */
-static void scale_domains(const struct placement_board *board, const uint64_t *slots, uint64_t *root)
-{
-    uint32_t domains = board->pool->domain_count;
-    uint64_t sum = 0;
-    for (uint32_t d = 0; d < domains; d++)
-        sum += root[d] = slots[d] << ROOT_SHIFT;
-    for (uint32_t round = 0; round < SCALING_ROUNDS; round++) {
-        uint64_t next_sum = 0;
-        for (uint32_t d = 0; d < domains; d++) {
-            uint64_t others = sum - root[d];
-            placement_wide pairs = (placement_wide)slots[d] * (board->members - 1) << (2 * ROOT_SHIFT);
-            placement_wide exact = others ? pairs / others : ROOT_MAX;
-            root[d] = (root[d] + (uint64_t)(exact < ROOT_MAX ? exact : ROOT_MAX)) / 2;
-            next_sum += root[d];
-        }
-        sum = next_sum;
-    }
-}
-
-static int find_roots(struct spread *spread)
-{
-    const struct placement_board *board = spread->board;
-    const struct placement_pool *pool = board->pool;
-    uint64_t *slots = calloc(pool->domain_count, sizeof *slots);
-    uint64_t *root = calloc(pool->domain_count, sizeof *root);
-    int error = slots && root
-                    ? 0
-                    : err_set(-ENOMEM, "out of memory for a placement of %u targets", pool->target_count);
-    for (uint32_t t = 0; t < pool->target_count && !error; t++)
-        slots[pool->targets[t].domain] += board->count[t];
-    if (!error)
-        scale_domains(board, slots, root);
-    for (uint32_t t = 0; t < pool->target_count && !error; t++) {
-        uint32_t d = pool->targets[t].domain;
-        spread->root[t] = slots[d] ? (uint64_t)((placement_wide)root[d] * board->count[t] / slots[d]) : 0;
-    }
-    free(slots);
-    free(root);
-    return error;
-}
-
-static void measure_target(struct spread *spread, uint32_t target)
-{
-    const struct placement_pool *pool = spread->board->pool;
-    const uint32_t *shared = placement_ledger_row(spread->ledger, target);
-    for (uint32_t t = 0; t < pool->target_count; t++) {
-        if (pool->targets[t].domain == pool->targets[target].domain)
-            continue;
-        uint64_t even = even_load(spread, target, t), rest = even % GROUP;
-        spread->best[target] += (int64_t)(even < GROUP ? even : even - rest + rest * rest / GROUP);
-        spread->in_place[target] += load_in_place(spread, target, t, shared[t]);
-    }
-    spread->aim[target] = spread->best[target] * 91 / 100;
-    spread->unit[target] = spread->best[target] ? (INT64_C(1) << 46) / spread->best[target] : 0;
-}
+/* A slot that is to be exchanged. */
+struct offer {
+    uint32_t slot, target, first;              /* its member, and where its group begins */
+    int64_t less;                              /* what its member would have less in place */
+    int64_t hope;                              /* what the others gain at most */
+    int64_t less_of[LIMITS_GROUP_MEMBERS_MAX]; /* and the others of the group, each */
+};
 
 /* Has a target less than so many ten-thousandths of the best? */
 static bool any_below(const struct spread *spread, int64_t share)
 {
     for (uint32_t t = 0; t < spread->board->pool->target_count; t++) {
-        if (spread->in_place[t] * 10000 < spread->best[t] * share)
+        if (spread->standings[t].in_place * 10000 < spread->standings[t].best * share)
             return true;
     }
     return false;
@@ -137,97 +60,133 @@ static bool any_below(const struct spread *spread, int64_t share)
 
 /* ---- exchanges ------------------------------------------------------------------ */
 
-/* What it costs that the target has so much in place: the square of what is missing, 2^14 being all. */
-static int64_t loss_of(const struct spread *spread, uint32_t target, int64_t in_place)
+static inline int64_t gain_of(const struct placement_standing *standing, int64_t more)
 {
-    int64_t missing = spread->aim[target] - in_place;
-    if (missing <= 0)
-        return 0;
-    missing = missing * spread->unit[target] >> 32;
-    return missing * missing;
+    return more ? standing->loss - placement_standing_loss(standing, standing->in_place + more) : 0;
 }
 
-static int64_t gain_of(const struct spread *spread, uint32_t target, int64_t more)
-{
-    int64_t now = spread->in_place[target];
-    return more ? loss_of(spread, target, now) - loss_of(spread, target, now + more) : 0;
-}
+/* Members of the offer's group are marked by their places, from 1; those of both groups by this as well. */
+enum { IN_BOTH = 64 };
 
-static void mark_group(struct placement_board *board, uint32_t slot, int32_t sign)
-{
-    uint32_t first = slot - slot % board->members;
-    for (uint32_t i = first; i < first + board->members; i++)
-        board->mark[board->member[i]] += sign;
-}
-
-/* What the others of the slot's group gain when its member leaves and `joins` comes; what these two have more
- * in place is added to *leaver and *joiner. Whoever is in both groups has two marks, and nothing changes. */
-static int64_t gain_beside(const struct spread *spread, uint32_t slot, uint32_t joins, int64_t *leaver,
-                           int64_t *joiner)
+static void mark_group(struct spread *spread, uint32_t first, bool is_marked)
 {
     const struct placement_board *board = spread->board;
-    uint32_t first = slot - slot % board->members, leaves = board->member[slot];
-    const uint32_t *shared = placement_ledger_row(spread->ledger, leaves);
-    const uint32_t *shared_then = placement_ledger_row(spread->ledger, joins);
-    int64_t gain = 0;
-    for (uint32_t i = first; i < first + board->members; i++) {
-        uint32_t other = board->member[i];
-        if (i == slot || board->mark[other] > 1)
-            continue;
-        int64_t less = load_in_place(spread, leaves, other, shared[other]) -
-                       load_in_place(spread, leaves, other, shared[other] - 1);
-        int64_t more = load_in_place(spread, joins, other, shared_then[other] + 1) -
-                       load_in_place(spread, joins, other, shared_then[other]);
-        *leaver -= less;
-        *joiner += more;
-        gain += gain_of(spread, other, more - less);
+    for (uint32_t i = 0; i < board->members; i++) {
+        uint32_t member = board->member[first + i];
+        board->mark[member] = is_marked ? (int32_t)i + 1 : 0;
+        spread->domain_mark[spread->standings[member].domain] = is_marked;
     }
-    return gain;
 }
 
-/* What an exchange gains; false: it can't be. The group of `a` is marked. */
-static bool weigh(struct spread *spread, uint32_t a, uint32_t b, int64_t *gain)
+/* What changes by its member's going is the same whoever comes. */
+static void make_offer(struct spread *spread, uint32_t slot, struct offer *offer)
 {
-    struct placement_board *board = spread->board;
-    uint32_t u = board->member[a], v = board->member[b];
-    int64_t of_u = 0, of_v = 0;
-    int moves;
-    board->work += 4 * (uint64_t)board->members;
-    if (!placement_ledger_allows(spread->ledger, a, b, &moves))
-        return false;
-    mark_group(board, b, 1);
-    *gain = gain_beside(spread, a, v, &of_u, &of_v);
-    *gain += gain_beside(spread, b, u, &of_v, &of_u);
-    mark_group(board, b, -1);
-    *gain += gain_of(spread, u, of_u) + gain_of(spread, v, of_v);
+    const struct placement_board *board = spread->board;
+    uint32_t target = board->member[slot];
+    const struct placement_standing *own = &spread->standings[target];
+    const uint16_t *shared = placement_ledger_row(spread->ledger, target);
+    *offer = (struct offer){.slot = slot, .target = target, .first = slot - slot % board->members};
+    for (uint32_t i = 0; i < board->members; i++) {
+        uint32_t other = board->member[offer->first + i];
+        const struct placement_standing *standing = &spread->standings[other];
+        if (offer->first + i == slot)
+            continue;
+        offer->less_of[i] = placement_standing_part(own, standing, shared[other]);
+        offer->less += offer->less_of[i];
+        offer->hope += gain_of(standing, (int64_t)PL_LOAD - offer->less_of[i]);
+    }
+    mark_group(spread, offer->first, true);
+}
+
+/* An exchange that is weighed: what it gains, and what the offer's member and the other one have more in
+ * place, as far as it is known. */
+struct weighing {
+    int64_t gain, of_own, of_other;
+    uint32_t in_both; /* members of both groups: for them nothing changes */
+};
+
+/* In the group of slot `b`, whose member leaves, and which that of the offer joins. False: somebody else
+ * there is of its domain. */
+static bool weigh_there(struct spread *spread, const struct offer *offer, uint32_t b, struct weighing *w)
+{
+    const struct placement_board *board = spread->board;
+    const struct placement_standing *own = &spread->standings[offer->target];
+    const struct placement_standing *leaver = &spread->standings[board->member[b]];
+    const uint16_t *shared = placement_ledger_row(spread->ledger, offer->target);
+    const uint16_t *shared_by_leaver = placement_ledger_row(spread->ledger, board->member[b]);
+    uint32_t first = b - b % board->members;
+    *w = (struct weighing){.of_own = -offer->less};
+    for (uint32_t i = first; i < first + board->members; i++) {
+        uint32_t other = board->member[i];
+        const struct placement_standing *standing = &spread->standings[other];
+        int32_t *mark = &board->mark[other];
+        if (i == b)
+            continue;
+        if (standing->domain == own->domain)
+            return false;
+        if (*mark) {
+            w->of_own += offer->less_of[*mark - 1];
+            *mark |= IN_BOTH;
+            w->in_both++;
+            continue;
+        }
+        int64_t less = placement_standing_part(leaver, standing, shared_by_leaver[other]);
+        int64_t more = placement_standing_part(own, standing, shared[other] + 1);
+        w->of_other -= less;
+        w->of_own += more;
+        w->gain += gain_of(standing, more - less);
+    }
     return true;
 }
 
-/* The pairs of the slot's member are in place no more (-1), or are now (1). */
-static void count_in_place(struct spread *spread, uint32_t slot, int sign)
+/* In the offer's own group, which `v` joins. */
+static void weigh_here(const struct spread *spread, const struct offer *offer, uint32_t v, struct weighing *w)
 {
     const struct placement_board *board = spread->board;
-    uint32_t first = slot - slot % board->members, target = board->member[slot];
-    const uint32_t *shared = placement_ledger_row(spread->ledger, target);
-    for (uint32_t i = first; i < first + board->members; i++) {
-        uint32_t other = board->member[i];
-        if (i == slot)
+    const struct placement_standing *joiner = &spread->standings[v];
+    const uint16_t *shared = placement_ledger_row(spread->ledger, v);
+    for (uint32_t i = 0; i < board->members; i++) {
+        uint32_t other = board->member[offer->first + i];
+        const struct placement_standing *standing = &spread->standings[other];
+        if (offer->first + i == offer->slot || board->mark[other] & IN_BOTH)
             continue;
-        int64_t part = load_in_place(spread, target, other, shared[other]) -
-                       load_in_place(spread, target, other, shared[other] - 1);
-        spread->in_place[target] += sign * part;
-        spread->in_place[other] += sign * part;
+        int64_t more = placement_standing_part(joiner, standing, shared[other] + 1);
+        w->of_other += more;
+        w->gain += gain_of(standing, more - offer->less_of[i]);
     }
 }
 
-static void exchange(struct spread *spread, uint32_t a, uint32_t b)
+static void unmark_both(const struct placement_board *board, const struct offer *offer)
 {
-    count_in_place(spread, a, -1);
-    count_in_place(spread, b, -1);
-    placement_ledger_exchange(spread->ledger, a, b);
-    count_in_place(spread, a, 1);
-    count_in_place(spread, b, 1);
-    spread->changed = true;
+    for (uint32_t i = offer->first; i < offer->first + board->members; i++)
+        board->mark[board->member[i]] &= ~IN_BOTH;
+}
+
+/* Does the exchange gain enough, if it can be? Most can't, whatever the offer's own group has of it. */
+static bool is_better(struct spread *spread, const struct offer *offer, uint32_t b)
+{
+    struct placement_board *board = spread->board;
+    uint32_t u = offer->target, v = board->member[b];
+    const struct placement_standing *own = &spread->standings[u], *other = &spread->standings[v];
+    struct weighing w;
+    int moves;
+    board->work += 4 * (uint64_t)board->members;
+    if (u == v || b - offer->first < board->members)
+        return false;
+    if (spread->domain_mark[other->domain] && other->domain != own->domain)
+        return false;
+    if (spread->ledger->old_slots && !placement_ledger_allows(spread->ledger, offer->slot, b, &moves))
+        return false;
+    bool is_hopeful = weigh_there(spread, offer, b, &w);
+    if (is_hopeful) {
+        int64_t most = w.of_other + (int64_t)(PL_LOAD * (board->members - 1 - w.in_both));
+        w.gain += gain_of(own, w.of_own);
+        is_hopeful = w.gain + offer->hope + gain_of(other, most) > spread->least;
+    }
+    if (is_hopeful)
+        weigh_here(spread, offer, v, &w);
+    unmark_both(board, offer);
+    return is_hopeful && w.gain + gain_of(other, w.of_other) > spread->least;
 }
 
 /* Nothing more would be moved if somebody else stood there. */
@@ -243,10 +202,32 @@ static bool is_wanting(const struct spread *spread, uint32_t slot)
     const struct placement_board *board = spread->board;
     uint32_t first = slot - slot % board->members;
     for (uint32_t i = first; i < first + board->members; i++) {
-        if (spread->in_place[board->member[i]] < spread->aim[board->member[i]])
+        const struct placement_standing *standing = &spread->standings[board->member[i]];
+        if (standing->in_place < standing->aim)
             return true;
     }
     return false;
+}
+
+/* What its weighing reads comes from all over the matrix: it is asked for while the one before is weighed. */
+static void fetch_ahead(const struct spread *spread, uint32_t b)
+{
+    const struct placement_board *board = spread->board;
+    const uint16_t *shared = placement_ledger_row(spread->ledger, board->member[b]);
+    for (uint32_t i = b - b % board->members, end = i + board->members; i < end; i++)
+        __builtin_prefetch(&shared[board->member[i]]);
+}
+
+/* Slots to exchange slot `a` with: those of whoever stood there, then random ones. */
+static uint32_t candidate(const struct spread *spread, const uint32_t *own, uint32_t own_count, uint32_t k)
+{
+    const struct placement_board *board = spread->board;
+    if (k < own_count)
+        return own[k];
+    const bool full = spread->ledger->moved >= spread->ledger->moved_max;
+    if (spread->ledger->old_slots && full)
+        return spread->loose[placement_board_random_at(board, k - own_count, spread->loose_count)];
+    return placement_board_random_at(board, k - own_count, board->slot_count);
 }
 
 /* The first exchange that gains enough, of those with slots of whoever stood here, and with random ones. */
@@ -254,25 +235,26 @@ static void improve_slot(struct spread *spread, uint32_t a)
 {
     struct placement_board *board = spread->board;
     const struct placement_ledger *ledger = spread->ledger;
-    uint32_t owner = a < ledger->old_slots ? ledger->old[a] : PL_NOBODY, found = PL_NOBODY;
-    uint32_t own = owner == PL_NOBODY ? 0 : board->count[owner];
-    bool full = ledger->moved >= ledger->moved_max;
-    mark_group(board, a, 1);
-    for (uint32_t k = 0; k < own + TRIES && found == PL_NOBODY; k++) {
-        int64_t gain;
-        uint32_t b;
-        if (k < own)
-            b = board->places[board->first[owner] + k];
-        else if (full)
-            b = spread->loose[placement_board_random(board, spread->loose_count)];
-        else
-            b = placement_board_random(board, board->slot_count);
-        if (weigh(spread, a, b, &gain) && gain > spread->least)
+    uint32_t owner = a < ledger->old_slots ? ledger->old[a] : PL_NOBODY, found = PL_NOBODY, k;
+    uint32_t own_count = owner == PL_NOBODY ? 0 : board->count[owner];
+    const uint32_t *own = owner == PL_NOBODY ? NULL : board->places + board->first[owner];
+    struct offer offer;
+    make_offer(spread, a, &offer);
+    uint32_t next = candidate(spread, own, own_count, 0);
+    for (k = 0; k < own_count + TRIES && found == PL_NOBODY; k++) {
+        uint32_t b = next;
+        next = candidate(spread, own, own_count, k + 1);
+        fetch_ahead(spread, next);
+        if (is_better(spread, &offer, b))
             found = b;
     }
-    mark_group(board, a, -1);
-    if (found != PL_NOBODY)
-        exchange(spread, a, found);
+    if (k > own_count)
+        placement_board_random_skip(board, k - own_count);
+    mark_group(spread, offer.first, false);
+    if (found == PL_NOBODY)
+        return;
+    placement_standing_exchange(spread->ledger, spread->standings, a, found);
+    spread->changed = true;
 }
 
 /* One look at all slots that are loose, in groups in want of better; -ECANCELED. */
@@ -300,7 +282,7 @@ static int64_t greatest_loss(const struct spread *spread)
 {
     int64_t greatest = 0;
     for (uint32_t t = 0; t < spread->board->pool->target_count; t++) {
-        int64_t loss = loss_of(spread, t, spread->in_place[t]);
+        int64_t loss = spread->standings[t].loss;
         greatest = loss > greatest ? loss : greatest;
     }
     return greatest;
@@ -339,11 +321,11 @@ static void restore(const struct spread *spread)
 }
 
 /* Uphill only at first; where that leads to no good end, with steps down that get smaller. */
-static int run(struct spread *spread)
+static int run(struct spread *spread, uint64_t work)
 {
     struct placement_board *board = spread->board;
     int error = 0;
-    board->work_max = board->work + WORK_MAX;
+    board->work_max = board->work + work;
     spread->kept_loss = INT64_MAX;
     keep(spread);
     for (uint32_t i = 0; i < PASSES && !error && board->work < board->work_max && any_below(spread, GOAL);
@@ -362,7 +344,7 @@ static int run(struct spread *spread)
 /* Is there little choice of who meets whom, or too much? */
 static bool is_passed_over(const struct placement_pool *pool)
 {
-    bool passed_over = pool->target_count > TARGETS_MAX || pool->domain_count < 2 * pool->members;
+    bool passed_over = pool->domain_count < 2 * pool->members;
     for (uint32_t d = 0; d < pool->domain_count; d++)
         passed_over = passed_over || pool->domains[d].capped;
     return passed_over;
@@ -371,56 +353,67 @@ static bool is_passed_over(const struct placement_pool *pool)
 static int begin(struct placement_ledger *ledger, struct spread *spread)
 {
     struct placement_board *board = ledger->board;
-    uint32_t count = board->pool->target_count;
     *spread = (struct spread){.board = board, .ledger = ledger};
-    spread->root = calloc(count, sizeof *spread->root);
-    spread->in_place = calloc(count, sizeof *spread->in_place);
-    spread->best = calloc(count, sizeof *spread->best);
-    spread->aim = calloc(count, sizeof *spread->aim);
-    spread->unit = calloc(count, sizeof *spread->unit);
     spread->loose = malloc((size_t)board->slot_count * sizeof *spread->loose);
+    spread->domain_mark = calloc(board->pool->domain_count, sizeof *spread->domain_mark);
     spread->kept = malloc((2 * (size_t)board->slot_count + place_count(board)) * sizeof *spread->kept);
-    if (!spread->root || !spread->in_place || !spread->best || !spread->aim || !spread->unit ||
-        !spread->loose || !spread->kept)
-        return err_set(-ENOMEM, "out of memory for a placement of %u targets", count);
-    int error = find_roots(spread);
-    for (uint32_t t = 0; t < count && !error; t++)
-        measure_target(spread, t);
-    return error;
+    if (!spread->loose || !spread->domain_mark || !spread->kept)
+        return err_set(-ENOMEM, "out of memory for a placement of %u targets", board->pool->target_count);
+    return placement_standing_make(ledger, &spread->standings);
 }
 
 static void end(struct spread *spread)
 {
-    free(spread->root);
-    free(spread->in_place);
-    free(spread->best);
-    free(spread->aim);
-    free(spread->unit);
+    free(spread->standings);
     free(spread->loose);
+    free(spread->domain_mark);
     free(spread->kept);
+}
+
+/* *work: how much may be done, less what is. 1: there was a poor target; 0: nothing was done. */
+static int raise_once(struct placement_ledger *ledger, uint64_t *work)
+{
+    struct spread spread;
+    uint64_t before = ledger->board->work;
+    int error = begin(ledger, &spread);
+    if (!error && any_below(&spread, POOR))
+        error = run(&spread, *work);
+    end(&spread);
+    uint64_t done = ledger->board->work - before;
+    *work -= done < *work ? done : *work;
+    return error;
 }
 
 int placement_spread_raise(struct placement_ledger *ledger)
 {
-    struct spread spread;
-    if (is_passed_over(ledger->board->pool))
-        return 0;
-    int error = begin(ledger, &spread);
-    if (!error && any_below(&spread, POOR))
-        error = run(&spread);
-    end(&spread);
-    return error;
+    uint64_t work = WORK_MAX;
+    int error = is_passed_over(ledger->board->pool) ? 0 : raise_once(ledger, &work);
+    return error < 0 ? error : 0;
+}
+
+/* The search, and the proof's part, which exchanges what two targets share too often and may make one poor
+ * again. */
+static int raise_and_prove(struct placement_board *board, uint64_t *work)
+{
+    struct placement_ledger ledger;
+    int error = placement_ledger_make(board, NULL, 0, 0, &ledger);
+    if (error)
+        return error;
+    error = raise_once(&ledger, work);
+    placement_ledger_free(&ledger);
+    if (error <= 0)
+        return error;
+    error = placement_swap_prove(board);
+    return error ? error : 1;
 }
 
 int placement_spread_raise_new(struct placement_board *board)
 {
-    struct placement_ledger ledger;
-    if (board->members < 2 || is_passed_over(board->pool))
+    uint64_t work = WORK_MAX;
+    int error = 1;
+    if (board->members < 2 || is_passed_over(board->pool) || !placement_ledger_can(board))
         return 0;
-    int error = placement_ledger_make(board, NULL, 0, 0, &ledger);
-    if (error)
-        return error;
-    error = placement_spread_raise(&ledger);
-    placement_ledger_free(&ledger);
-    return error > 0 ? placement_swap_prove(board) : error;
+    for (uint32_t round = 0; round < ROUNDS && error > 0; round++)
+        error = raise_and_prove(board, &work);
+    return error < 0 ? error : 0;
 }

@@ -33,7 +33,7 @@ static int64_t gain_of(const struct trade *trade, uint32_t from, uint32_t to, in
 {
     const struct placement_board *board = trade->board;
     uint32_t n = board->members, a = from - from % n, b = to - to % n;
-    const uint32_t *shared = placement_ledger_row(&trade->ledger, board->member[from]);
+    const uint16_t *shared = placement_ledger_row(&trade->ledger, board->member[from]);
     int64_t gain = common;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t left = board->member[a + i], joined = board->member[b + i];
@@ -118,7 +118,7 @@ int placement_trade_improve(struct placement_board *board, const uint32_t *old, 
                             uint32_t moves_max)
 {
     struct trade trade = {.board = board};
-    if (board->pool->target_count > PLACEMENT_LEDGER_TARGETS_MAX || board->members < 2)
+    if (board->members < 2 || !placement_ledger_can(board))
         return 0;
     int error = placement_ledger_make(board, old, old_slots, moves_max, &trade.ledger);
     if (error)

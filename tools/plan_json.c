@@ -111,6 +111,7 @@ json_t *plan_json_growth(const struct plan *plan, const struct plan_growth *grow
     put(json, "targets_added", growth->added);
     put(json, "moves", growth->moves);
     put(json, "moves_least", growth->least);
+    put(json, "groups", growth->table.group_count);
     put(json, "bytes_moved", plan->member_bytes * growth->moves);
     json_object_set_new(json, "figures", figures_json(&growth->figures));
     if (plan->with_groups)

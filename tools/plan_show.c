@@ -133,6 +133,9 @@ void plan_show_growth(const struct plan *plan, const struct plan_growth *growth)
            (unsigned long long)plan->table.group_count * plan->wanted.members,
            format_bytes(bytes, plan->member_bytes * growth->moves));
     printf("  the least for balance    %u\n", growth->least);
+    if (growth->table.group_count > plan->table.group_count)
+        printf("  groups appended          %u, for the spread of recoveries\n",
+               growth->table.group_count - plan->table.group_count);
     printf("  groups of a target       %.1f (%u to %u)\n", f->slots_mean, f->slots_least, f->slots_most);
     printf("  above an even share      %.2f%% at most\n", 100 * f->overload);
     printf("  recovery spread          %.1f%% at least, %.1f%% in the mean\n", 100 * f->spread_least,

@@ -20,13 +20,14 @@
 #include "weft_limits.h"
 
 /* Under valgrind, which is fifty times slower, a few small ones.
- * WEFT_TEST_WORLDS=N: so many of the small ones. */
+ * WEFT_TEST_WORLDS=N: so many of the small ones; below 80 without those that take seconds each. */
 enum { SMALL_WORLDS = 80, LARGE_WORLDS = 2, SLOW_WORLDS = 5 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static unsigned test_seed;
 static bool is_slow;
+static uint32_t small_worlds;
 
 /* ---- what is looked at --------------------------------------------------------- */
 
@@ -122,6 +123,20 @@ static bool same_table(const struct placement_table *a, const struct placement_t
 
 /* ---- properties -------------------------------------------------------------------- */
 
+/* Nine tenths, as far as rounding allows to say so. */
+#define NINE_TENTHS (0.9 - 1e-6)
+
+/* With few domains it is forced which of them meet how often. */
+static void check_spread(const struct world *world, const struct placement_figures *figures, const char *how)
+{
+    if (figures->domain_count < 2 * world->wanted.members || figures->domains_capped)
+        return;
+    if (figures->spread_least < NINE_TENTHS)
+        fail_msg("seed %llu, %u targets, %s: target %u has a recovery spread of %.4f; %.4f in the mean",
+                 (unsigned long long)world->wanted.seed, figures->target_count, how, figures->spread_worst,
+                 figures->spread_least, figures->spread_mean);
+}
+
 static void check_made(const struct world *world, const struct placement_table *table)
 {
     assert_int_equal(table->members, world->wanted.members);
@@ -138,38 +153,35 @@ static void check_made(const struct world *world, const struct placement_table *
     assert_true(figures.even);
     if (world->kind == WORLD_ALIKE && figures.domains_capped == 0 && figures.slots_mean < 60)
         assert_int_equal(figures.slots_least, figures.slots_most);
-    /* With few domains it is forced which of them meet how often. In wide groups of targets that
-     * differ, the one that fares worst may be below nine tenths. */
-    bool is_free = figures.domain_count >= 2 * world->wanted.members && figures.domains_capped == 0;
-    bool is_wide = world->wanted.members > 6 && world->kind != WORLD_ALIKE;
-    if (is_free &&
-        (figures.spread_mean < (is_wide ? 0.88 : 0.9) || figures.spread_least < (is_wide ? 0.84 : 0.9)))
-        fail_msg("seed %llu, target %u: recovery spread %.3f, %.3f in the mean",
-                 (unsigned long long)world->wanted.seed, figures.spread_worst, figures.spread_least,
-                 figures.spread_mean);
+    check_spread(world, &figures, "made");
     if (figures.pairs_bound)
         assert_in_range(figures.pairs_most, 0, figures.pairs_bound);
 }
 
-/* Clusters that grew without being forced who meets whom, and those with a target below nine tenths. */
-static unsigned grown_count, grown_below;
-
-/* Nine tenths, as far as rounding allows to say so. */
-#define NINE_TENTHS (0.9 - 1e-6)
-
-/* Wide groups of a few hundred targets are hard to arrange where two share about one group in the mean; for
- * more targets than that nothing more is tried. */
-static void check_grown_spread(const struct world *world, const struct placement_figures *figures)
+/* Would two targets of different domains share nearly one group in the mean, or nearly two? */
+static bool is_tight(const struct world *world, uint32_t first, uint32_t end, uint32_t group_count)
 {
-    if (figures->domain_count < 2 * world->wanted.members || figures->domains_capped)
+    double n = world->wanted.members, pairs = 0;
+    for (uint32_t i = first, next; i < end; i = next) {
+        for (next = i + 1; next < end && world_domain(world, next) == world_domain(world, i); next++)
+            ;
+        pairs += (double)(next - i) * (end - first - (next - i));
+    }
+    double mean = group_count * n * (n - 1) / pairs;
+    return (mean > 0.7 && mean < 1.3) || (mean > 1.85 && mean < 2.15);
+}
+
+/* Groups are appended only where pairs of equal targets would be hard to arrange; as many as it takes. */
+static void check_group_count(const struct world *world, uint32_t first, uint32_t end, uint32_t before,
+                              uint32_t after)
+{
+    if (world->kind != WORLD_ALIKE || world->wanted.members < 4 || !is_tight(world, first, end, before)) {
+        assert_int_equal(after, before);
         return;
-    grown_count++;
-    grown_below += figures->spread_least < NINE_TENTHS;
-    bool is_hard = world->wanted.members > 3;
-    if (figures->spread_mean < NINE_TENTHS || figures->spread_least < (is_hard ? 0.85 : NINE_TENTHS))
-        fail_msg("seed %llu: after growth target %u has a recovery spread of %.3f; %.3f in the mean",
-                 (unsigned long long)world->wanted.seed, figures->spread_worst, figures->spread_least,
-                 figures->spread_mean);
+    }
+    assert_in_range(after, before, 2 * before);
+    assert_true(!is_tight(world, first, end, after) || after == before);
+    assert_true(after == before || is_tight(world, first, end, after - 1));
 }
 
 /* Growth, sometimes with the first targets gone. */
@@ -187,14 +199,14 @@ static void check_grown(struct world *world, const struct placement_table *table
     }
     if (error)
         fail_msg("%s", err_text());
-    assert_int_equal(grown.group_count, table->group_count);
+    check_group_count(world, lost, end, table->group_count, grown.group_count);
     check_domains(world, &grown);
     check_leading(world, &grown);
     if (!any_capped(world, lost, end))
         check_balance(world, &grown, lost, end);
     struct placement_figures figures = measure(world, &grown, lost, end);
     assert_true(figures.even);
-    check_grown_spread(world, &figures);
+    check_spread(world, &figures, lost ? "changed" : "grown");
     assert_int_equal(placement_moves(table, &grown, &moves, &count), 0);
     assert_int_equal(placement_moves_least(world->targets + lost, end - lost, &world->wanted, table, &least),
                      0);
@@ -228,12 +240,20 @@ static void check_world(uint64_t seed, uint32_t count_max)
 static void promises_hold_in_small_clusters(void **state)
 {
     (void)state;
-    const uint32_t worlds = number_wanted("WEFT_TEST_WORLDS", is_slow ? SLOW_WORLDS : SMALL_WORLDS);
-    for (uint32_t i = 0; i < worlds; i++)
+    for (uint32_t i = 0; i < small_worlds; i++)
         check_world((uint64_t)test_seed * 1000 + i, is_slow ? 30 : i % 4 ? 100 : 600);
-    print_message("spread below 0.9 after growth: %u of %u clusters\n", grown_below, grown_count);
-    if (grown_count >= 20 && grown_below * 40 > grown_count)
-        fail_msg("%u of %u clusters have a target below nine tenths after growth", grown_below, grown_count);
+}
+
+/* Clusters for which a search must begin again, or groups be added: found among 400 drawn at random. */
+static void promises_hold_where_groups_are_wide(void **state)
+{
+    (void)state;
+    static const uint64_t seeds[] = {
+        1139, /* the proof's part makes a target poor again */
+        1210, /* equal targets that grow to 1.15 pairs */
+    };
+    for (size_t i = 0; i < COUNT(seeds) && small_worlds >= SMALL_WORLDS; i++)
+        check_world(seeds[i], 1500);
 }
 
 static void promises_hold_in_large_clusters(void **state)
@@ -574,6 +594,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promises_hold_in_small_clusters),
+        cmocka_unit_test(promises_hold_where_groups_are_wide),
         cmocka_unit_test(promises_hold_in_large_clusters),
         cmocka_unit_test(ten_thousand_targets_share_no_group_twice),
         cmocka_unit_test(order_of_arguments_makes_no_difference),
@@ -591,5 +612,6 @@ int main(void)
     print_message("WEFT_TEST_SEED=%u\n", test_seed);
     const char *valgrind = getenv("WEFT_VALGRIND");
     is_slow = valgrind && *valgrind;
+    small_worlds = number_wanted("WEFT_TEST_WORLDS", is_slow ? SLOW_WORLDS : SMALL_WORLDS);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
