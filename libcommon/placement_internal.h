@@ -161,8 +161,10 @@ struct placement_ledger {
     uint16_t *shared;          /* groups of each two targets */
 };
 
-/* Are there so few targets that one may be kept, and none in more groups than it can count? */
-bool placement_ledger_can(const struct placement_board *board);
+/* May one be kept of the board, which is full, and are pairs to be bettered by it? Groups of one have none;
+ * there may be too many targets, or one in more groups than are counted; and in a large cluster two targets
+ * mostly share no more than one group anyway. */
+bool placement_ledger_is_useful(struct placement_board *board);
 /* Of a board that is full. -ENOMEM */
 int placement_ledger_make(struct placement_board *board, const uint32_t *old, uint32_t old_slots,
                           uint32_t moved_max, struct placement_ledger *ledger);

@@ -10,8 +10,9 @@
 
 #include "err.h"
 
-/* A matrix of all pairs is kept for so many targets at most: 32 MiB. */
-#define TARGETS_MAX 4096u
+/* A matrix of all pairs is kept for so many targets at most, which is 200 MiB; for more than the lesser
+ * number, 32 MiB, only if it may be of use. */
+enum { TARGETS_MAX = 10240, TARGETS_SMALL = 4096 };
 
 uint16_t *placement_ledger_row(const struct placement_ledger *ledger, uint32_t target)
 {
@@ -23,12 +24,28 @@ bool placement_ledger_is_moved(const struct placement_ledger *ledger, uint32_t s
     return slot < ledger->old_slots && ledger->old[slot] != target;
 }
 
-bool placement_ledger_can(const struct placement_board *board)
+/* Does a target share groups with others that it shares one with already, more than one of ten? */
+static bool repeats_pairs(struct placement_board *board, uint32_t target)
 {
-    bool can = board->pool->target_count <= TARGETS_MAX;
-    for (uint32_t t = 0; t < board->pool->target_count; t++)
-        can = can && board->count[t] <= UINT16_MAX;
-    return can;
+    uint64_t all = (uint64_t)board->count[target] * (board->members - 1), repeated = all;
+    placement_board_row(board, target, PL_NOBODY);
+    repeated -= board->touched_count;
+    placement_board_row_clear(board);
+    return 10 * repeated > all;
+}
+
+bool placement_ledger_is_useful(struct placement_board *board)
+{
+    uint32_t count = board->pool->target_count;
+    bool is_useful = count <= TARGETS_SMALL;
+    if (board->members < 2 || count > TARGETS_MAX)
+        return false;
+    for (uint32_t t = 0; t < count; t++) {
+        if (board->count[t] > UINT16_MAX)
+            return false;
+        is_useful = is_useful || repeats_pairs(board, t);
+    }
+    return is_useful;
 }
 
 int placement_ledger_make(struct placement_board *board, const uint32_t *old, uint32_t old_slots,

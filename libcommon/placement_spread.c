@@ -411,7 +411,7 @@ int placement_spread_raise_new(struct placement_board *board)
 {
     uint64_t work = WORK_MAX;
     int error = 1;
-    if (board->members < 2 || is_passed_over(board->pool) || !placement_ledger_can(board))
+    if (is_passed_over(board->pool) || !placement_ledger_is_useful(board))
         return 0;
     for (uint32_t round = 0; round < ROUNDS && error > 0; round++)
         error = raise_and_prove(board, &work);

@@ -118,7 +118,7 @@ int placement_trade_improve(struct placement_board *board, const uint32_t *old, 
                             uint32_t moves_max)
 {
     struct trade trade = {.board = board};
-    if (board->members < 2 || !placement_ledger_can(board))
+    if (!placement_ledger_is_useful(board))
         return 0;
     int error = placement_ledger_make(board, old, old_slots, moves_max, &trade.ledger);
     if (error)

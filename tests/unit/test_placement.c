@@ -256,6 +256,26 @@ static void promises_hold_where_groups_are_wide(void **state)
         check_world(seeds[i], 1500);
 }
 
+/* With so many targets nothing is looked at unless it has to be. */
+static void promises_hold_where_many_groups_are_wide(void **state)
+{
+    (void)state;
+    struct world world = {.count = 5000};
+    struct placement_table table;
+    if (small_worlds < SMALL_WORLDS)
+        return;
+    world.targets = calloc(world.count, sizeof *world.targets);
+    assert_non_null(world.targets);
+    for (uint32_t i = 0; i < world.count; i++)
+        world.targets[i] = (struct placement_target){.id = i, .capacity = 1, .host = i / 4};
+    world.wanted = (struct placement_wanted){
+        .members = 12, .level = PLACEMENT_HOST, .groups_per_target = 150, .seed = test_seed};
+    assert_int_equal(placement_make(world.targets, world.count, &world.wanted, &table), 0);
+    check_made(&world, &table);
+    placement_free(&table);
+    free(world.targets);
+}
+
 static void promises_hold_in_large_clusters(void **state)
 {
     (void)state;
@@ -595,6 +615,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promises_hold_in_small_clusters),
         cmocka_unit_test(promises_hold_where_groups_are_wide),
+        cmocka_unit_test(promises_hold_where_many_groups_are_wide),
         cmocka_unit_test(promises_hold_in_large_clusters),
         cmocka_unit_test(ten_thousand_targets_share_no_group_twice),
         cmocka_unit_test(order_of_arguments_makes_no_difference),
