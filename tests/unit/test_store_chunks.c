@@ -233,6 +233,23 @@ static void test_punches_keep_their_order(void **state)
     assert_int_equal(seek_from(2, 77, true).length, 0);
 }
 
+/* Flips a bit of the first block that is full of `byte`. */
+static void flip_in_block(uint8_t byte)
+{
+    uint8_t block[4096];
+    int fd = open(data_path(), O_RDWR);
+    assert_true(fd >= 0);
+    for (off_t at = 0;; at += 4096) {
+        assert_int_equal(pread(fd, block, 4096, at), 4096);
+        if (block[0] != byte || memcmp(block, block + 1, sizeof block - 1) != 0)
+            continue;
+        block[1234] ^= 4;
+        assert_int_equal(pwrite(fd, block, 4096, at), 4096);
+        break;
+    }
+    close(fd);
+}
+
 static void test_damage_is_an_error(void **state)
 {
     (void)state;
@@ -240,16 +257,7 @@ static void test_damage_is_an_error(void **state)
     assert_int_equal(put(1, 0, buffer, 8192), 0);
     assert_int_equal(put(2, 0, data, 8192), 0);
     assert_int_equal(store_chunks.close(store), 0);
-    int fd = open(data_path(), O_RDWR);
-    assert_true(fd >= 0);
-    for (off_t at = 0;; at += 4096) {
-        assert_int_equal(pread(fd, buffer, 4096, at), 4096);
-        if (buffer[0] != 0xa5)
-            continue;
-        assert_int_equal(pwrite(fd, "x", 1, at + 77), 1);
-        break;
-    }
-    close(fd);
+    flip_in_block(0xa5);
     open_store();
     assert_int_equal(get(1, 0, buffer, 10), -EIO);
     assert_non_null(
@@ -377,23 +385,6 @@ static void wait_for_scrubs(uint64_t passes)
         assert_true(ms < DEADLINE_MS);
         usleep(1000);
     }
-}
-
-/* Flips a bit of the only block that is full of `byte`. */
-static void flip_in_block(uint8_t byte)
-{
-    uint8_t block[4096];
-    int fd = open(data_path(), O_RDWR);
-    assert_true(fd >= 0);
-    for (off_t at = 0;; at += 4096) {
-        assert_int_equal(pread(fd, block, 4096, at), 4096);
-        if (block[0] != byte || block[4095] != byte)
-            continue;
-        block[1234] ^= 4;
-        assert_int_equal(pwrite(fd, block, 4096, at), 4096);
-        break;
-    }
-    close(fd);
 }
 
 static void test_the_scrubber_finds_damage(void **state)
