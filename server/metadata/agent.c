@@ -127,7 +127,7 @@ static void take_answer(struct question *question, const void *reply, size_t len
         take_failed(question, reply, length);
         return;
     }
-    if (work->kind == AGENT_SYNC)
+    if (work->kind == AGENT_WRITE || work->kind == AGENT_SYNC)
         return;
     int error = wire_decode_object_stat_reply(reply, length, &answer);
     if (error) {
@@ -317,7 +317,6 @@ static ssize_t encode_write(const struct agent *agent, const struct map *map,
     return wire_encode_write(question->body, BODY_BYTES,
                              &(struct wire_write){.capability = capability,
                                                   .map_version = map->version,
-                                                  .tell = 1,
                                                   .extents = wire_list_of(&writer, 1)});
 }
 

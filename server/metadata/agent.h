@@ -80,7 +80,7 @@ struct agent_work {
     /* the answer */
     int status; /* 0 or a negative errno, then with a text: */
     char text[LIMITS_ERROR_TEXT_MAX + 1];
-    uint64_t end;
+    uint64_t end; /* with the two that follow: of a stat and a truncation */
     uint64_t bytes;
     int64_t mtime_ns;
     /* Version of the map that it was begun by. What it did on a target may be lost if a later version tells

@@ -121,8 +121,7 @@ static inline void fake_answer(struct fake_call *waiting)
         assert_ok(wire_read_all(&reader, "extents"));
         assert_true(call->payload_length <= sizeof lab.written);
         memcpy(lab.written, call->payload, call->payload_length);
-        length = fake_stat(fake_object(server, write.capability.ino), reply, sizeof reply);
-        lab.writes++;
+        lab.writes++; /* a shard need not tell anything, whoever asks */
     } else if (call->operation == WIRE_OP_sync) {
         lab.syncs++;
     } else {
