@@ -382,7 +382,8 @@ void shard_sync(struct shard_io *io);
 void shard_object_stat(struct shard_io *io);
 void shard_object_truncate(struct shard_io *io);
 void shard_object_remove(struct shard_io *io);
-/* Puts what object_stat would say into the answer of a write that has ended; into none, if that fails. */
+/* Puts what object_stat would say into the answer of a write that has ended; into none, if that fails, or
+ * the map has changed since the write was sent. */
 void shard_object_tell(struct shard_io *io);
 void shard_counters(struct shard_io *io);
 /* Calls `start` for each object that the file may have here, goes on after an error, and ends the request

@@ -64,6 +64,10 @@ void shard_object_tell(struct shard_io *io)
     struct wire_object_stat_reply reply = {0};
     if (io->runs != io->few) /* not worth it: such a write is large */
         return;
+    /* Another one may lead by now what has been written, and the objects that are counted here be others than
+     * the sender means: he would take the file for shorter than it is. */
+    if (shard_is_outdated(io))
+        return;
     if (shard_find_objects(io) || stat_found(io, &reply))
         return;
     ssize_t length = make_stat_body(io, &reply);

@@ -390,6 +390,7 @@ const struct scenario scenarios[] = {
     {"replica-lost", prepare_replicas, run_replica_lost, false},
     {"line-moved", prepare_replicas, run_line_moved, false},
     {"fetch-moved", prepare_fetched, run_fetch_moved, false},
+    {"told-moved", prepare_replicas, run_told_moved, .leaves_nothing = true},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 

@@ -33,4 +33,8 @@ void *run_replica_lost(void *unused);
 void *run_line_moved(void *unused);
 void *run_fetch_moved(void *unused);
 
+/* ---- scenarios_told.c --------------------------------------------------------- */
+
+void *run_told_moved(void *unused);
+
 #endif
