@@ -23,7 +23,7 @@ enum { POOR = 9000, GOAL = 9001 };
 #define LOSS_STEP 100
 
 /* Pairs of slots looked at, at most, times four times the members of a group: some seconds. */
-#define WORK_MAX UINT64_C(2000000000)
+#define WORK_MAX UINT64_C(3000000000)
 
 /* A new table is searched again where the proof's part has undone too much, so many times in all. */
 enum { ROUNDS = 4 };
@@ -320,6 +320,18 @@ static void restore(const struct spread *spread)
            place_count(board) * sizeof *board->places);
 }
 
+/* The pass after this one, if each takes as much work: some are left out when not all would be done. */
+static uint32_t next_pass(const struct placement_board *board, uint32_t pass, uint64_t work)
+{
+    uint64_t left = board->work < board->work_max ? board->work_max - board->work : 0;
+    uint32_t passes = PASSES - 1 - pass, possible = passes;
+    if (work && left / work < passes)
+        possible = (uint32_t)(left / work);
+    if (pass < PASSES_UPHILL || passes == 0)
+        return pass + 1;
+    return pass + (possible ? (passes + possible - 1) / possible : passes);
+}
+
 /* Uphill only at first; where that leads to no good end, with steps down that get smaller. */
 static int run(struct spread *spread, uint64_t work)
 {
@@ -328,26 +340,29 @@ static int run(struct spread *spread, uint64_t work)
     board->work_max = board->work + work;
     spread->kept_loss = INT64_MAX;
     keep(spread);
-    for (uint32_t i = 0; i < PASSES && !error && board->work < board->work_max && any_below(spread, GOAL);
-         i++) {
+    for (uint32_t i = 0; i < PASSES && !error && board->work < board->work_max && any_below(spread, GOAL);) {
+        uint64_t before = board->work;
         spread->least = i < PASSES_UPHILL ? 0 : -LOSS_STEP * (int64_t)(PASSES - 1 - i);
         error = pass(spread);
         keep(spread);
         if (i < PASSES_UPHILL && !spread->changed)
-            i = PASSES_UPHILL - 1;
+            i = PASSES_UPHILL;
+        else
+            i = next_pass(board, i, board->work - before);
     }
     if (any_below(spread, GOAL))
         restore(spread);
     return error ? error : 1;
 }
 
-/* Is there little choice of who meets whom, or too much? */
-static bool is_passed_over(const struct placement_pool *pool)
+/* Such a domain is in every group: who meets its targets is forced. */
+static bool any_capped(const struct placement_pool *pool)
 {
-    bool passed_over = pool->domain_count < 2 * pool->members;
-    for (uint32_t d = 0; d < pool->domain_count; d++)
-        passed_over = passed_over || pool->domains[d].capped;
-    return passed_over;
+    for (uint32_t d = 0; d < pool->domain_count; d++) {
+        if (pool->domains[d].capped)
+            return true;
+    }
+    return false;
 }
 
 static int begin(struct placement_ledger *ledger, struct spread *spread)
@@ -387,7 +402,7 @@ static int raise_once(struct placement_ledger *ledger, uint64_t *work)
 int placement_spread_raise(struct placement_ledger *ledger)
 {
     uint64_t work = WORK_MAX;
-    int error = is_passed_over(ledger->board->pool) ? 0 : raise_once(ledger, &work);
+    int error = any_capped(ledger->board->pool) ? 0 : raise_once(ledger, &work);
     return error < 0 ? error : 0;
 }
 
@@ -411,7 +426,7 @@ int placement_spread_raise_new(struct placement_board *board)
 {
     uint64_t work = WORK_MAX;
     int error = 1;
-    if (is_passed_over(board->pool) || !placement_ledger_is_useful(board))
+    if (any_capped(board->pool) || !placement_ledger_is_useful(board))
         return 0;
     for (uint32_t round = 0; round < ROUNDS && error > 0; round++)
         error = raise_and_prove(board, &work);

@@ -58,6 +58,10 @@ static bool weigh(struct trade *trade, uint32_t a, uint32_t b, int64_t *gain)
     int64_t common = 0;
     for (uint32_t i = first; i < first + n; i++)
         common += i != b && board->mark[board->member[i]] ? board->weight[board->member[i]] : 0;
+    /* To move somebody back for a slot in an appended group is worth nothing by itself: else those who are
+     * new would end up in these groups, among themselves. */
+    if (moves < 0 && (a >= trade->ledger.old_slots || b >= trade->ledger.old_slots))
+        moves = 0;
     *gain = gain_of(trade, a, b, common) + gain_of(trade, b, a, common) - trade->price * moves;
     return true;
 }

@@ -10,19 +10,24 @@ dir=$scratch/cluster
 storaged=$build/server/storage/weft-storaged
 will_stop "$dir"
 
-# kill_server NAME...: without a chance to end well; it counts as down before long.
-kill_server()
+servers_up()
 {
-    local name
-    for name in "$@"; do
-        kill -9 "$(weft status | awk -v name="$name" '$1 == name { print $NF }')" || fail "there is no server $name"
-    done
-    within 20 are_down "$#"
+    weft status | grep -oE '[0-9]+ of 3 storage servers up'
 }
 
-are_down()
+# kill_server NAME: without a chance to end well. It counts as down before another one is killed: who goes last is
+# the last one that has all.
+kill_server()
 {
-    weft status | grep -q "$((3 - $1)) of 3 storage servers up"
+    local up
+    up=$(servers_up)
+    kill -9 "$(weft status | awk -v name="$1" '$1 == name { print $NF }')" || fail "there is no server $1"
+    within 20 are_up "$((${up%% *} - 1))"
+}
+
+are_up()
+{
+    [ "$(servers_up)" = "$1 of 3 storage servers up" ]
 }
 
 expect 0 weft up --dir "$dir" --servers 3 --replicas 2
@@ -49,8 +54,9 @@ comes_back large odd
 echo "2. it does not when nobody else has what it had"
 expect 0 weft up --dir "$dir" --replace 1
 within 30 is_whole
-kill_server s0 s1
-rm -r "$dir/s0/t0"
+kill_server s1
+kill_server s0
+mv "$dir/s0/t0" "$dir/s0/kept"
 expect 1 timeout 20 "$storaged" --name s0 --replace 7
 says 'has no such target'
 "$storaged" --name s0 --replace 0 2>"$scratch/log" &
@@ -60,9 +66,16 @@ expect 2 weft up --dir "$dir" --replace one
 expect 1 weft up --dir "$dir" --replace 7
 says 'has no target 7'
 
-echo "3. with those who have it there, it gets all, and can be what is left"
 kill $waiting
 wait $waiting || fail "a server that waits to be let in ended with $?"
+rm -r "$dir/s0/t0"
+mv "$dir/s0/kept" "$dir/s0/t0"
+expect 0 weft up --dir "$dir"
+within 60 is_whole
+
+echo "3. with those who have it there, it gets all, and can be what is left"
+kill_server s0
+rm -r "$dir/s0/t0"
 expect 0 weft up --dir "$dir" --replace 0
 within 60 is_whole
 comes_back large odd

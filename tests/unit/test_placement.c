@@ -126,10 +126,10 @@ static bool same_table(const struct placement_table *a, const struct placement_t
 /* Nine tenths, as far as rounding allows to say so. */
 #define NINE_TENTHS (0.9 - 1e-6)
 
-/* With few domains it is forced which of them meet how often. */
+/* Whom a domain meets that is in every group is forced. */
 static void check_spread(const struct world *world, const struct placement_figures *figures, const char *how)
 {
-    if (figures->domain_count < 2 * world->wanted.members || figures->domains_capped)
+    if (figures->domains_capped)
         return;
     if (figures->spread_least < NINE_TENTHS)
         fail_msg("seed %llu, %u targets, %s: target %u has a recovery spread of %.4f; %.4f in the mean",
@@ -206,7 +206,9 @@ static void check_grown(struct world *world, const struct placement_table *table
         check_balance(world, &grown, lost, end);
     struct placement_figures figures = measure(world, &grown, lost, end);
     assert_true(figures.even);
-    check_spread(world, &figures, lost ? "changed" : "grown");
+    /* With few domains, what may be moved may be too little. */
+    if (figures.domain_count >= 2 * world->wanted.members)
+        check_spread(world, &figures, lost ? "changed" : "grown");
     assert_int_equal(placement_moves(table, &grown, &moves, &count), 0);
     assert_int_equal(placement_moves_least(world->targets + lost, end - lost, &world->wanted, table, &least),
                      0);
