@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 14u
+#define LIMITS_PROTOCOL_VERSION 15u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -57,6 +57,8 @@
 #define LIMITS_COPY_OBJECTS_MAX  512u
 /* What one group_report tells of; the rest comes with the next. */
 #define LIMITS_VERDICTS_MAX      4096u
+/* Of one inodes_gone, which fits the header. */
+#define LIMITS_SWEEP_INODES_MAX  128u
 
 static_assert(LIMITS_IO_BYTES_MAX + LIMITS_BODY_MAX <= LIMITS_PAYLOAD_MAX,
               "a body and its data fit a message");

@@ -63,6 +63,7 @@
     X(32, heartbeat)       \
     X(33, counters)        \
     X(34, group_report)    \
+    X(35, inodes_gone)     \
     X(50, read)            \
     X(51, write)           \
     X(52, sync)            \
@@ -501,6 +502,14 @@
     X(u32, target, U32)  /* the member; the leader's own: it can't keep what it leads */        \
     X(u8, synced, 1)     /* it has everything now; 0: it failed */
 
+/* Which of these inodes there will never be again, so that nobody can have a use for what is left of them.
+ * From a storage server only. */
+#define WIRE_FIELDS_inodes_gone(X)       \
+    X(str, name, LIMITS_SERVER_NAME_MAX) \
+    X(list, inos, LIMITS_SWEEP_INODES_MAX) /* inode_number */
+#define WIRE_FIELDS_inodes_gone_reply(X) \
+    X(list, gone, LIMITS_SWEEP_INODES_MAX) /* number: place in the list */
+
 #define WIRE_FIELDS_counter(X)        X(str, name, 63) X(u64, value, U64)
 #define WIRE_FIELDS_counters_reply(X) X(list, counters, 1024) /* counter */
 
@@ -809,6 +818,8 @@
     M(heartbeat_reply)       \
     M(group_report)          \
     M(group_verdict)         \
+    M(inodes_gone)           \
+    M(inodes_gone_reply)     \
     M(counter)               \
     M(counters_reply)        \
     M(write)                 \

@@ -37,6 +37,7 @@ DECODER(spill)
 DECODER(server_register)
 DECODER(heartbeat)
 DECODER(group_report)
+DECODER(inodes_gone)
 
 #define CLOSES(name)                                                                \
     static const struct wire_list *closes_of_##name(const struct request *request)  \
@@ -137,6 +138,11 @@ static const struct operation operations[] = {
      .writes = always,
      .run = request_group_report,
      .committed = request_group_reported},
+    {.number = WIRE_OP_inodes_gone,
+     .roles = ROLE_STORAGE,
+     .decode = decode_inodes_gone,
+     .writes = never,
+     .run = request_inodes_gone},
 };
 
 const struct operation *operation_find(uint16_t number)

@@ -74,6 +74,15 @@ int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *i
     return 0;
 }
 
+int records_ino_bound(struct store_txn *txn, const struct ino_range *range, uint64_t *bound)
+{
+    if (range && range->next != range->end) {
+        *bound = range->next;
+        return 0;
+    }
+    return records_setting_get(txn, SETTING_INO_NEXT, bound);
+}
+
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode)
 {
     struct ino_key key;
@@ -378,6 +387,13 @@ int records_removal_put(struct store_txn *txn, const struct removal *removal)
 int records_removal_delete(struct store_txn *txn, uint64_t ino)
 {
     return records_unmark(txn, STORE_REMOVALS, ino);
+}
+
+int records_removal_find(struct store_txn *txn, uint64_t ino)
+{
+    struct ino_key key;
+    struct store_bytes raw;
+    return store_get(txn, STORE_REMOVALS, key_of(&key, ino), &raw);
 }
 
 static int gather_removal(void *arg, struct store_bytes key, struct store_bytes value)

@@ -50,6 +50,8 @@ struct ino_range {
 };
 /* `range` may be NULL. */
 int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *ino);
+/* All numbers that were given out are below *bound, and none below it will be given out any more. */
+int records_ino_bound(struct store_txn *txn, const struct ino_range *range, uint64_t *bound);
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
 /* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory. A negative
  * errno is the answer of whatever was to change it, which has changed nothing then. */
@@ -126,6 +128,8 @@ struct removal {
 };
 int records_removal_put(struct store_txn *txn, const struct removal *removal);
 int records_removal_delete(struct store_txn *txn, uint64_t ino);
+/* 0: there is one. */
+int records_removal_find(struct store_txn *txn, uint64_t ino);
 ssize_t records_removals(struct store_txn *txn, uint64_t from, struct removal *removals, size_t count_max);
 
 /* ---- files open for writing --------------------------------------------- */

@@ -89,6 +89,7 @@ struct request {
         struct wire_server_register server_register;
         struct wire_heartbeat heartbeat;
         struct wire_group_report group_report;
+        struct wire_inodes_gone inodes_gone;
     } body;
 
     int refusal; /* negative: it made no sense, and this is the answer */
@@ -210,6 +211,9 @@ int request_heartbeat(struct request *request, struct ns *ns);
 int request_group_report(struct request *request, struct ns *ns);
 void request_group_reported(struct request *request);
 int request_counters(struct request *request, struct ns *ns);
+
+/* request_gone.c */
+int request_inodes_gone(struct request *request, struct ns *ns);
 
 /* ---- truncation.c: parked requests ----------------------------------------- */
 

@@ -94,9 +94,9 @@ struct served {
 
 static void add_served(void *argument, const char *server, const char *name, uint64_t value)
 {
-    static const char *const others[] = {"served_heartbeat",     "served_server_register",
-                                         "served_counters",      "served_map_get",
-                                         "served_object_remove", "served_object_truncate"};
+    static const char *const others[] = {
+        "served_heartbeat",     "served_server_register", "served_counters",   "served_map_get",
+        "served_object_remove", "served_object_truncate", "served_inodes_gone"};
     struct served *served = argument;
     if (strncmp(name, "served_", 7) != 0)
         return;
