@@ -22,7 +22,7 @@
 
 #define KEY_DIGITS (2 * CONF_KEY_BYTES)
 
-enum { SCRUB_PAUSE_MAX_S = 365 * 24 * 60 * 60 };
+enum { SCRUB_PAUSE_MAX_S = 365 * 24 * 60 * 60, SWEEP_INTERVAL_MAX_S = SCRUB_PAUSE_MAX_S };
 
 /* ---- defaults ------------------------------------------------------------- */
 
@@ -39,6 +39,7 @@ static struct conf *conf_new(void)
     conf->wire_checksums = true;
     conf->scrub_rate = UINT64_C(1) << 20;
     conf->scrub_pause_s = 24 * 60 * 60;
+    conf->sweep_interval_s = 60 * 60;
     conf->discard_rate = CONF_DISCARD_RATE_BY_TARGET;
     conf->deadline_ms = 30000;
     conf->heartbeat_ms = 1000;
@@ -346,9 +347,10 @@ static int read_transport(const struct conf_source *source, const config_setting
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
     static const char *const known[] = {
-        "cluster",       "metadata",     "storage",   "layout", "redundancy",     "limits",
-        "log",           "transport",    "store",     "mount",  "wire_checksums", "scrub_rate",
-        "scrub_pause_s", "discard_rate", "direct_io", NULL};
+        "cluster",          "metadata",   "storage",       "layout",       "redundancy",
+        "limits",           "log",        "transport",     "store",        "mount",
+        "wire_checksums",   "scrub_rate", "scrub_pause_s", "discard_rate", "direct_io",
+        "sweep_interval_s", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, conf_storage_read, read_layout, read_redundancy, read_limits, read_log,
     };
@@ -366,6 +368,9 @@ static int read_all(const struct conf_source *source, struct conf *conf)
     if (!error)
         error = conf_get_u32(source, root, "scrub_pause_s", CONF_OPTIONAL, 1, SCRUB_PAUSE_MAX_S,
                              &conf->scrub_pause_s);
+    if (!error)
+        error = conf_get_u32(source, root, "sweep_interval_s", CONF_OPTIONAL, 0, SWEEP_INTERVAL_MAX_S,
+                             &conf->sweep_interval_s);
     if (!error)
         error = conf_get_size(source, root, "discard_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40,
                               &conf->discard_rate);

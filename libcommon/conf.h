@@ -93,6 +93,7 @@ struct conf {
     uint64_t discard_rate; /* bytes a second that one store gives back; 0: none; by default as above */
     uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
     uint32_t scrub_pause_s; /* from when all was looked at to the next time (default a day) */
+    uint32_t sweep_interval_s; /* between looks for objects whose file is gone; 0: none (default an hour) */
     char *store;           /* of new targets: "files" or "chunks" */
     char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
 

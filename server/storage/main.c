@@ -192,6 +192,7 @@ int main(int argc, char **argv)
         .map_wanted = member_map_wanted,
         .verdict = member_verdict,
         .synced = member_synced,
+        .sweep_asks = member_sweep_wanted,
     };
     int error = serve(&daemon, &server);
     /* With a shard that could not end, its memory must stay. */

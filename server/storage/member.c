@@ -14,6 +14,7 @@
 #include "err.h"
 #include "hostname.h"
 #include "log.h"
+#include "member_sweep.h"
 
 enum { SERVED_TARGET_BYTES = 4 + 8 + 1 + 3 }; /* of a registration */
 enum { VERDICT_BYTES = 4 + 8 + 4 + 1 + 3 };   /* of a report */
@@ -43,6 +44,7 @@ struct member {
     uint32_t verdict_count, verdict_room;
     uint64_t map_version;
     bool is_displaced; /* that map has another address of this server */
+    struct member_sweep sweep;
     struct rpc_call call;
     uint8_t *body;
     size_t body_size;
@@ -563,6 +565,12 @@ void member_map_wanted(void *arg)
     rpc_wake(member->rpc);
 }
 
+void member_sweep_wanted(void *arg)
+{
+    struct member *member = arg;
+    rpc_wake(member->rpc);
+}
+
 /* ---- life --------------------------------------------------------------- */
 
 int member_open(struct daemon *daemon, struct server *server, struct member **result)
@@ -593,6 +601,7 @@ int member_open(struct daemon *daemon, struct server *server, struct member **re
         return error;
     }
     rpc_connection_name(member->connection, "the metadata server");
+    member->sweep = (struct member_sweep){.server = server, .connection = member->connection};
     *result = member;
     return 0;
 }
@@ -605,6 +614,8 @@ int member_run(struct member *member)
         rpc_wait(member->rpc, -1);
         if (atomic_load(&member->map_wanted))
             beat(member);
+        if (member->state == MEMBER_REGISTERED)
+            member_sweep_look(&member->sweep);
     }
     daemon_wake_set(NULL);
     return member->failure ? err_set(member->failure, "%s", member->failure_text) : 0;

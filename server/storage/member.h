@@ -5,7 +5,7 @@
  * the shards. While the metadata server is away it keeps trying, and the shards go
  * on serving with the map they have.
  *
- * Threads: the main thread's, but for the three functions at the end.
+ * Threads: the main thread's, but for the functions at the end.
  */
 #ifndef STORAGE_MEMBER_H
 #define STORAGE_MEMBER_H
@@ -28,5 +28,8 @@ void member_map_wanted(void *member);
 void member_verdict(void *member, const struct wire_group_verdict *verdict);
 /* The same, when all shards have said it. */
 void member_synced(void *member, uint32_t shard, const struct wire_group_verdict *verdict);
+
+/* Shards are looked at for what they ask (sweep.h). From any thread. */
+void member_sweep_wanted(void *member);
 
 #endif

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "pin.h"
 #include "signals.h"
+#include "sweep.h"
 
 /* What is under way gets so long to end after a stop was asked for. */
 enum { SHARD_STOP_MS = 5000 };
@@ -52,6 +53,8 @@ static const char *const counter_names[SHARD_COUNTERS] = {
     [SHARD_BYTES_MENDED] = "bytes_mended",
     [SHARD_MENDS_FAILED] = "mends_failed",
     [SHARD_LEASES_WAITED] = "leases_waited",
+    [SHARD_SWEEPS] = "sweeps",
+    [SHARD_OBJECTS_SWEPT] = "objects_swept",
 };
 
 void shard_counter_add(struct shard *shard, enum shard_counter which, uint64_t amount)
@@ -382,6 +385,8 @@ static int open_all(struct shard *shard)
     if (!error)
         error = shard_gathers_open(shard);
     if (!error)
+        error = sweep_open(shard);
+    if (!error)
         error = rpc_listen(shard->rpc, address, shard->bound);
     /* What has begun threads of its own has done so by now. */
     if (!error)
@@ -397,6 +402,7 @@ static int close_all(struct shard *shard)
                  shard->under_way);
         return -ETIMEDOUT;
     }
+    sweep_close(shard);
     shard_gathers_close(shard);
     bufpool_close(shard->pool);
     if (shard->copy_pool)
@@ -437,10 +443,16 @@ static void hurry_stores(struct shard *shard)
     }
 }
 
+/* Negative: no limit. */
+static int sooner_ms(int a_ms, int b_ms)
+{
+    return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
 static int timeout_ms(const struct shard *shard)
 {
-    const int locks_ms = shard_locks_timeout_ms(shard), lead_ms = lead_timeout_ms(shard);
-    return locks_ms < 0 || (lead_ms >= 0 && lead_ms < locks_ms) ? lead_ms : locks_ms;
+    const int ms = sooner_ms(shard_locks_timeout_ms(shard), lead_timeout_ms(shard));
+    return sooner_ms(ms, sweep_timeout_ms(shard));
 }
 
 static void run_loop(struct shard *shard)
@@ -451,6 +463,7 @@ static void run_loop(struct shard *shard)
         unpark_older(shard);
         shard_locks_tick(shard);
         lead_tick(shard);
+        sweep_tick(shard);
     }
     lead_sync_stop(shard);
     shard_gathers_flush(shard);

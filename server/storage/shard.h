@@ -34,6 +34,7 @@
 #include "target.h"
 
 struct shard;
+struct sweep;
 
 /* What all shards of the process share. */
 struct server {
@@ -53,6 +54,8 @@ struct server {
     void (*verdict)(void *arg, const struct wire_group_verdict *verdict);
     /* The same, that a member has everything that this shard has; it counts when all shards have said it. */
     void (*synced)(void *arg, uint32_t shard, const struct wire_group_verdict *verdict);
+    /* A shard has a question for the metadata server (sweep.h). Likewise. */
+    void (*sweep_asks)(void *arg);
     /* The cluster knows how the process before this one ended; the main thread's. */
     bool was_heard;
     /* Until then others count on what this server does (rpc_now_ns()), as far as it goes by that version of
@@ -94,6 +97,8 @@ enum shard_counter {
     SHARD_BYTES_MENDED, /* that could not be read, and were taken from another member */
     SHARD_MENDS_FAILED,
     SHARD_LEASES_WAITED, /* reads, for the metadata server to be heard */
+    SHARD_SWEEPS,        /* looks at all objects, for those whose file is gone */
+    SHARD_OBJECTS_SWEPT, /* removed by these */
     SHARD_COUNTERS,
 };
 
@@ -151,6 +156,7 @@ struct shard {
     struct shard_locks *locks;
     uint32_t under_way; /* requests being served */
     struct shard_gathers gathers;
+    struct sweep *sweep; /* NULL: it does not */
     /* The latest ones whose signatures were right: checking one takes longer than
      * a small request. Entries with a chunk size of 0 are empty. */
     struct wire_capability verified[SHARD_CAPABILITIES];

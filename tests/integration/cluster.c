@@ -168,6 +168,8 @@ static void conf_write(struct cluster *cluster)
             ");\nlayout = { chunk_size = %u; };\n"
             "limits = { deadline_ms = %u; heartbeat_ms = 200; lease_ms = 3000;\n%s };\n",
             options->chunk_size, options->deadline_ms, options->limits ? options->limits : "");
+    if (options->more)
+        fprintf(file, "%s\n", options->more);
     if (getenv("WEFT_TEST_STORE"))
         fprintf(file, "store = \"%s\";\n", getenv("WEFT_TEST_STORE"));
     assert_int_equal(fclose(file), 0);

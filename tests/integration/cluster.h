@@ -27,6 +27,7 @@ struct cluster_options {
     unsigned deadline_ms; /* 0: 10000 */
     bool moving;          /* storage servers get another port at each start */
     const char *limits;   /* more lines of the limits section; NULL: none */
+    const char *more;     /* more lines outside of all sections; NULL: none */
 };
 
 struct cluster {
