@@ -13,9 +13,6 @@ void clients_begin(bool calm);
 void *client_main(void *number);
 /* That of the last one: what it asks for must be given. It removes all files. */
 void *client_last_main(void *unused);
-/* How many objects may be left though all files were removed: each is of a write that came when its client
- * had lost its lease, and another one had removed the file. */
-unsigned clients_left_behind(void);
 /* A host crashed: what was appended may be lost. */
 void clients_crashed(void);
 

@@ -16,7 +16,8 @@ enum {
     CLUSTER_CLIENTS_MAX = 3,
     CLUSTER_PATH_BYTES = 256,
     CLUSTER_DEADLINE_MS = 4000,
-    CLUSTER_LEASE_MS = 2000
+    CLUSTER_LEASE_MS = 2000,
+    CLUSTER_SWEEP_MAX_S = 3
 };
 
 struct server_slot {
@@ -34,6 +35,7 @@ struct cluster {
     unsigned storage_count, client_count;
     unsigned shards, targets; /* of each storage server */
     unsigned replicas;
+    unsigned sweep_interval_s; /* 0, as in scenarios that don't say: never, lest what is lost goes unseen */
     bool moves;               /* these listen on another port after each start */
     bool stopping;
     struct server_slot metadata, storage[CLUSTER_STORAGE_MAX];
@@ -57,8 +59,8 @@ void cluster_client_start_on(unsigned number, unsigned host, void *(*run)(void *
 bool cluster_clients_ended(void);
 void cluster_stop(void);
 bool cluster_is_down(void);
-/* Of servers that have ended: all stores are whole, and have no objects, but for so many. */
-void cluster_check_stores(unsigned left_max);
+/* Of servers that have ended: all stores are whole, and have no objects. */
+void cluster_check_stores(void);
 /* Removes the folder. */
 void cluster_end(void);
 

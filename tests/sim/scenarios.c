@@ -390,6 +390,8 @@ const struct scenario scenarios[] = {
     {"replica-lost", prepare_replicas, run_replica_lost, false},
     {"line-moved", prepare_replicas, run_line_moved, false},
     {"fetch-moved", prepare_fetched, run_fetch_moved, false},
+    {"lease-lost", prepare_swept, run_lease_lost, .leaves_nothing = true},
+    {"replicas-swept", prepare_swept_replicas, run_lease_lost, .leaves_nothing = true},
     {"told-moved", prepare_replicas, run_told_moved, .leaves_nothing = true},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];

@@ -33,6 +33,12 @@ void *run_replica_lost(void *unused);
 void *run_line_moved(void *unused);
 void *run_fetch_moved(void *unused);
 
+/* ---- scenarios_swept.c -------------------------------------------------------- */
+
+void prepare_swept(void);          /* one storage server that sweeps */
+void prepare_swept_replicas(void); /* two, each of which has everything */
+void *run_lease_lost(void *unused);
+
 /* ---- scenarios_told.c --------------------------------------------------------- */
 
 void *run_told_moved(void *unused);

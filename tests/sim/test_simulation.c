@@ -126,6 +126,7 @@ static void run_seed(uint64_t seed, const char *folder)
     seed_now = seed;
     world_begin(seed);
     cluster_draw();
+    cluster.sweep_interval_s = (unsigned)sim_between(1, CLUSTER_SWEEP_MAX_S);
     const bool is_calm = chaos_begin();
     clients_begin(is_calm);
     run_clients(folder, seed, client_main);
@@ -138,7 +139,7 @@ static void run_seed(uint64_t seed, const char *folder)
     totals.names_unchecked += !names_check();
     core_run(never, sim_now() + 10 * SIM_S);
     run_servers_end();
-    cluster_check_stores(clients_left_behind());
+    cluster_check_stores();
     world_end();
     totals.schedules++;
     totals.calm += is_calm;
@@ -154,7 +155,7 @@ static void run_scenario(const struct scenario *scenario, uint64_t seed, const c
     run_clients(folder, seed, scenario->run);
     run_servers_end();
     if (scenario->leaves_nothing)
-        cluster_check_stores(0);
+        cluster_check_stores();
     world_end();
     scenario_now = NULL;
 }
