@@ -129,6 +129,7 @@ static void the_documented_example_is_read(void **state)
         "log = { level = \"debug\"; };\n"
         "mount = \"/scratch/weft\";\n"
         "discard_rate = \"2M\";\n"
+        "sweep_interval_s = 77;\n"
         "direct_io = \"on\";\n"
         "store = \"chunks\";\n"
         "transport = \"ucx:tcp\";\n";
@@ -166,6 +167,7 @@ static void the_documented_example_is_read(void **state)
     assert_string_equal(conf->storage[1].targets[1].dir, "/dev/sdx");
     assert_int_equal(conf->chunk_size, 64 << 10);
     assert_int_equal(conf->discard_rate, 2 << 20);
+    assert_int_equal(conf->sweep_interval_s, 77);
     assert_int_equal(conf->direct_io, CONF_DIRECT_ON);
     assert_int_equal(conf->stripe_count, 3);
     assert_int_equal(conf->replicas, 3);
@@ -202,6 +204,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(conf->stripe_count, 0);
     assert_int_equal(conf->deadline_ms, 30000);
     assert_int_equal(conf->heartbeat_ms, 1000);
+    assert_int_equal(conf->sweep_interval_s, 3600);
     assert_int_equal(conf->lease_ms, 10000);
     assert_int_equal(conf->gather_ms, 100);
     assert_int_equal(conf->memory_bytes, 64 << 20);
@@ -408,6 +411,7 @@ static void wrong_types_are_refused(void **state)
     expect_refused(CLUSTER METADATA "transport = 5;\n", 3, "transport: must be a string");
     expect_refused(CLUSTER METADATA "direct_io = \"yes\";\n", 3,
                    "direct_io: \"yes\": write \"auto\", \"on\"");
+    expect_refused(CLUSTER METADATA "sweep_interval_s = -1;\n", 3, "sweep_interval_s: -1 is not from 0 to");
     expect_refused(CLUSTER METADATA "discard_rate = 1000;\n", 3,
                    "discard_rate: must be 0, or 1M at the least");
     expect_refused(CLUSTER METADATA "store = \"blocks\";\n", 3, "write \"files\" or \"chunks\"");
