@@ -236,12 +236,11 @@ static void look_on(struct sweep *sweep)
 static void look(struct sweep *sweep, uint64_t now_ns)
 {
     look_on(sweep);
+    sweep->due_ns = now_ns + PAUSE_NS;
     if (is_full(sweep) || (is_at_end(sweep) && sweep->found_count))
         ask(sweep);
     else if (is_at_end(sweep))
         end(sweep, now_ns);
-    else
-        sweep->due_ns = now_ns + PAUSE_NS;
 }
 
 /* ---- turns --------------------------------------------------------------------- */
