@@ -63,6 +63,11 @@ unsigned cluster_cut(const struct cluster *cluster, int server);
 /* The server's log so far has `text` in it. */
 bool cluster_logged(struct cluster *cluster, int server, const char *text);
 
+/* This program again as a process of its own, with these arguments (at most 6, then NULL): for one that
+ * connects while we have a session. One that was only forked would inherit the locks that threads of the
+ * transport held in that moment, and wait for them for ever. */
+pid_t cluster_run_again(const char *const arguments[]);
+
 /* Seconds since some start, for measuring. */
 double cluster_now(void);
 void cluster_pause(unsigned ms);

@@ -177,21 +177,23 @@ static void test_a_restart_in_between(void **state)
     remove_all(1);
 }
 
+static void die(const char *path)
+{
+    weft_session_t *own;
+    weft_file_t *file;
+    if (weft_connect(NULL, &own) < 0 ||
+        weft_file_open(own, path, O_RDWR | O_CREAT, 0644, NULL, &file) < 0 ||
+        weft_file_write(file, "text", 4, 70000) < 0 || weft_file_close(file) < 0)
+        _exit(1);
+    kill(getpid(), SIGKILL);
+}
+
 /* What a dead client has not told, the end of its lease does. */
 static void test_a_client_that_dies(void **state)
 {
     (void)state;
     struct weft_attr attr;
-    pid_t child = fork();
-    if (child == 0) {
-        weft_session_t *own;
-        weft_file_t *file;
-        if (weft_connect(NULL, &own) < 0 ||
-            weft_file_open(own, name_of(0), O_RDWR | O_CREAT, 0644, NULL, &file) < 0 ||
-            weft_file_write(file, "text", 4, 70000) < 0 || weft_file_close(file) < 0)
-            _exit(1);
-        kill(getpid(), SIGKILL);
-    }
+    pid_t child = cluster_run_again((const char *const[]){"die", name_of(0), NULL});
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
@@ -200,8 +202,10 @@ static void test_a_client_that_dies(void **state)
     ok(weft_unlink(session, name_of(0)));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "die") == 0)
+        die(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_files),
         cmocka_unit_test(test_a_full_list),

@@ -195,10 +195,10 @@ static void test_deaths(void **state)
         int status;
         snprintf(histories[i].path, sizeof histories[i].path, "/dead-%u", i);
         unsigned writes = 2 + i + 2 * below(5);
-        below(2); /* each child draws its own */
-        pid_t child = fork();
-        if (child == 0)
-            die(histories[i].path, writes);
+        char count[16], seed[16];
+        snprintf(count, sizeof count, "%u", writes);
+        snprintf(seed, sizeof seed, "%u", below(1000000));
+        pid_t child = cluster_run_again((const char *const[]){"die", histories[i].path, count, seed, NULL});
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));
         ok(weft_stat(other, histories[i].path, 0, &asked[i]));
@@ -207,8 +207,12 @@ static void test_deaths(void **state)
         compare(&histories[i], &asked[i]);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 5 && strcmp(argv[1], "die") == 0) {
+        random_state = (unsigned)strtoul(argv[4], NULL, 10);
+        die(argv[2], (unsigned)strtoul(argv[3], NULL, 10));
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_space_after_a_cut),
         cmocka_unit_test(test_histories),
