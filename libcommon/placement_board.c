@@ -184,9 +184,9 @@ void placement_board_random_skip(struct placement_board *board, uint32_t count)
 
 uint32_t placement_board_random(struct placement_board *board, uint32_t bound)
 {
-    uint64_t number = layout_hash(board->random);
-    board->random += RANDOM_STEP;
-    return (uint32_t)(((number >> 32) * bound) >> 32);
+    uint32_t number = placement_board_random_at(board, 0, bound);
+    placement_board_random_skip(board, 1);
+    return number;
 }
 
 int placement_board_report(struct placement_board *board)

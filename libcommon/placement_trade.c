@@ -135,5 +135,5 @@ int placement_trade_improve(struct placement_board *board, const uint32_t *old, 
     for (uint32_t slot = 0; slot < old_slots; slot++)
         board->is_free[slot] = placement_ledger_is_moved(&trade.ledger, slot, board->member[slot]);
     placement_ledger_free(&trade.ledger);
-    return error < 0 ? error : 0;
+    return error;
 }

@@ -57,6 +57,8 @@ const struct map *members_change_map(const struct members_change *change);
 void members_adopt(struct members *members, struct members_change *change);
 void members_forget(struct members_change *change);
 
+/* -ENOENT: there is no such storage server, or it counts as down. */
+int members_find_up(const struct map *map, const char *name, const struct map_server **server);
 /* What a leader says of members of its groups. What is not so any more is passed over. -ENOENT: there is no
  * such server. */
 int members_report(struct members *members, struct store_txn *txn, const struct wire_group_report *report,

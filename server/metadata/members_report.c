@@ -64,15 +64,24 @@ static bool take_verdict(struct members *members, struct map *map, uint32_t serv
     return changed;
 }
 
+int members_find_up(const struct map *map, const char *name, const struct map_server **server)
+{
+    *server = map_server_by_name(map, name);
+    if (!*server || (*server)->state != MAP_STATE_UP)
+        return err_set(-ENOENT, "storage server %s is not registered, or was taken for dead", name);
+    return 0;
+}
+
 int members_report(struct members *members, struct store_txn *txn, const struct wire_group_report *report,
                    uint64_t now_ns, struct members_change **change)
 {
     struct wire_reader reader = wire_list_reader(&report->verdicts);
     bool changed = false;
     *change = NULL;
-    const struct map_server *server = map_server_by_name(members->map, report->name);
-    if (!server || server->state != MAP_STATE_UP)
-        return err_set(-ENOENT, "storage server %s is not registered, or was taken for dead", report->name);
+    const struct map_server *server;
+    int error = members_find_up(members->map, report->name, &server);
+    if (error)
+        return error;
     struct map *map = members_map_copy(members->map, &(struct members_growth){0});
     if (!map)
         return members_no_memory();
@@ -83,7 +92,7 @@ int members_report(struct members *members, struct store_txn *txn, const struct 
             break;
         changed |= take_verdict(members, map, (uint32_t)(server - members->map->servers), &verdict, now_ns);
     }
-    int error = wire_read_all(&reader, "list of verdicts");
+    error = wire_read_all(&reader, "list of verdicts");
     if (error) {
         map_unref(map);
         return error;

@@ -13,12 +13,6 @@
 #include "log.h"
 #include "service_internal.h"
 
-static bool is_up(const struct service *service, const char *name)
-{
-    const struct map_server *server = map_server_by_name(service_map(service), name);
-    return server && server->state == MAP_STATE_UP;
-}
-
 /* Objects of files on the list of removals are asked for anyhow, and go there in an order that the members of
  * a group agree on. */
 static bool is_gone(const struct service *service, struct ns *ns, uint64_t ino, uint64_t bound)
@@ -38,9 +32,10 @@ int request_inodes_gone(struct request *request, struct ns *ns)
     struct wire_writer writer = wire_writer_on(list, sizeof list);
     uint32_t count = 0;
     uint64_t bound = 0;
-    if (!is_up(service, body->name))
-        return err_set(-ENOENT, "storage server %s is not registered, or was taken for dead", body->name);
-    int error = records_ino_bound(ns->txn, ns->inos, &bound);
+    const struct map_server *server;
+    int error = members_find_up(service_map(service), body->name, &server);
+    if (!error)
+        error = records_ino_bound(ns->txn, ns->inos, &bound);
     if (error)
         return error;
     for (uint32_t i = 0; i < body->inos.count; i++) {

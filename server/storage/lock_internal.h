@@ -77,6 +77,16 @@ void lock_settle_all(struct lock_table *table, struct list_link *from);
 
 /* ---- lock_record.c -------------------------------------------------------------- */
 
+static inline struct lock *lock_of_holder(struct list_link *in_owner)
+{
+    return list_item(in_owner, struct lock, in_owner);
+}
+
+static inline bool lock_ranges_meet(const struct lock_range *a, const struct lock_range *b)
+{
+    return a->start < b->end && b->start < a->end;
+}
+
 /* A lock with one range and the room for what a record is more. */
 struct lock *lock_record_new(void);
 /* Frees the memory, spare and all. */

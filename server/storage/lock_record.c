@@ -89,11 +89,6 @@ void lock_holder_drop_unused(struct lock_holder *holder)
     free(holder);
 }
 
-static struct lock *lock_of_holder(struct list_link *in_owner)
-{
-    return list_item(in_owner, struct lock, in_owner);
-}
-
 /* ---- one record -------------------------------------------------------------- */
 
 struct lock *lock_record_new(void)
@@ -182,11 +177,6 @@ void lock_record_cut(struct lock_table *table, struct lock *held, const struct l
     }
 }
 
-static bool ranges_meet(const struct lock_range *a, const struct lock_range *b)
-{
-    return a->start < b->end && b->start < a->end;
-}
-
 static bool ranges_touch(const struct lock_range *a, const struct lock_range *b)
 {
     return a->start <= b->end && b->start <= a->end;
@@ -199,7 +189,7 @@ static void holder_cut(struct lock_table *table, struct lock_holder *holder, uin
     list_each(&holder->locks, link, after)
     {
         struct lock *lock = lock_of_holder(link);
-        if (lock != but && lock->held && lock->ino == ino && ranges_meet(&lock->ranges[0], range))
+        if (lock != but && lock->held && lock->ino == ino && lock_ranges_meet(&lock->ranges[0], range))
             lock_record_cut(table, lock, range, spare);
     }
 }
@@ -502,7 +492,7 @@ bool lock_record_pass(struct lock_table *table, struct lock *lock)
 static const struct lock_range *meeting(const struct lock *lock, const struct lock_range *range)
 {
     for (uint32_t i = 0; i < lock->range_count; i++) {
-        if (ranges_meet(&lock->ranges[i], range))
+        if (lock_ranges_meet(&lock->ranges[i], range))
             return &lock->ranges[i];
     }
     return NULL;

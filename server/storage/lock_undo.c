@@ -11,16 +11,11 @@
 
 #include "lock_internal.h"
 
-static struct lock *lock_of_holder(struct list_link *in_owner)
-{
-    return list_item(in_owner, struct lock, in_owner);
-}
-
 /* Whether the record takes the place of something of that one. */
 static bool replaces(const struct lock *lock, const struct lock *other)
 {
     return other != lock && other->held && other->ino == lock->ino &&
-           other->ranges[0].start < lock->ranges[0].end && lock->ranges[0].start < other->ranges[0].end;
+           lock_ranges_meet(&other->ranges[0], &lock->ranges[0]);
 }
 
 static struct lock_piece piece_of(const struct lock *lock, const struct lock_range *within)

@@ -20,8 +20,6 @@
 
 #include "client_pair.h"
 
-static const char *own_path; /* not /proc/self/exe, which is valgrind under valgrind */
-
 /* ---- helpers -------------------------------------------------------------------- */
 
 static uint8_t byte_at(uint64_t offset, unsigned seed)
@@ -577,11 +575,7 @@ static void test_export_to_another_process(void **state)
     FILE *out = fopen(path, "w");
     assert_int_equal(fwrite(blob, 1, (size_t)length, out), length);
     fclose(out);
-    pid_t child = fork();
-    if (child == 0) {
-        execl(own_path, own_path, "import", path, (char *)NULL);
-        _exit(127);
-    }
+    pid_t child = cluster_run_again((const char *const[]){"import", path, NULL});
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_int_equal(weft_file_read(file, back, 5, 20 * CHUNK), 5);
@@ -622,7 +616,6 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "import") == 0)
         return importer(argv[2]);
-    own_path = argv[0];
     if (argc == 2)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
