@@ -37,6 +37,7 @@ struct conf_target {
     uint32_t id;
     char *dir;          /* the folder of its data; or the disk, or the file, that it is by itself */
     bool is_disk;       /* `disk` was set, not `dir` */
+    uint64_t capacity;  /* bytes that it counts for when groups are made; 0: as many as it can hold */
     char *store;        /* how a new target is to keep its bytes; NULL: as conf->store says */
     char *device;       /* the disk that it is on, for choosing cores near it; NULL: to be found out */
     char *device_where; /* as in conf_each; NULL: `device` is not set */

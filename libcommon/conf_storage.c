@@ -52,7 +52,7 @@ int conf_storage_read_store(const struct conf_source *source, const config_setti
 static int read_target(const struct conf_source *source, const config_setting_t *group,
                        struct conf_target *target)
 {
-    static const char *const known[] = {"id", "dir", "disk", "store", "device", NULL};
+    static const char *const known[] = {"id", "dir", "disk", "capacity", "store", "device", NULL};
     const config_setting_t *disk = member(group, "disk");
     int error = conf_group_check(source, group, known);
     if (!error)
@@ -62,6 +62,8 @@ static int read_target(const struct conf_source *source, const config_setting_t 
     target->is_disk = disk != NULL;
     if (!error)
         error = conf_get_path(source, group, disk ? "disk" : "dir", CONF_REQUIRED, &target->dir);
+    if (!error)
+        error = conf_get_size(source, group, "capacity", CONF_OPTIONAL, 1, INT64_MAX, &target->capacity);
     if (!error)
         error = conf_storage_read_store(source, group, &target->store);
     if (!error && disk && target->store && strcmp(target->store, "chunks") != 0)

@@ -143,7 +143,7 @@ size_t map_encoded_size(const struct map *map)
                 string_size(map->hosts[h].rack);
     for (uint32_t i = 0; i < map->server_count; i++)
         size += server_size(&map->servers[i]);
-    size += (size_t)map->target_count * (4 + 4 + 1 + 8 + 8);
+    size += (size_t)map->target_count * (4 + 4 + 1 + 8 + 8 + 8);
     for (uint32_t g = 0; g < map->group_count; g++)
         size += 4 + 8 + 8 + 4 + 4 + LIST_HEAD_BYTES + (size_t)map->groups[g].member_count * (4 + 1);
     return size;
@@ -228,6 +228,7 @@ static void put_map(struct wire_writer *writer, struct wire_writer *outer, struc
                                         .state = (uint8_t)map->targets[i].state,
                                         .losses = map->targets[i].losses,
                                         .lost_at = map->targets[i].lost_at,
+                                        .capacity = map->targets[i].capacity,
                                     });
     wire.targets = piece_end(outer, &piece, map->target_count);
 
@@ -385,7 +386,8 @@ static int get_targets(const struct wire_list *list, struct map *map)
                                               .server = wire.server,
                                               .state = (enum map_state)wire.state,
                                               .losses = wire.losses,
-                                              .lost_at = wire.lost_at};
+                                              .lost_at = wire.lost_at,
+                                              .capacity = wire.capacity};
     }
     return wire_read_all(&reader, "map_target list");
 }

@@ -45,7 +45,8 @@ struct map_target {
     /* How often what it had answered may have been lost before it was synced, since its host crashed: it
      * counts that itself. */
     uint64_t losses;
-    uint64_t lost_at; /* the map's version that told of the latest; 0: of none */
+    uint64_t lost_at;  /* the map's version that told of the latest; 0: of none */
+    uint64_t capacity; /* bytes that it counts for when groups are made; 0: its server has not said */
 };
 
 /* What a member of a group is good for; docs/replication.md tells how they become what they are. */

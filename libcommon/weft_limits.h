@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 15u
+#define LIMITS_PROTOCOL_VERSION 16u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u

@@ -445,12 +445,13 @@
     X(u32, host, U32)                     /* its number, from 1 on; 0: not known */ \
     X(list, addresses, LIMITS_SHARDS_MAX) /* address, one for each shard */
 #define WIRE_FIELDS_address(X) X(str, text, LIMITS_ADDRESS_MAX)
-#define WIRE_FIELDS_map_target(X)                                             \
-    X(u32, id, U32)                                                           \
-    X(u32, server, LIMITS_SERVERS_MAX)                                        \
-    X(u8, state, 1)                                                           \
-    X(u64, losses, U64)  /* how often it may have lost what was not synced */ \
-    X(u64, lost_at, U64) /* the version that told of the latest; 0: of none */
+#define WIRE_FIELDS_map_target(X)                                               \
+    X(u32, id, U32)                                                             \
+    X(u32, server, LIMITS_SERVERS_MAX)                                          \
+    X(u8, state, 1)                                                             \
+    X(u64, losses, U64)   /* how often it may have lost what was not synced */  \
+    X(u64, lost_at, U64)  /* the version that told of the latest; 0: of none */ \
+    X(u64, capacity, U64) /* bytes that it counts for when groups are made; 0: not known */
 #define WIRE_FIELDS_map_group(X)                                                                    \
     X(u32, home, U32)    /* its number, from 1 on; 0: not known */                                  \
     X(u64, changed, U64) /* the version with which leader or states became what they are */         \
@@ -480,6 +481,7 @@
 #define WIRE_FIELDS_served_target(X) \
     X(u32, id, U32)                  \
     X(u64, losses, U64)              \
+    X(u64, capacity, U64)            \
     X(u8, is_empty, 1) /* it replaces one that was lost, and has nothing of what that had */
 #define WIRE_FIELDS_server_register_reply(X) X(bytes, map, LIMITS_BODY_MAX / 2)
 

@@ -38,6 +38,8 @@ struct members_change {
 int members_no_memory(void);
 /* A change to `map`, which it takes over, also when it fails. -ENOMEM */
 int members_change_new(const struct members *members, struct map *map, struct members_change **change);
+/* Disks of one kind, whose file systems differ by a few blocks: within a sixty-fourth. */
+bool members_capacity_alike(uint64_t a, uint64_t b);
 /* Writes what differs from `old`, of server `server` (UINT32_MAX: none) all, and the version. */
 int members_save(struct store_txn *txn, const struct map *map, uint32_t server, const struct map *old);
 

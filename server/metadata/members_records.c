@@ -6,14 +6,14 @@
  *   's' server id     version u16, shard count u16, state u8, length of the name u8, the name,
  *                     then for each shard: length u16, address; then from version 2 on: host number u32
  *   't' target id     version u16, state u16, server id u32; then from version 2 on: losses u64, version of
- *                     the map that told of the latest u64
+ *                     the map that told of the latest u64; then from version 3 on: capacity u64
  *   'g' group number  version u16, member count u16, target ids u32 ...; then from version 2 on: home (a
  *                     host's number) u32; then from version 3 on: leader (place among the members) u32,
  *                     versions of the map that told of the latest change and the latest loss u64, state of
  *                     each member u8 ...
  *
- * Where the host is not known, or nothing was lost, version 1 is written. Of groups with several members it
- * is version 3, and of others never.
+ * Where the host is not known, or neither a capacity nor a loss, version 1 is written; of a target with
+ * losses and no capacity version 2. Of groups with several members it is version 3, and of others never.
  */
 #include "members.h"
 
@@ -24,14 +24,16 @@
 
 #include "err.h"
 
-#define ROW_VERSION      1u
-#define ROW_VERSION_HOST 2u
-#define ROW_VERSION_LOST 2u
-#define ROW_VERSION_STATES 3u
+#define ROW_VERSION          1u
+#define ROW_VERSION_HOST     2u
+#define ROW_VERSION_LOST     2u
+#define ROW_VERSION_CAPACITY 3u
+#define ROW_VERSION_STATES   3u
 enum {
     SERVER_HEAD_BYTES = 6,
     TARGET_BYTES = 8,
     TARGET_LOST_BYTES = 24,
+    TARGET_CAPACITY_BYTES = 32,
     GROUP_HEAD_BYTES = 4,
     GROUP_HOME_BYTES = 4,
     GROUP_STATES_BYTES = 4 + 8 + 8, /* and one for each member */
@@ -139,18 +141,35 @@ static int save_server(struct store_txn *txn, const struct map_server *server)
     return error;
 }
 
+/* Of a row of that version; 0: there is none. */
+static size_t target_bytes(uint32_t version)
+{
+    switch (version) {
+    case ROW_VERSION:
+        return TARGET_BYTES;
+    case ROW_VERSION_LOST:
+        return TARGET_LOST_BYTES;
+    case ROW_VERSION_CAPACITY:
+        return TARGET_CAPACITY_BYTES;
+    }
+    return 0;
+}
+
 static int save_target(struct store_txn *txn, const struct map *map, const struct map_target *target)
 {
     struct row_key key;
-    uint8_t row[TARGET_LOST_BYTES];
-    bool has_lost = target->losses != 0;
-    put_u16(row, has_lost ? ROW_VERSION_LOST : ROW_VERSION);
+    uint8_t row[TARGET_CAPACITY_BYTES];
+    const uint32_t version = target->capacity ? ROW_VERSION_CAPACITY
+                             : target->losses ? ROW_VERSION_LOST
+                                              : ROW_VERSION;
+    put_u16(row, version);
     put_u16(row + 2, target->state);
     put_u32(row + 4, map->servers[target->server].id);
     put_u64(row + 8, target->losses);
     put_u64(row + 16, target->lost_at);
+    put_u64(row + 24, target->capacity);
     return store_put(txn, STORE_MEMBERS, key_of(&key, 't', target->id),
-                     (struct store_bytes){row, has_lost ? sizeof row : TARGET_BYTES});
+                     (struct store_bytes){row, target_bytes(version)});
 }
 
 static int save_group(struct store_txn *txn, const struct map *map, uint32_t number)
@@ -299,18 +318,17 @@ static int load_server(struct loading *loading, uint32_t id, struct store_bytes 
 static int load_target(struct loading *loading, uint32_t id, struct store_bytes row)
 {
     const uint8_t *at = row.data;
-    bool has_lost = row.length == TARGET_LOST_BYTES;
-    if ((!has_lost && row.length != TARGET_BYTES) ||
-        get_u16(at) != (has_lost ? ROW_VERSION_LOST : ROW_VERSION) || get_u16(at + 2) > MAP_STATE_UP ||
-        get_u32(at + 4) >= loading->counts[SERVERS])
+    if (row.length < TARGET_BYTES || row.length != target_bytes(get_u16(at)) ||
+        get_u16(at + 2) > MAP_STATE_UP || get_u32(at + 4) >= loading->counts[SERVERS])
         return damaged("a target's record makes no sense");
     if (loading->map)
         loading->map->targets[loading->at[TARGETS]] = (struct map_target){
             .id = id,
             .server = get_u32(at + 4),
             .state = get_u16(at + 2) == MAP_STATE_UP ? MAP_STATE_UP : MAP_STATE_DOWN,
-            .losses = has_lost ? get_u64(at + 8) : 0,
-            .lost_at = has_lost ? get_u64(at + 16) : 0,
+            .losses = row.length >= TARGET_LOST_BYTES ? get_u64(at + 8) : 0,
+            .lost_at = row.length >= TARGET_LOST_BYTES ? get_u64(at + 16) : 0,
+            .capacity = row.length >= TARGET_CAPACITY_BYTES ? get_u64(at + 24) : 0,
         };
     return 0;
 }

@@ -134,8 +134,8 @@ static int check_replaced(const struct map *map, const struct map_target *target
         bool others = state < 0 || state == MAP_MEMBER_STALE || state == MAP_MEMBER_SYNCING;
         for (uint32_t m = 0; m < group->member_count && !others; m++) {
             const uint32_t other = group->members[m];
-            others = other != index && group->states[m] == MAP_MEMBER_CURRENT &&
-                     map_target_is_there(map, other);
+            others =
+                other != index && group->states[m] == MAP_MEMBER_CURRENT && map_target_is_there(map, other);
         }
         if (!others)
             return err_set(-EHOSTDOWN,
@@ -209,6 +209,13 @@ static bool is_same_host(const struct map_host *a, const struct map_host *b)
            strcmp(a->rack, b->rack) == 0;
 }
 
+/* A server that can't tell how large its target is says nothing new. */
+static bool tells_of_size(const struct claim *claim, const struct map_target *target)
+{
+    const struct wire_served_target *served = claimed(claim, target->id);
+    return served && served->capacity && !members_capacity_alike(served->capacity, target->capacity);
+}
+
 static bool changes_nothing(const struct map *map, const struct claim *claim, const struct map_server *known)
 {
     if (!known || known->state != MAP_STATE_UP || count_new_targets(map, claim))
@@ -227,7 +234,8 @@ static bool changes_nothing(const struct map *map, const struct claim *claim, co
     for (uint32_t i = 0; i < map->target_count; i++) {
         const struct map_target *target = &map->targets[i];
         if (&map->servers[target->server] == known &&
-            ((target->state == MAP_STATE_UP) != !!claimed(claim, target->id) || tells_of_loss(claim, target)))
+            ((target->state == MAP_STATE_UP) != !!claimed(claim, target->id) ||
+             tells_of_loss(claim, target) || tells_of_size(claim, target)))
             return false;
     }
     return true;
@@ -277,6 +285,8 @@ static void note_claimed(const struct claim *claim, uint32_t server, struct map 
         target->state = claimed(claim, target->id) ? MAP_STATE_UP : MAP_STATE_DOWN;
         const struct wire_served_target *served = claimed(claim, target->id);
         const bool is_empty = served && served->is_empty;
+        if (tells_of_size(claim, target))
+            target->capacity = served->capacity;
         lost[i] = tells_of_loss(claim, target) || is_empty;
         if (!lost[i])
             continue;

@@ -7,17 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 
-#include "chunks/volume.h"
 #include "err.h"
 #include "hostname.h"
 #include "log.h"
 #include "member_sweep.h"
+#include "space.h"
 
-enum { SERVED_TARGET_BYTES = 4 + 8 + 1 + 3 }; /* of a registration */
-enum { VERDICT_BYTES = 4 + 8 + 4 + 1 + 3 };   /* of a report */
+enum { SERVED_TARGET_BYTES = 4 + 8 + 8 + 1 + 3 }; /* of a registration */
+enum { VERDICT_BYTES = 4 + 8 + 4 + 1 + 3 };       /* of a report */
 
 enum member_state {
     MEMBER_OUT, /* not registered, or forgotten by the metadata server */
@@ -51,50 +49,6 @@ struct member {
     int failure; /* why the process must end */
     char failure_text[LIMITS_ERROR_TEXT_MAX + 1];
 };
-
-/* ---- what is reported --------------------------------------------------- */
-
-struct space {
-    uint64_t total, free;
-};
-
-/* What the stores of a target have and do not use. */
-static uint64_t room_of(const struct server *server, uint32_t target)
-{
-    uint64_t room = 0;
-    for (uint32_t k = 0; k < server->shard_count; k++) {
-        const struct store *store = server->shards[k].stores[target];
-        room += store->type->room ? store->type->room(store) : 0;
-    }
-    return room;
-}
-
-/* Targets of one file system count once. */
-static struct space space_of(const struct server *server)
-{
-    struct space space = {0};
-    for (uint32_t i = 0; i < server->target_count; i++) {
-        struct statvfs fs;
-        struct stat stat, other;
-        bool counted = false;
-        struct volume *volume = server->targets[i].volume;
-        space.free += room_of(server, i);
-        if (volume) {
-            space.total += volume_bytes(volume);
-            space.free += volume_free_bytes(volume);
-            continue;
-        }
-        if (fstatvfs(server->targets[i].dir_fd, &fs) || fstat(server->targets[i].dir_fd, &stat))
-            continue;
-        for (uint32_t k = 0; k < i && !counted; k++)
-            counted = !fstat(server->targets[k].dir_fd, &other) && other.st_dev == stat.st_dev;
-        if (counted)
-            continue;
-        space.total += (uint64_t)fs.f_blocks * fs.f_frsize;
-        space.free += (uint64_t)fs.f_bavail * fs.f_frsize;
-    }
-    return space;
-}
 
 /* ---- maps --------------------------------------------------------------- */
 
@@ -379,9 +333,10 @@ static ssize_t put_register(struct member *member)
         wire_put_served_target(&target_writer,
                                &(struct wire_served_target){.id = server->targets[i].id,
                                                             .losses = server->targets[i].losses,
+                                                            .capacity = space_capacity(server, i),
                                                             .is_empty = target_is_new(&server->targets[i]) &&
                                                                         server->targets[i].replaces});
-    struct space space = space_of(server);
+    struct space space = space_measure(server);
     const struct conf_storage *storage = server->storage;
     char here[LIMITS_HOST_NAME_MAX + 1];
     hostname_get(here);
@@ -437,7 +392,7 @@ static ssize_t put_report(struct member *member)
 
 static ssize_t put_heartbeat(struct member *member)
 {
-    struct space space = space_of(member->server);
+    struct space space = space_measure(member->server);
     struct wire_heartbeat request = {
         .name = member->server->storage->name,
         .map_version = member->map_version,

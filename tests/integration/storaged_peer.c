@@ -60,6 +60,7 @@ static void take_registration(struct peer *peer, const struct wire_server_regist
         wire_get_served_target(&targets, &served);
         peer->registered_targets[i] = served.id;
         peer->registered_losses[i] = served.losses;
+        peer->registered_capacities[i] = served.capacity;
     }
     assert_int_equal(wire_read_all(&addresses, "addresses"), 0);
     assert_int_equal(wire_read_all(&targets, "targets"), 0);
@@ -177,7 +178,8 @@ static void write_conf(struct peer *peer, const char *metadata, const char *limi
              "cluster = { name = \"test\"; key_file = \"cluster.key\"; };\n"
              "metadata = { listen = \"%s\"; dir = \"metadata\"; };\n"
              "storage = ( { name = \"s0\"; listen = \"127.0.0.1:0\"; shards = %d;\n"
-             "  targets = ( { id = 0; dir = \"s0/t0\"; }, { id = 1; dir = \"s0/t1\"; } ); } );\n"
+             "  targets = ( { id = 0; dir = \"s0/t0\"; }, { id = 1; dir = \"s0/t1\"; capacity = \"8T\"; } ); "
+             "} );\n"
              "limits = { heartbeat_ms = 100; lease_ms = 1000; %s };\n"
              "log = { level = \"info\"; };\nstore = \"%s\";\n%s\n",
              metadata, PEER_SHARDS, limits, store ? store : "chunks", more);

@@ -31,7 +31,7 @@ struct peer {
     bool forget;         /* answer the next heartbeat with -ENOENT */
     unsigned registrations, heartbeats;
     uint32_t registered_targets[8], registered_target_count;
-    uint64_t registered_losses[8];
+    uint64_t registered_losses[8], registered_capacities[8];
     uint64_t registered_total, registered_free;
 
     /* clients: an ordinary one, and one that has the metadata server's role */

@@ -61,6 +61,9 @@ static void test_registers(void **state)
     assert_int_equal(peer.registered_targets[0], 0);
     assert_int_equal(peer.registered_targets[1], 1);
     assert_true(peer.registered_total >= peer.registered_free && peer.registered_free > 0);
+    /* Both are folders of one file system, and of one weft.conf says what it counts for. */
+    assert_int_equal(peer.registered_capacities[0], peer.registered_total / 2);
+    assert_int_equal(peer.registered_capacities[1], UINT64_C(8) << 40);
     snprintf(line, sizeof line, "ready %s\n", peer.map->servers[0].addresses[0]);
     assert_string_equal(peer.ready, line);
     assert_string_not_equal(peer.map->servers[0].addresses[0], peer.map->servers[0].addresses[1]);

@@ -326,7 +326,7 @@ static inline struct lab_answer *lab_answer_new(void)
 
 /* What the storage servers that register count of their targets' losses, by the targets' ids. */
 enum { LAB_TARGETS = 64 };
-static uint64_t lab_losses[LAB_TARGETS];
+static uint64_t lab_losses[LAB_TARGETS], lab_capacities[LAB_TARGETS];
 
 static inline int lab_register_on(const struct wire_map_host *host, struct lab_client *client,
                                   const char *name, uint32_t shards, const uint32_t *targets,
@@ -341,8 +341,12 @@ static inline int lab_register_on(const struct wire_map_host *host, struct lab_c
         wire_put_address(&addresses, &(struct wire_address){.text = address});
     }
     for (uint32_t i = 0; i < target_count; i++) {
-        uint64_t losses = targets[i] < LAB_TARGETS ? lab_losses[targets[i]] : 0;
-        wire_put_served_target(&served, &(struct wire_served_target){.id = targets[i], .losses = losses});
+        struct wire_served_target target = {.id = targets[i]};
+        if (target.id < LAB_TARGETS) {
+            target.losses = lab_losses[target.id];
+            target.capacity = lab_capacities[target.id];
+        }
+        wire_put_served_target(&served, &target);
     }
     return ask(client, server_register, .name = name, .host = *host,
                .addresses = wire_list_of(&addresses, shards), .targets = wire_list_of(&served, target_count),
@@ -416,6 +420,7 @@ static inline void lab_open_empty(uint64_t store_bytes)
     lab = (struct lab){
         .monotonic_ns = UINT64_C(5000) * MS, .realtime_ns = INT64_C(1700000000000000000), .answers = true};
     memset(lab_losses, 0, sizeof lab_losses);
+    memset(lab_capacities, 0, sizeof lab_capacities);
     log_init("test", LOG_LEVEL_ERROR);
     list_init(&lab.calls);
     lab.conf = (struct conf){

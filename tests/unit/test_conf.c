@@ -475,7 +475,8 @@ static void addresses_and_names_are_checked(void **state)
 /* What says where shards run, on line 4 of a server with two of them. */
 #define TWO_SHARDS(setting)                                                                 \
     CLUSTER METADATA "storage = ( { name = \"s0\"; listen = \"h:1\"; shards = 2;\n" setting \
-                     " targets = ( { id = 1; dir = \"d\"; device = \"nvme0n1\"; } ); } );\n"
+                     " targets = ( { id = 1; dir = \"d\"; capacity = \"8T\"; device = \"nvme0n1\"; }"    \
+                     " ); } );\n"
 
 static void where_shards_run_is_read(void **state)
 {
@@ -488,6 +489,7 @@ static void where_shards_run_is_read(void **state)
     assert_null(conf->storage[0].binding.numa.items);
     assert_null(conf->storage[0].binding.devices.items);
     assert_string_equal(conf->storage[0].targets[0].device, "nvme0n1");
+    assert_int_equal(conf->storage[0].targets[0].capacity, UINT64_C(8) << 40);
     conf_free(conf);
     assert_int_equal(load(TWO_SHARDS("binding = \"always\"; cores = (3, \"0-1,8\"); numa = 1;\n"
                                      "devices = [\"mlx5_0\", \"eth0\"];\n"),

@@ -37,6 +37,7 @@ static struct map *make(void)
     for (uint32_t i = 0; i < 5; i++)
         map->targets[i] =
             (struct map_target){.id = 10 * i + 3, .server = target_servers[i], .state = MAP_STATE_UP};
+    map->targets[0].capacity = UINT64_MAX;
     map->targets[1].losses = UINT64_MAX;
     map->targets[1].lost_at = map->version;
     map->targets[3].losses = 1;
@@ -101,6 +102,7 @@ static void expect_equal(const struct map *a, const struct map *b)
         assert_int_equal(a->targets[i].state, b->targets[i].state);
         assert_int_equal(a->targets[i].losses, b->targets[i].losses);
         assert_int_equal(a->targets[i].lost_at, b->targets[i].lost_at);
+        assert_int_equal(a->targets[i].capacity, b->targets[i].capacity);
     }
     for (uint32_t g = 0; g < a->group_count; g++) {
         assert_int_equal(a->groups[g].member_count, b->groups[g].member_count);

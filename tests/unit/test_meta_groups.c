@@ -5,6 +5,8 @@
  */
 #include "meta_files.h"
 
+#define GIB (UINT64_C(1) << 30)
+
 static struct conf_target conf_targets[SERVERS] = {{.id = 0}, {.id = 1}, {.id = 2}};
 static struct conf_storage conf_storage[SERVERS];
 
@@ -50,8 +52,10 @@ static int register_with(uint32_t server, bool unclean, uint32_t target, uint32_
         snprintf(address, sizeof address, "127.0.0.1:%u", 7500 + 10 * server + k);
         wire_put_address(&addresses, &(struct wire_address){.text = address});
     }
-    wire_put_served_target(&served, &(struct wire_served_target){
-                                        .id = target, .losses = lab_losses[server], .is_empty = is_empty});
+    wire_put_served_target(&served, &(struct wire_served_target){.id = target,
+                                                                 .losses = lab_losses[server],
+                                                                 .capacity = lab_capacities[server],
+                                                                 .is_empty = is_empty});
     is_empty = false;
     return ask(&storage[server], server_register, .name = name,
                .host = {.name = "h", .chassis = "", .rack = ""},
@@ -150,6 +154,67 @@ static void groups_are_made_when_all_are_there(void **state)
         assert_int_equal(led_by(target), 2);
         assert_int_equal(count_of(target, MAP_MEMBER_CURRENT), 4);
     }
+}
+
+static uint32_t groups_of(uint32_t target)
+{
+    return count_of(target, MAP_MEMBER_CURRENT);
+}
+
+static void a_larger_target_is_in_more_groups(void **state)
+{
+    (void)state;
+    lab_capacities[0] = 8 * GIB;
+    lab_capacities[1] = lab_capacities[2] = 4 * GIB;
+    lab_register_all();
+    assert_int_equal(map()->group_count, 6);
+    assert_int_equal(groups_of(0), 6);
+    assert_int_equal(groups_of(1), 3);
+    assert_int_equal(groups_of(2), 3);
+    assert_int_equal(led_by(0), 3);
+}
+
+/* Of 12 places the even shares would be 4.04, 4 and 3.96, and with the next number of groups no better. */
+static void targets_that_differ_little_count_as_equal(void **state)
+{
+    (void)state;
+    lab_capacities[0] = 101 * GIB;
+    lab_capacities[1] = 100 * GIB;
+    lab_capacities[2] = 100 * GIB - 1;
+    lab_register_all();
+    assert_int_equal(map()->group_count, 6);
+    for (uint32_t target = 0; target < SERVERS; target++)
+        assert_int_equal(groups_of(target), 4);
+}
+
+/* Its mean is 6 GiB: it counts for as much as both others together have in the mean. */
+static void what_is_not_known_counts_for_the_mean(void **state)
+{
+    (void)state;
+    lab_capacities[0] = 8 * GIB;
+    lab_capacities[1] = 4 * GIB;
+    lab_register_all();
+    assert_true(groups_of(0) > groups_of(2));
+    assert_true(groups_of(2) > groups_of(1));
+}
+
+/* What two targets had in groups is to their capacity what all three have: of five times as much, five times
+ * as many. */
+static void as_many_groups_are_added_as_capacity(void **state)
+{
+    (void)state;
+    lab.conf.storage_count = 2;
+    lab_capacities[0] = lab_capacities[1] = 2 * GIB;
+    lab_capacities[2] = 16 * GIB;
+    for (uint32_t i = 0; i < 2; i++)
+        assert_ok(register_again(i, false));
+    assert_int_equal(map()->group_count, 4);
+    lab.conf.storage_count = 3;
+    assert_ok(register_again(2, false));
+    assert_int_equal(map()->group_count, 20);
+    assert_int_equal(groups_of(2), 16);
+    assert_int_equal(groups_of(0), 12);
+    assert_int_equal(groups_of(1), 12);
 }
 
 static void where_domains_are_missing_no_file_can_be_made(void **state)
@@ -403,6 +468,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T_NONE(groups_are_made_when_all_are_there),
+        T_NONE(a_larger_target_is_in_more_groups),
+        T_NONE(targets_that_differ_little_count_as_equal),
+        T_NONE(what_is_not_known_counts_for_the_mean),
+        T_NONE(as_many_groups_are_added_as_capacity),
         T_NONE(where_domains_are_missing_no_file_can_be_made),
         T(what_there_is_stays),
         T(the_silent_one_is_out_and_comes_back_by_its_leader),

@@ -100,6 +100,34 @@ static void losses_are_told_once_and_never_taken_back(void **state)
     assert_null(map_lost_since(map(), &all, version + 1));
 }
 
+/* Another size is told by a new version of the map; nearly the same, and none, are nothing new. */
+static void a_targets_size_is_told_when_it_changes(void **state)
+{
+    (void)state;
+    const uint64_t size = UINT64_C(1) << 40;
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){2, 3}, 2, 7500));
+    assert_int_equal(map_target_by_id(map(), 3)->capacity, 0);
+    const uint64_t version = map()->version;
+    const uint64_t told[] = {size, size - size / 100, 0, size + size / 10, size + size / 10};
+    const uint64_t known[] = {size, size, size, size + size / 10, size + size / 10};
+    const uint64_t versions[] = {1, 1, 1, 2, 2};
+    for (int i = 0; i < 5; i++) {
+        lab_capacities[3] = told[i];
+        assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){2, 3}, 2, 7500));
+        assert_int_equal(map()->version, version + versions[i]);
+        assert_int_equal(map_target_by_id(map(), 3)->capacity, known[i]);
+        assert_int_equal(map_target_by_id(map(), 2)->capacity, 0);
+    }
+    /* With losses, and without, over a restart. */
+    lab_losses[2] = 1;
+    assert_ok(lab_register(&storage[0], "s0", 1, (uint32_t[]){2, 3}, 2, 7500));
+    lab_restart();
+    assert_int_equal(map_target_by_id(map(), 3)->capacity, size + size / 10);
+    assert_int_equal(map_target_by_id(map(), 3)->losses, 0);
+    assert_int_equal(map_target_by_id(map(), 2)->capacity, 0);
+    assert_int_equal(map_target_by_id(map(), 2)->losses, 1);
+}
+
 static void the_map_is_the_same_after_a_restart(void **state)
 {
     uint8_t before[4096], after[4096];
@@ -415,6 +443,7 @@ int main(void)
         T(registration_appends_targets_and_groups),
         T(registering_again_changes_nothing),
         T(losses_are_told_once_and_never_taken_back),
+        T(a_targets_size_is_told_when_it_changes),
         T(the_map_is_the_same_after_a_restart),
         T(refused_registrations_leave_no_trace),
         T(a_silent_server_goes_down_and_comes_back),
