@@ -91,32 +91,85 @@ void attr_from_wire(const struct wire_attr *wire, struct weft_attr *attr)
 
 /* ---- asking --------------------------------------------------------------------- */
 
-int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr)
+static int absent(const char *path)
 {
-    struct wire_stat stat = {.path = path, .ino = ino, .flags = flags};
+    return err_set(-ENOENT, "%s: no such file or directory", path);
+}
+
+/* What an answer tells; `sized`: with the size of a file that is written, for which storage servers are
+ * asked. */
+static int take(weft_session_t *session, const struct op_call *call, const struct wire_stat *stat,
+                const struct attr_ticket *ticket, bool sized, struct weft_attr *attr)
+{
     struct wire_stat_reply reply;
+    int result = wire_decode_stat_reply(call->reply, call->reply_length, &reply);
+    if (result == 0 && sized)
+        result = size_complete(session, &reply.attr, &reply.capability);
+    if (result)
+        return result;
+    attr_from_wire(&reply.attr, attr);
+    if (reply.absent)
+        attr_cache_learn_absent(session, ticket, stat->path, &reply.delegation, attr);
+    else
+        attr_cache_learn(session, ticket, stat->path, NULL, &reply.delegation, attr);
+    return reply.absent ? absent(stat->path) : 0;
+}
+
+static int ask(weft_session_t *session, struct wire_stat *stat, const struct attr_ticket *ticket, bool sized,
+               struct weft_attr *attr)
+{
     uint8_t body[WEFT_PATH_BYTES_MAX + 64 + CLOSES_BYTES_MAX];
     struct op_call call;
     struct closes_ride ride;
-    struct attr_ticket ticket;
-    if (attr_cache_find(session, path, ino, flags, attr))
-        return 0;
-    if (attr_cache_ask(session, path, &ticket))
-        stat.flags |= WIRE_STAT_DELEGATE;
     closes_board(session, &ride);
-    stat.closes = ride.list;
+    stat->closes = ride.list;
     int result =
-        closes_call(&call, session, &ride, WIRE_OP_stat, body, wire_encode_stat(body, sizeof body, &stat));
+        closes_call(&call, session, &ride, WIRE_OP_stat, body, wire_encode_stat(body, sizeof body, stat));
     if (result == 0)
-        result = wire_decode_stat_reply(call.reply, call.reply_length, &reply);
-    if (result == 0)
-        result = size_complete(session, &reply.attr, &reply.capability);
-    if (result == 0) {
-        attr_from_wire(&reply.attr, attr);
-        attr_cache_learn(session, &ticket, path, NULL, &reply.delegation, attr);
-    }
+        result = take(session, &call, stat, ticket, sized, attr);
     op_call_free(&call);
     return result;
+}
+
+int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr)
+{
+    struct wire_stat stat = {.path = path, .ino = ino, .flags = flags};
+    struct attr_ticket ticket;
+    switch (attr_cache_find(session, path, ino, flags, attr)) {
+    case ATTR_KNOWN:
+        return 0;
+    case ATTR_ABSENT:
+        return absent(path);
+    case ATTR_UNKNOWN:
+        break;
+    }
+    if (attr_cache_ask(session, path, &ticket))
+        stat.flags |= WIRE_STAT_DELEGATE;
+    return ask(session, &stat, &ticket, true, attr);
+}
+
+/* ---- permissions ---------------------------------------------------------------- */
+
+static int allowed(weft_session_t *session, const char *path, int mode, const struct weft_attr *attr)
+{
+    if (attr_cache_allows(session, attr, (unsigned)mode))
+        return 0;
+    return err_set(-EACCES, "%s: permission denied: its owner is %u:%u, and its mode %04o", path, attr->uid,
+                   attr->gid, attr->mode & 07777);
+}
+
+int attr_access(weft_session_t *session, const char *path, int mode)
+{
+    struct wire_stat stat = {.path = path, .flags = WIRE_STAT_DELEGATE};
+    struct attr_ticket ticket;
+    struct weft_attr attr;
+    const enum attr_known known = attr_cache_find(session, path, 0, 0, &attr);
+    if (known == ATTR_ABSENT)
+        return absent(path);
+    if (known == ATTR_UNKNOWN && !attr_cache_ask(session, path, &ticket))
+        return 1;
+    int result = known == ATTR_KNOWN ? 0 : ask(session, &stat, &ticket, false, &attr);
+    return result ? result : allowed(session, path, mode, &attr);
 }
 
 static int stat_path(weft_session_t *session, const char *path, unsigned flags, struct weft_attr *attr)

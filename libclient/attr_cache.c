@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "attr_entries.h"
 #include "err.h"
 #include "keeper.h"
 #include "layout.h"
 #include "log.h"
+#include "permission.h"
 
 #define TERM_NS (LIMITS_DELEGATION_MS * UINT64_C(1000000))
 /* So many attributes a session asks for before it asks for promises: a program that looks at a few files
@@ -19,15 +21,6 @@
 enum { ASKED_BEFORE = 8 };
 enum { GUARDS = 1024 };
 enum { RETRY_MS = 250, END_MS = 500 };
-
-struct entry {
-    struct table_link by_name, by_ino;
-    struct list_link link; /* in cache->entries */
-    uint64_t id;           /* no other has had it */
-    bool changing;         /* this session writes to the file: not to be found meanwhile */
-    struct weft_attr attr;
-    char path[];
-};
 
 /* Changes that this session makes of what has such a number: those under way, and when the latest began or
  * ended. */
@@ -37,18 +30,16 @@ struct guard {
 };
 
 struct attr_cache {
-    struct table by_name, by_ino;
-    struct list entries; /* the oldest first */
+    struct attr_entries entries;
     uint64_t generation; /* of what stands here; 0: nothing does */
     uint64_t floor;      /* up to this generation nothing is to be believed any more */
     uint32_t recalls;    /* heeded */
     uint64_t until_ns;   /* what stands here holds until then */
     uint64_t used_ns;
-    uint64_t latest_id; /* of an entry */
     uint32_t asked;
     uint64_t stamp;              /* grows with each change that begins or ends */
     struct guard guards[GUARDS]; /* by names and by inodes' numbers */
-    uint32_t uid;                /* whose session it is */
+    uint32_t uid, gid;           /* whose session it is */
 
     bool waits; /* a delegation_wait is under way: */
     bool ends;  /* that gives everything up */
@@ -71,75 +62,12 @@ static void unlock(weft_session_t *session)
     pthread_mutex_unlock(&session->lock);
 }
 
-/* ---- entries (locked) ------------------------------------------------------ */
-
-static struct entry *find_name(const struct attr_cache *cache, uint64_t name, const char *path)
-{
-    struct table_link *link = table_find(&cache->by_name, name);
-    for (; link; link = link->next) {
-        struct entry *entry = table_item(link, struct entry, by_name);
-        if (link->key == name && (!path || strcmp(entry->path, path) == 0))
-            return entry;
-    }
-    return NULL;
-}
-
-static struct entry *find_ino(const struct attr_cache *cache, uint64_t ino)
-{
-    struct table_link *link = table_find(&cache->by_ino, ino);
-    return link ? table_item(link, struct entry, by_ino) : NULL;
-}
-
-static void drop(struct attr_cache *cache, struct entry *entry)
-{
-    if (!entry)
-        return;
-    table_remove(&cache->by_name, &entry->by_name);
-    table_remove(&cache->by_ino, &entry->by_ino);
-    list_remove(&entry->link);
-    free(entry);
-}
-
-static void drop_all(struct attr_cache *cache)
-{
-    while (!list_empty(&cache->entries))
-        drop(cache, list_item(list_first(&cache->entries), struct entry, link));
-}
-
-static void add(struct attr_cache *cache, uint64_t name, const char *path, const struct weft_attr *attr)
-{
-    struct entry *entry = find_ino(cache, attr->ino);
-    if (entry && !entry->changing && strcmp(entry->path, path) == 0) { /* the promise goes on */
-        entry->attr = *attr;
-        return;
-    }
-    drop(cache, entry);
-    while ((entry = find_name(cache, name, NULL)))
-        drop(cache, entry);
-    if (cache->by_name.count >= LIMITS_DELEGATIONS_MAX)
-        drop(cache, list_item(list_first(&cache->entries), struct entry, link));
-    size_t length = strlen(path);
-    entry = malloc(sizeof *entry + length + 1);
-    if (!entry)
-        return;
-    *entry = (struct entry){.attr = *attr, .id = ++cache->latest_id};
-    memcpy(entry->path, path, length + 1);
-    if (table_add(&cache->by_name, &entry->by_name, name)) {
-        free(entry);
-        return;
-    }
-    if (table_add(&cache->by_ino, &entry->by_ino, attr->ino)) {
-        table_remove(&cache->by_name, &entry->by_name);
-        free(entry);
-        return;
-    }
-    list_push_back(&cache->entries, &entry->link);
-}
+/* ---- generations (locked) -------------------------------------------------------- */
 
 /* Nothing of this generation counts any more, whatever may still be on its way. */
 static void give_up(struct attr_cache *cache)
 {
-    drop_all(cache);
+    attr_entries_drop_all(&cache->entries);
     if (cache->generation > cache->floor)
         cache->floor = cache->generation;
     cache->generation = 0;
@@ -167,48 +95,82 @@ static bool believe(struct attr_cache *cache, const struct wire_delegation *dele
 /* ---- finding ------------------------------------------------------------------ */
 
 /* By its number a file is found by root and its owner only. */
-static const struct entry *find(const struct attr_cache *cache, const char *path, uint64_t name, uint64_t ino)
+static const struct attr_entry *find(const struct attr_cache *cache, const char *path, uint64_t name,
+                                     uint64_t ino)
 {
-    const struct entry *entry = name ? find_name(cache, name, path) : find_ino(cache, ino);
+    const struct attr_entries *entries = &cache->entries;
+    const struct attr_entry *entry =
+        name ? attr_entries_find(entries, name, path) : attr_entries_find_ino(entries, ino);
     if (entry || !name)
         return entry;
     const char *rest = path_inode_rest(path, &ino);
-    entry = rest && *rest == 0 ? find_ino(cache, ino) : NULL;
+    entry = rest && *rest == 0 ? attr_entries_find_ino(&cache->entries, ino) : NULL;
     if (entry && !S_ISDIR(entry->attr.mode) && cache->uid != 0 && cache->uid != entry->attr.uid)
         entry = NULL;
     return entry;
 }
 
-bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags,
-                     struct weft_attr *attr)
+static void note_hit(weft_session_t *session, uint64_t now_ns)
+{
+    session->attr_cache->used_ns = now_ns;
+    session_count(session, CLIENT_COUNT_attr_hits, 1);
+}
+
+enum attr_known attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags,
+                                struct weft_attr *attr)
 {
     struct attr_cache *cache = cache_of(session);
-    bool found = false;
+    enum attr_known known = ATTR_UNKNOWN;
     if (!cache)
-        return false;
+        return known;
     const uint64_t name = *path ? path_name(path, strlen(path)) : 0;
     session_lock(session);
     const uint64_t now_ns = rpc_now_ns();
     if (now_ns < cache->until_ns) {
-        const struct entry *entry = find(cache, path, name, ino);
+        const struct attr_entry *entry = find(cache, path, name, ino);
         /* A link was looked at itself. */
-        found = entry && !entry->changing &&
-                (!name || !S_ISLNK(entry->attr.mode) || (flags & WEFT_STAT_NOFOLLOW));
-        if (found) {
+        if (entry && !entry->changing &&
+            (!name || !S_ISLNK(entry->attr.mode) || (flags & WEFT_STAT_NOFOLLOW))) {
             *attr = entry->attr;
-            cache->used_ns = now_ns;
-            session_count(session, CLIENT_COUNT_attr_hits, 1);
+            known = ATTR_KNOWN;
+        } else if (!entry && name && attr_entries_absent(&cache->entries, name, path)) {
+            known = ATTR_ABSENT;
         }
     }
+    if (known != ATTR_UNKNOWN)
+        note_hit(session, now_ns);
     unlock(session);
-    return found;
+    return known;
+}
+
+bool attr_cache_absent(weft_session_t *session, const char *path)
+{
+    struct attr_cache *cache = cache_of(session);
+    if (!cache)
+        return false;
+    const uint64_t name = path_name(path, strlen(path));
+    session_lock(session);
+    const uint64_t now_ns = rpc_now_ns();
+    const bool absent = now_ns < cache->until_ns && attr_entries_absent(&cache->entries, name, path);
+    if (absent)
+        note_hit(session, now_ns);
+    unlock(session);
+    return absent;
+}
+
+bool attr_cache_allows(const weft_session_t *session, const struct weft_attr *attr, unsigned wanted)
+{
+    const struct attr_cache *cache = session->attr_cache;
+    const struct permission of = {.mode = attr->mode, .uid = attr->uid, .gid = attr->gid};
+    return permission_has(&of, cache->uid, cache->gid, wanted);
 }
 
 uint64_t attr_cache_held(weft_session_t *session, uint64_t ino)
 {
     struct attr_cache *cache = session->attr_cache;
     const uint64_t now_ns = rpc_now_ns();
-    const struct entry *entry = now_ns < cache->until_ns ? find_ino(cache, ino) : NULL;
+    const struct attr_entry *entry =
+        now_ns < cache->until_ns ? attr_entries_find_ino(&cache->entries, ino) : NULL;
     if (!entry || entry->changing)
         return 0;
     cache->used_ns = now_ns;
@@ -289,6 +251,25 @@ bool attr_cache_ask(weft_session_t *session, const char *path, struct attr_ticke
     return wanted;
 }
 
+/* Whether an answer to what was asked with this ticket may be kept. */
+static bool may_keep(struct attr_cache *cache, const struct attr_ticket *ticket,
+                     const struct attr_change *own, const struct wire_delegation *delegation, uint64_t ino)
+{
+    return believe(cache, delegation, ticket->sent_ns) && delegation->given &&
+           delegation->recalls >= cache->recalls && is_quiet(cache, ticket->name, ticket, own) &&
+           is_quiet(cache, ino, ticket, own) && !cache->closing && keeper_start(&cache->keeper);
+}
+
+static void begin_keeping(weft_session_t *session)
+{
+    struct attr_cache *cache = session->attr_cache;
+    cache->used_ns = rpc_now_ns();
+    if (!cache->waits) {
+        wait_start(session, false);
+        keeper_wake(&cache->keeper);
+    }
+}
+
 void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket, const char *path,
                       const struct attr_change *own, const struct wire_delegation *delegation,
                       const struct weft_attr *attr)
@@ -297,17 +278,33 @@ void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket,
     if (!cache || !ticket->name)
         return;
     session_lock(session);
-    if (believe(cache, delegation, ticket->sent_ns) && delegation->given &&
-        delegation->recalls >= cache->recalls && is_quiet(cache, ticket->name, ticket, own) &&
-        is_quiet(cache, attr->ino, ticket, own) && !cache->closing && keeper_start(&cache->keeper)) {
-        add(cache, ticket->name, path, attr);
-        cache->used_ns = rpc_now_ns();
-        if (!cache->waits) {
-            wait_start(session, false);
-            keeper_wake(&cache->keeper);
-        }
+    if (may_keep(cache, ticket, own, delegation, attr->ino)) {
+        attr_entries_add(&cache->entries, ticket->name, path, attr);
+        begin_keeping(session);
     }
     session_unlock(session);
+}
+
+void attr_cache_learn_absent(weft_session_t *session, const struct attr_ticket *ticket, const char *path,
+                             const struct wire_delegation *delegation, const struct weft_attr *folder)
+{
+    struct attr_cache *cache = delegation->generation ? cache_of(session) : NULL;
+    if (!cache || !ticket->name)
+        return;
+    char *folder_path = strndup(path, path_folder_length(path));
+    if (!folder_path)
+        return;
+    const uint64_t folder_name = path_name(folder_path, strlen(folder_path));
+    session_lock(session);
+    if (may_keep(cache, ticket, NULL, delegation, folder->ino) &&
+        is_quiet(cache, folder_name, ticket, NULL)) {
+        struct attr_entry *entry = attr_entries_add(&cache->entries, folder_name, folder_path, folder);
+        if (entry)
+            attr_entries_add_absent(&cache->entries, entry, ticket->name, path);
+        begin_keeping(session);
+    }
+    session_unlock(session);
+    free(folder_path);
 }
 
 /* ---- changing ---------------------------------------------------------------------- */
@@ -316,14 +313,12 @@ static void forget(struct attr_cache *cache, const struct attr_change *change)
 {
     for (unsigned i = 0; i < 2 * change->part_count; i++) {
         const struct path_parts *parts = &change->parts[i / 2];
-        struct entry *entry;
-        while ((entry = find_name(cache, parts->names[i % 2], NULL)))
-            drop(cache, entry);
+        attr_entries_drop_name(&cache->entries, parts->names[i % 2]);
         if (parts->inos[i % 2])
-            drop(cache, find_ino(cache, parts->inos[i % 2]));
+            attr_entries_drop(&cache->entries, attr_entries_find_ino(&cache->entries, parts->inos[i % 2]));
     }
     if (change->ino)
-        drop(cache, find_ino(cache, change->ino));
+        attr_entries_drop(&cache->entries, attr_entries_find_ino(&cache->entries, change->ino));
 }
 
 void attr_change_begin(weft_session_t *session, struct attr_change *change, const char *path,
@@ -363,7 +358,7 @@ void attr_write_begin(weft_session_t *session, uint64_t ino, struct attr_ticket 
     *ticket = (struct attr_ticket){0};
     if (!cache)
         return;
-    struct entry *entry = find_ino(cache, ino);
+    struct attr_entry *entry = attr_entries_find_ino(&cache->entries, ino);
     if (entry)
         entry->changing = true;
     note(cache, &(struct attr_change){.ino = ino}, 1);
@@ -381,12 +376,12 @@ void attr_write_end(weft_session_t *session, uint64_t ino, const struct attr_tic
     const bool goes_on = delegation && believe(cache, delegation, ticket->sent_ns) && delegation->given &&
                          delegation->recalls >= cache->recalls && is_quiet(cache, ino, ticket, &own);
     note(cache, &own, -1);
-    struct entry *entry = find_ino(cache, ino);
+    struct attr_entry *entry = attr_entries_find_ino(&cache->entries, ino);
     if (entry && goes_on) {
         entry->attr = *attr;
         entry->changing = false;
     } else {
-        drop(cache, entry);
+        attr_entries_drop(&cache->entries, entry);
     }
 }
 
@@ -405,12 +400,12 @@ static void heed(struct attr_cache *cache, const struct wire_delegation_wait_rep
         return;
     }
     if (reply->all)
-        drop_all(cache);
+        attr_entries_drop_all(&cache->entries);
     for (uint32_t i = 0; i < reply->inos.count && !reader.bad; i++) {
         struct wire_inode_number number;
         wire_get_inode_number(&reader, &number);
         if (!reader.bad)
-            drop(cache, find_ino(cache, number.ino));
+            attr_entries_drop(&cache->entries, attr_entries_find_ino(&cache->entries, number.ino));
     }
     if (reply->delegation.recalls > cache->recalls)
         cache->recalls = reply->delegation.recalls;
@@ -498,8 +493,9 @@ int attr_cache_open(weft_session_t *session, void (*begins)(void))
     struct attr_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
         return err_set(-ENOMEM, "out of memory for attributes");
-    list_init(&cache->entries);
+    attr_entries_init(&cache->entries);
     cache->uid = geteuid();
+    cache->gid = getegid();
     keeper_open(&cache->keeper, session, is_needed, begins);
     session_lock(session);
     session->attr_cache = cache;
@@ -553,9 +549,7 @@ void attr_cache_free(weft_session_t *session)
     struct attr_cache *cache = session->attr_cache;
     if (!cache)
         return;
-    drop_all(cache);
-    free(cache->by_name.slots);
-    free(cache->by_ino.slots);
+    attr_entries_free(&cache->entries);
     free(cache);
     session->attr_cache = NULL;
 }

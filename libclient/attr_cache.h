@@ -4,7 +4,8 @@
  * before they change (docs/protocol.md, "Delegations"; the other half is server/metadata/delegations.h).
  *
  * What it promises
- *  - What is found here is what the metadata server would have answered at some time since the call began.
+ *  - What is found here is what the metadata server would have answered at some time since the call began:
+ *    attributes, or that there is nothing of that name.
  *  - That holds by the clock alone: who does not hear from the metadata server for LIMITS_DELEGATION_MS finds
  *    nothing here. So a process may be stopped, or cut off, at any time.
  *  - A session's own changes are seen at once by all of its threads: what is named in a request that may
@@ -41,10 +42,17 @@ int attr_cache_open(weft_session_t *session, void (*begins)(void));
 void attr_cache_close(weft_session_t *session);
 void attr_cache_free(weft_session_t *session);
 
+enum attr_known { ATTR_UNKNOWN, ATTR_KNOWN, ATTR_ABSENT /* nothing has that name */ };
 /* What is known, without a request. `path` as client_path() has it; "": of the inode. `flags` are of
  * weft_stat(). */
-bool attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags,
-                     struct weft_attr *attr);
+enum attr_known attr_cache_find(weft_session_t *session, const char *path, uint64_t ino, unsigned flags,
+                                struct weft_attr *attr);
+
+/* Whether it is known that nothing has that name. */
+bool attr_cache_absent(weft_session_t *session, const char *path);
+/* Whether the metadata server would allow this session, which keeps attributes, to do that (R_OK, W_OK, X_OK)
+ * with what has these. */
+bool attr_cache_allows(const weft_session_t *session, const struct weft_attr *attr, unsigned wanted);
 
 /* Whether the request is to ask for a delegation. */
 bool attr_cache_ask(weft_session_t *session, const char *path, struct attr_ticket *ticket);
@@ -53,6 +61,11 @@ bool attr_cache_ask(weft_session_t *session, const char *path, struct attr_ticke
 void attr_cache_learn(weft_session_t *session, const struct attr_ticket *ticket, const char *path,
                       const struct attr_change *own, const struct wire_delegation *delegation,
                       const struct weft_attr *attr);
+
+/* Nothing has the name `path`, as the metadata server says with the attributes of the folder that could have
+ * it. */
+void attr_cache_learn_absent(weft_session_t *session, const struct attr_ticket *ticket, const char *path,
+                             const struct wire_delegation *delegation, const struct weft_attr *folder);
 
 /* A promise that the inode does not change, as a number that no other has; 0: there is none (locked). */
 uint64_t attr_cache_held(weft_session_t *session, uint64_t ino);

@@ -503,5 +503,7 @@ int attr_layout_to_wire(const struct weft_layout *layout, struct attr_layout *wi
 void attr_placement_text(uint8_t placement, const char *host, char *text);
 /* Asks by path, or by inode when `path` is "", sizes included. */
 int attr_ask(weft_session_t *session, const char *path, uint64_t ino, unsigned flags, struct weft_attr *attr);
+/* As weft_access(), for a session that keeps attributes; 1: it does not, so the metadata server is to say. */
+int attr_access(weft_session_t *session, const char *path, int mode);
 
 #endif

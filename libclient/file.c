@@ -184,6 +184,8 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
         result = attr_layout_to_wire(layout, &wanted);
     if (result < 0)
         return result;
+    if (!(open.flags & WIRE_OPEN_CREATE) && attr_cache_absent(session, open.path))
+        return err_set(-ENOENT, "%s: no such file or directory", open.path);
     open.layout = wanted.layout;
     open.pool = wanted.pool;
     open.placement = wanted.placement;

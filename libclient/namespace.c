@@ -47,6 +47,9 @@ static int access_path(weft_session_t *session, const char *path, int mode)
         return result;
     if (mode & ~(R_OK | W_OK | X_OK))
         return err_set(-EINVAL, "the mode 0x%x is none of R_OK, W_OK, X_OK and F_OK", mode);
+    result = attr_access(session, access.path, mode);
+    if (result <= 0)
+        return client_about(result, access.path);
     struct op_call call;
     result = op_call_metadata(&call, session, WIRE_OP_access, body,
                               wire_encode_access(body, sizeof body, &access));

@@ -75,8 +75,8 @@ static bool has_surely_none(const struct subject *subject, bool reads)
 {
     struct weft_attr attr;
     const uint64_t ino = *subject->path ? 0 : subject->capability.ino;
-    return attr_cache_find(subject->session, subject->path, ino, subject->flags, &attr) && !attr.xattrs &&
-           (!reads || (attr.mode & 0444) == 0444 || geteuid() == 0);
+    return attr_cache_find(subject->session, subject->path, ino, subject->flags, &attr) == ATTR_KNOWN &&
+           !attr.xattrs && (!reads || attr_cache_allows(subject->session, &attr, R_OK));
 }
 
 /* Takes what was asked for to the caller. */

@@ -35,8 +35,7 @@ const char *path_inode_rest(const char *text, uint64_t *ino)
     return *at == '/' || *at == 0 ? at : NULL;
 }
 
-/* "/a/b" lies in "/a", "/a" in "/". */
-static size_t folder_length(const char *text)
+size_t path_folder_length(const char *text)
 {
     const char *slash = strrchr(text, '/');
     return slash && slash != text ? (size_t)(slash - text) : 1;
@@ -44,7 +43,7 @@ static size_t folder_length(const char *text)
 
 struct path_parts path_parts(const char *text)
 {
-    const size_t folder = folder_length(text);
+    const size_t folder = path_folder_length(text);
     struct path_parts parts = {.names = {path_name(text, strlen(text)), path_name(text, folder)}};
     uint64_t ino;
     const char *rest = path_inode_rest(text, &ino);

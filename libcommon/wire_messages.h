@@ -243,6 +243,7 @@
 #define WIRE_FIELDS_stat_reply(X)                                                        \
     X(attr, attr, 0)                                                                     \
     X(capability, capability, 0) /* to ask the storage servers for the size; access 0 */ \
+    X(u8, absent, 1)             /* the path names nothing; all else is told of its folder */ \
     X(delegation, delegation, 0)
 
 #define WIRE_FIELDS_open(X)                                                                               \

@@ -180,7 +180,8 @@ void weft_disconnect(weft_session_t *session);
 
 /*
  * weft_keep_attributes(): from now on attributes that the session has asked for, or got with a file that it
- * opened, made or wrote to, are kept, and weft_stat() and weft_file_stat() need no request for them.
+ * opened, made or wrote to, are kept, and weft_stat(), weft_access() and weft_file_stat() need no request for
+ * them; nor do these and weft_file_open() for a name that was not there, while its folder is as it was.
  * Nothing else changes: the metadata server promises to tell before they change, and whoever changes them
  * waits for that, at most a second when this process does not answer. Files that someone has open for
  * writing are not kept, unless they are small.

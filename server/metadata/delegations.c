@@ -14,6 +14,8 @@
 /* One takes some 70 bytes. A client that comes to its number loses all, and may begin anew. */
 enum { CLIENT_MAX = LIMITS_DELEGATIONS_MAX, ALL_MAX = 1 << 22 };
 #define EPOCH_SHIFT 32
+/* Where files come and go, what is not there is not worth a recall for each that comes. */
+#define CALM_NS INT64_C(20000000)
 
 void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns)
 {
@@ -416,10 +418,9 @@ static bool add(struct delegations *delegations, struct deleg_client *client, ui
 }
 
 static bool give(struct service *service, struct deleg_client *client, const struct ns_ways *ways,
-                 uint64_t ino, const char *path)
+                 uint64_t ino, uint64_t name)
 {
     struct delegations *delegations = &service->delegations;
-    const uint64_t name = path_name(path, strlen(path));
     struct delegation *own = find_own(delegations, client, ino);
     if (client->recall_all)
         return false;
@@ -436,24 +437,35 @@ static bool give(struct service *service, struct deleg_client *client, const str
     return true;
 }
 
-void delegations_give(struct request *request, const struct ns *ns, const struct inode *inode,
-                      const char *path, struct wire_delegation *out)
+void delegations_give(struct request *request, const struct ns *ns, const struct inode *inode, uint64_t name,
+                      struct wire_delegation *out)
 {
     struct service *service = request->service;
     struct delegations *delegations = &service->delegations;
     struct deleg_client *client = delegations_client_find(delegations, request->from->client);
     const uint64_t now_ns = service_now(service);
     *out = (struct wire_delegation){0};
-    if (path && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&
+    if (name && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&
         is_settled(service, inode) && is_noted(service)) {
         if (!client)
             client = client_add(delegations, request->from->client, now_ns);
-        out->given = client && give(service, client, ns->ways, inode->ino, path);
-    } else if (!path && client) {
+        out->given = client && give(service, client, ns->ways, inode->ino, name);
+    } else if (!name && client) {
         out->given = request->kept && is_settled(service, inode);
     }
     if (!client)
         return;
     out->generation = client->generation;
     out->recalls = client->recalls;
+}
+
+int delegations_give_absent(struct request *request, const struct ns *ns, const struct inode *folder,
+                            const char *path, struct wire_delegation *out)
+{
+    const int64_t changed_ns = folder->ctime_ns > folder->mtime_ns ? folder->ctime_ns : folder->mtime_ns;
+    const struct path_parts parts = path_parts(path);
+    *out = (struct wire_delegation){0};
+    if (ns->now_ns - changed_ns >= CALM_NS)
+        delegations_give(request, ns, folder, parts.names[1], out);
+    return out->given ? 0 : -ENOENT;
 }

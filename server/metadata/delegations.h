@@ -95,11 +95,15 @@ void delegations_watch(struct deleg_change *change, struct store_txn *txn);
 /* After the turn: the job runs again when there is nothing to wait for. */
 void delegations_wait(struct service *service, struct deleg_waiter *waiter);
 
-/* Gives the request's client a delegation on the inode that `path` led to by `ns->ways`, where there can be
- * one. `path` NULL: tells only what the client has (what it had of the inode by this request's own change:
- * `kept`). */
-void delegations_give(struct request *request, const struct ns *ns, const struct inode *inode,
-                      const char *path, struct wire_delegation *out);
+/* Gives the request's client a delegation on the inode that a path led to by `ns->ways`, where there can be
+ * one; `name` is the path's (path_name()). 0: tells only what the client has (what it had of the inode by
+ * this request's own change: `kept`). */
+void delegations_give(struct request *request, const struct ns *ns, const struct inode *inode, uint64_t name,
+                      struct wire_delegation *out);
+/* A name that the folder does not have is known to the client for as long as the folder's attributes are; so
+ * here a delegation is given on the folder, which was not changed lately. -ENOENT: there is none. */
+int delegations_give_absent(struct request *request, const struct ns *ns, const struct inode *folder,
+                            const char *path, struct wire_delegation *out);
 
 /* A request that waits to be told of recalls; after the turn. */
 void delegations_park(struct request *request);

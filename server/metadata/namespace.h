@@ -117,6 +117,9 @@ int ns_format(struct store_txn *txn, int64_t now_ns, struct ns_identity *identit
 
 /* `path` "": the inode `ino`. */
 int ns_stat(struct ns *ns, const char *path, uint64_t ino, bool nofollow, struct inode *inode);
+/* 0 when the path names nothing, since its folder, which is told, has no such name; -ENOENT when there is no
+ * such folder, -EEXIST when there is something. */
+int ns_stat_folder(struct ns *ns, const char *path, bool nofollow, struct inode *folder);
 int ns_access(struct ns *ns, const char *path, unsigned wanted);
 /* `target` has room for LIMITS_SYMLINK_MAX + 1 bytes. */
 int ns_readlink(struct ns *ns, const char *path, char *target);

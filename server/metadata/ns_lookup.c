@@ -22,6 +22,18 @@ int ns_stat(struct ns *ns, const char *text, uint64_t ino, bool nofollow, struct
     return error;
 }
 
+int ns_stat_folder(struct ns *ns, const char *text, bool nofollow, struct inode *folder)
+{
+    struct path path;
+    int error = path_resolve(ns, text, nofollow ? 0 : PATH_FOLLOW, &path);
+    if (error)
+        return error;
+    if (path.exists)
+        return err_set(-EEXIST, "%s: exists", text);
+    *folder = path.parent;
+    return 0;
+}
+
 int ns_access(struct ns *ns, const char *text, unsigned wanted)
 {
     struct path path;

@@ -6,6 +6,7 @@
 
 #include "err.h"
 #include "path_name.h"
+#include "permission.h"
 #include "records.h"
 
 /* The part of a path that is still to be walked. A symbolic link's text is put
@@ -48,12 +49,8 @@ static void rest_skip_slashes(struct rest *rest)
 
 bool path_may(const struct ns *ns, const struct inode *inode, unsigned wanted)
 {
-    if (ns->uid == 0) {
-        /* Even root executes only what someone may execute. */
-        return !(wanted & NS_MAY_EXECUTE) || inode_is_dir(inode) || (inode->mode & 0111);
-    }
-    unsigned shift = ns->uid == inode->uid ? 6 : ns->gid == inode->gid ? 3 : 0;
-    return ((inode->mode >> shift) & wanted) == wanted;
+    const struct permission of = {.mode = inode->mode, .uid = inode->uid, .gid = inode->gid};
+    return permission_has(&of, ns->uid, ns->gid, wanted);
 }
 
 int path_require(const struct ns *ns, const struct inode *inode, unsigned wanted, const char *text)

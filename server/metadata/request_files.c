@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "path_name.h"
 #include "records.h"
 #include "service_internal.h"
 
@@ -37,7 +38,9 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
     if (error)
         return error;
     if (ns->ways)
-        delegations_give(request, ns, inode, request->body.open.path, &reply.delegation);
+        delegations_give(request, ns, inode,
+                         path_name(request->body.open.path, strlen(request->body.open.path)),
+                         &reply.delegation);
     request_attr(ns, inode, &reply.attr);
     request_capability(service, inode, access_of(request->body.open.flags), &reply.capability);
     if (inode->flags & INODE_SMALL) {

@@ -4,8 +4,10 @@
  * its request taken apart and its answer put together.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "err.h"
+#include "path_name.h"
 #include "service_internal.h"
 
 int request_stat(struct request *request, struct ns *ns)
@@ -17,9 +19,14 @@ int request_stat(struct request *request, struct ns *ns)
     struct ns_ways ways = {0};
     const bool wanted = (stat->flags & WIRE_STAT_DELEGATE) && *stat->path;
     ns->ways = wanted ? &ways : NULL;
-    int error = ns_stat(ns, stat->path, stat->ino, stat->flags & WEFT_STAT_NOFOLLOW, &inode);
-    if (!error && wanted)
-        delegations_give(request, ns, &inode, stat->path, &reply.delegation);
+    const bool nofollow = stat->flags & WEFT_STAT_NOFOLLOW;
+    int error = ns_stat(ns, stat->path, stat->ino, nofollow, &inode);
+    if (!error && wanted) {
+        delegations_give(request, ns, &inode, path_name(stat->path, strlen(stat->path)), &reply.delegation);
+    } else if (error == -ENOENT && wanted && ns_stat_folder(ns, stat->path, nofollow, &inode) == 0) {
+        error = delegations_give_absent(request, ns, &inode, stat->path, &reply.delegation);
+        reply.absent = !error;
+    }
     ns->ways = NULL;
     if (error)
         return error;

@@ -270,7 +270,7 @@ int request_small_write(struct request *request, struct ns *ns)
         if (!error)
             error = spill_keep_orphan(request, ns, &inode, body->handle, body->capability.access);
         counter_add(&service->small.counters[SMALL_WRITES], 1);
-        delegations_give(request, ns, &inode, NULL, &reply.delegation);
+        delegations_give(request, ns, &inode, 0, &reply.delegation);
     }
     request_attr(ns, &inode, &reply.attr);
     return error ? error

@@ -110,6 +110,61 @@ static void test_requests(void **state)
     assert_int_equal(server_counter(session, "delegations_recalled"), FILES);
 }
 
+/* Until it is known that there is nothing of that name. */
+static void miss_until_known(weft_session_t *of, const char *path)
+{
+    struct weft_attr attr;
+    for (unsigned i = 0; i < 1000; i++) {
+        const uint64_t hits = counter(of, "attr_hits");
+        assert_int_equal(weft_stat(of, path, 0, &attr), -ENOENT);
+        if (counter(of, "attr_hits") > hits)
+            return;
+        usleep(1000);
+    }
+    fail_msg("it is never known that %s does not exist", path);
+}
+
+/* A name that is not there takes no request either, until somebody makes it. */
+static void test_names_that_are_not_there(void **state)
+{
+    weft_file_t *file;
+    (void)state;
+    ok(weft_mkdir(session, "/folder", 0755));
+    for (unsigned round = 0; round < 4; round++) {
+        miss_until_known(session, "/folder/none");
+        const uint64_t before = counter(session, "metadata_requests");
+        for (unsigned i = 0; i < FILES; i++) {
+            assert_int_equal(weft_access(session, "/folder/none", F_OK), -ENOENT);
+            assert_int_equal(weft_file_open(session, "/folder/none", O_RDWR, 0, NULL, &file), -ENOENT);
+        }
+        assert_true(counter(session, "metadata_requests") - before < 10); /* those that wait for recalls */
+        make(round % 2 ? session : other, "/folder/none", "");
+        ok(weft_access(session, "/folder/none", F_OK));
+        ok(weft_file_open(session, "/folder/none", O_RDWR, 0, NULL, &file));
+        ok(weft_file_close(file));
+        ok(weft_unlink(round < 2 ? session : other, "/folder/none"));
+        assert_int_equal(weft_access(session, "/folder/none", F_OK), -ENOENT);
+    }
+    ok(weft_rmdir(session, "/folder"));
+}
+
+/* Permissions are known with the attributes. */
+static void test_access(void **state)
+{
+    (void)state;
+    make(session, "/file", "");
+    look_until_known(session, "/file");
+    const uint64_t before = counter(session, "sent_stat") + counter(session, "sent_access");
+    for (unsigned i = 0; i < FILES; i++) {
+        ok(weft_access(session, "/file", R_OK | W_OK));
+        assert_int_equal(weft_access(session, "/file", X_OK), -EACCES);
+    }
+    assert_int_equal(counter(session, "sent_stat") + counter(session, "sent_access"), before);
+    ok(weft_chmod(other, "/file", 0755));
+    ok(weft_access(session, "/file", X_OK));
+    ok(weft_unlink(session, "/file"));
+}
+
 /* What is not used is given up, and nothing is asked any more. */
 static void test_idle_sessions_are_quiet(void **state)
 {
@@ -268,6 +323,8 @@ static void run_steps(unsigned count, unsigned kill_every)
             cluster_start(&cluster, CLUSTER_METADATA);
         }
         step();
+        if (below(40) == 0)
+            usleep(25000); /* so that names which are not there are promised, too */
     }
     for (unsigned i = 0; i < FOLDERS * NAMES; i++) {
         if (models[i / NAMES][i % NAMES].exists)
@@ -389,6 +446,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_names_that_are_not_there),
+        cmocka_unit_test(test_access),
         cmocka_unit_test(test_idle_sessions_are_quiet),
         cmocka_unit_test(test_each_sees_what_was_before),
         cmocka_unit_test(test_a_busy_process_holds_nobody_up),

@@ -174,6 +174,84 @@ static void paths_that_depend_on_more_get_none(void **state)
     assert_false(ask_for(&ann, "/link/f").given);
 }
 
+/* ---- names that are not there ---------------------------------------------------------- */
+
+/* A promise on the folder; or none, and the error. */
+static bool is_absent(struct lab_client *client, const char *path, struct promise *promise)
+{
+    struct wire_stat_reply reply = {0};
+    struct lab_answer *answer =
+        submit(client, stat, .path = path, .flags = WIRE_STAT_DELEGATE | WEFT_STAT_NOFOLLOW);
+    lab_run();
+    if (answer->status == 0) {
+        decode_answer(answer, stat_reply, &reply);
+        assert_true(reply.absent);
+        assert_true(reply.delegation.given);
+        *promise = promise_of(&reply.delegation, reply.attr.ino);
+        lab_answer_free(answer);
+    } else {
+        assert_answered(answer, -ENOENT);
+    }
+    return reply.absent;
+}
+
+static void a_name_that_is_not_there_is_the_folders(void **state)
+{
+    (void)state;
+    struct promise folder = get(&ann, "/d"), absent;
+    assert_true(is_absent(&ann, "/d/none", &absent));
+    assert_int_equal(absent.ino, folder.ino);
+    assert_int_equal(absent.generation, folder.generation);
+    assert_int_equal(lab.service->delegations.by_ino.count, 1);
+    assert_waits_for(submit(&bob, open, .path = "/d/none", .mode = 0644, .flags = NEW | SMALL), &ann,
+                     &absent);
+    get(&ann, "/d/none");
+}
+
+/* Whoever makes it has forgotten that it was not there, and waits for nobody. */
+static void ones_own_new_name_does_not_wait(void **state)
+{
+    struct promise absent;
+    struct opened file;
+    (void)state;
+    assert_true(is_absent(&ann, "/d/none", &absent));
+    open_file(&ann, "/d/none", NEW | SMALL, &file);
+    assert_int_equal(lab.service->delegations.by_ino.count, 0);
+}
+
+static void where_names_come_and_go_none_is_promised(void **state)
+{
+    struct promise absent;
+    struct opened file;
+    (void)state;
+    open_file(&ann, "/d/new", NEW | SMALL, &file);
+    assert_false(is_absent(&ann, "/d/none", &absent));
+    lab_jump(20);
+    assert_true(is_absent(&ann, "/d/none", &absent));
+    lab_jump(TERM_MS);
+    assert_ok(ask(&bob, unlink, .path = "/d/f"));
+    assert_false(is_absent(&ann, "/d/f", &absent));
+}
+
+static void who_has_no_plain_folder_is_promised_nothing(void **state)
+{
+    static const char *const paths[] = {"/none/none", "/d/f/none", "/d/./none",
+                                        "/link/none", "/d/none/",  "/to"};
+    struct promise absent;
+    (void)state;
+    assert_ok(ask(&ann, symlink, .path = "/link", .target = "/d"));
+    assert_ok(ask(&ann, symlink, .path = "/to", .target = "/d/none"));
+    lab_jump(20);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct lab_answer *answer = submit(&ann, stat, .path = paths[i], .flags = WIRE_STAT_DELEGATE);
+        lab_run();
+        assert_true(answer->status == -ENOENT || answer->status == -ENOTDIR);
+        lab_answer_free(answer);
+    }
+    assert_int_equal(lab.service->delegations.by_ino.count, 0);
+    assert_true(is_absent(&ann, "/none", &absent));
+}
+
 static void a_second_path_to_the_same_inode_gets_none(void **state)
 {
     char by_number[64];
@@ -611,6 +689,10 @@ int main(void)
         deleg_test(ones_are_given_by_stat_and_open),
         deleg_test(who_does_not_ask_gets_none),
         deleg_test(paths_that_depend_on_more_get_none),
+        deleg_test(a_name_that_is_not_there_is_the_folders),
+        deleg_test(ones_own_new_name_does_not_wait),
+        deleg_test(where_names_come_and_go_none_is_promised),
+        deleg_test(who_has_no_plain_folder_is_promised_nothing),
         deleg_test(a_second_path_to_the_same_inode_gets_none),
         deleg_test(large_files_that_are_open_for_writing_get_none),
         deleg_test(who_has_too_many_begins_anew),
