@@ -37,9 +37,10 @@ struct attr_cache {
     uint64_t until_ns;   /* what stands here holds until then */
     uint64_t used_ns;
     uint32_t asked;
-    uint64_t stamp;              /* grows with each change that begins or ends */
-    struct guard guards[GUARDS]; /* by names and by inodes' numbers */
-    uint32_t uid, gid;           /* whose session it is */
+    uint64_t stamp;                  /* grows with each change that begins or ends */
+    struct guard guards[GUARDS];     /* by names and by inodes' numbers */
+    struct permission_caller caller; /* whose session it is */
+    uint32_t groups[LIMITS_CALLER_GROUPS_MAX];
 
     bool waits; /* a delegation_wait is under way: */
     bool ends;  /* that gives everything up */
@@ -105,7 +106,7 @@ static const struct attr_entry *find(const struct attr_cache *cache, const char 
         return entry;
     const char *rest = path_inode_rest(path, &ino);
     entry = rest && *rest == 0 ? attr_entries_find_ino(&cache->entries, ino) : NULL;
-    if (entry && !S_ISDIR(entry->attr.mode) && cache->uid != 0 && cache->uid != entry->attr.uid)
+    if (entry && !S_ISDIR(entry->attr.mode) && cache->caller.uid != 0 && cache->caller.uid != entry->attr.uid)
         entry = NULL;
     return entry;
 }
@@ -162,7 +163,7 @@ bool attr_cache_allows(const weft_session_t *session, const struct weft_attr *at
 {
     const struct attr_cache *cache = session->attr_cache;
     const struct permission of = {.mode = attr->mode, .uid = attr->uid, .gid = attr->gid};
-    return permission_has(&of, cache->uid, cache->gid, wanted);
+    return permission_has(&cache->caller, &of, wanted);
 }
 
 uint64_t attr_cache_held(weft_session_t *session, uint64_t ino)
@@ -494,8 +495,7 @@ int attr_cache_open(weft_session_t *session, void (*begins)(void))
     if (!cache)
         return err_set(-ENOMEM, "out of memory for attributes");
     attr_entries_init(&cache->entries);
-    cache->uid = geteuid();
-    cache->gid = getegid();
+    permission_caller_take(&cache->caller, cache->groups);
     keeper_open(&cache->keeper, session, is_needed, begins);
     session_lock(session);
     session->attr_cache = cache;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "permission.h"
 #include "weft_limits.h"
 
 enum frame_type { FRAME_HELLO = 1, FRAME_CHALLENGE, FRAME_PROOF, FRAME_WELCOME, FRAME_REFUSAL };
@@ -211,6 +212,13 @@ static int welcome_prove(const struct control *control, const struct wire_welcom
 static int say_hello(struct control *control)
 {
     const struct control_self *self = control->self;
+    uint32_t groups[LIMITS_CALLER_GROUPS_MAX];
+    uint8_t list[sizeof groups];
+    struct permission_caller caller;
+    permission_caller_take(&caller, groups);
+    struct wire_writer list_writer = wire_writer_on(list, sizeof list);
+    for (uint32_t i = 0; i < caller.group_count; i++)
+        wire_put_group_number(&list_writer, &(struct wire_group_number){.gid = groups[i]});
     struct wire_hello hello = {
         .magic = WIRE_MAGIC,
         .version = LIMITS_PROTOCOL_VERSION,
@@ -218,14 +226,15 @@ static int say_hello(struct control *control)
         .nonce = control->nonce_client,
         .token = control->token_in,
         .role = self->role,
-        .uid = geteuid(),
-        .gid = getegid(),
+        .uid = caller.uid,
+        .gid = caller.gid,
+        .groups = wire_list_of(&list_writer, caller.group_count),
         .name = self->name,
         .transports = self->transports,
     };
     memcpy(hello.client.bytes, self->client, WIRE_MAC_BYTES);
     memcpy(hello.host.bytes, self->host, WIRE_MAC_BYTES);
-    struct wire_writer writer = frame_begin(control, 1024);
+    struct wire_writer writer = frame_begin(control, 1024 + sizeof list);
     wire_put_hello(&writer, &hello);
     int error = frame_end(control, FRAME_HELLO, &writer);
     if (!error)

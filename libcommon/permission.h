@@ -10,22 +10,27 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/stat.h>
 
+#include "weft_limits.h"
+
+struct permission_caller {
+    uint32_t uid, gid;
+    uint32_t group_count;
+    const uint32_t *groups; /* the supplementary ones */
+};
+
+/* What of an inode counts. */
 struct permission {
     uint32_t mode; /* with the type */
     uint32_t uid, gid;
 };
 
-/* `wanted` is of access(2): R_OK, W_OK, X_OK. Supplementary groups do not count. */
-static inline bool permission_has(const struct permission *of, uint32_t uid, uint32_t gid, unsigned wanted)
-{
-    if (uid == 0) {
-        /* Even root executes only what someone may execute. */
-        return !(wanted & 1) || S_ISDIR(of->mode) || (of->mode & 0111);
-    }
-    const unsigned shift = uid == of->uid ? 6 : gid == of->gid ? 3 : 0;
-    return ((of->mode >> shift) & wanted) == wanted;
-}
+/* The running process, by its effective user and group. Of its supplementary groups those that fit are put
+ * into `room`; that not all do is logged. */
+void permission_caller_take(struct permission_caller *caller, uint32_t room[LIMITS_CALLER_GROUPS_MAX]);
+
+bool permission_is_in_group(const struct permission_caller *caller, uint32_t gid);
+/* `wanted` is of access(2): R_OK, W_OK, X_OK. */
+bool permission_has(const struct permission_caller *caller, const struct permission *of, unsigned wanted);
 
 #endif

@@ -49,6 +49,8 @@ struct rpc_identity {
     uint32_t role; /* WIRE_ROLE_* */
     uint32_t uid;
     uint32_t gid;
+    uint32_t group_count;
+    const uint32_t *groups; /* supplementary ones */
     const char *name;
 };
 

@@ -21,9 +21,9 @@
 
 /* A request with what rpc needs for it. */
 struct served {
-    struct rpc_request request; /* first: the service holds a pointer to it */
-    struct list_link link;      /* in the rpc's requests */
-    bool in_line;               /* for a buffer */
+    struct rpc_request request;        /* first: the service holds a pointer to it */
+    struct list_link link;             /* in the rpc's requests */
+    bool in_line;                      /* for a buffer */
     const struct transport *transport; /* that the message came by */
     struct transport_message message;
     bool payload_waits; /* the message's payload was neither taken nor released */
@@ -65,13 +65,30 @@ static void end_earlier(struct rpc *rpc, const struct rpc_peer *peer)
     }
 }
 
+static int take_groups(const struct wire_list *list, uint32_t *groups)
+{
+    struct wire_reader reader = wire_list_reader(list);
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct wire_group_number number;
+        wire_get_group_number(&reader, &number);
+        groups[i] = number.gid;
+    }
+    return wire_read_all(&reader, "list of groups");
+}
+
 int rpc_peer_up(struct rpc_link *link)
 {
     struct rpc *rpc = link->rpc;
     const struct wire_hello *hello = &link->control.hello;
     struct rpc_peer *peer = calloc(1, sizeof *peer);
-    if (!peer)
-        return err_set(-ENOMEM, "out of memory for a peer");
+    uint32_t *groups = malloc((hello->groups.count + 1u) * sizeof *groups);
+    int error =
+        peer && groups ? take_groups(&hello->groups, groups) : err_set(-ENOMEM, "out of memory for a peer");
+    if (error) {
+        free(groups);
+        free(peer);
+        return error;
+    }
     peer->rpc = rpc;
     peer->link = link;
     snprintf(peer->name, sizeof peer->name, "%s", hello->name);
@@ -79,6 +96,8 @@ int rpc_peer_up(struct rpc_link *link)
     peer->identity.role = hello->role;
     peer->identity.uid = hello->uid;
     peer->identity.gid = hello->gid;
+    peer->identity.group_count = hello->groups.count;
+    peer->identity.groups = groups;
     peer->identity.name = peer->name;
     list_push_back(&rpc->peers, &peer->link_in_rpc);
     link->served = peer;
@@ -94,6 +113,7 @@ static void peer_drop(struct rpc_peer *peer)
     if (peer->link || peer->requests)
         return;
     list_remove(&peer->link_in_rpc);
+    free((uint32_t *)peer->identity.groups);
     free(peer);
 }
 

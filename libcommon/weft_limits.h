@@ -57,6 +57,8 @@
 #define LIMITS_COPY_OBJECTS_MAX  512u
 /* What one group_report tells of; the rest comes with the next. */
 #define LIMITS_VERDICTS_MAX      4096u
+/* Supplementary groups of a client's user that count. */
+#define LIMITS_CALLER_GROUPS_MAX 256u
 /* Of one inodes_gone, which fits the header. */
 #define LIMITS_SWEEP_INODES_MAX  128u
 
@@ -73,7 +75,7 @@ static inline uint64_t limits_fingerprint(void)
         LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX,  LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
         LIMITS_PAYLOAD_MAX,      LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX,    LIMITS_GATHER_CHUNKS_MAX,
         LIMITS_CLOSES_MAX,       LIMITS_REMOVES_MAX, LIMITS_OFI_PIECES_MAX,  WEFT_PATH_BYTES_MAX,
-        LIMITS_DELEGATION_MS,    LIMITS_RECALLS_MAX,
+        LIMITS_DELEGATION_MS,    LIMITS_RECALLS_MAX,  LIMITS_CALLER_GROUPS_MAX,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {

@@ -119,10 +119,13 @@
     X(u32, role, 2)    /* WIRE_ROLE_* */                                         \
     X(u32, uid, U32)                                                             \
     X(u32, gid, U32)                                                             \
+    X(list, groups, LIMITS_CALLER_GROUPS_MAX) /* group_number: supplementary */  \
     X(mac, host, 0)                      /* identity of the running host */      \
     X(str, name, LIMITS_SERVER_NAME_MAX) /* for logs: program and process id */  \
     X(str, transports, 15)               /* that the client has: "ucx,ofi" */    \
     X(bytes, unused, 8192)               /* empty; older servers want it, to find that the versions differ */
+
+#define WIRE_FIELDS_group_number(X) X(u32, gid, U32)
 
 #define WIRE_FIELDS_challenge(X) X(mac, nonce, 0) X(str, transports, 15) /* that the server has */
 
@@ -750,6 +753,7 @@
 #define WIRE_MESSAGES(M)     \
     M(envelope)              \
     M(hello)                 \
+    M(group_number)          \
     M(challenge)             \
     M(proof)                 \
     M(welcome)               \

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "driver.h"
 
@@ -36,38 +35,13 @@ static bool is_forced(void)
     return forced != NULL && forced[0] != '\0';
 }
 
-/*
- * The metadata server knows nothing of supplementary groups, and a kernel that judges by itself (a mount of
- * root's for all) does: what it lets this process do must not be refused on the way past it.
- */
-static bool has_rights(weft_session_t *session, const struct weft_mounted *mounted, const char *path)
-{
-    static const int kinds[] = {R_OK, W_OK};
-    int granted = 0, groups = geteuid() == 0 ? 0 : getgroups(0, NULL);
-    struct weft_attr attr;
-    gid_t only;
-    if (groups == 0 || (groups == 1 && getgroups(1, &only) == 1 && only == getegid()))
-        return true;
-    if (weft_stat(session, mounted->path, WEFT_STAT_NOFOLLOW, &attr) == 0) {
-        for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-            granted |= faccessat(AT_FDCWD, path, kinds[i], AT_EACCESS) == 0 ? kinds[i] : 0;
-        return weft_access(session, mounted->path, granted) == 0;
-    }
-    /* A new file: the folder's rights count. */
-    char folder[sizeof mounted->path];
-    snprintf(folder, sizeof folder, "%s", mounted->path);
-    *strrchr(folder, '/') = '\0';
-    return weft_access(session, folder, W_OK | X_OK) == 0;
-}
-
 static void make_offer(const char *path, struct offer *offer)
 {
     weft_session_t *session;
     struct weft_mounted mounted;
     if (!weft_mounted_find(AT_FDCWD, path, 0, &mounted) || mounted.is_cached)
         return;
-    if (session_get_mounted(&mounted, &session) < 0 || weft_mounted_reach(session, &mounted, O_RDWR) < 0 ||
-        !has_rights(session, &mounted, path))
+    if (session_get_mounted(&mounted, &session) < 0 || weft_mounted_reach(session, &mounted, O_RDWR) < 0)
         return;
     offer->is_made = 1;
     memcpy(offer->cluster, mounted.cluster, sizeof offer->cluster);

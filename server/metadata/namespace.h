@@ -8,8 +8,8 @@
  *  - Every call looks at everything first and changes the store only when
  *    nothing can refuse any more, so a call that fails has changed nothing (a
  *    failing store aside: then the transaction is broken, see store.h).
- *  - Permissions are checked for the caller's uid and gid (there are no supplementary
- *    groups); uid 0 may do everything.
+ *  - Permissions are checked for the caller's uid, gid and supplementary groups; uid 0 may do
+ *    everything.
  *  - Every error has a text that begins with the path.
  *
  * Access times are set by creation and by setattr only. `mode` of what is made
@@ -39,6 +39,8 @@ struct ns {
     struct opens *opens;
     struct ino_range *inos; /* numbers for new inodes; NULL: each is asked for from the store */
     uint32_t uid, gid;      /* of the caller */
+    uint32_t caller_group_count;
+    const uint32_t *caller_groups; /* its supplementary ones */
     int64_t now_ns;         /* CLOCK_REALTIME */
     /* the configuration's default layout, and the groups that there are */
     uint64_t chunk_size;
@@ -100,6 +102,8 @@ int path_inode_begin(struct ns *ns, const char *text, uint64_t ino, const char *
 /* The path goes through this directory. */
 void path_through(struct ns *ns, uint64_t ino);
 bool path_may(const struct ns *ns, const struct inode *inode, unsigned wanted); /* NS_MAY_* */
+/* By its own group or a supplementary one. */
+bool path_in_group(const struct ns *ns, uint32_t gid);
 /* 0, or -EACCES naming `text`. */
 int path_require(const struct ns *ns, const struct inode *inode, unsigned wanted, const char *text);
 bool path_owns(const struct ns *ns, const struct inode *inode);

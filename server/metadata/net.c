@@ -75,6 +75,8 @@ static void on_request(void *arg, struct rpc_request *rpc_request)
         .role = identity->role,
         .uid = identity->uid,
         .gid = identity->gid,
+        .group_count = identity->group_count,
+        .groups = identity->groups,
         .name = identity->name,
         .reply = reply,
     };

@@ -19,7 +19,7 @@ static int set_mode(const struct ns *ns, const struct wire_setattr *request, str
         return not_the_owner(request->path, "mode");
     uint32_t bits = request->mode & 07777;
     /* No one may make programs run for a group that is not his. */
-    if (ns->uid != 0 && ns->gid != inode->gid && !inode_is_dir(inode))
+    if (ns->uid != 0 && !path_in_group(ns, inode->gid) && !inode_is_dir(inode))
         bits &= ~(uint32_t)S_ISGID;
     inode->mode = (inode->mode & S_IFMT) | bits;
     return 0;
@@ -34,8 +34,8 @@ static int set_owner(const struct ns *ns, const struct wire_setattr *request, st
             return err_set(-EPERM, "%s: only root may give a file away", request->path);
         if (ns->uid != inode->uid)
             return not_the_owner(request->path, "group");
-        if (gid != inode->gid && gid != ns->gid)
-            return err_set(-EPERM, "%s: the owner may change the group only to his own", request->path);
+        if (gid != inode->gid && !path_in_group(ns, gid))
+            return err_set(-EPERM, "%s: the owner may change the group to one of his only", request->path);
     }
     inode->uid = uid;
     inode->gid = gid;

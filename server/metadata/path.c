@@ -47,10 +47,23 @@ static void rest_skip_slashes(struct rest *rest)
 
 /* ---- permissions -------------------------------------------------------- */
 
+static struct permission_caller caller_of(const struct ns *ns)
+{
+    return (struct permission_caller){
+        .uid = ns->uid, .gid = ns->gid, .group_count = ns->caller_group_count, .groups = ns->caller_groups};
+}
+
+bool path_in_group(const struct ns *ns, uint32_t gid)
+{
+    const struct permission_caller caller = caller_of(ns);
+    return permission_is_in_group(&caller, gid);
+}
+
 bool path_may(const struct ns *ns, const struct inode *inode, unsigned wanted)
 {
     const struct permission of = {.mode = inode->mode, .uid = inode->uid, .gid = inode->gid};
-    return permission_has(&of, ns->uid, ns->gid, wanted);
+    const struct permission_caller caller = caller_of(ns);
+    return permission_has(&caller, &of, wanted);
 }
 
 int path_require(const struct ns *ns, const struct inode *inode, unsigned wanted, const char *text)

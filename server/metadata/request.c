@@ -173,6 +173,8 @@ static int run(struct job *job, struct ns *ns)
     reset(request);
     ns->uid = request->from->uid;
     ns->gid = request->from->gid;
+    ns->caller_group_count = request->from->group_count;
+    ns->caller_groups = request->from->groups;
     bool kept = operation->kept && operation->writes(request);
     if (kept) {
         int found = find_answer(request, ns);

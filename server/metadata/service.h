@@ -41,6 +41,8 @@ struct service_request {
     uint8_t client[16];
     uint32_t role; /* WIRE_ROLE_* */
     uint32_t uid, gid;
+    uint32_t group_count;
+    const uint32_t *groups; /* supplementary ones, until it is answered */
     const char *name; /* of the peer, for logs */
     /* For an error (status < 0) there is no body, and err_text() tells. */
     void (*reply)(struct service_request *request, int status, const void *body, size_t length);

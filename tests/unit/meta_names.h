@@ -18,6 +18,14 @@ static inline void become(uint32_t new_uid, uint32_t new_gid)
 {
     uid = new_uid;
     gid = new_gid;
+    world.group_count = 0;
+}
+
+/* Is in another group as well. */
+static inline void join(uint32_t group)
+{
+    world.group = group;
+    world.group_count = 1;
 }
 
 static inline int setup(void **state)

@@ -227,6 +227,8 @@ struct lab_answer {
 struct lab_client {
     uint8_t id[16];
     uint32_t role, uid, gid;
+    uint32_t group_count;
+    const uint32_t *groups;
     uint64_t request_id;
     uint64_t settled;
 };
@@ -264,6 +266,8 @@ static inline void lab_submit_as(struct lab_client *client, uint64_t id, uint16_
         .body_length = (uint32_t)length,
         .role = client->role,
         .uid = client->uid,
+        .group_count = client->group_count,
+        .groups = client->groups,
         .gid = client->gid,
         .name = "test",
         .reply = lab_replied,

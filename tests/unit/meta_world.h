@@ -38,6 +38,7 @@ struct world {
     struct store_txn *txn;
     struct ns ns;
     int64_t now_ns;
+    uint32_t group, group_count; /* a supplementary one of the caller, if the count is 1 */
 };
 
 /* assert_int_equal() with the error's text shown when the two differ. */
@@ -81,6 +82,8 @@ static inline void world_begin(struct world *world, uint32_t uid, uint32_t gid)
         .opens = world->opens,
         .uid = uid,
         .gid = gid,
+        .caller_group_count = world->group_count,
+        .caller_groups = &world->group,
         .now_ns = world->now_ns,
         .chunk_size = 1 << 20,
         .group_count = 4,

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "permission.h"
 #include "rpc_world.h"
 
 struct conf conf = {
@@ -104,9 +105,21 @@ static void serve(void *arg, struct rpc_request *request)
     }
 }
 
+/* Clients run as this process does, and must be taken for nobody else. */
+static void check_identity(const struct rpc_identity *identity)
+{
+    struct permission_caller own;
+    uint32_t groups[LIMITS_CALLER_GROUPS_MAX];
+    permission_caller_take(&own, groups);
+    if (identity->uid != own.uid || identity->gid != own.gid || identity->group_count != own.group_count ||
+        memcmp(identity->groups, own.groups, own.group_count * sizeof *groups) != 0)
+        abort();
+}
+
 static void peer_up(void *arg, struct rpc_peer *peer)
 {
-    (void)arg, (void)peer;
+    (void)arg;
+    check_identity(rpc_peer_identity(peer));
     peers_up++;
 }
 

@@ -52,6 +52,38 @@ static void chmod_is_the_owners(void **state)
     assert_int_equal(look("/f").mode, S_IFREG | 0755);
 }
 
+static int reads(const char *path)
+{
+    struct inode inode;
+    return open_file(path, WIRE_OPEN_READ, 0, &inode);
+}
+
+/* Whoever is in the file's group has that group's rights, and no others, be it his first group or not. */
+static void supplementary_groups_count(void **state)
+{
+    (void)state;
+    become(ANN, STAFF);
+    does(touch("/f", 0640));
+    does(touch("/closed", 0604));
+    does(ns_mkdir(ns, "/dir", 0730));
+    become(BOB, GUESTS);
+    refuses(reads("/f"), -EACCES);
+    refuses(touch("/dir/of-bob", 0644), -EACCES);
+    join(STAFF);
+    does(reads("/f"));
+    refuses(open_file("/f", WIRE_OPEN_WRITE, 0, &(struct inode){0}), -EACCES);
+    refuses(reads("/closed"), -EACCES);
+    does(touch("/dir/of-bob", 0644));
+    assert_int_equal(look("/dir/of-bob").gid, GUESTS);
+    does(chgrp_to("/dir/of-bob", STAFF));
+    does(chmod_to("/dir/of-bob", 02755));
+    assert_int_equal(look("/dir/of-bob").mode, S_IFREG | 02755);
+    does(chgrp_to("/dir/of-bob", GUESTS));
+    become(BOB, GUESTS);
+    does(reads("/closed"));
+    refuses(chgrp_to("/dir/of-bob", STAFF), -EACCES);
+}
+
 static void chown_is_roots(void **state)
 {
     (void)state;
@@ -266,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(chmod_is_the_owners),
+        T(supplementary_groups_count),
         T(chown_is_roots),
         T(times_can_be_set),
         T(a_set_time_is_not_undone_by_earlier_writes),

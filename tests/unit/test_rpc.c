@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -372,5 +373,8 @@ static int run_both(void)
 
 int main(int argc, char **argv)
 {
+    static const gid_t groups[] = {4242, 77}; /* whom they are told to looks for them */
+    if (geteuid() == 0 && setgroups(2, groups) < 0)
+        return 99;
     return world_main(argc, argv, run_all, run_both);
 }
