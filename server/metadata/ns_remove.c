@@ -61,7 +61,7 @@ int ns_drop(struct ns *ns, struct inode *inode)
     if (!in_use && !(ns->may_be_held && S_ISREG(inode->mode)))
         return ns_destroy(ns, inode);
     if (in_use)
-        opens_file_find(ns->opens, inode->ino)->orphan = true;
+        opens_file_orphan(ns->opens, opens_file_find(ns->opens, inode->ino));
     int error = records_inode_put(ns->txn, inode);
     if (!error && in_use && (inode->flags & INODE_SMALL))
         error = ns_writers_note(ns, inode->ino);

@@ -60,7 +60,7 @@ int ns_writer_note(struct ns *ns, struct opens_handle *handle)
     if (handle->recorded || !(handle->access & WIRE_ACCESS_WRITE))
         return 0;
     memcpy(writer.client, handle->client->id, sizeof writer.client);
-    handle->recorded = true; /* also when this is undone: then the store is only asked in vain */
+    opens_record(ns->opens, handle);
     return records_writer_put(ns->txn, &writer);
 }
 

@@ -15,6 +15,7 @@ int opens_new(uint64_t epoch, struct opens **out)
         return err_set(-ENOMEM, "no memory for the table of open files");
     list_init(&opens->clients);
     list_init(&opens->journal);
+    list_init(&opens->file_journal);
     opens->handle_first = (epoch << OPENS_EPOCH_SHIFT) + 1;
     opens->handle_next = opens->handle_first;
     *out = opens;
@@ -153,7 +154,6 @@ static void count_handle(struct opens_handle *handle, bool open)
     if (open) {
         file->handles++;
         file->writers += writer;
-        file->generation += writer;
     } else {
         file->handles--;
         file->writers -= writer;
@@ -180,8 +180,16 @@ static struct opens_handle *add(struct opens *opens, struct opens_client *client
     list_push_back(&file->openings, &handle->file_link);
     list_link_init(&handle->journal_link);
     count_handle(handle, true);
+    file->generation += (access & WIRE_ACCESS_WRITE) != 0;
     opens_file_unpin(opens, file);
     return handle;
+}
+
+/* To be called before it is marked as changed in the present transaction. */
+static void journal(struct opens *opens, struct opens_handle *handle)
+{
+    if (!handle->added && !handle->closed && !handle->noted)
+        list_push_back(&opens->journal, &handle->journal_link);
 }
 
 struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino,
@@ -192,8 +200,8 @@ struct opens_handle *opens_add(struct opens *opens, struct opens_client *client,
         return NULL;
     opens->handle_next++;
     handle->request_id = request_id;
+    journal(opens, handle);
     handle->added = true;
-    list_push_back(&opens->journal, &handle->journal_link);
     return handle;
 }
 
@@ -209,11 +217,35 @@ int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino
     return 0;
 }
 
+struct opens_handle *opens_adopt(struct opens *opens, struct opens_client *client, uint64_t ino,
+                                 uint32_t access, uint64_t number)
+{
+    struct opens_handle *handle = add(opens, client, ino, access, number);
+    if (!handle)
+        return NULL;
+    journal(opens, handle);
+    handle->added = true;
+    if (access & WIRE_ACCESS_WRITE)
+        handle->file->dirty = true;
+    return handle;
+}
+
+void opens_record(struct opens *opens, struct opens_handle *handle)
+{
+    assert(!handle->recorded && !handle->closed);
+    journal(opens, handle);
+    handle->recorded = handle->noted = true;
+}
+
+/* One that was closed in the present transaction may have been adopted since, under the same number. */
 struct opens_handle *opens_find(struct opens *opens, uint64_t number)
 {
-    struct table_link *link = table_find(&opens->handles, number);
-    struct opens_handle *handle = link ? table_item(link, struct opens_handle, by_number) : NULL;
-    return handle && !handle->closed ? handle : NULL;
+    for (struct table_link *link = table_find(&opens->handles, number); link; link = link->next) {
+        struct opens_handle *handle = table_item(link, struct opens_handle, by_number);
+        if (link->key == number && !handle->closed)
+            return handle;
+    }
+    return NULL;
 }
 
 struct opens_handle *opens_find_request(struct opens_client *client, uint64_t request_id)
@@ -240,11 +272,10 @@ bool opens_is_earlier(const struct opens *opens, uint64_t number)
 void opens_close(struct opens *opens, struct opens_handle *handle)
 {
     assert(!handle->closed);
+    journal(opens, handle);
     handle->closed = true;
     handle->file->pins++; /* until the handle is freed, or open again */
     count_handle(handle, false);
-    if (!handle->added)
-        list_push_back(&opens->journal, &handle->journal_link);
 }
 
 static void free_closed(struct opens *opens, struct opens_handle *handle)
@@ -256,28 +287,74 @@ static void free_closed(struct opens *opens, struct opens_handle *handle)
     free(handle);
 }
 
+static void change_file(struct opens *opens, struct opens_file *file)
+{
+    if (file->changed)
+        return;
+    file->changed = true;
+    file->was_dirty = file->dirty;
+    file->was_orphan = file->orphan;
+    file->pins++; /* until the transaction ends */
+    list_push_back(&opens->file_journal, &file->journal_link);
+}
+
+void opens_file_orphan(struct opens *opens, struct opens_file *file)
+{
+    change_file(opens, file);
+    file->orphan = true;
+}
+
+void opens_file_clean(struct opens *opens, struct opens_file *file)
+{
+    change_file(opens, file);
+    file->dirty = false;
+}
+
+static void end_files(struct opens *opens, bool back)
+{
+    for (struct list_link *link = list_pop(&opens->file_journal); link;
+         link = list_pop(&opens->file_journal)) {
+        struct opens_file *file = list_item(link, struct opens_file, journal_link);
+        file->changed = false;
+        if (back) {
+            file->dirty = file->dirty || file->was_dirty;
+            file->orphan = file->was_orphan;
+        }
+        opens_file_unpin(opens, file);
+    }
+}
+
 void opens_commit(struct opens *opens)
 {
     for (struct list_link *link = list_pop(&opens->journal); link; link = list_pop(&opens->journal)) {
         struct opens_handle *handle = list_item(link, struct opens_handle, journal_link);
-        handle->added = false;
+        handle->added = handle->noted = false;
         if (handle->closed)
             free_closed(opens, handle);
+    }
+    end_files(opens, false);
+}
+
+static void take_back(struct opens *opens, struct opens_handle *handle)
+{
+    if (handle->added) {
+        if (!handle->closed)
+            opens_close(opens, handle);
+        free_closed(opens, handle);
+        return;
+    }
+    if (handle->noted)
+        handle->recorded = handle->noted = false;
+    if (handle->closed) {
+        handle->closed = false;
+        count_handle(handle, true);
+        opens_file_unpin(opens, handle->file);
     }
 }
 
 void opens_rollback(struct opens *opens)
 {
-    for (struct list_link *link = list_pop(&opens->journal); link; link = list_pop(&opens->journal)) {
-        struct opens_handle *handle = list_item(link, struct opens_handle, journal_link);
-        if (handle->added) {
-            if (!handle->closed)
-                opens_close(opens, handle);
-            free_closed(opens, handle);
-        } else {
-            handle->closed = false;
-            count_handle(handle, true);
-            opens_file_unpin(opens, handle->file);
-        }
-    }
+    for (struct list_link *link = list_pop(&opens->journal); link; link = list_pop(&opens->journal))
+        take_back(opens, list_item(link, struct opens_handle, journal_link));
+    end_files(opens, true);
 }

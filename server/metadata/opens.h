@@ -7,7 +7,8 @@
  * within its lease finds them as they were.
  *
  * Changes made inside a transaction are seen at once by what follows in it;
- * opens_commit() makes them last, opens_rollback() takes them back.
+ * opens_commit() makes them last, opens_rollback() takes them back. What is set in the structs
+ * below without a call stays, and must do no harm then.
  *
  * Threads: belongs to one thread.
  */
@@ -33,6 +34,9 @@ struct opens_file {
     bool dirty;               /* its size is not what the store says, or may not be */
     bool orphan;              /* may have lost its last name */
     struct list openings;     /* struct opens_handle */
+    struct list_link journal_link;
+    bool changed;                /* in the present transaction; before it: */
+    bool was_dirty, was_orphan;
 
     /* small.c's, of a small file */
     bool spilling;          /* what is in it is on its way to the storage servers, and does not change */
@@ -70,7 +74,7 @@ struct opens_handle {
     struct list_link link;
     struct list_link file_link; /* in file->openings */
     struct list_link journal_link;
-    bool added, closed; /* in the present transaction */
+    bool added, closed, noted; /* in the present transaction; noted: recorded */
     bool closing;       /* its client has closed it; the store is to hear of it */
     bool lost_pointer;  /* it was given up with its client's lease, and its shared pointer with it */
     bool has_pointer;   /* a shared pointer, in the store, which ends with it */
@@ -79,7 +83,8 @@ struct opens_handle {
 struct opens {
     struct table files, handles, clients_by_id;
     struct list clients;
-    struct list journal;
+    struct list journal;      /* struct opens_handle */
+    struct list file_journal; /* struct opens_file */
     uint64_t handle_next, handle_first;
 };
 
@@ -101,9 +106,15 @@ void opens_client_drop(struct opens *opens, struct opens_client *client);
 /* NULL with a text when memory is out. */
 struct opens_handle *opens_add(struct opens *opens, struct opens_client *client, uint64_t ino,
                                uint32_t access, uint64_t request_id);
-/* One from an earlier start, under its old number. */
+/* One from an earlier start, under its old number; the store has it. Not inside a transaction of the turn. */
 int opens_restore(struct opens *opens, struct opens_client *client, uint64_t ino, uint32_t access,
                   uint64_t number);
+/* Likewise, or one that was given up with its client's lease; the store does not have it. NULL with a text
+ * when memory is out. */
+struct opens_handle *opens_adopt(struct opens *opens, struct opens_client *client, uint64_t ino,
+                                 uint32_t access, uint64_t number);
+/* From the present transaction on the store has it among those who write. */
+void opens_record(struct opens *opens, struct opens_handle *handle);
 struct opens_handle *opens_find(struct opens *opens, uint64_t number);
 /* The one that this request of the client opened; NULL when there is none. */
 struct opens_handle *opens_find_request(struct opens_client *client, uint64_t request_id);
@@ -127,6 +138,11 @@ struct opens_file *opens_file_find(struct opens *opens, uint64_t ino);
 /* Finds or makes it, and keeps it until as many opens_file_unpin(); NULL with a text when memory is out. */
 struct opens_file *opens_file_pin(struct opens *opens, uint64_t ino);
 void opens_file_unpin(struct opens *opens, struct opens_file *file);
+/* The present transaction has taken its last name. */
+void opens_file_orphan(struct opens *opens, struct opens_file *file);
+/* What the present transaction notes is its size. That a file is dirty, on the other hand, may stay when it
+ * is undone: then the storage servers are asked once too often. */
+void opens_file_clean(struct opens *opens, struct opens_file *file);
 
 static inline uint64_t opens_ino(const struct opens_file *file)
 {

@@ -161,6 +161,7 @@ static void read_done(struct job *job, int status)
     if (status < 0) {
         log_error("cannot read which objects are to be removed: %s", err_text());
         removals->failed++;
+        reading->count = 0; /* an earlier run, which was undone, may have found what is not to be removed */
     }
     removals->end = status < 0 || reading->count < reading->wanted;
     if (reading->count)

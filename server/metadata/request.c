@@ -143,7 +143,7 @@ static int find_answer(struct request *request, struct ns *ns)
         int error = answers_prune(ns->txn, from->client, from->settled);
         if (error)
             return error;
-        client->settled_pruned = from->settled;
+        client->settled_pruned = from->settled; /* when this is undone they go with the next ones */
     }
     return 0;
 }
@@ -187,6 +187,11 @@ static int run(struct job *job, struct ns *ns)
         store_changes(ns->txn) != changes)
         error = request_keep(request, ns);
     return error;
+}
+
+static void undone(struct job *job)
+{
+    truncation_cancel(request_of(job));
 }
 
 /* ---- ending ------------------------------------------------------------- */
@@ -311,7 +316,7 @@ void service_request(struct service *service, struct service_request *from)
     request->service = service;
     request->from = from;
     request->operation = operation;
-    request->job = (struct job){.writes = writes, .run = run, .done = done};
+    request->job = (struct job){.writes = writes, .run = run, .undone = undone, .done = done};
     request->recalls.job = &request->job;
     list_link_init(&request->link);
     list_init(&request->twins);

@@ -80,7 +80,7 @@ int request_pointer(struct request *request, struct ns *ns)
         return error;
     pointer.used_ns = ns->now_ns;
     if (handle)
-        handle->has_pointer = true;
+        handle->has_pointer = true; /* also when this is undone: then the store is only asked in vain */
     error = records_pointer_put(ns->txn, &pointer);
     /* It is to be known after a restart, also that of a small file. */
     if (!error && handle)

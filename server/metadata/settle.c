@@ -19,6 +19,7 @@ struct settling {
     uint64_t generation;     /* of the file when it was asked for */
     bool running;
     bool again;
+    bool is_open; /* its size was still the storage servers' when the job ran */
     bool settled;
     struct list_link link;
 };
@@ -100,13 +101,14 @@ static int run(struct job *job, struct ns *ns)
     struct settling *settling = list_item(job, struct settling, job);
     const struct agent_work *work = &settling->work;
     struct inode inode;
-    settling->settled = false;
+    settling->settled = settling->is_open = false;
     if (work->status)
         return err_set(work->status, "%s", work->text);
     int error = records_inode_get(ns->txn, work->ino, &inode);
     if (error == -ENOENT)
         return 0;
-    if (error || is_overtaken(settling) || !(inode.flags & INODE_SIZE_OPEN))
+    settling->is_open = !error && (inode.flags & INODE_SIZE_OPEN);
+    if (is_overtaken(settling) || !settling->is_open)
         return error;
     struct ns_size size = {.end = work->end, .bytes = work->bytes, .mtime_ns = work->mtime_ns};
     settling->settled = true;
@@ -129,6 +131,13 @@ static void put_off(struct settling *settling, int status)
     list_push_back(&settle->failed, &settling->link);
 }
 
+/* Who overtook it asks again when he is done. But his opening may have been undone. */
+static bool is_left(const struct settling *settling)
+{
+    const struct opens_file *file = settling->file;
+    return settling->is_open && !settling->settled && !file->writers && !file->truncations;
+}
+
 static void done(struct job *job, int status)
 {
     struct settling *settling = list_item(job, struct settling, job);
@@ -144,7 +153,7 @@ static void done(struct job *job, int status)
         settling->file->dirty = false;
         settle->backoff_ms = 0;
     }
-    if (settling->again) {
+    if (settling->again || is_left(settling)) {
         settling->again = false;
         settling->file->dirty = true;
         list_push_back(&settle->ready, &settling->link);

@@ -88,6 +88,7 @@ int spill_note(struct ns *ns, struct inode *inode)
         list_each(&file->openings, link, after)
         {
             struct opens_handle *handle = list_item(link, struct opens_handle, file_link);
+            /* Also when this is undone: of a small file nobody looks at it. */
             handle->generation = file->generation;
             handle->sole = file->writers == 1 && is_empty && !(inode->flags & INODE_WRITTEN);
         }
@@ -106,7 +107,8 @@ static int last_run(struct job *job, struct ns *ns)
     if (error)
         return error;
     counter_add(&spill->service->small.counters[SMALL_SPILLS], 1);
-    /* Whoever closes the file in this turn finds it noted. */
+    /* Whoever closes the file in this turn finds it noted. When this is undone nobody needs the inode: who
+     * ends it meanwhile leaves its objects to the removals. */
     spill->file->truncations -= spill->counted;
     spill->counted = false;
     return inode.flags & INODE_SMALL ? spill_note(ns, &inode) : 0;
@@ -188,7 +190,7 @@ static int note_begin(struct spill *spill, struct ns *ns, struct inode *inode)
     int error = records_inode_put(ns->txn, inode);
     records_watch(ns->txn, NULL);
     if (!error)
-        spill->file->spilling = true;
+        spill->file->spilling = true; /* also when this is undone: then others wait a little longer */
     return spill->recalls.needed ? 0 : error;
 }
 
@@ -292,11 +294,9 @@ static int adopt(struct request *request, struct ns *ns, const struct inode *ino
     *out = NULL;
     if (!handle && opens_known(ns->opens, number)) {
         struct opens_client *client = opens_client_get(ns->opens, request->from->client);
-        int error = client ? opens_restore(ns->opens, client, inode->ino, access, number) : -ENOMEM;
-        if (error)
-            return error;
-        handle = opens_find(ns->opens, number);
-        handle->recorded = false;
+        handle = client ? opens_adopt(ns->opens, client, inode->ino, access, number) : NULL;
+        if (!handle)
+            return -ENOMEM;
         handle->lost_pointer = !opens_is_earlier(ns->opens, number);
     }
     if (handle && opens_ino(handle->file) == inode->ino && (handle->access & WIRE_ACCESS_WRITE))
@@ -324,6 +324,6 @@ int spill_keep_orphan(struct request *request, struct ns *ns, const struct inode
     int error = adopt(request, ns, inode, number, access, &handle);
     if (error || !handle)
         return error;
-    handle->file->orphan = true;
+    opens_file_orphan(ns->opens, handle->file);
     return handle->recorded ? 0 : ns_writer_note(ns, handle);
 }

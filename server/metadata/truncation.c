@@ -105,7 +105,10 @@ static int note_success(struct truncation *truncation, struct ns *ns, struct ino
     uint64_t size = truncation->work.size;
     if (truncation->work.grow_only && size < truncation->size_before)
         size = truncation->size_before;
-    file->dirty = !exact;
+    if (exact)
+        opens_file_clean(ns->opens, file);
+    else
+        file->dirty = true;
     if (!exact && !file->writers && file->truncations == 1)
         settle_want(&service->settle, inode);
     return ns_size_truncated(ns, inode, size, truncation->work.bytes, exact, file->writers == 0);
@@ -167,6 +170,18 @@ void truncation_end_orphan(struct service *service, uint64_t ino)
     turn_submit(&service->turn, &ending->job);
 }
 
+/* The store could not take what the storage servers have done: what it says is not the size. */
+static void note_lost(struct truncation *truncation)
+{
+    const struct agent_work *work = &truncation->work;
+    struct opens_file *file = truncation->file;
+    log_error("noting a truncation of inode %" PRIu64 ": %s", work->ino, err_text());
+    file->dirty = true;
+    if (!file->writers && file->truncations == 1)
+        settle_want(&truncation->request->service->settle,
+                    &(struct inode){.ino = work->ino, .layout = work->layout});
+}
+
 static void done(struct job *job, int status)
 {
     struct truncation *truncation = list_item(job, struct truncation, job);
@@ -175,7 +190,7 @@ static void done(struct job *job, int status)
     uint64_t ino = truncation->work.ino;
     bool orphan = truncation->file->orphan;
     if (status < 0)
-        log_error("noting a truncation of inode %" PRIu64 ": %s", ino, err_text());
+        note_lost(truncation);
     if (status == 0 && truncation->status)
         status =
             err_set(truncation->status, "the file may be cut in some places only: %s", truncation->work.text);

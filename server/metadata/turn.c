@@ -78,6 +78,19 @@ static bool run_jobs(struct turn *turn, struct list *jobs, struct store_txn *txn
     return true;
 }
 
+/* All of it before the first job runs again: that must not see what later ones have changed. */
+static void take_back(struct turn *turn, struct list *jobs)
+{
+    opens_rollback(turn->opens);
+    turn->inos = (struct ino_range){0};
+    list_each(jobs, link, after)
+    {
+        struct job *job = list_item(link, struct job, link);
+        if (job->undone)
+            job->undone(job);
+    }
+}
+
 /* One transaction over all jobs: 0, or what kept it from being committed. */
 static int transact(struct turn *turn, struct list *jobs, bool write)
 {
@@ -91,8 +104,7 @@ static int transact(struct turn *turn, struct list *jobs, bool write)
     else
         error = store_commit(txn);
     if (!whole || error) {
-        opens_rollback(turn->opens);
-        turn->inos = (struct ino_range){0};
+        take_back(turn, jobs);
     } else {
         opens_commit(turn->opens);
     }

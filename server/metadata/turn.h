@@ -11,7 +11,8 @@
  *  - A job that fails has changed nothing: when one has made changes before it
  *    failed, or the store itself fails, the whole transaction is aborted and its
  *    jobs are run again, each in a transaction of its own. `run` may thus run
- *    more than once, and starts from the beginning each time.
+ *    more than once, and starts from the beginning each time. What it changes in memory is taken back by
+ *    opens_rollback() or by `undone`, before any job runs again; else it must do no harm that it stays.
  *
  * Threads: belongs to one thread.
  */
@@ -30,6 +31,8 @@ struct job {
     bool (*writes)(struct job *job);
     /* 0 or a negative errno with a text. */
     int (*run)(struct job *job, struct ns *ns);
+    /* The transaction in which it has run, or was to, was aborted. May be NULL. */
+    void (*undone)(struct job *job);
     /* err_text() is that of `status`. May free the job and submit others. */
     void (*done)(struct job *job, int status);
     bool alone; /* in a transaction of its own: it changes what lives in memory, too */
