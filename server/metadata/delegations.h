@@ -14,6 +14,8 @@
  *    like anybody's.
  *  - A server that was just started knows nothing of what an earlier one has promised, and changes no inode
  *    for DELEG_TERM_NS, if the store says that there were any promises.
+ *  - What a transaction that is undone has given and recalled stays so: others wait for a client that was not
+ *    told of it, or one is told in vain.
  *
  * Recalls are told by the answer to `delegation_wait`, which a client with delegations has under way all
  * the time. A client's delegations have a generation: when the server has dropped them, for whatever

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Waits for locks that last, as clients tell them. Nothing of it is stored: after a restart they are told
- * again.
+ * again. One that is told twice, since its transaction was undone, may be found to be in a circle only when
+ * it is told next.
  */
 #include <string.h>
 

@@ -84,6 +84,7 @@ int small_tell(struct service *service, const struct ns *ns, const struct inode 
         return error;
     small->data = (struct wire_bytes){.data = data, .length = (uint32_t)inode->size};
     if (handle && may_lease(handle->file, handle->client)) {
+        /* Also when this is undone: who writes then waits in vain, but not for long. */
         handle->lease_ns = service_now(service) + LEASE_NS;
         small->lease_us = LEASE_NS / 1000;
         counter_add(&service->small.counters[SMALL_LEASES], 1);

@@ -105,6 +105,7 @@ bool chaos_begin(void)
 {
     chaos.is_on = true;
     weather_draw();
+    undone_begin(!sim_chance(333333) ? 0 : sim_chance(500000) ? 50000 : 500000);
     if (sim_chance(100000)) {
         weather.slow = 0;
         return true;

@@ -19,6 +19,7 @@
  *   faults.c      what goes wrong on the network, and when
  *   disk.c        the disks of storage servers, which a crash of their host may leave in many ways
  *   programs.c    main() of the servers, daemon.h and log.h of the simulation
+ *   undone.c      batches of the metadata server's that are undone, and run again
  *   cluster.c     a cluster: its configuration, its processes, its end
  *   model.c       what a file's bytes may be, by all that was done to them
  *   names.c       what names may lead to, likewise
@@ -251,6 +252,11 @@ void disks_crash(unsigned host);
  * much later. */
 void disks_hold_read(unsigned host, uint64_t ns);
 void disks_hold_write(unsigned host, uint64_t ns);
+
+/* ---- undone.c ------------------------------------------------------------- */
+
+void undone_begin(unsigned per_million);
+uint64_t undone_end(void); /* how many were undone */
 
 /* ---- programs.c ----------------------------------------------------------- */
 

@@ -35,7 +35,7 @@ static uint64_t seed_now;
 static const char *scenario_now;
 
 struct totals {
-    uint64_t schedules, calm, calls, failures, losses, known, names_unchecked, kinds[CHAOS_KINDS];
+    uint64_t schedules, calm, calls, failures, losses, known, names_unchecked, undone, kinds[CHAOS_KINDS];
 };
 static struct totals totals;
 
@@ -141,6 +141,7 @@ static void run_seed(uint64_t seed, const char *folder)
     run_servers_end();
     cluster_check_stores();
     world_end();
+    totals.undone += undone_end();
     totals.schedules++;
     totals.calm += is_calm;
 }
@@ -251,9 +252,10 @@ static void tell_totals(const struct wanted *wanted)
     printf("%" PRIu64 " schedules from seed %" PRIu64 " on (%" PRIu64 " of them calm): %" PRIu64
            " calls, of which %" PRIu64 " failed as they may, and %" PRIu64
            " syncs told of losses; %" PRIu64
-           " attributes took no request; names not looked at in %" PRIu64 "\n",
+           " attributes took no request; names not looked at in %" PRIu64 "; %" PRIu64
+           " batches of the metadata server undone\n",
            totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures, totals.losses,
-           totals.known, totals.names_unchecked);
+           totals.known, totals.names_unchecked, totals.undone);
     for (unsigned i = 0; i < CHAOS_KINDS; i++)
         printf("%s%" PRIu64 " %s", i ? ", " : "", totals.kinds[i], chaos_names[i]);
     putchar('\n');
