@@ -120,6 +120,17 @@ static void remove_object(struct sweep *sweep, const struct found *found)
         removed(sweep, result);
 }
 
+/* Its removal may have come while this one asked. */
+static bool is_there(const struct shard *shard, const struct found *found)
+{
+    struct store *store = shard->stores[found->store];
+    const struct store_object *object = &found->object;
+    struct store_object next = {.ino = object->position ? object->ino : object->ino - 1,
+                                .position = object->position - 1};
+    int error = store->type->next(store, &next);
+    return error ? error != -ENOENT : next.ino == object->ino && next.position == object->position;
+}
+
 static void remove_some(struct sweep *sweep)
 {
     for (unsigned i = 0; i < REMOVALS && !sweep->is_removing;) {
@@ -129,7 +140,7 @@ static void remove_some(struct sweep *sweep)
             return;
         }
         const struct found *found = &sweep->found[sweep->found_at++];
-        if (!sweep->question.is_gone[found->question])
+        if (!sweep->question.is_gone[found->question] || !is_there(sweep->shard, found))
             continue;
         remove_object(sweep, found);
         i++;

@@ -38,6 +38,7 @@ void *run_fetch_moved(void *unused);
 void prepare_swept(void);          /* one storage server that sweeps */
 void prepare_swept_replicas(void); /* two, each of which has everything */
 void *run_lease_lost(void *unused);
+void *run_asked_early(void *unused);
 
 /* ---- scenarios_told.c --------------------------------------------------------- */
 

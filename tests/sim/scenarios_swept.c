@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scenarios_swept.c: stories of objects that are made when their file is gone already, so that nobody has
- * them removed. */
+ * them removed; and of one that is not. */
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "cluster.h"
 #include "scenarios_internal.h"
 #include "sim.h"
+#include "wire.h"
 
 enum { BYTES = 512 };
 
@@ -65,6 +66,49 @@ void *run_lease_lost(void *unused)
     must(weft_file_close(other), 0);
     must(weft_unlink(session, "/g"), 0);
     fiber_sleep(10 * SIM_S);
+    weft_disconnect(session);
+    return NULL;
+}
+
+static bool is_asked;
+
+static void note_asked(void *unused)
+{
+    (void)unused;
+    is_asked = true;
+}
+
+static void count_swept(void *arg, const char *server, const char *name, uint64_t value)
+{
+    (void)server;
+    if (strcmp(name, "objects_swept") == 0)
+        *(uint64_t *)arg += value;
+}
+
+/* While a sweep's question is on its way the file is removed as it should be: there is nothing to sweep. */
+void *run_asked_early(void *unused)
+{
+    static const struct weft_layout striped = {.stripe_count = 1};
+    static const char bytes[BYTES];
+    weft_session_t *session = connect_client();
+    weft_file_t *file;
+    uint64_t swept = 0;
+    (void)unused;
+    is_asked = false;
+    must(weft_file_open(session, "/f", O_RDWR | O_CREAT | O_EXCL, 0600, &striped, &file), 0);
+    must(weft_file_write(file, bytes, BYTES, 0), BYTES);
+    weather_watch(&(struct weather_watch){.from = cluster.storage[0].host,
+                                          .to = cluster.metadata.host,
+                                          .operation = WIRE_OP_inodes_gone,
+                                          .hold_ns = 3 * SIM_S,
+                                          .then = note_asked});
+    while (!is_asked)
+        fiber_sleep(SIM_MS);
+    must(weft_file_close(file), 0);
+    must(weft_unlink(session, "/f"), 0);
+    fiber_sleep(10 * SIM_S);
+    must(weft_server_counters(session, count_swept, &swept), 0);
+    must((int64_t)swept, 0);
     weft_disconnect(session);
     return NULL;
 }
