@@ -77,6 +77,9 @@ struct rpc_config {
     const char *devices;               /* the transport's, see there; NULL: all */
     /* A welcome of a server carried a greeting; NULL to ignore. */
     void (*greeting)(void *arg, struct rpc_connection *connection, const void *data, size_t length);
+    /* A connection is there, or there again, and nothing was sent over it yet: a call that leads goes first.
+     * NULL to ignore. */
+    void (*opened)(void *arg, struct rpc_connection *connection);
 };
 
 int rpc_open(const struct rpc_config *config, struct rpc **rpc);
@@ -123,6 +126,8 @@ void rpc_connection_name(struct rpc_connection *connection, const char *name);
 /* Whether a server is known to be there: then calls wait for it until their deadline, though nobody
  * listens for now, as they do where one answered before. Otherwise they end after 2 seconds of that. */
 void rpc_connection_expect(struct rpc_connection *connection, bool expected);
+/* Whether a connection that breaks is made anew also while no call waits for it. */
+void rpc_connection_keep(struct rpc_connection *connection, bool kept);
 const char *rpc_connection_address(const struct rpc_connection *connection);
 void rpc_connection_arg_set(struct rpc_connection *connection, void *arg);
 void *rpc_connection_arg(const struct rpc_connection *connection);
@@ -151,6 +156,10 @@ struct rpc_call {
     /* It may be served late, or twice, and no answer of it is kept: a request that takes long does not keep
      * the server from forgetting its answers to later ones. */
     bool repeatable;
+    /* What is not sent yet waits until it has ended, so that the server knows of it first. It is never sent
+     * again: when the connection breaks it ends (-ECONNRESET), and one that is not answered in time breaks
+     * it. One at a time, or the next from its `done`; -ENOTCONN when the connection is not open. */
+    bool leads;
 
     /* filled when done runs; the reply's body is valid inside `done` only */
     int status;                /* 0 or negative errno: the server's or our own; err_text() tells */

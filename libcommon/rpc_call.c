@@ -69,16 +69,28 @@ static void call_leave(struct rpc_call *call)
     list_remove(&call->link);
 }
 
+/* The callback of a call that has left; it may free the call, and start the next one that leads. */
+static void call_tell(struct rpc_connection *connection, struct rpc_call *call)
+{
+    const bool leads = call->leads;
+    call->done(call);
+    if (!leads)
+        return;
+    connection->leading--;
+    connection_pump(connection);
+}
+
 /* The end of a call that got no reply. */
 static void call_fail(struct rpc_call *call, int error)
 {
+    struct rpc_connection *connection = call->connection;
     call_leave(call);
     transfer_forget(call);
     call->status = error;
     call->reply = NULL;
     call->reply_length = 0;
     call->reply_payload_length = 0;
-    call->done(call);
+    call_tell(connection, call);
 }
 
 /* The end of a call whose reply is here, once its request is sent. */
@@ -102,7 +114,7 @@ static void call_finish(struct rpc_call *call)
     call->transfer = NULL;
     transfer->call = NULL;
     connection_pump(connection);
-    call->done(call); /* may free the call; the transfer holds the body until after */
+    call_tell(connection, call); /* the transfer holds the body until after */
     transfer_drop(transfer);
 }
 
@@ -183,7 +195,7 @@ static void connection_pump(struct rpc_connection *connection)
     list_each(&connection->calls, each, after)
     {
         struct rpc_call *call = list_item(each, struct rpc_call, link);
-        if (call->state != CALL_QUEUED)
+        if (call->state != CALL_QUEUED || (connection->leading && !call->leads))
             continue;
         uint64_t bytes = call->reply_bytes_max;
         for (uint32_t i = 0; i < call->payload_count; i++)
@@ -340,6 +352,11 @@ void rpc_connection_expect(struct rpc_connection *connection, bool expected)
     connection->expected = expected;
 }
 
+void rpc_connection_keep(struct rpc_connection *connection, bool kept)
+{
+    connection->kept = kept;
+}
+
 const char *rpc_connection_address(const struct rpc_connection *connection)
 {
     return connection->address;
@@ -387,6 +404,8 @@ void rpc_connection_open(struct rpc_connection *connection)
     connection->refused_ns = 0;
     connection->problem_error = 0;
     connection->problem[0] = 0;
+    if (connection->rpc->config.opened)
+        connection->rpc->config.opened(connection->rpc->config.arg, connection);
     connection_pump(connection);
 }
 
@@ -402,6 +421,17 @@ static bool is_final(int error)
     return error == -EACCES || error == -EPROTO || error == -EINVAL;
 }
 
+static struct rpc_call *find_leader(const struct rpc_connection *connection)
+{
+    list_each(&connection->calls, each, after)
+    {
+        struct rpc_call *call = list_item(each, struct rpc_call, link);
+        if (call->leads)
+            return call;
+    }
+    return NULL;
+}
+
 void rpc_connection_down(struct rpc_connection *connection, int error)
 {
     connection->link = NULL;
@@ -411,13 +441,16 @@ void rpc_connection_down(struct rpc_connection *connection, int error)
     list_each(&connection->calls, each, after)
     {
         struct rpc_call *call = list_item(each, struct rpc_call, link);
-        if (call->state != CALL_QUEUED) {
+        if (call->state != CALL_QUEUED && !call->leads) {
             rpc_count(connection->rpc, COUNT_REQUESTS_RESENT, 1);
             call->resent = true;
         }
         transfer_forget(call);
         call->state = CALL_QUEUED;
     }
+    struct rpc_call *leader = find_leader(connection);
+    if (leader)
+        call_fail(leader, err_set(-ECONNRESET, "%s: the connection was lost", connection->name));
 }
 
 /* ---- calls ---------------------------------------------------------------------------------- */
@@ -428,6 +461,8 @@ int rpc_call_start(struct rpc_connection *connection, struct rpc_call *call)
     uint32_t deadline_ms = call->deadline_ms ? call->deadline_ms : rpc->config.conf->deadline_ms;
     if (call->body_length > LIMITS_BODY_MAX)
         return err_set(-EMSGSIZE, "a request of %u bytes is too long", call->body_length);
+    if (call->leads && (!connection->link || connection->link->control.state != CONTROL_OPEN))
+        return err_set(-ENOTCONN, "%s is not connected", connection->name);
     if (list_empty(&connection->calls) && !connection->link) {
         /* What earlier calls met does not count against this one. */
         connection->refused_ns = connection->retry_ns = 0;
@@ -441,6 +476,7 @@ int rpc_call_start(struct rpc_connection *connection, struct rpc_call *call)
     call->transfer = NULL;
     call->status = 0;
     call->resent = false;
+    connection->leading += call->leads;
     list_push_back(&connection->calls, &call->link);
     rpc_due(rpc, call->deadline_ns);
     if (!connection->link && rpc_now_ns() >= connection->retry_ns)
@@ -465,6 +501,13 @@ static int call_verdict(const struct rpc_connection *connection, const struct rp
     return 0;
 }
 
+/* Whether there is a use for a link. */
+static bool is_wanted(const struct rpc_connection *connection)
+{
+    return !list_empty(&connection->calls) ||
+           (connection->kept && connection->was_open && !is_final(connection->problem_error));
+}
+
 /* Returns how many calls ended: one at most. */
 static unsigned connection_tick(struct rpc_connection *connection, uint64_t now)
 {
@@ -478,6 +521,10 @@ static unsigned connection_tick(struct rpc_connection *connection, uint64_t now)
             continue;
         }
         rpc_count(rpc, COUNT_DEADLINES_MISSED, 1);
+        if (call->leads) { /* which ends it */
+            rpc_link_break(connection->link, error);
+            return 1;
+        }
         /* Memory that the transport still works on can only be had back by
          * ending the connection; the other calls go on over a new one. */
         if (connection->link && call->transfer && (call->transfer->sending || call->transfer->receiving)) {
@@ -491,7 +538,7 @@ static unsigned connection_tick(struct rpc_connection *connection, uint64_t now)
         rpc_due(rpc, now);
         return 1;
     }
-    if (!list_empty(&connection->calls) && !connection->link) {
+    if (is_wanted(connection) && !connection->link) {
         if (now >= connection->retry_ns)
             connection_dial(connection);
         else

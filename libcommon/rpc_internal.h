@@ -144,6 +144,8 @@ struct rpc_connection {
     uint64_t refused_ns;     /* since when there is nobody there; 0: not so */
     bool was_open;           /* once, in its life */
     bool expected;           /* as rpc_connection_expect() said */
+    bool kept;               /* as rpc_connection_keep() said */
+    uint32_t leading;        /* calls that lead */
     char problem[256];       /* why the last attempt failed */
     int problem_error;
 };

@@ -88,6 +88,121 @@ static void silent_server_ends_calls_within_the_deadline(void **state)
     world_end(&world);
 }
 
+/* ---- calls that lead --------------------------------------------------------- */
+
+static struct {
+    unsigned opened, ended;
+    unsigned operation[2]; /* of the calls that lead, by the connection */
+    unsigned left;         /* how many more follow one that was answered */
+    struct waited leader, *behind;
+    struct rpc_connection *connection;
+    int status[4];
+} leading;
+
+static void lead(unsigned operation);
+
+static void led(struct rpc_call *call)
+{
+    /* Nobody has passed it. */
+    assert_true(!leading.behind || (!leading.behind->over && leading.behind->call.state == CALL_QUEUED));
+    leading.status[leading.ended++] = call->status;
+    if (call->status == 0 && leading.left > 0) {
+        leading.left--;
+        lead(WIRE_OP_statfs);
+    }
+}
+
+static void lead(unsigned operation)
+{
+    leading.leader.call = (struct rpc_call){
+        .operation = (uint16_t)operation, .deadline_ms = 400, .done = led, .leads = true};
+    assert_int_equal(rpc_call_start(leading.connection, &leading.leader.call), 0);
+}
+
+static void has_opened(void *arg, struct rpc_connection *connection)
+{
+    (void)arg;
+    assert_ptr_equal(connection, leading.connection);
+    assert_in_range(leading.opened, 0, 1);
+    lead(leading.operation[leading.opened++]);
+}
+
+static void begin_leading(struct world *world, struct waited *behind, unsigned operation)
+{
+    memset(&leading, 0, sizeof leading);
+    leading.connection = world->connection;
+    leading.behind = behind;
+    leading.operation[0] = operation;
+    leading.operation[1] = WIRE_OP_statfs;
+    world->rpc->config.opened = has_opened;
+}
+
+static void calls_that_lead_are_answered_before_others_are_sent(void **state)
+{
+    (void)state;
+    struct server again;
+    struct world world;
+    world_begin(&world, "1");
+    struct waited waited = {0};
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    server_kill(&world.server);
+    begin_leading(&world, &waited, WIRE_OP_statfs);
+    leading.left = 2;
+    waited = (struct waited){0};
+    assert_int_equal(call_start(world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    while (world.connection->link)
+        rpc_wait(world.rpc, 20);
+    struct rpc_call alone = {.operation = WIRE_OP_statfs, .done = led, .leads = true};
+    assert_int_equal(rpc_call_start(world.connection, &alone), -ENOTCONN);
+    server_start(&again, world.server.address, "1");
+    wait_over(world.rpc, &waited);
+    assert_int_equal(waited.call.status, 0);
+    assert_int_equal(leading.opened, 1);
+    assert_int_equal(leading.ended, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(leading.status[i], 0);
+    rpc_close(world.rpc);
+    server_kill(&again);
+}
+
+/* The connection is of no use, and over the next one another goes first. */
+static void a_call_that_leads_and_is_not_answered_ends_the_connection(void **state)
+{
+    (void)state;
+    struct world world;
+    world_begin(&world, "1");
+    struct waited waited = {0};
+    begin_leading(&world, &waited, WIRE_OP_sync);
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    assert_int_equal(leading.opened, 2);
+    assert_int_equal(leading.ended, 2);
+    assert_int_equal(leading.status[0], -ECONNRESET);
+    assert_int_equal(leading.status[1], 0);
+    assert_false(waited.call.resent);
+    world_end(&world);
+}
+
+static void a_connection_that_is_kept_is_made_anew_without_a_call(void **state)
+{
+    (void)state;
+    struct server again;
+    struct world world;
+    world_begin(&world, "1");
+    struct waited waited = {0};
+    assert_int_equal(call(world.rpc, world.connection, &waited, WIRE_OP_statfs, NULL, 0, NULL), 0);
+    begin_leading(&world, NULL, WIRE_OP_statfs);
+    rpc_connection_keep(world.connection, true);
+    server_kill(&world.server);
+    for (int i = 0; i < 5; i++)
+        rpc_wait(world.rpc, 20);
+    server_start(&again, world.server.address, "1");
+    while (leading.ended == 0)
+        rpc_wait(world.rpc, 20);
+    assert_int_equal(leading.status[0], 0);
+    rpc_close(world.rpc);
+    server_kill(&again);
+}
+
 static void client_main(const char *address, char *transport)
 {
     conf.transport = transport;
@@ -249,6 +364,9 @@ static int run_all(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_server_that_returns_is_waited_for),
         cmocka_unit_test(killed_server_ends_calls_within_the_deadline),
+        cmocka_unit_test(calls_that_lead_are_answered_before_others_are_sent),
+        cmocka_unit_test(a_call_that_leads_and_is_not_answered_ends_the_connection),
+        cmocka_unit_test(a_connection_that_is_kept_is_made_anew_without_a_call),
         cmocka_unit_test(silent_server_ends_calls_within_the_deadline),
         cmocka_unit_test(dying_clients_leave_the_server_well),
         cmocka_unit_test(unanswered_requests_end_with_their_server),
