@@ -74,14 +74,41 @@ void client_counters_init(struct counter counters[CLIENT_COUNT_END]);
 /* One line to stderr; for WEFT_COUNTERS=1. */
 void client_counters_print(weft_session_t *session);
 
+/* ---- reopen.c -------------------------------------------------------------- */
+
+/* A handle of this session that the metadata server may have to be told of. */
+struct reopen_item {
+    uint64_t number;
+    struct wire_capability capability;
+    uint64_t round; /* of the latest connection that it was known over, or named */
+};
+
+/* Of a session: over each new connection to the metadata server, its handles are named first. */
+struct reopen {
+    bool met;       /* there was a connection */
+    uint64_t round; /* grows with each after the first */
+    bool is_sending;
+    struct rpc_call call;
+    uint64_t numbers[LIMITS_REOPENS_MAX]; /* that it names */
+    uint32_t count;
+    uint8_t body[LIMITS_BODY_INLINE_MAX];
+};
+
 /* ---- closes.c -------------------------------------------------------------- */
 
 /* An encoded list of as many as one request carries, and what stands around it in a close. */
 #define CLOSES_BYTES_MAX (LIMITS_CLOSES_MAX * 40u + 16u)
 
+/* A handle that was closed. */
+struct closes_item {
+    struct wire_closing closing;
+    struct reopen_item reopen; /* for the metadata server to ask for its size, it has to be open there */
+};
+
 /* Closed handles on their way with one request. */
 struct closes_ride {
-    struct wire_closing items[LIMITS_CLOSES_MAX];
+    struct list_link link; /* in closes->rides, when there are any */
+    struct closes_item items[LIMITS_CLOSES_MAX];
     uint32_t count;
     struct wire_list list; /* for the request's `closes`; lies in: */
     uint8_t encoded[CLOSES_BYTES_MAX];
@@ -89,9 +116,10 @@ struct closes_ride {
 
 /* Of a session: closed handles that the metadata server has not heard of yet. */
 struct closes {
-    struct wire_closing *waiting; /* the oldest first */
+    struct closes_item *waiting; /* the oldest first */
     uint32_t count, room;
     uint64_t since_ns; /* when it was empty last */
+    struct list rides; /* closes_ride: those that were not answered yet */
     bool is_sending;   /* a request of closes_look() is under way: */
     struct rpc_call call;
     struct closes_ride sent;
@@ -125,7 +153,9 @@ struct weft_session {
     uint64_t lock_id;         /* the latest one given to a lock */
     struct table record_owners; /* record_holdings.c */
     struct rpc_call map_call; /* the one map_get that may be under way */
+    struct list files;        /* weft_file: those that it has opened itself */
     struct closes closes;
+    struct reopen reopen;
     struct list small_files;  /* weft_file: those that are or were small ones */
     uint64_t small_writes;    /* grows whenever this session begins or has ended to write to one */
     bool map_asked;
@@ -247,9 +277,9 @@ int op_call_metadata_within(struct op_call *call, weft_session_t *session, uint1
 
 /* ---- closes.c, again -------------------------------------------------------- */
 
-/* Gives a handle back: at once, or with the next request that takes such along. A failure to tell the
+/* Gives a file's handle back: at once, or with the next request that takes such along. A failure to tell the
  * metadata server is told, and tried again with later requests. */
-int closes_give(weft_session_t *session, const struct wire_closing *closing, bool at_once);
+int closes_give(weft_file_t *file);
 /* Fills the ride with what waits. closes_call() has to follow, with a request that has ride->list as its
  * `closes`; what it could not deliver waits again. */
 void closes_board(weft_session_t *session, struct closes_ride *ride);
@@ -260,6 +290,17 @@ int closes_call(struct op_call *call, weft_session_t *session, struct closes_rid
 void closes_look(void *session);
 /* Delivers what waits, if it can be done within seconds. */
 void closes_end(weft_session_t *session);
+/* Calls `each` for all whose files may have been written, and that the metadata server need not have heard of
+ * (locked). */
+void closes_each(weft_session_t *session, bool (*each)(void *arg, struct reopen_item *item), void *arg);
+
+/* ---- reopen.c, again (locked) ---------------------------------------------------- */
+
+/* The file was opened, by a request that began in this round. */
+void reopen_begin(weft_file_t *file, uint64_t round);
+void reopen_end(weft_file_t *file);
+/* There is a connection to the metadata server, maybe not the first. */
+void reopen_all(weft_session_t *session);
 
 /* ---- shard.c -------------------------------------------------------------- */
 
@@ -418,6 +459,9 @@ struct weft_file {
     weft_session_t *session;
     char *path;
     uint64_t handle;
+    struct list_link link;     /* in session->files, unless it is imported; guarded by the session's lock */
+    struct reopen_item reopen; /* likewise */
+    atomic_bool lost; /* the metadata server has closed it, and can't open it again */
     bool imported;
     bool exported; /* guarded by the session's lock */
     uint32_t access; /* WIRE_ACCESS_*: what it was opened for */
@@ -437,7 +481,7 @@ struct weft_file {
 /* The file's table for the session's current map; the reference is the file's, which
  * lets go of it when the map changes (locked). */
 int file_table(weft_file_t *file, struct planner_table **table);
-/* -EINVAL for NULL, and as session_check(). */
+/* -EINVAL for NULL, and as session_check(); -ESTALE when it is lost. */
 int file_check(const weft_file_t *file);
 /* -EBADF when the file was not opened for `access` (WIRE_ACCESS_*). */
 int file_allows(const weft_file_t *file, uint32_t access);

@@ -26,7 +26,7 @@ static int make_room(struct closes *closes, uint32_t count)
     if (closes->count + count <= closes->room)
         return 0;
     uint32_t room = 2 * (closes->count + count) + LIMITS_CLOSES_MAX;
-    struct wire_closing *bigger = realloc(closes->waiting, room * sizeof *bigger);
+    struct closes_item *bigger = realloc(closes->waiting, room * sizeof *bigger);
     if (!bigger)
         return err_set(-ENOMEM, "out of memory for a file that is to be closed");
     closes->waiting = bigger;
@@ -34,7 +34,7 @@ static int make_room(struct closes *closes, uint32_t count)
     return 0;
 }
 
-static int add(weft_session_t *session, const struct wire_closing *items, uint32_t count)
+static int add(weft_session_t *session, const struct closes_item *items, uint32_t count)
 {
     struct closes *closes = &session->closes;
     int result = make_room(closes, count);
@@ -48,19 +48,26 @@ static int add(weft_session_t *session, const struct wire_closing *items, uint32
     return 0;
 }
 
-static void add_again(weft_session_t *session, const struct wire_closing *items, uint32_t count)
+/* The ride has ended. */
+static void alight(weft_session_t *session, struct closes_ride *ride, bool arrived)
 {
-    if (add(session, items, count) < 0)
-        log_warn("%s; %u stay open until this session ends", err_text(), count);
+    if (ride->count == 0)
+        return;
+    list_remove(&ride->link);
+    if (!arrived && add(session, ride->items, ride->count) < 0)
+        log_warn("%s; %u stay open until this session ends", err_text(), ride->count);
 }
 
-static void ride_fill(struct closes_ride *ride, const struct wire_closing *items, uint32_t count)
+static void ride_fill(weft_session_t *session, struct closes_ride *ride, const struct closes_item *items,
+                      uint32_t count)
 {
     ride->count = count;
+    if (count > 0)
+        list_push_back(&session->closes.rides, &ride->link);
     struct wire_writer writer = wire_writer_on(ride->encoded, sizeof ride->encoded);
     for (uint32_t i = 0; i < count; i++) {
         ride->items[i] = items[i];
-        wire_put_closing(&writer, &items[i]);
+        wire_put_closing(&writer, &items[i].closing);
     }
     ride->list = wire_list_of(&writer, count);
 }
@@ -69,7 +76,8 @@ static void ride_fill(struct closes_ride *ride, const struct wire_closing *items
 static void take(weft_session_t *session, struct closes_ride *ride)
 {
     struct closes *closes = &session->closes;
-    ride_fill(ride, closes->waiting, closes->count < LIMITS_CLOSES_MAX ? closes->count : LIMITS_CLOSES_MAX);
+    ride_fill(session, ride, closes->waiting,
+              closes->count < LIMITS_CLOSES_MAX ? closes->count : LIMITS_CLOSES_MAX);
     closes->count -= ride->count;
     if (closes->count > 0)
         memmove(closes->waiting, closes->waiting + ride->count, closes->count * sizeof *closes->waiting);
@@ -93,13 +101,13 @@ static int call_within(struct op_call *call, weft_session_t *session, struct clo
 {
     char text[LIMITS_ERROR_TEXT_MAX + 1];
     int result = op_call_metadata_within(call, session, operation, body, body_length, deadline_ms);
-    if (ride->count == 0 || call->answered)
+    if (ride->count == 0)
         return result;
-    snprintf(text, sizeof text, "%s", err_text());
+    snprintf(text, sizeof text, "%s", result < 0 ? err_text() : "");
     session_lock(session);
-    add_again(session, ride->items, ride->count);
+    alight(session, ride, call->answered);
     session_unlock(session);
-    return err_set(result, "%s", text);
+    return result < 0 ? err_set(result, "%s", text) : result;
 }
 
 int closes_call(struct op_call *call, weft_session_t *session, struct closes_ride *ride, uint16_t operation,
@@ -124,17 +132,24 @@ static int send_ride(weft_session_t *session, struct closes_ride *ride, uint32_t
     return result;
 }
 
-int closes_give(weft_session_t *session, const struct wire_closing *closing, bool at_once)
+int closes_give(weft_file_t *file)
 {
+    weft_session_t *session = file->session;
+    /* A file of several processes is not to stay unsettled for longer than it must. */
+    const bool at_once = file->exported;
+    struct closes_item item = {.closing = {.handle = file->handle, .wrote = file->wrote}};
     struct closes_ride ride;
+    told_close(file, &item.closing);
     session_lock(session);
-    int result = add(session, closing, 1);
+    item.reopen = file->reopen;
+    reopen_end(file);
+    int result = add(session, &item, 1);
     bool is_due = at_once || session->closes.count >= LIMITS_CLOSES_MAX;
+    if (result < 0) /* no memory to keep it */
+        ride_fill(session, &ride, &item, 1);
     session_unlock(session);
-    if (result < 0) { /* no memory to keep it */
-        ride_fill(&ride, closing, 1);
+    if (result < 0)
         return send_ride(session, &ride, 0);
-    }
     while (is_due && result == 0) {
         closes_board(session, &ride);
         if (ride.count == 0)
@@ -152,8 +167,7 @@ static void look_ended(struct rpc_call *rpc)
     weft_session_t *session = rpc->arg;
     struct closes *closes = &session->closes;
     closes->is_sending = false;
-    if (!rpc->reply && !session->closing)
-        add_again(session, closes->sent.items, closes->sent.count);
+    alight(session, &closes->sent, rpc->reply || session->closing);
 }
 
 void closes_look(void *arg)
@@ -174,11 +188,33 @@ void closes_look(void *arg)
         .arg = session,
     };
     if (length < 0 || rpc_call_start(connection, &closes->call) < 0) {
-        add_again(session, closes->sent.items, closes->sent.count);
+        alight(session, &closes->sent, false);
         return;
     }
     closes->is_sending = true;
     session_count(session, CLIENT_COUNT_metadata_requests, 1);
+}
+
+/* ---- those that may have been for nothing (locked) -------------------------------------- */
+
+static bool each_of(struct closes_item *items, uint32_t count,
+                    bool (*each)(void *arg, struct reopen_item *item), void *arg)
+{
+    bool goes_on = true;
+    for (uint32_t i = 0; i < count && goes_on; i++)
+        goes_on = !items[i].closing.wrote || each(arg, &items[i].reopen);
+    return goes_on;
+}
+
+void closes_each(weft_session_t *session, bool (*each)(void *arg, struct reopen_item *item), void *arg)
+{
+    struct closes *closes = &session->closes;
+    bool goes_on = each_of(closes->waiting, closes->count, each, arg);
+    list_each(&closes->rides, link, after)
+    {
+        struct closes_ride *ride = list_item(link, struct closes_ride, link);
+        goes_on = goes_on && each_of(ride->items, ride->count, each, arg);
+    }
 }
 
 /* ---- the end of the session ---------------------------------------------------------- */
@@ -189,8 +225,8 @@ void closes_end(weft_session_t *session)
     struct closes_ride ride;
     int result = 0;
     session_lock(session);
-    if (closes->is_sending) /* its answer is not waited for */
-        add_again(session, closes->sent.items, closes->sent.count);
+    if (closes->is_sending && add(session, closes->sent.items, closes->sent.count) < 0)
+        log_warn("%s", err_text()); /* its answer is not waited for */
     session_unlock(session);
     while (result == 0) {
         closes_board(session, &ride);

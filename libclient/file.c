@@ -16,7 +16,14 @@
 
 int file_check(const weft_file_t *file)
 {
-    return file ? session_check(file->session) : err_set(-EINVAL, "the file is NULL");
+    if (!file)
+        return err_set(-EINVAL, "the file is NULL");
+    if (!atomic_load_explicit(&file->lost, memory_order_relaxed))
+        return session_check(file->session);
+    return err_set(-ESTALE,
+                   "%.300s: the metadata server was not heard from for longer than the lease, and has closed "
+                   "the file, which it does not have any more; what was written to it is lost",
+                   file->path);
 }
 
 int file_allows(const weft_file_t *file, uint32_t access)
@@ -52,6 +59,7 @@ static weft_file_t *file_new(weft_session_t *session, const char *path,
     weft_file_t *file = calloc(1, sizeof *file);
     if (file) {
         file_small_init(file);
+        list_link_init(&file->link);
         file->path = strdup(path);
         file->hints = strdup(hints);
     }
@@ -108,6 +116,7 @@ static int flags_to_wire(int flags, uint32_t *wire)
 struct opening {
     uint64_t sent_ns;
     uint64_t small_writes;
+    uint64_t round; /* session->reopen's */
     struct attr_change change; /* if it may be one */
     struct attr_ticket ticket;
 };
@@ -123,6 +132,7 @@ static struct opening opening_begin(weft_session_t *session, struct wire_open *o
         open->flags |= WIRE_OPEN_DELEGATE;
     session_lock(session);
     opening.small_writes = session->small_writes;
+    opening.round = session->reopen.round;
     session_unlock(session);
     return opening;
 }
@@ -151,6 +161,7 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     told_begin(file, &reply.attr);
 
     session_lock(session);
+    reopen_begin(file, opening->round);
     file_small_begin(file, reply.small_max);
     file_small_learn(file, &reply.small, opening->sent_ns, opening->small_writes);
     bool newer = !session->map || session->map->version < reply.map_version;
@@ -214,14 +225,15 @@ int weft_file_open(weft_session_t *session, const char *path, int flags, mode_t 
 
 static int file_close(weft_file_t *file)
 {
-    int result = file_check(file);
+    if (!file)
+        return file_check(file);
+    int result = session_check(file->session);
     if (result < 0)
         return result; /* in a child process, where nothing may be touched */
     if (!file->imported) {
-        /* A file of several processes is not to stay unsettled for longer than it must. */
-        struct wire_closing closing = {.handle = file->handle, .wrote = file->wrote};
-        told_close(file, &closing);
-        result = client_about(closes_give(file->session, &closing, file->exported), file->path);
+        result = client_about(closes_give(file), file->path);
+        if (result == 0)
+            result = file_check(file);
     }
     session_lock(file->session); /* its table's map may be the session's */
     weft_session_t *session = file->session;

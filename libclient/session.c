@@ -139,6 +139,13 @@ static void greeted(void *arg, struct rpc_connection *connection, const void *da
         log_warn("%s", err_text());
 }
 
+static void opened(void *arg, struct rpc_connection *connection)
+{
+    weft_session_t *session = arg;
+    if (connection == session->metadata)
+        reopen_all(session);
+}
+
 /* The answer to map_get, whoever asked. */
 static int map_adopt_reply(weft_session_t *session, const void *reply, size_t length)
 {
@@ -296,6 +303,7 @@ static int open_rpc(weft_session_t *session)
         .role = WIRE_ROLE_CLIENT,
         .arg = session,
         .greeting = greeted,
+        .opened = opened,
     };
     int result = rpc_open(&config, &session->rpc);
     if (result < 0)
@@ -325,6 +333,8 @@ static int session_new(const char *conf_path, weft_session_t **out)
     list_init(&session->locks_in_line);
     list_init(&session->followers);
     list_init(&session->small_files);
+    list_init(&session->files);
+    list_init(&session->closes.rides);
     for (unsigned i = 0; i < SESSION_LINK_BUCKETS; i++)
         list_init(&session->links[i]);
     client_counters_init(session->counters);

@@ -37,6 +37,7 @@
 #define LIMITS_LOCK_RANGES_MAX 1024u             /* of one lock */
 #define LIMITS_REMOVES_MAX 32u                   /* files of one object_remove, which fits the header */
 #define LIMITS_CLOSES_MAX 32u                    /* that one request brings: it still fits the header */
+#define LIMITS_REOPENS_MAX 30u                   /* handles that one reopen names, which fits the header */
 #define LIMITS_LOCK_BLOCKERS_MAX 64u             /* that one answer names */
 #define LIMITS_SMALL_BYTES_MAX (16u << 10)       /* of a file that lies with the metadata server */
 #define LIMITS_SMALL_PIECES_MAX 256u             /* of one write to such a file */
@@ -75,7 +76,7 @@ static inline uint64_t limits_fingerprint(void)
         LIMITS_PROTOCOL_VERSION, LIMITS_HEADER_MAX,  LIMITS_BODY_INLINE_MAX, LIMITS_BODY_MAX,
         LIMITS_PAYLOAD_MAX,      LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX,    LIMITS_GATHER_CHUNKS_MAX,
         LIMITS_CLOSES_MAX,       LIMITS_REMOVES_MAX, LIMITS_OFI_PIECES_MAX,  WEFT_PATH_BYTES_MAX,
-        LIMITS_DELEGATION_MS,    LIMITS_RECALLS_MAX,  LIMITS_CALLER_GROUPS_MAX,
+        LIMITS_DELEGATION_MS,    LIMITS_RECALLS_MAX, LIMITS_REOPENS_MAX,     LIMITS_CALLER_GROUPS_MAX,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {

@@ -64,6 +64,7 @@
     X(33, counters)        \
     X(34, group_report)    \
     X(35, inodes_gone)     \
+    X(36, reopen)          \
     X(50, read)            \
     X(51, write)           \
     X(52, sync)            \
@@ -304,6 +305,15 @@
 #define WIRE_FIELDS_spill_reply(X) X(u8, sole, 1) /* it is empty, and no one else has it open for writing */
 
 #define WIRE_FIELDS_close(X) X(list, closes, LIMITS_CLOSES_MAX)
+
+/* Handles of which this client has heard nothing since its connection broke: those that the server has
+ * closed for it are open again. */
+#define WIRE_FIELDS_reopening(X) \
+    X(u64, handle, U64)          \
+    X(capability, capability, 0) /* of the open file */
+#define WIRE_FIELDS_reopen(X) X(list, handles, LIMITS_REOPENS_MAX) /* reopening */
+#define WIRE_FIELDS_reopen_reply(X) \
+    X(list, lost, LIMITS_REOPENS_MAX) /* number: place in the list; it can't be open any more */
 
 /* Waits until the metadata server recalls something, and tells that what it recalled is forgotten. */
 #define WIRE_FIELDS_delegation_wait(X)                       \
@@ -783,6 +793,9 @@
     M(spill)                 \
     M(spill_reply)           \
     M(close)                 \
+    M(reopening)             \
+    M(reopen)                \
+    M(reopen_reply)          \
     M(mkdir)                 \
     M(mknod)                 \
     M(rmdir)                 \

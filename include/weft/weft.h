@@ -368,7 +368,8 @@ int weft_file_open(weft_session_t *session, const char *path, int flags, mode_t 
  * costs them a question to its storage servers. Handles that were exported, and the 32nd that
  * waits, are given back at once.
  * Errors: those of such a request, when there was one: the metadata server could not be reached, and is
- * told later. What was written is not in question: writes tell of their errors themselves.
+ * told later. What was written is not in question: writes tell of their errors themselves. -ESTALE: it was
+ * lost; see there.
  */
 int weft_file_close(weft_file_t *file);
 
@@ -376,7 +377,8 @@ int weft_file_close(weft_file_t *file);
  * Reading and writing. `offset` is in the file. A write writes all or fails;
  * a read returns fewer bytes than asked only at the end of the file, and zeros
  * where nothing was written. A failed write may have written some of its bytes.
- * -EBADF: the file was not opened for that.
+ * -EBADF: the file was not opened for that. -ESTALE, here and in what follows: the metadata server did
+ * not hear from this process for longer than its lease, and the file, which it closed, is gone.
  */
 ssize_t weft_file_read(weft_file_t *file, void *buffer, size_t length, uint64_t offset);
 ssize_t weft_file_write(weft_file_t *file, const void *buffer, size_t length, uint64_t offset);

@@ -81,6 +81,7 @@ void opens_client_up(struct opens_client *client)
         client->reconnected = true;
     client->seen = true;
     client->connections++;
+    client->met++;
 }
 
 void opens_client_down(struct opens_client *client, uint64_t now_ns)

@@ -52,6 +52,7 @@ struct opens_client {
     struct table_link by_id;
     uint8_t id[16];
     uint32_t connections;
+    uint64_t met;            /* connections so far */
     bool seen;               /* since this server started */
     bool reconnected;        /* so requests may come again */
     bool leaving;            /* a job that closes its handles is under way */

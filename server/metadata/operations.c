@@ -9,6 +9,7 @@
 DECODER(stat)
 DECODER(open)
 DECODER(close)
+DECODER(reopen)
 DECODER(mkdir)
 DECODER(mknod)
 DECODER(rmdir)
@@ -116,6 +117,12 @@ static const struct operation operations[] = {
      .writes = never,
      .closes = closes_of_close,
      .run = request_close},
+    /* It is never repeated; what is open already stays so. */
+    {.number = WIRE_OP_reopen,
+     .roles = ROLE_CLIENT,
+     .decode = decode_reopen,
+     .writes = request_reopen_writes,
+     .run = request_reopen},
     {.number = WIRE_OP_statfs, .roles = ROLE_CLIENT, .writes = never, .run = request_statfs},
     {.number = WIRE_OP_map_get, .roles = ROLE_ANY, .writes = never, .run = request_map_get},
     {.number = WIRE_OP_counters, .roles = ROLE_ANY, .writes = never, .run = request_counters},

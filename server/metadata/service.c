@@ -118,6 +118,7 @@ int service_open(const struct service_config *config, struct service **out)
     service->requests_refused.name = "requests_refused";
     service->closes.name = "closes";
     service->closes_told.name = "closes_told";
+    service->reopens.name = "reopens";
     list_init(&service->parked);
     service->scratch = malloc(LIMITS_BODY_MAX);
     int error =
@@ -273,6 +274,7 @@ void service_counters(const struct service *service, void (*each)(void *arg, con
         {&service->requests_refused, 1},
         {&service->closes, 1},
         {&service->closes_told, 1},
+        {&service->reopens, 1},
     };
     for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
         for (size_t i = 0; i < sets[s].count; i++)

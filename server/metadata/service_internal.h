@@ -32,7 +32,7 @@ struct service {
     bool is_restart;      /* there were clients before */
     struct list parked;   /* struct request: waiting for the storage servers */
     uint8_t *scratch;     /* LIMITS_BODY_MAX bytes for encoding an answer */
-    struct counter requests_refused, closes, closes_told;
+    struct counter requests_refused, closes, closes_told, reopens;
     uint64_t refusals_ns; /* the second in which so many were refused */
     uint32_t refusals;
 
@@ -61,6 +61,7 @@ struct request {
         struct wire_stat stat;
         struct wire_open open;
         struct wire_close close;
+        struct wire_reopen reopen;
         struct wire_mkdir mkdir;
         struct wire_mknod mknod;
         struct wire_rmdir rmdir;
@@ -96,6 +97,7 @@ struct request {
     char *refusal_text;
 
     uint64_t dir; /* of an open: the directory that holds the file */
+    uint64_t met; /* of a reopen: its client's latest connection when it ran first */
 
     /* what run() made; given back before it runs again */
     uint8_t *reply;
@@ -183,6 +185,10 @@ int request_release(struct service *service, struct ns *ns, struct opens_handle 
                     const struct wire_closing *closing);
 /* An inode without names and users ends. */
 int request_end_orphan(struct service *service, struct ns *ns, const struct inode *inode);
+
+/* request_reopen.c */
+int request_reopen(struct request *request, struct ns *ns);
+bool request_reopen_writes(const struct request *request);
 
 int request_pointer(struct request *request, struct ns *ns);
 
