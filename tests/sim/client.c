@@ -16,7 +16,7 @@
 #include "sim.h"
 #include "weft/weft.h"
 
-enum { FILES = 2, LOG = FILES, UNITS_MAX = 3000, BYTES_MAX = UNITS_MAX * MODEL_UNIT, CALLS_MAX = 30 };
+enum { FILES = 2, UNITS_MAX = 3000, BYTES_MAX = UNITS_MAX * MODEL_UNIT, CALLS_MAX = 30 };
 
 static const char *const file_paths[FILES] = {"/f0", "/f1"};
 
@@ -35,7 +35,8 @@ struct client {
     bool is_last;
     bool keeps; /* the session keeps attributes */
     uint64_t in_touch_ns;   /* when the metadata server answered last */
-    bool lost_touch[FILES + 1]; /* for longer than a lease, while the file was open */
+    struct model_file *loose[FILES]; /* used since, and more than a lease later */
+    bool lost_pointer; /* out of touch for longer than a lease, while the file with the pointer was open */
     uint64_t since_ns[FILES]; /* when it was open, or a sync had told of a loss */
     uint64_t asked_ns[FILES]; /* when the opening began, or the latest sync that told anything */
     /* What the shared pointer of the first file may be. */
@@ -71,19 +72,38 @@ static bool is_longer_than_lease(uint64_t began_ns)
     return sim_now() - began_ns > CLUSTER_LEASE_MS * SIM_MS;
 }
 
-/* One whose connection was cut, and who said nothing since, may have lost its lease, and the handles with
- * it. */
-static bool may_have_lost(const struct client *client, unsigned which)
+/* One whose connection was cut, and who was not answered since, may have lost its lease, and the handles with
+ * it: the metadata server does not know what it writes. Before it is answered anything, all is open again. */
+static bool is_out_of_touch(const struct client *client)
 {
-    return client->lost_touch[which] || is_longer_than_lease(client->in_touch_ns);
+    return is_longer_than_lease(client->in_touch_ns);
+}
+
+/* A shared pointer that was lost with the lease stays so. */
+static bool may_have_lost_pointer(const struct client *client)
+{
+    return client->lost_pointer || is_out_of_touch(client);
 }
 
 /* The metadata server has answered. */
 static void in_touch(struct client *client)
 {
-    for (unsigned i = 0; i <= FILES; i++)
-        client->lost_touch[i] = may_have_lost(client, i);
+    client->lost_pointer = may_have_lost_pointer(client);
+    for (unsigned i = 0; i < FILES; i++) {
+        if (client->loose[i])
+            model_size_tighten(client->loose[i]);
+        client->loose[i] = NULL;
+    }
     client->in_touch_ns = sim_now();
+}
+
+/* It uses the file. One that ends before it is back leaves its size loose: nobody names its handles again. */
+static void use(struct client *client, unsigned which, struct model_file *model)
+{
+    if (!is_out_of_touch(client) || client->loose[which])
+        return;
+    client->loose[which] = model;
+    model_size_loosen(model);
 }
 
 /* ---- bytes -------------------------------------------------------------------- */
@@ -247,10 +267,10 @@ static bool open_file(struct client *client, unsigned which)
     if (failed(client, "open", open_path(client, file_paths[which], O_RDWR | O_CREAT, &client->files[which])))
         return false;
     in_touch(client);
-    client->lost_touch[which] = is_longer_than_lease(began_ns);
     client->asked_ns[which] = began_ns;
     client->since_ns[which] = sim_now();
     if (which == 0) {
+        client->lost_pointer = is_longer_than_lease(began_ns);
         client->pointer_count = 1;
         client->pointer[0] = 0;
     }
@@ -283,7 +303,7 @@ static void do_pointer(struct client *client)
     bool is_one = false;
     int result = weft_file_pointer_add(client->files[0], add, &before);
     sim_trace("pointer + %" PRId64 ": was %" PRId64, add, before);
-    if (result == -EBADF && !is_calm && !client->is_last && may_have_lost(client, 0)) {
+    if (result == -EBADF && !is_calm && !client->is_last && may_have_lost_pointer(client)) {
         close_file(client, &client->files[0]);
         return;
     }
@@ -296,7 +316,7 @@ static void do_pointer(struct client *client)
     for (unsigned i = 0; i < client->pointer_count; i++)
         is_one = is_one || client->pointer[i] == before;
     /* It goes with the lease, and a server that was started after that knows neither. */
-    is_one = is_one || (before == 0 && !is_calm && !client->is_last && may_have_lost(client, 0));
+    is_one = is_one || (before == 0 && !is_calm && !client->is_last && may_have_lost_pointer(client));
     if (!is_one && client->pointer_count < sizeof client->pointer / sizeof client->pointer[0])
         sim_fail("the shared pointer was %" PRId64 ", and should have been %" PRId64, before,
                  client->pointer[0]);
@@ -313,6 +333,12 @@ static bool is_answer(int result)
            result == -ENODATA;
 }
 
+/* By another one, when this client had lost its lease; it is told of that. */
+static bool was_removed(int result, uint64_t began_ns)
+{
+    return result == -ESTALE && !is_calm && is_longer_than_lease(began_ns);
+}
+
 static int create(const struct client *client, const struct names_call *call, uint64_t *ino)
 {
     weft_file_t *file;
@@ -324,11 +350,13 @@ static int create(const struct client *client, const struct names_call *call, ui
     *ino = weft_file_ino(file);
     /* Some bytes, so that there is something to be removed with the file. */
     if (sim_chance(500000)) {
-        failed(client, "write", weft_file_write(file, client->buffer, MODEL_UNIT, 0));
+        result = (int)weft_file_write(file, client->buffer, MODEL_UNIT, 0);
+        if (!was_removed(result, began_ns))
+            failed(client, "write", result);
         late_writes += is_longer_than_lease(began_ns);
     }
     result = weft_file_close(file);
-    return result == -ETIMEDOUT || result == -ECONNREFUSED ? 0 : result;
+    return result == -ETIMEDOUT || result == -ECONNREFUSED || was_removed(result, began_ns) ? 0 : result;
 }
 
 #define MARK "user.mark"
@@ -423,8 +451,8 @@ static void do_file(struct client *client)
         return;
     weft_file_t *file = client->files[which];
     const unsigned what = (unsigned)sim_below(100);
-    if (may_have_lost(client, which))
-        model_size_is_loose(model_file(weft_file_ino(file)));
+    struct model_file *model = model_file(weft_file_ino(file));
+    use(client, which, model);
     if (what < 30)
         do_write(client, file);
     else if (what < 60)
@@ -445,27 +473,26 @@ static void do_file(struct client *client)
         do_pointer(client);
     else
         close_file(client, &client->files[which]);
+    use(client, which, model); /* it may have taken long */
 }
 
 static bool open_log(struct client *client)
 {
-    const uint64_t began_ns = sim_now();
     if (client->log)
         return true;
     if (failed(client, "open", open_path(client, "/log", O_RDWR | O_CREAT, &client->log)))
         return false;
     in_touch(client);
-    client->lost_touch[LOG] = is_longer_than_lease(began_ns);
     return true;
 }
 
-/* Where the end is, the metadata server need not know of one that was cut off for longer than its lease
+/* Where the end is, the metadata server need not know of one that is cut off for longer than its lease
  * (README.md). */
 static int64_t do_append(struct client *client)
 {
     unsigned number;
     const int64_t result = locks_append(client->log, &number);
-    if (!is_calm && may_have_lost(client, LOG))
+    if (!is_calm && is_out_of_touch(client))
         locks_append_unsure(number);
     return result;
 }
@@ -473,9 +500,6 @@ static int64_t do_append(struct client *client)
 static void do_log(struct client *client)
 {
     int64_t result = 0;
-    /* As a program would that learns of it, so that not all that it appends from now on is unsure. */
-    if (client->log && !is_calm && may_have_lost(client, LOG))
-        close_file(client, &client->log);
     if (!open_log(client))
         return;
     const unsigned what = (unsigned)sim_below(10);

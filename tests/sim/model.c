@@ -24,7 +24,8 @@ struct change {
 struct model_file {
     uint64_t ino;
     unsigned count;
-    bool is_loose; /* the metadata server need not know the size */
+    unsigned loose;    /* clients because of which the metadata server need not know the size */
+    uint64_t tight_ns; /* when the latest of those was back */
     struct change changes[CHANGES_MAX];
 };
 
@@ -55,7 +56,8 @@ struct model_file *model_file(uint64_t ino)
     struct model_file *file = &files[file_count++];
     file->ino = ino;
     file->count = 0;
-    file->is_loose = false;
+    file->loose = 0;
+    file->tight_ns = 0;
     return file;
 }
 
@@ -289,13 +291,19 @@ void model_size(const struct model_file *file, uint64_t size, uint64_t began_ns)
 
 void model_size_of_name(const struct model_file *file, uint64_t size, uint64_t began_ns)
 {
-    if (!file->is_loose)
+    if (file->loose == 0 && began_ns >= file->tight_ns)
         check_end(file, size, false, began_ns);
 }
 
-void model_size_is_loose(struct model_file *file)
+void model_size_loosen(struct model_file *file)
 {
-    file->is_loose = true;
+    file->loose++;
+}
+
+void model_size_tighten(struct model_file *file)
+{
+    file->loose--;
+    file->tight_ns = sim_now();
 }
 
 /* ---- reads -------------------------------------------------------------------- */

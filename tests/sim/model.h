@@ -49,9 +49,10 @@ void model_size(const struct model_file *file, uint64_t size, uint64_t began_ns)
 void model_synced(struct model_file *file, uint64_t began_ns, uint64_t since_ns);
 /* A host with a storage server has crashed. */
 void model_crash(void);
-/* As the metadata server tells it. It need not know what a client wrote that was cut off for longer than
- * its lease (README.md). */
+/* As the metadata server tells it. It need not know what a client writes that is cut off for longer than
+ * its lease, until that one is back (README.md). */
 void model_size_of_name(const struct model_file *file, uint64_t size, uint64_t began_ns);
-void model_size_is_loose(struct model_file *file);
+void model_size_loosen(struct model_file *file);  /* such a client uses it */
+void model_size_tighten(struct model_file *file); /* it is back */
 
 #endif

@@ -393,6 +393,7 @@ const struct scenario scenarios[] = {
     {"lease-lost", prepare_swept, run_lease_lost, .leaves_nothing = true},
     {"replicas-swept", prepare_swept_replicas, run_lease_lost, .leaves_nothing = true},
     {"asked-early", prepare_swept, run_asked_early, .leaves_nothing = true},
+    {"size-lost", prepare_reopened, run_size_lost, .leaves_nothing = true},
     {"told-moved", prepare_replicas, run_told_moved, .leaves_nothing = true},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];

@@ -33,6 +33,11 @@ void *run_replica_lost(void *unused);
 void *run_line_moved(void *unused);
 void *run_fetch_moved(void *unused);
 
+/* ---- scenarios_reopened.c ----------------------------------------------------- */
+
+void prepare_reopened(void); /* one of all */
+void *run_size_lost(void *unused);
+
 /* ---- scenarios_swept.c -------------------------------------------------------- */
 
 void prepare_swept(void);          /* one storage server that sweeps */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scenarios_swept.c: stories of objects that are made when their file is gone already, so that nobody has
  * them removed; and of one that is not. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
@@ -42,6 +43,7 @@ void *run_lease_lost(void *unused)
 {
     static const struct weft_layout striped = {.stripe_count = 1};
     char bytes[BYTES], found[BYTES];
+    struct weft_attr attr;
     weft_session_t *session = connect_client();
     weft_file_t *file, *other;
     (void)unused;
@@ -60,9 +62,12 @@ void *run_lease_lost(void *unused)
     must(weft_file_read(file, found, BYTES, 0), 0); /* it is gone */
     must(weft_file_write(file, bytes, BYTES, 0), BYTES);
     fiber_sleep(10 * SIM_S);
+    must(weft_stat(session, "/g", 0, &attr), 0);
+    must(weft_file_read(file, found, BYTES, 0), -ESTALE); /* now it knows */
+    must(weft_file_write(file, bytes, BYTES, 0), -ESTALE);
+    must(weft_file_close(file), -ESTALE);
     must(weft_file_read(other, found, BYTES, 0), BYTES);
     must(memcmp(found, bytes, BYTES), 0);
-    must(weft_file_close(file), 0);
     must(weft_file_close(other), 0);
     must(weft_unlink(session, "/g"), 0);
     fiber_sleep(10 * SIM_S);
