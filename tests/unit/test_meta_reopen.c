@@ -295,6 +295,27 @@ static void one_without_a_name_stays_for_all_who_have_it(void **state)
     assert_int_equal(rows(STORE_ORPHANS), 0);
 }
 
+/* The store does not know who has it open for reading: a restart keeps it for a lease, for who comes back. */
+static void one_without_a_name_stays_for_a_reader_after_a_restart(void **state)
+{
+    (void)state;
+    struct lab_file made, file;
+    lab_make(&ann, "/f", 100, &made);
+    assert_ok(lab_open(&ann, "/f", WIRE_OPEN_READ, &file));
+    assert_ok(ask(&root, unlink, .path = "/f"));
+    lab_restart();
+    lab_connect(&ann);
+    lab_register_all();
+    assert_int_equal(reopen(&ann, &file), 0);
+    assert_int_equal(reopens(), 1);
+    lab_live(20000);
+    assert_true(fake_object(0, file.ino)->exists);
+    lab_close_and_wait(&ann, &file, false);
+    lab_live(2000);
+    assert_false(fake_object(0, file.ino)->exists);
+    assert_int_equal(rows(STORE_ORPHANS), 0);
+}
+
 /* ---- what is undone ------------------------------------------------------------ */
 
 /* Another request of the same transaction fails when it has begun to write: all is done again. */
@@ -464,6 +485,7 @@ int main(void)
         small_test(one_that_has_spilled_meanwhile_is_noted),
         lab_test(a_file_that_was_removed_is_lost),
         lab_test(one_without_a_name_stays_for_all_who_have_it),
+        lab_test(one_without_a_name_stays_for_a_reader_after_a_restart),
         lab_test(what_is_undone_with_others_is_done_again),
         lab_test(what_waits_while_its_connection_ends_is_not_done),
         lab_test(what_was_never_theirs_is_lost),
