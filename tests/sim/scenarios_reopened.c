@@ -48,12 +48,12 @@ static void others_see(int64_t size)
 
 /* ---- the story ------------------------------------------------------------------ */
 
-/* Until its lease is over, and for a second more. */
+/* Until the server has noticed it, after 3 s, and its lease is over. */
 static void be_cut_off(void)
 {
-    weather_part(process_current->host, cluster.metadata.host, sim_now() + 5 * SIM_S);
+    weather_part(process_current->host, cluster.metadata.host, sim_now() + 8 * SIM_S);
     sim_at(sim_now() + SIM_MS, (void (*)(void *))streams_cut_unnoticed, process_current);
-    fiber_sleep(4 * SIM_S);
+    fiber_sleep(7 * SIM_S);
 }
 
 /* Any answer of the metadata server: what it is asked goes there when it has heard of the handles. */
@@ -79,8 +79,8 @@ void *run_size_lost(void *unused)
     cluster_client_start_on(1, process_current->host + 1, look_main);
     others_see(BYTES);
     be_cut_off();
-    others_see(BYTES);
     must(weft_file_write(file, bytes, BYTES, BYTES), BYTES);
+    others_see(BYTES); /* so the lease is over */
     be_back(session);
     others_see(2 * BYTES);
     must(weft_file_write(file, bytes, BYTES, 2 * BYTES), BYTES);
@@ -89,6 +89,7 @@ void *run_size_lost(void *unused)
     be_cut_off();
     must(weft_file_write(file, bytes, BYTES, 3 * BYTES), BYTES);
     must(weft_file_close(file), 0);
+    others_see(3 * BYTES);
     be_back(session);
     others_see(4 * BYTES);
     fiber_sleep(SIM_S);
