@@ -152,7 +152,7 @@ start_in_foreground()
 start_in_foreground
 same $! "$(supervisor)"
 expect 0 weft status --dir "$dir"
-expect 1 weft up --foreground --dir "$dir"
+expect 1 timeout 60 weft up --foreground --dir "$dir"
 says "runs already"
 kill -TERM "$(supervisor)"
 wait $!
