@@ -11,6 +11,7 @@ const char *const chaos_names[CHAOS_KINDS] = {
     [CHAOS_STOPS] = "servers stopped",    [CHAOS_KILLS] = "servers killed",
     [CHAOS_CRASHES] = "hosts crashed",    [CHAOS_PARTITIONS] = "partitions",
     [CHAOS_CLIENTS] = "clients killed",
+    [CHAOS_PARTINGS] = "clients parted from the metadata server",
 };
 
 static struct {
@@ -56,6 +57,18 @@ static bool partition(const struct process *process)
     return true;
 }
 
+/* For longer than its lease, often; with the storage servers it goes on. */
+static bool part(struct process *client)
+{
+    const uint64_t lasts_ns = sim_between(1, 12) * SIM_S;
+    if (!client || !sim_chance(200000))
+        return false;
+    sim_trace("client at host %u is parted from the metadata server for %u ms", client->host,
+              (unsigned)(lasts_ns / SIM_MS));
+    weather_part(client->host, cluster.metadata.host, sim_now() + lasts_ns);
+    return streams_cut(client, 1000000);
+}
+
 /* False when there was nothing that it could befall. */
 static bool befall(enum chaos_kind kind)
 {
@@ -73,6 +86,8 @@ static bool befall(enum chaos_kind kind)
         return server_ends(&cluster.storage[sim_below(cluster.storage_count)], SERVER_CRASHES);
     case CHAOS_PARTITIONS:
         return process && partition(process);
+    case CHAOS_PARTINGS:
+        return part(cluster.clients[sim_below(cluster.client_count)]);
     default:
         return cluster.clients_left > 1 && cluster_client_kill((unsigned)sim_below(cluster.client_count));
     }

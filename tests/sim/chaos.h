@@ -14,6 +14,7 @@ enum chaos_kind {
     CHAOS_CRASHES,    /* of hosts with storage servers */
     CHAOS_PARTITIONS, /* a host is cut off for a while */
     CHAOS_CLIENTS,    /* kill -9 of clients */
+    CHAOS_PARTINGS,   /* a client and the metadata server don't hear each other for long */
     CHAOS_KINDS
 };
 
