@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "attr_entries.h"
 #include "err.h"
@@ -252,13 +251,20 @@ bool attr_cache_ask(weft_session_t *session, const char *path, struct attr_ticke
     return wanted;
 }
 
-/* Whether an answer to what was asked with this ticket may be kept. */
+/* Whether the answer to what was asked with this ticket promises something of the inode. */
+static bool is_promised(struct attr_cache *cache, const struct attr_ticket *ticket,
+                        const struct attr_change *own, const struct wire_delegation *delegation, uint64_t ino)
+{
+    return believe(cache, delegation, ticket->sent_ns) && delegation->given &&
+           delegation->recalls >= cache->recalls && is_quiet(cache, ino, ticket, own);
+}
+
+/* Whether it may be kept by its name. */
 static bool may_keep(struct attr_cache *cache, const struct attr_ticket *ticket,
                      const struct attr_change *own, const struct wire_delegation *delegation, uint64_t ino)
 {
-    return believe(cache, delegation, ticket->sent_ns) && delegation->given &&
-           delegation->recalls >= cache->recalls && is_quiet(cache, ticket->name, ticket, own) &&
-           is_quiet(cache, ino, ticket, own) && !cache->closing && keeper_start(&cache->keeper);
+    return is_promised(cache, ticket, own, delegation, ino) && is_quiet(cache, ticket->name, ticket, own) &&
+           !cache->closing && keeper_start(&cache->keeper);
 }
 
 static void begin_keeping(weft_session_t *session)
@@ -374,8 +380,7 @@ void attr_write_end(weft_session_t *session, uint64_t ino, const struct attr_tic
     struct attr_cache *cache = session->attr_cache;
     if (!cache)
         return;
-    const bool goes_on = delegation && believe(cache, delegation, ticket->sent_ns) && delegation->given &&
-                         delegation->recalls >= cache->recalls && is_quiet(cache, ino, ticket, &own);
+    const bool goes_on = delegation && is_promised(cache, ticket, &own, delegation, ino);
     note(cache, &own, -1);
     struct attr_entry *entry = attr_entries_find_ino(&cache->entries, ino);
     if (entry && goes_on) {

@@ -152,7 +152,8 @@ void reopen_begin(weft_file_t *file, uint64_t round)
         (struct reopen_item){.number = file->handle, .capability = file->capability, .round = round};
     list_push_back(&session->files, &file->link);
     rpc_connection_keep(session->metadata, true);
-    go_on(session); /* the answer may have been an earlier connection's, and the handle closed since */
+    if (round != session->reopen.round)
+        go_on(session); /* the answer may have been an earlier connection's, and the handle closed since */
 }
 
 void reopen_end(weft_file_t *file)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "permission.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +17,8 @@ void permission_caller_take(struct permission_caller *caller, uint32_t room[LIMI
     for (int i = 0; i < count && caller->group_count < LIMITS_CALLER_GROUPS_MAX; i++)
         room[caller->group_count++] = groups[i];
     free(groups);
-    if (all > 0 && caller->group_count < (uint32_t)all)
+    static atomic_bool told; /* each connection takes them */
+    if (all > 0 && caller->group_count < (uint32_t)all && !atomic_exchange(&told, true))
         log_warn("only %u of this user's %d groups count", caller->group_count, all);
 }
 

@@ -26,7 +26,7 @@ struct permission {
 };
 
 /* The running process, by its effective user and group. Of its supplementary groups those that fit are put
- * into `room`; that not all do is logged. */
+ * into `room`; that not all do is logged, once. */
 void permission_caller_take(struct permission_caller *caller, uint32_t room[LIMITS_CALLER_GROUPS_MAX]);
 
 bool permission_is_in_group(const struct permission_caller *caller, uint32_t gid);
