@@ -160,6 +160,8 @@ WIRE_NESTED(delegation)
 WIRE_NESTED(capability)
 WIRE_NESTED(attr)
 WIRE_NESTED(small)
+WIRE_NESTED(inode_range)
+WIRE_NESTED(holding)
 WIRE_NESTED(map_host)
 
 /* ---- the messages --------------------------------------------------------- */

@@ -35,7 +35,9 @@ enum { WIRE_ACCESS_READ = 1, WIRE_ACCESS_WRITE = 2 };
 enum { WIRE_OPEN_READ = 1, WIRE_OPEN_WRITE = 2, WIRE_OPEN_CREATE = 4, WIRE_OPEN_EXCLUSIVE = 8,
        WIRE_OPEN_TRUNCATE = 16, WIRE_OPEN_NOFOLLOW = 32,
        WIRE_OPEN_SMALL = 64, /* it may be a small file */
-       WIRE_OPEN_DELEGATE = 128 /* a delegation is wanted */ };
+       WIRE_OPEN_DELEGATE = 128, /* a delegation is wanted */
+       WIRE_OPEN_HOLD = 256 /* with _CREATE and _DELEGATE: the folder is to be held, if it was empty */ };
+enum { WIRE_NAMING_MAKE = 0, WIRE_NAMING_REMOVE = 1 };
 /* Of a stat, beside WEFT_STAT_NOFOLLOW. */
 enum { WIRE_STAT_DELEGATE = 2 };
 enum { WIRE_SETATTR_MODE = 1, WIRE_SETATTR_UID = 2, WIRE_SETATTR_GID = 4, WIRE_SETATTR_ATIME = 8,
@@ -85,6 +87,8 @@ const char *wire_operation_name(unsigned operation);
 #define WIRE_TYPE_attr struct wire_attr
 #define WIRE_TYPE_delegation struct wire_delegation
 #define WIRE_TYPE_small struct wire_small
+#define WIRE_TYPE_inode_range struct wire_inode_range
+#define WIRE_TYPE_holding struct wire_holding
 #define WIRE_TYPE_map_host struct wire_map_host
 
 #define WIRE_FIELD(kind, name, max) WIRE_TYPE_##kind name;

@@ -65,6 +65,7 @@
     X(34, group_report)    \
     X(35, inodes_gone)     \
     X(36, reopen)          \
+    X(38, names)           \
     X(50, read)            \
     X(51, write)           \
     X(52, sync)            \
@@ -269,7 +270,54 @@
     X(str, hints, WEFT_HINTS_BYTES_MAX)       /* of the directory that holds the file */                   \
     X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* not 0: it is a small file, and may grow so far as one */  \
     X(small, small, 0)                        /* with a lease: what is in it */                            \
-    X(delegation, delegation, 0)
+    X(delegation, delegation, 0)                                                                           \
+    X(holding, holding, 0) /* of the folder that holds the file */
+
+/* ---- folders that one client holds (docs/protocol.md) -------------------------------- */
+
+/* Numbers for new inodes, given to one client. */
+#define WIRE_FIELDS_inode_range(X)                     \
+    X(u64, first, U64)                                 \
+    X(u32, count, LIMITS_INODES_GIVEN_MAX) /* 0: none */ \
+    X(mac, mac, 0) /* the metadata server's, over the client's identity and the above */
+
+/* A folder that is the client's alone until it is recalled as a delegation: nobody else sees its names, and all
+ * that it has are those that this client knows. */
+#define WIRE_FIELDS_holding(X)                                                                     \
+    X(u64, folder, U64) /* its inode; 0: none is held */                                           \
+    X(u32, gid, U32)    /* of files that are made in it */                                         \
+    X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* they are small ones, and may grow so far */       \
+    X(inode_range, range, 0)
+
+/* One name in it. */
+#define WIRE_FIELDS_naming(X)                                                                         \
+    X(str, name, WEFT_NAME_BYTES_MAX)                                                                 \
+    X(u64, ino, U64) /* of the file that is made, or that loses this name */                          \
+    X(u8, kind, 1)   /* WIRE_NAMING_* */                                                              \
+    X(u8, access, 3) /* of one that is made: WIRE_ACCESS_*, as which the client has it open; 0: it has not */ \
+    X(u32, mode, 07777)                                                                               \
+    X(i64, made_ns, 0)    /* by the client's clock */                                                 \
+    X(i64, changed_ns, 0) /* its last write, or the removal */                                        \
+    X(bytes, data, LIMITS_SMALL_BYTES_MAX) /* all that is in it */
+
+/* What a client has done to the names of a folder that it holds, in this order. A name that has been made with
+ * the same number before is there, and one that is gone is gone. */
+#define WIRE_FIELDS_names(X)                                                             \
+    X(u64, folder, U64)                                                                  \
+    X(u64, generation, U64)  /* of the delegations among which it was held */            \
+    X(inode_range, range, 0) /* that the numbers are of */                               \
+    X(u8, wants_range, 1)                                                                \
+    X(list, namings, LIMITS_NAMINGS_MAX)
+/* One for each that failed, or that is to be open. */
+#define WIRE_FIELDS_named(X)                                     \
+    X(u32, place, LIMITS_NAMINGS_MAX) /* in the list */          \
+    X(u32, status, U32) /* 0 or an errno, as a positive number */ \
+    X(u64, handle, U64)                                          \
+    X(capability, capability, 0)
+#define WIRE_FIELDS_names_reply(X)                                           \
+    X(delegation, delegation, 0) /* given: the folder is still held */       \
+    X(inode_range, range, 0)     /* when wanted, and the folder is held */   \
+    X(list, named, LIMITS_NAMINGS_MAX)
 
 /* ---- small files, which lie with the metadata server (docs/protocol.md) ---- */
 
@@ -784,7 +832,13 @@
     M(stat_reply)            \
     M(open)                  \
     M(small)                 \
+    M(inode_range)           \
+    M(holding)               \
     M(open_reply)            \
+    M(naming)                \
+    M(names)                 \
+    M(named)                 \
+    M(names_reply)           \
     M(small_read)            \
     M(small_read_reply)      \
     M(small_piece)           \
