@@ -9,6 +9,7 @@
 
 #include "attr_entries.h"
 #include "err.h"
+#include "held.h"
 #include "keeper.h"
 #include "layout.h"
 #include "log.h"
@@ -29,6 +30,7 @@ struct guard {
 };
 
 struct attr_cache {
+    weft_session_t *session;
     struct attr_entries entries;
     uint64_t generation; /* of what stands here; 0: nothing does */
     uint64_t floor;      /* up to this generation nothing is to be believed any more */
@@ -41,8 +43,9 @@ struct attr_cache {
     struct permission_caller caller; /* whose session it is */
     uint32_t groups[LIMITS_CALLER_GROUPS_MAX];
 
-    bool waits; /* a delegation_wait is under way: */
-    bool ends;  /* that gives everything up */
+    bool waits;      /* a delegation_wait is under way: */
+    bool ends;       /* that gives everything up */
+    bool is_put_off; /* the next one: folders that are held no more are told of first */
     struct rpc_call call;
     uint64_t sent_ns;
     uint8_t body[32];
@@ -73,6 +76,7 @@ static void give_up(struct attr_cache *cache)
     cache->generation = 0;
     cache->recalls = 0;
     cache->until_ns = 0;
+    held_recalled(cache->session, 0);
 }
 
 static void wait_start(weft_session_t *session, bool ends);
@@ -126,7 +130,9 @@ enum attr_known attr_cache_find(weft_session_t *session, const char *path, uint6
     const uint64_t name = *path ? path_name(path, strlen(path)) : 0;
     session_lock(session);
     const uint64_t now_ns = rpc_now_ns();
-    if (now_ns < cache->until_ns) {
+    if (now_ns < cache->until_ns && name)
+        known = held_find(session, path, attr);
+    if (now_ns < cache->until_ns && known == ATTR_UNKNOWN) {
         const struct attr_entry *entry = find(cache, path, name, ino);
         /* A link was looked at itself. */
         if (entry && !entry->changing &&
@@ -151,7 +157,9 @@ bool attr_cache_absent(weft_session_t *session, const char *path)
     const uint64_t name = path_name(path, strlen(path));
     session_lock(session);
     const uint64_t now_ns = rpc_now_ns();
-    const bool absent = now_ns < cache->until_ns && attr_entries_absent(&cache->entries, name, path);
+    struct weft_attr attr;
+    const bool absent = now_ns < cache->until_ns && (attr_entries_absent(&cache->entries, name, path) ||
+                                                     held_find(session, path, &attr) == ATTR_ABSENT);
     if (absent)
         note_hit(session, now_ns);
     unlock(session);
@@ -335,15 +343,19 @@ void attr_change_begin(weft_session_t *session, struct attr_change *change, cons
     *change = (struct attr_change){0};
     if (!cache)
         return;
+    held_leave_itself(session, path, ino);
     if (*path)
         change->parts[change->part_count++] = path_parts(path);
     else
         change->ino = ino;
-    if (other)
+    if (other) {
+        held_leave_itself(session, other, 0);
         change->parts[change->part_count++] = path_parts(other);
+    }
     session_lock(session);
     note(cache, change, 1);
     forget(cache, change);
+    held_forget(session, path, ino);
     unlock(session);
 }
 
@@ -357,6 +369,56 @@ void attr_change_end(weft_session_t *session, const struct attr_change *change)
     unlock(session);
 }
 
+/* ---- for held.h (locked) ---------------------------------------------------------------- */
+
+bool attr_cache_holds(weft_session_t *session, uint64_t generation)
+{
+    struct attr_cache *cache = session->attr_cache;
+    const uint64_t now_ns = rpc_now_ns();
+    if (generation != cache->generation || now_ns >= cache->until_ns || cache->closing)
+        return false;
+    cache->used_ns = now_ns;
+    return true;
+}
+
+bool attr_cache_may_hold(weft_session_t *session, const struct attr_ticket *ticket,
+                         const struct attr_change *own, const struct wire_delegation *delegation)
+{
+    struct attr_cache *cache = session->attr_cache;
+    if (!ticket->name || !believe(cache, delegation, ticket->sent_ns) ||
+        delegation->recalls < cache->recalls || !is_quiet(cache, own->parts[0].names[1], ticket, own) ||
+        cache->closing || !keeper_start(&cache->keeper))
+        return false;
+    begin_keeping(session);
+    return true;
+}
+
+void attr_cache_changed(weft_session_t *session, const char *path, uint64_t folder)
+{
+    struct attr_cache *cache = session->attr_cache;
+    const struct attr_change change = {.parts = {path_parts(path)}, .part_count = 1};
+    note(cache, &change, 1);
+    forget(cache, &change);
+    attr_cache_gone(session, folder);
+    note(cache, &change, -1);
+}
+
+void attr_cache_gone(weft_session_t *session, uint64_t ino)
+{
+    struct attr_cache *cache = session->attr_cache;
+    attr_entries_drop(&cache->entries, attr_entries_find_ino(&cache->entries, ino));
+}
+
+void attr_cache_heard(weft_session_t *session, const struct wire_delegation *delegation, uint64_t sent_ns)
+{
+    (void)believe(session->attr_cache, delegation, sent_ns);
+}
+
+void attr_cache_hurry(weft_session_t *session)
+{
+    keeper_hurry(&session->attr_cache->keeper);
+}
+
 /* ---- writing to small files (locked) ---------------------------------------------------- */
 
 void attr_write_begin(weft_session_t *session, uint64_t ino, struct attr_ticket *ticket)
@@ -368,6 +430,7 @@ void attr_write_begin(weft_session_t *session, uint64_t ino, struct attr_ticket 
     struct attr_entry *entry = attr_entries_find_ino(&cache->entries, ino);
     if (entry)
         entry->changing = true;
+    held_forget(session, "", ino);
     note(cache, &(struct attr_change){.ino = ino}, 1);
     ticket->sent_ns = rpc_now_ns();
     ticket->stamp = cache->stamp;
@@ -405,13 +468,17 @@ static void heed(struct attr_cache *cache, const struct wire_delegation_wait_rep
         give_up(cache);
         return;
     }
-    if (reply->all)
+    if (reply->all) {
         attr_entries_drop_all(&cache->entries);
+        held_recalled(cache->session, 0);
+    }
     for (uint32_t i = 0; i < reply->inos.count && !reader.bad; i++) {
         struct wire_inode_number number;
         wire_get_inode_number(&reader, &number);
-        if (!reader.bad)
-            attr_entries_drop(&cache->entries, attr_entries_find_ino(&cache->entries, number.ino));
+        if (reader.bad)
+            break;
+        attr_entries_drop(&cache->entries, attr_entries_find_ino(&cache->entries, number.ino));
+        held_recalled(cache->session, number.ino);
     }
     if (reply->delegation.recalls > cache->recalls)
         cache->recalls = reply->delegation.recalls;
@@ -452,6 +519,11 @@ static void wait_start(weft_session_t *session, bool ends)
     const struct wire_delegation_wait wait = {
         .generation = cache->generation, .recalls = cache->recalls, .ends = ends};
     struct rpc_connection *connection;
+    if (ends)
+        held_recalled(session, 0);
+    cache->is_put_off = held_is_leaving(session);
+    if (cache->is_put_off)
+        return; /* it would say that all recalls have been heeded */
     ssize_t length = wire_encode_delegation_wait(cache->body, sizeof cache->body, &wait);
     cache->call = (struct rpc_call){
         .operation = WIRE_OP_delegation_wait,
@@ -483,10 +555,16 @@ static void look(void *arg)
         wait_start(session, !is_used(cache));
 }
 
+void attr_cache_left(weft_session_t *session)
+{
+    if (session->attr_cache->is_put_off)
+        look(session);
+}
+
 static bool is_needed(weft_session_t *session)
 {
     const struct attr_cache *cache = session->attr_cache;
-    return cache->waits || cache->generation;
+    return cache->waits || cache->generation || held_is_leaving(session);
 }
 
 /* ---- opening and closing ----------------------------------------------------------------- */
@@ -499,6 +577,12 @@ int attr_cache_open(weft_session_t *session, void (*begins)(void))
     struct attr_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
         return err_set(-ENOMEM, "out of memory for attributes");
+    result = held_open(session);
+    if (result < 0) {
+        free(cache);
+        return result;
+    }
+    cache->session = session;
     attr_entries_init(&cache->entries);
     permission_caller_take(&cache->caller, cache->groups);
     keeper_open(&cache->keeper, session, is_needed, begins);
@@ -554,6 +638,7 @@ void attr_cache_free(weft_session_t *session)
     struct attr_cache *cache = session->attr_cache;
     if (!cache)
         return;
+    held_free(session);
     attr_entries_free(&cache->entries);
     free(cache);
     session->attr_cache = NULL;

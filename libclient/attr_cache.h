@@ -84,4 +84,22 @@ void attr_write_begin(weft_session_t *session, uint64_t ino, struct attr_ticket 
 void attr_write_end(weft_session_t *session, uint64_t ino, const struct attr_ticket *ticket,
                     const struct wire_delegation *delegation, const struct weft_attr *attr);
 
+/* ---- for held.h (locked) ---- */
+
+/* What was promised in this generation still holds. */
+bool attr_cache_holds(weft_session_t *session, uint64_t generation);
+/* Whether the answer's promise that a folder is held can be relied upon; then it is from now on. */
+bool attr_cache_may_hold(weft_session_t *session, const struct attr_ticket *ticket,
+                         const struct attr_change *own, const struct wire_delegation *delegation);
+/* The session has just changed what has this path, and so the folder that holds it. */
+void attr_cache_changed(weft_session_t *session, const char *path, uint64_t folder);
+/* The inode is gone. */
+void attr_cache_gone(weft_session_t *session, uint64_t ino);
+/* An answer says that the metadata server has heard us. */
+void attr_cache_heard(weft_session_t *session, const struct wire_delegation *delegation, uint64_t sent_ns);
+/* What was to be told before recalls are acknowledged has been told. */
+void attr_cache_left(weft_session_t *session);
+/* held_look() has something to wait for. */
+void attr_cache_hurry(weft_session_t *session);
+
 #endif

@@ -57,6 +57,8 @@
     X(retries)           /* requests made again, with a newer cluster map */                           \
     X(reads_elsewhere)   /* reads made again, of another member of a group */                          \
     X(maps_adopted)                                                                                    \
+    X(held_changes)      /* names made or removed in folders that are held, with no request of their own */ \
+    X(held_lost)         /* of these: what the metadata server did not do in the end */                   \
     X(locks)             /* asked for */                                                               \
     X(lock_waits)        /* answers that a lock is not granted yet */                                  \
     X(locks_lost)        /* noticed when they were to be given back */                                 \
@@ -171,6 +173,7 @@ struct weft_session {
     uint64_t driven_ns;       /* when a thread has led last */
 
     struct attr_cache *attr_cache; /* NULL: attributes are not kept */
+    struct held *held;             /* likewise */
 
     struct counter counters[CLIENT_COUNT_END];
 };
@@ -462,6 +465,7 @@ struct weft_file {
     struct list_link link;     /* in session->files, unless it is imported; guarded by the session's lock */
     struct reopen_item reopen; /* likewise */
     atomic_bool lost; /* the metadata server has closed it, and can't open it again */
+    _Atomic(struct held_name *) held; /* it is open here alone (held.h); set with the session's lock held */
     bool imported;
     bool exported; /* guarded by the session's lock */
     uint32_t access; /* WIRE_ACCESS_*: what it was opened for */
@@ -478,10 +482,14 @@ struct weft_file {
     struct file_ahead ahead;     /* likewise */
 };
 
+/* One without a handle. */
+weft_file_t *file_make(weft_session_t *session, const char *path, const struct wire_capability *capability,
+                      const char *pool, const char *hints);
 /* The file's table for the session's current map; the reference is the file's, which
  * lets go of it when the map changes (locked). */
 int file_table(weft_file_t *file, struct planner_table **table);
-/* -EINVAL for NULL, and as session_check(); -ESTALE when it is lost. */
+/* -EINVAL for NULL, and as session_check(); -ESTALE when it is lost. Whatever is done with the file behind it
+ * finds one that the metadata server knows to be open. */
 int file_check(const weft_file_t *file);
 /* -EBADF when the file was not opened for `access` (WIRE_ACCESS_*). */
 int file_allows(const weft_file_t *file, uint32_t access);

@@ -11,6 +11,7 @@
 
 #include "capability.h"
 #include "err.h"
+#include "held.h"
 
 /* ---- an open file ------------------------------------------------------------- */
 
@@ -18,6 +19,9 @@ int file_check(const weft_file_t *file)
 {
     if (!file)
         return err_set(-EINVAL, "the file is NULL");
+    int result = held_settle((weft_file_t *)file);
+    if (result < 0)
+        return result;
     if (!atomic_load_explicit(&file->lost, memory_order_relaxed))
         return session_check(file->session);
     return err_set(-ESTALE,
@@ -53,8 +57,8 @@ static void file_free(weft_file_t *file)
     free(file);
 }
 
-static weft_file_t *file_new(weft_session_t *session, const char *path,
-                             const struct wire_capability *capability, const char *pool, const char *hints)
+weft_file_t *file_make(weft_session_t *session, const char *path, const struct wire_capability *capability,
+                      const char *pool, const char *hints)
 {
     weft_file_t *file = calloc(1, sizeof *file);
     if (file) {
@@ -130,6 +134,8 @@ static struct opening opening_begin(weft_session_t *session, struct wire_open *o
         attr_change_begin(session, &opening.change, open->path, NULL, 0);
     if (attr_cache_ask(session, open->path, &opening.ticket))
         open->flags |= WIRE_OPEN_DELEGATE;
+    if ((open->flags & WIRE_OPEN_CREATE) && (open->flags & WIRE_OPEN_SMALL))
+        open->flags |= WIRE_OPEN_HOLD;
     session_lock(session);
     opening.small_writes = session->small_writes;
     opening.round = session->reopen.round;
@@ -149,8 +155,9 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     if (reply.delegation.generation) {
         attr_from_wire(&reply.attr, &attr);
         attr_cache_learn(session, &opening->ticket, path, &opening->change, &reply.delegation, &attr);
+        held_learn(session, &opening->ticket, &opening->change, path, &reply);
     }
-    weft_file_t *file = file_new(session, path, &reply.capability, reply.attr.pool, reply.hints);
+    weft_file_t *file = file_make(session, path, &reply.capability, reply.attr.pool, reply.hints);
     if (!file)
         return -ENOMEM;
     file->handle = reply.handle;
@@ -203,6 +210,13 @@ static int file_open(weft_session_t *session, const char *path, int flags, mode_
     /* Who wants a layout wants it from the start. */
     if (!layout)
         open.flags |= WIRE_OPEN_SMALL;
+    if ((open.flags & WIRE_OPEN_CREATE) && layout) {
+        held_leave(session, open.path);
+    } else if (open.flags & WIRE_OPEN_CREATE) {
+        result = held_create(session, &open, out);
+        if (result)
+            return result < 0 ? client_about(result, open.path) : 0;
+    }
     struct opening opening = opening_begin(session, &open);
     closes_board(session, &ride);
     /* Without a session the call is about to be refused. */
@@ -230,7 +244,8 @@ static int file_close(weft_file_t *file)
     int result = session_check(file->session);
     if (result < 0)
         return result; /* in a child process, where nothing may be touched */
-    if (!file->imported) {
+    const bool is_closed = held_close(file);
+    if (!file->imported && !is_closed && file->handle) {
         result = client_about(closes_give(file), file->path);
         if (result == 0)
             result = file_check(file);
@@ -392,7 +407,7 @@ static int file_import(weft_session_t *session, const void *blob, size_t length,
                        wire.path);
     if (result < 0)
         return result;
-    weft_file_t *file = file_new(session, wire.path, &wire.capability, wire.pool, wire.hints);
+    weft_file_t *file = file_make(session, wire.path, &wire.capability, wire.pool, wire.hints);
     if (!file)
         return -ENOMEM;
     file->handle = wire.handle;
@@ -451,6 +466,8 @@ const char *weft_file_hints(const weft_file_t *file)
 
 static int file_stat(weft_file_t *file, struct weft_attr *attr)
 {
+    if (file && attr && held_stat(file, attr))
+        return 0;
     int result = file_check(file);
     if (result < 0)
         return result;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "held.h"
 #include "transfer.h"
 
 /* ---- the blocking forms ---------------------------------------------------------- */
@@ -29,6 +30,9 @@ static ssize_t transfer_run(weft_file_t *file, bool write, const struct iovec *i
         if (__builtin_add_overflow(extent.length, iov[i].iov_len, &extent.length))
             return err_set(-EINVAL, "the memory pieces have more bytes together than a call can transfer");
     }
+    ssize_t result;
+    if (write && file && held_write(file, iov, iov_count, offset, &result))
+        return result;
     return transfer_blocking(file, write, iov, iov_count, &extent, 1);
 }
 

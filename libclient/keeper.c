@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "err.h"
+#include "held.h"
 #include "log.h"
 #include "monotonic.h"
 #include "signals.h"
@@ -47,8 +48,8 @@ static void sleep_a_little(struct keeper *keeper)
     (void)pthread_cond_timedwait(&keeper->wake, &keeper->session->lock, &until);
 }
 
-/* Drives the rpc once, and sleeps until it has something to do. */
-static void drive(struct keeper *keeper)
+/* Drives the rpc once, and sleeps until it has something to do, for as long as `limit_ms` (-1: no limit). */
+static void drive(struct keeper *keeper, int limit_ms)
 {
     weft_session_t *session = keeper->session;
     int timeout_ms;
@@ -62,9 +63,13 @@ static void drive(struct keeper *keeper)
     pthread_rwlock_unlock(&forks);
     if (fd < 0)
         return;
+    if (limit_ms >= 0 && (timeout_ms < 0 || timeout_ms > limit_ms))
+        timeout_ms = limit_ms;
+    keeper->sleeps = true;
     pthread_mutex_unlock(&session->lock);
     (void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, timeout_ms);
     session_lock(session);
+    keeper->sleeps = false;
     rpc_sleep_end(session->rpc);
 }
 
@@ -76,12 +81,13 @@ static void *keep(void *arg)
         keeper->begins();
     session_lock(session);
     while (!keeper->ends) {
+        const int limit_ms = held_look(session);
         if (!keeper->is_needed(session))
             (void)pthread_cond_wait(&keeper->wake, &session->lock);
         else if (session->led || rpc_now_ns() - session->driven_ns < QUIET_NS)
             sleep_a_little(keeper);
         else
-            drive(keeper);
+            drive(keeper, limit_ms);
     }
     pthread_mutex_unlock(&session->lock);
     return NULL;
@@ -104,6 +110,12 @@ bool keeper_start(struct keeper *keeper)
 void keeper_wake(struct keeper *keeper)
 {
     pthread_cond_signal(&keeper->wake);
+}
+
+void keeper_hurry(struct keeper *keeper)
+{
+    if (keeper->sleeps)
+        rpc_wake(keeper->session->rpc);
 }
 
 /* ---- opening and closing ------------------------------------------------------ */

@@ -20,6 +20,7 @@ struct keeper {
     void (*begins)(void); /* called in the thread first; may be NULL */
     enum { KEEPER_NOT_YET, KEEPER_RUNS, KEEPER_IMPOSSIBLE } state;
     bool ends;
+    bool sleeps; /* where the rpc wakes it */
     pthread_t thread;
     pthread_cond_t wake;
 };
@@ -30,6 +31,8 @@ void keeper_open(struct keeper *keeper, weft_session_t *session, bool (*is_neede
 bool keeper_start(struct keeper *keeper);
 /* It may be needed now. */
 void keeper_wake(struct keeper *keeper);
+/* What it looks after (held_look()) is due sooner than before. */
+void keeper_hurry(struct keeper *keeper);
 /* Ends the thread. */
 void keeper_close(struct keeper *keeper);
 

@@ -7,9 +7,18 @@
 
 #include "attr_cache.h"
 #include "err.h"
+#include "held.h"
 
 #define BODY_PATH  (WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
 #define BODY_PATHS (2 * WEFT_PATH_BYTES_MAX + CLOSES_BYTES_MAX + 256u)
+
+/* Names in these folders are about to change. */
+static void leave_held(weft_session_t *session, const char *path, const char *other)
+{
+    held_leave(session, path);
+    if (other)
+        held_leave(session, other);
+}
 
 /* A request whose answer is only that it was done. `other` is another path that it may change; NULL: there
  * is none. */
@@ -18,6 +27,7 @@ static int tell(weft_session_t *session, uint16_t operation, const char *path, c
 {
     struct op_call call;
     struct attr_change change;
+    leave_held(session, path, other);
     attr_change_begin(session, &change, path, other, 0);
     int result = op_call_metadata(&call, session, operation, body, length);
     attr_change_end(session, &change);
@@ -31,6 +41,7 @@ static int tell_riding(weft_session_t *session, struct closes_ride *ride, uint16
 {
     struct op_call call;
     struct attr_change change;
+    leave_held(session, path, other);
     attr_change_begin(session, &change, path, other, 0);
     int result = closes_call(&call, session, ride, operation, body, length);
     attr_change_end(session, &change);
@@ -113,8 +124,10 @@ static int remove_name(weft_session_t *session, const char *path)
     uint8_t body[BODY_PATH];
     struct closes_ride ride;
     int result = client_path(path, &unlink.path);
-    if (result < 0)
-        return result;
+    if (result == 0)
+        result = held_remove(session, unlink.path);
+    if (result)
+        return result < 0 ? client_about(result, path) : 0;
     closes_board(session, &ride);
     unlink.closes = ride.list;
     return tell_riding(session, &ride, WIRE_OP_unlink, unlink.path, NULL, body,

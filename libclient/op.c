@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "err.h"
+#include "held.h"
 #include "monotonic.h"
 
 /* How long a leader goes on without anything happening before it sleeps. With programs and
@@ -345,6 +346,9 @@ int op_call_metadata_within(struct op_call *call, weft_session_t *session, uint1
     int result = session_check(session);
     if (result < 0 || body_length < 0)
         return result < 0 ? result : (int)body_length;
+    /* What was done before is known before; a close is of handles that are. */
+    if (operation != WIRE_OP_close && operation != WIRE_OP_map_get)
+        (void)held_flush(session);
     session_lock(session);
     result = session_metadata(session, &connection);
     if (result == 0)

@@ -11,6 +11,7 @@
 
 #include "attr_cache.h"
 #include "err.h"
+#include "held.h"
 #include "hostname.h"
 #include "record.h"
 
@@ -379,6 +380,7 @@ void weft_disconnect(weft_session_t *session)
     /* In a child process nothing may be touched: the sockets are the parent's. */
     if (!session || session_check(session) < 0)
         return;
+    held_end(session);
     closes_end(session);
     attr_cache_close(session);
     if (session->counters_wanted)

@@ -52,6 +52,15 @@ uint64_t layout_hash(uint64_t value)
     return value ^ (value >> 31);
 }
 
+/* Makes a file's seed differ from its number, so that placement does not
+ * follow from the order of creation. "WeftSeed" in ASCII. */
+#define SEED_TAG UINT64_C(0x5765667453656564)
+
+uint64_t layout_seed(uint64_t ino)
+{
+    return layout_hash(ino ^ SEED_TAG);
+}
+
 static uint64_t greatest_common_divisor(uint64_t a, uint64_t b)
 {
     while (b) {

@@ -44,6 +44,8 @@ int layout_complete(struct layout *layout);
 /* The 64-bit finalizer all placement hashing uses (SplitMix64; Steele, Lea and
  * Flood, OOPSLA 2014). */
 uint64_t layout_hash(uint64_t value);
+/* Of a new file with this inode number. */
+uint64_t layout_seed(uint64_t ino);
 
 uint32_t layout_group_of(const struct layout *layout, uint32_t position);
 struct layout_place layout_place_of(const struct layout *layout, uint64_t offset);

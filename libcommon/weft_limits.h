@@ -43,6 +43,7 @@
 #define LIMITS_SMALL_PIECES_MAX 256u             /* of one write to such a file */
 #define LIMITS_DELEGATION_MS 1000u               /* so long holds what a silent client was promised */
 #define LIMITS_DELEGATIONS_MAX 16384u            /* of one client */
+#define LIMITS_HELD_OTHERS_MAX 64u               /* what a folder that comes to be held has in it already */
 #define LIMITS_NAMINGS_MAX 128u                  /* names of a held folder that one request makes or removes */
 #define LIMITS_INODES_GIVEN_MAX 4096u            /* numbers for new inodes that a client has at a time */
 #define LIMITS_RECALLS_MAX 64u                   /* that one answer tells of */
@@ -79,7 +80,7 @@ static inline uint64_t limits_fingerprint(void)
         LIMITS_PAYLOAD_MAX,      LIMITS_EXTENTS_MAX, LIMITS_IO_BYTES_MAX,    LIMITS_GATHER_CHUNKS_MAX,
         LIMITS_CLOSES_MAX,       LIMITS_REMOVES_MAX, LIMITS_OFI_PIECES_MAX,  WEFT_PATH_BYTES_MAX,
         LIMITS_DELEGATION_MS,    LIMITS_RECALLS_MAX, LIMITS_REOPENS_MAX,     LIMITS_CALLER_GROUPS_MAX,
-        LIMITS_NAMINGS_MAX,      LIMITS_INODES_GIVEN_MAX,
+        LIMITS_NAMINGS_MAX,      LIMITS_INODES_GIVEN_MAX, LIMITS_HELD_OTHERS_MAX,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {

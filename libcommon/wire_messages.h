@@ -281,13 +281,17 @@
     X(u32, count, LIMITS_INODES_GIVEN_MAX) /* 0: none */ \
     X(mac, mac, 0) /* the metadata server's, over the client's identity and the above */
 
-/* A folder that is the client's alone until it is recalled as a delegation: nobody else sees its names, and all
- * that it has are those that this client knows. */
+#define WIRE_FIELDS_held_entry(X)      \
+    X(str, name, WEFT_NAME_BYTES_MAX)  \
+    X(u64, ino, U64)                   \
+    X(u8, is_file, 1) /* a regular one */
+/* A folder that is the client's alone until it is recalled as a delegation: nobody else sees its names. */
 #define WIRE_FIELDS_holding(X)                                                                     \
     X(u64, folder, U64) /* its inode; 0: none is held */                                           \
     X(u32, gid, U32)    /* of files that are made in it */                                         \
     X(u32, small_max, LIMITS_SMALL_BYTES_MAX) /* they are small ones, and may grow so far */       \
-    X(inode_range, range, 0)
+    X(inode_range, range, 0)                                                                       \
+    X(list, others, LIMITS_HELD_OTHERS_MAX) /* held_entry: all that is in it, but for the file */
 
 /* One name in it. */
 #define WIRE_FIELDS_naming(X)                                                                         \
@@ -833,6 +837,7 @@
     M(open)                  \
     M(small)                 \
     M(inode_range)           \
+    M(held_entry)            \
     M(holding)               \
     M(open_reply)            \
     M(naming)                \

@@ -7,10 +7,6 @@
 #include "err.h"
 #include "records.h"
 
-/* Makes a file's seed differ from its number, so that placement does not
- * follow from the order of creation. "WeftSeed" in ASCII. */
-#define SEED_TAG UINT64_C(0x5765667453656564)
-
 static int exists(const char *text)
 {
     return err_set(-EEXIST, "%s: exists already", text);
@@ -245,7 +241,7 @@ static int create(struct ns *ns, const struct ns_open *open, struct path *path, 
     error = records_ino_next(ns->txn, ns->inos, &inode->ino);
     if (error)
         return error;
-    layout.seed = layout_hash(inode->ino ^ SEED_TAG);
+    layout.seed = layout_seed(inode->ino);
     inode->layout = layout;
     if (may_be_small(open, &path->parent))
         inode->flags |= INODE_SMALL;
