@@ -266,6 +266,16 @@ static int lose_all(struct held_folder *folder, int error)
     return error;
 }
 
+static void tell_late(const struct held_folder *folder)
+{
+    uint64_t count = 0;
+    list_each(&folder->sent, link, after) count++;
+    session_count(folder->session, CLIENT_COUNT_held_late, count);
+    log_warn("this process was not heard for long, and others may have looked into %s before they could see "
+             "all that it had done there",
+             folder->path);
+}
+
 static int take_answer(struct held_folder *folder, const struct rpc_call *call)
 {
     struct wire_names_reply reply;
@@ -275,6 +285,8 @@ static int take_answer(struct held_folder *folder, const struct rpc_call *call)
     if (!folder->leaves && reply.range.count && !folder->spare.given.count)
         folder->spare.given = reply.range;
     attr_cache_heard(folder->session, &reply.delegation, folder->sent_ns);
+    if (reply.late)
+        tell_late(folder);
     return arrive_all(folder, &reply);
 }
 

@@ -320,6 +320,7 @@
     X(capability, capability, 0)
 #define WIRE_FIELDS_names_reply(X)                                           \
     X(delegation, delegation, 0) /* given: the folder is still held */       \
+    X(u8, late, 1) /* it was not held any more when this came: others may have looked before */ \
     X(inode_range, range, 0)     /* when wanted, and the folder is held */   \
     X(list, named, LIMITS_NAMINGS_MAX)
 
