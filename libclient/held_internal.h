@@ -71,6 +71,7 @@ struct held {
     uint32_t leaving;     /* folders */
     uint64_t changed_ns;  /* since when there are changes; 0: there are none */
     uint64_t retry_ns;    /* not before that, after a failure */
+    int failed;           /* a negative errno for the next weft_sync(): something was lost */
 };
 
 void held_name_drop(struct held_name *name);

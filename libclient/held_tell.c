@@ -66,6 +66,25 @@ int held_flush(weft_session_t *session)
     return (int)op_wait(&waiter.op);
 }
 
+static int sync_all(weft_session_t *session)
+{
+    int result = session_check(session);
+    if (result == 0)
+        result = held_flush(session);
+    if (result < 0 || !session->held)
+        return result;
+    session_lock(session);
+    const int failed = session->held->failed;
+    session->held->failed = 0;
+    session_unlock(session);
+    return failed ? err_set(failed, "files that were made or removed before are not (each was logged)") : 0;
+}
+
+int weft_sync(weft_session_t *session)
+{
+    return (int)client_result(__func__, sync_all(session));
+}
+
 /* ---- sending ------------------------------------------------------------------ */
 
 static void put(struct wire_writer *writer, const struct held_name *name)
@@ -211,6 +230,8 @@ static void lose(struct held_name *name, int error)
 {
     log_error("%s is not %s, though that was said: %s", name->path,
               name->state == HELD_MADE ? "made" : "removed", err_name(error));
+    struct held *held = name->folder->session->held;
+    held->failed = held->failed ? held->failed : error;
     session_count(name->folder->session, CLIENT_COUNT_held_lost, 1);
     held_name_drop(name);
 }
