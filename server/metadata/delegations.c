@@ -15,9 +15,9 @@
 enum { CLIENT_MAX = LIMITS_DELEGATIONS_MAX, ALL_MAX = 1 << 22 };
 #define EPOCH_SHIFT 32
 /* Where files come and go, what is not there is not worth a recall for each that comes. */
-#define CALM_NS INT64_C(20000000)
+#define CALM_NS     INT64_C(20000000)
 
-void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns)
+void delegations_init(struct delegations *delegations, uint64_t epoch, uint64_t noted, uint64_t now_ns)
 {
     static const char *const names[DELEG_COUNT] = {
         [DELEG_GIVEN] = "delegations_given",
@@ -25,12 +25,18 @@ void delegations_init(struct delegations *delegations, uint64_t epoch, bool note
         [DELEG_RECALLED_ALL] = "delegations_recalled_all",
         [DELEG_EXPIRED] = "delegations_expired",
         [DELEG_WAITS] = "delegations_waits",
+        [DELEG_HOLDS_GIVEN] = "holds_given",
+        [DELEG_HOLDS_RECALLED] = "holds_recalled",
+        [DELEG_NAMES_REQUESTS] = "names_requests",
+        [DELEG_NAMES_MADE] = "names_made",
+        [DELEG_NAMES_REMOVED] = "names_removed",
     };
     list_init(&delegations->clients);
     list_init(&delegations->parked);
     list_init(&delegations->waiters);
-    delegations->generation = epoch << EPOCH_SHIFT;
-    delegations->noted = noted ? DELEG_NOTED : DELEG_NOT_NOTED;
+    delegations->generation = delegations->first = epoch << EPOCH_SHIFT;
+    delegations->noted = noted < DELEG_NOTED_HOLDS ? (enum deleg_noted)noted : DELEG_NOTED_HOLDS;
+    delegations->holds_before = delegations->noted == DELEG_NOTED_HOLDS;
     delegations->trusted_ns = noted ? now_ns + DELEG_TERM_NS : 0;
     for (int i = 0; i < DELEG_COUNT; i++)
         delegations->counters[i].name = names[i];
@@ -74,20 +80,15 @@ void delegations_heard(struct delegations *delegations, const uint8_t id[16], ui
         client->heard_ns = now_ns;
 }
 
-/* So long what it has holds. */
-static uint64_t end_ns(const struct deleg_client *client)
-{
-    return client->heard_ns + DELEG_TERM_NS;
-}
-
 static uint64_t later_of(uint64_t until_ns, const struct deleg_client *client)
 {
-    return end_ns(client) > until_ns ? end_ns(client) : until_ns;
+    const uint64_t end_ns = delegations_end_ns(client);
+    return end_ns > until_ns ? end_ns : until_ns;
 }
 
 static bool has_expired(const struct deleg_client *client, uint64_t now_ns)
 {
-    return now_ns >= end_ns(client);
+    return now_ns >= delegations_end_ns(client);
 }
 
 /* ---- delegations -------------------------------------------------------- */
@@ -107,6 +108,7 @@ static void drop(struct delegations *delegations, struct delegation *delegation)
     table_remove(&delegations->by_ino, &delegation->by_ino);
     list_remove(&delegation->link);
     delegation->client->count--;
+    delegations->holds -= delegation->holds;
     free(delegation);
     delegations->let_go = true;
     if (delegations->by_ino.count == 0)
@@ -148,8 +150,8 @@ void delegations_client_drop(struct service *service, struct deleg_client *clien
         turn_submit(&service->turn, &told->job); /* it finds that there is nothing left */
 }
 
-static struct delegation *find_own(const struct delegations *delegations, const struct deleg_client *client,
-                                   uint64_t ino)
+struct delegation *delegations_find(const struct delegations *delegations, const struct deleg_client *client,
+                                    uint64_t ino)
 {
     for (struct table_link *link = table_find(&delegations->by_ino, ino); link; link = link->next) {
         struct delegation *delegation = table_item(link, struct delegation, by_ino);
@@ -159,9 +161,12 @@ static struct delegation *find_own(const struct delegations *delegations, const 
     return NULL;
 }
 
-static void recall(struct delegations *delegations, struct delegation *delegation)
+void delegations_recall(struct service *service, struct delegation *delegation)
 {
+    struct delegations *delegations = &service->delegations;
     struct deleg_client *client = delegation->client;
+    if (delegation->holds)
+        delegations_contended(delegations, delegation->by_ino.key, service_now(service));
     if (delegation->recall || client->recall_all)
         return;
     delegation->recall = ++client->recalls;
@@ -169,6 +174,8 @@ static void recall(struct delegations *delegations, struct delegation *delegatio
     list_push_back(&client->recalled, &delegation->link);
     delegations->recalls = true;
     delegations_count(delegations, DELEG_RECALLED);
+    if (delegation->holds)
+        delegations_count(delegations, DELEG_HOLDS_RECALLED);
 }
 
 static void recall_all(struct delegations *delegations, struct deleg_client *client)
@@ -232,29 +239,30 @@ static bool is_forgotten(const struct request *request, const struct delegation 
         return request->body.small_write.capability.ino == ino;
     case WIRE_OP_spill:
         return request->body.spill.capability.ino == ino;
+    case WIRE_OP_names: /* of the files: of the directory it has more than that */
+        return true;
     default:
         return false;
     }
 }
 
-static bool is_own(const struct request *request, const struct delegation *delegation)
+bool delegations_is_own(const struct request *request, const struct delegation *delegation)
 {
     return request &&
-           memcmp(delegation->client->id, request->from->client, sizeof delegation->client->id) == 0 &&
-           is_forgotten(request, delegation);
+           memcmp(delegation->client->id, request->from->client, sizeof delegation->client->id) == 0;
 }
 
-static int has_to_wait(struct deleg_change *change, uint64_t ino, bool way, uint64_t until_ns)
+int delegations_has_to_wait(struct deleg_change *change, uint64_t ino, bool way, uint64_t until_ns)
 {
     struct deleg_waiter *waiter = change->waiter;
     waiter->needed = true;
     waiter->way = way;
     waiter->ino = ino;
     waiter->until_ns = until_ns;
-    return err_set(-EAGAIN, "a change of inode %" PRIu64 " waits for clients that rely on it", ino);
+    return err_set(-EAGAIN, "inode %" PRIu64 " waits for clients that rely on it", ino);
 }
 
-static void drop_expired(struct service *service, uint64_t now_ns)
+void delegations_drop_expired(struct service *service, uint64_t now_ns)
 {
     struct delegations *delegations = &service->delegations;
     list_each(&delegations->clients, link, after)
@@ -282,28 +290,30 @@ static int changing(void *arg, uint64_t ino)
     struct delegations *delegations = &change->service->delegations;
     const uint64_t now_ns = service_now(change->service);
     uint64_t until_ns = 0;
-    if (now_ns < delegations->trusted_ns)
-        return has_to_wait(change, ino, false, delegations->trusted_ns);
+    if (now_ns < delegations->trusted_ns && !delegations_was_held(delegations, change->request, ino))
+        return delegations_has_to_wait(change, ino, false, delegations->trusted_ns);
     if (delegations->by_ino.count == 0)
         return 0;
     if (any_expired(delegations, ino, now_ns))
-        drop_expired(change->service, now_ns);
+        delegations_drop_expired(change->service, now_ns);
     for (struct table_link *link = table_find(&delegations->by_ino, ino), *next; link; link = next) {
         struct delegation *delegation = table_item(link, struct delegation, by_ino);
         next = link->next;
         if (link->key != ino)
             continue;
-        if (is_own(change->request, delegation)) {
+        if (delegations_is_told(change->request, delegation))
+            continue;
+        if (delegations_is_own(change->request, delegation) && is_forgotten(change->request, delegation)) {
             change->request->kept =
                 change->request->operation->number == WIRE_OP_small_write && !delegation->recall;
             if (!change->request->kept)
                 drop(delegations, delegation);
             continue;
         }
-        recall(delegations, delegation);
+        delegations_recall(change->service, delegation);
         until_ns = later_of(until_ns, delegation->client);
     }
-    return until_ns ? has_to_wait(change, ino, false, until_ns) : 0;
+    return until_ns ? delegations_has_to_wait(change, ino, false, until_ns) : 0;
 }
 
 static int way_changing(void *arg, uint64_t ino)
@@ -313,10 +323,10 @@ static int way_changing(void *arg, uint64_t ino)
     const uint64_t now_ns = service_now(change->service);
     uint64_t until_ns = 0;
     if (now_ns < delegations->trusted_ns)
-        return has_to_wait(change, ino, true, delegations->trusted_ns);
+        return delegations_has_to_wait(change, ino, true, delegations->trusted_ns);
     if (!table_find(&delegations->ways, ino))
         return 0;
-    drop_expired(change->service, now_ns);
+    delegations_drop_expired(change->service, now_ns);
     list_each(&delegations->clients, link, after)
     {
         struct deleg_client *client = list_item(link, struct deleg_client, link);
@@ -325,12 +335,13 @@ static int way_changing(void *arg, uint64_t ino)
         recall_all(delegations, client);
         until_ns = later_of(until_ns, client);
     }
-    return until_ns ? has_to_wait(change, ino, true, until_ns) : 0;
+    return until_ns ? delegations_has_to_wait(change, ino, true, until_ns) : 0;
 }
 
 void delegations_watch(struct deleg_change *change, struct store_txn *txn)
 {
-    change->watch = (struct records_watch){.changing = changing, .way_changing = way_changing, .arg = change};
+    change->watch = (struct records_watch){
+        .changing = changing, .way_changing = way_changing, .looking = delegations_looking, .arg = change};
     records_watch(txn, &change->watch);
 }
 
@@ -355,8 +366,8 @@ static bool note_writes(struct job *job)
 
 static int note_run(struct job *job, struct ns *ns)
 {
-    (void)job;
-    return records_setting_put(ns->txn, SETTING_DELEGATED, 1);
+    const struct delegations *delegations = list_item(job, struct delegations, note);
+    return records_setting_put(ns->txn, SETTING_DELEGATED, delegations->noting);
 }
 
 static void note_done(struct job *job, int status)
@@ -364,23 +375,23 @@ static void note_done(struct job *job, int status)
     struct delegations *delegations = list_item(job, struct delegations, note);
     if (status < 0)
         log_error("noting that clients are promised something: %s", err_text());
-    delegations->noted = status < 0 ? DELEG_NOT_NOTED : DELEG_NOTED;
+    else
+        delegations->noted = delegations->noting;
+    delegations->noting = DELEG_NOTED_NONE;
 }
 
-/* A server that is started after this one has to know that there are any. */
-static bool is_noted(struct service *service)
+bool delegations_is_noted(struct service *service, enum deleg_noted what)
 {
     struct delegations *delegations = &service->delegations;
-    if (delegations->noted == DELEG_NOT_NOTED) {
-        delegations->noted = DELEG_BEING_NOTED;
+    if (delegations->noted < what && !delegations->noting) {
+        delegations->noting = what;
         delegations->note = (struct job){.writes = note_writes, .run = note_run, .done = note_done};
         turn_submit(&service->turn, &delegations->note);
     }
-    return delegations->noted == DELEG_NOTED;
+    return delegations->noted >= what;
 }
 
-/* Nothing is about to change it, by what is under way or stands in line. */
-static bool is_settled(const struct service *service, const struct inode *inode)
+bool delegations_is_settled(const struct service *service, const struct inode *inode)
 {
     const struct delegations *delegations = &service->delegations;
     const struct opens_file *file = opens_file_find(service->opens, inode->ino);
@@ -417,11 +428,11 @@ static bool add(struct delegations *delegations, struct deleg_client *client, ui
     return true;
 }
 
-static bool give(struct service *service, struct deleg_client *client, const struct ns_ways *ways,
-                 uint64_t ino, uint64_t name)
+bool delegations_add(struct service *service, struct deleg_client *client, const struct ns_ways *ways,
+                     uint64_t ino, uint64_t name)
 {
     struct delegations *delegations = &service->delegations;
-    struct delegation *own = find_own(delegations, client, ino);
+    struct delegation *own = delegations_find(delegations, client, ino);
     if (client->recall_all)
         return false;
     if (own)
@@ -446,12 +457,12 @@ void delegations_give(struct request *request, const struct ns *ns, const struct
     const uint64_t now_ns = service_now(service);
     *out = (struct wire_delegation){0};
     if (name && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&
-        is_settled(service, inode) && is_noted(service)) {
+        delegations_is_settled(service, inode) && delegations_is_noted(service, DELEG_NOTED_ANY)) {
         if (!client)
             client = client_add(delegations, request->from->client, now_ns);
-        out->given = client && give(service, client, ns->ways, inode->ino, name);
+        out->given = client && delegations_add(service, client, ns->ways, inode->ino, name);
     } else if (!name && client) {
-        out->given = request->kept && is_settled(service, inode);
+        out->given = request->kept && delegations_is_settled(service, inode);
     }
     if (!client)
         return;

@@ -14,6 +14,9 @@
  *    like anybody's.
  *  - A server that was just started knows nothing of what an earlier one has promised, and changes no inode
  *    for DELEG_TERM_NS, if the store says that there were any promises.
+ *  - A client may hold a directory: then nobody else looks at its names or attributes, or changes them, until
+ *    that was recalled (delegations_hold.c). It makes and removes files there in its own memory, and tells
+ *    them before it answers the recall; request_held.c takes them.
  *  - What a transaction that is undone has given and recalled stays so: others wait for a client that was not
  *    told of it, or one is told in vain.
  *
@@ -44,7 +47,29 @@ struct service;
  * it. */
 #define DELEG_TERM_NS (LIMITS_DELEGATION_MS * UINT64_C(1000000))
 
-enum deleg_count { DELEG_GIVEN, DELEG_RECALLED, DELEG_RECALLED_ALL, DELEG_EXPIRED, DELEG_WAITS, DELEG_COUNT };
+enum deleg_count {
+    DELEG_GIVEN,
+    DELEG_RECALLED,
+    DELEG_RECALLED_ALL,
+    DELEG_EXPIRED,
+    DELEG_WAITS,
+    DELEG_HOLDS_GIVEN,
+    DELEG_HOLDS_RECALLED,
+    DELEG_NAMES_REQUESTS,
+    DELEG_NAMES_MADE,
+    DELEG_NAMES_REMOVED,
+    DELEG_COUNT
+};
+
+/* What the store says that there have been. */
+enum deleg_noted { DELEG_NOTED_NONE, DELEG_NOTED_ANY, DELEG_NOTED_HOLDS /* those, too */ };
+
+/* Directories of which a hold was recalled of late. */
+enum { DELEG_CONTENDED_MAX = 32 };
+struct deleg_contended {
+    uint64_t ino;
+    uint64_t until_ns; /* monotonic; 0: none */
+};
 
 struct delegations {
     struct table by_ino; /* struct delegation: several may be of one inode */
@@ -58,8 +83,13 @@ struct delegations {
     bool let_go;         /* of something, so that waiters may have nothing to wait for any more */
     bool recalls;        /* something is to be told */
     uint64_t generation; /* the latest one */
+    uint64_t first;      /* lower ones are of earlier starts */
     uint64_t trusted_ns; /* until then what an earlier server has promised holds; monotonic */
-    enum { DELEG_NOT_NOTED, DELEG_BEING_NOTED, DELEG_NOTED } noted; /* in the store, that there are any */
+    bool holds_before;   /* and somebody may hold a directory */
+    uint32_t holds;      /* how many directories are held */
+    struct deleg_contended contended[DELEG_CONTENDED_MAX]; /* the next one goes to contended_next */
+    uint32_t contended_next;
+    enum deleg_noted noted, noting; /* noting: a job that notes it is under way */
     struct job note;
     struct counter counters[DELEG_COUNT];
 };
@@ -83,8 +113,8 @@ struct deleg_change {
     struct records_watch watch;
 };
 
-/* `noted`: the store says that there were any. `epoch` grows with each start. */
-void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns);
+/* `noted`: by the store. `epoch` grows with each start. */
+void delegations_init(struct delegations *delegations, uint64_t epoch, uint64_t noted, uint64_t now_ns);
 void delegations_free(struct delegations *delegations);
 /* Leaves what waits without an answer (-ECANCELED). */
 void delegations_dismiss(struct service *service);
@@ -107,6 +137,20 @@ void delegations_give(struct request *request, const struct ns *ns, const struct
 int delegations_give_absent(struct request *request, const struct ns *ns, const struct inode *folder,
                             const char *path, struct wire_delegation *out);
 
+/* ---- directories that a client holds (delegations_hold.c) ---- */
+
+/* What is to be told of what is in one. */
+#define DELEG_OTHERS_BYTES (LIMITS_HELD_OTHERS_MAX * (WEFT_NAME_BYTES_MAX + 16))
+/* An open has made this file: its client gets to hold the directory, where that can be, and `reply` says so.
+ * `others` has room for DELEG_OTHERS_BYTES, and must stay until the answer is encoded. */
+int delegations_hold(struct request *request, const struct ns *ns, const struct inode *file, uint8_t *others,
+                     struct wire_open_reply *reply);
+/* Numbers of its own for the request's client. */
+int delegations_numbers(const struct request *request, const struct ns *ns, struct wire_inode_range *range);
+/* What a client that tells names of this directory has; `given`: it holds it, and is not asked to give that
+ * up. */
+void delegations_held(const struct request *request, uint64_t folder, struct wire_delegation *out);
+
 /* A request that waits to be told of recalls; after the turn. */
 void delegations_park(struct request *request);
 /* Tells what is to be told, and lets those run that need not wait any more. */
@@ -115,6 +159,10 @@ void delegations_run(struct service *service, uint64_t now_ns);
 uint64_t delegations_due_ns(const struct delegations *delegations);
 /* Forgets clients that were not heard for long. */
 void delegations_tick(struct service *service, uint64_t now_ns);
+static inline void delegations_count(struct delegations *delegations, enum deleg_count what)
+{
+    counter_add(&delegations->counters[what], 1);
+}
 /* Jobs wait. */
 static inline bool delegations_busy(const struct delegations *delegations)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * delegations_internal.h: what the files of delegations.h share: delegations.c (who has what, and what is
- * in the way of a change), delegations_tell.c (recalls on their way, and those who wait for them).
+ * in the way of a change), delegations_hold.c (directories that a client holds), delegations_tell.c (recalls
+ * on their way, and those who wait for them).
  */
 #ifndef METADATA_DELEGATIONS_INTERNAL_H
 #define METADATA_DELEGATIONS_INTERNAL_H
@@ -14,6 +15,7 @@ struct delegation {
     struct deleg_client *client;
     uint64_t name;         /* path_name() of the path that the client asked by */
     uint32_t recall;       /* the number of its recall; 0: there was none */
+    bool holds;            /* nobody else may look at it */
     struct list_link link; /* in the client's `held` or `recalled` */
 };
 
@@ -49,11 +51,41 @@ static inline bool delegations_has_to_tell(const struct deleg_client *client)
 {
     return client->recall_all || !list_empty(&client->recalled);
 }
-static inline void delegations_count(struct delegations *delegations, enum deleg_count what)
-{
-    counter_add(&delegations->counters[what], 1);
-}
 /* Whether a waiter of this kind still has something to wait for. */
 bool delegations_in_the_way(const struct delegations *delegations, const struct deleg_waiter *waiter);
+
+/* ---- delegations.c, for delegations_hold.c ---- */
+
+struct delegation *delegations_find(const struct delegations *delegations, const struct deleg_client *client,
+                                    uint64_t ino);
+void delegations_recall(struct service *service, struct delegation *delegation);
+/* The job has to wait until then, unless what is in the way goes before. */
+int delegations_has_to_wait(struct deleg_change *change, uint64_t ino, bool way, uint64_t until_ns);
+/* Nothing is about to change it, by what is under way or stands in line. */
+bool delegations_is_settled(const struct service *service, const struct inode *inode);
+/* A server that is started after this one has to know that there are any, durably before they are given. */
+bool delegations_is_noted(struct service *service, enum deleg_noted what);
+/* False when there can be none. */
+bool delegations_add(struct service *service, struct deleg_client *client, const struct ns_ways *ways,
+                     uint64_t ino, uint64_t name);
+void delegations_drop_expired(struct service *service, uint64_t now_ns);
+/* So long what it has holds. */
+static inline uint64_t delegations_end_ns(const struct deleg_client *client)
+{
+    return client->heard_ns + DELEG_TERM_NS;
+}
+/* It is the request's client's. */
+bool delegations_is_own(const struct request *request, const struct delegation *delegation);
+
+/* ---- delegations_hold.c, for delegations.c ---- */
+
+/* records_watch()'s `looking`. */
+int delegations_looking(void *arg, uint64_t ino);
+/* The request tells names of this directory, and its client holds it. */
+bool delegations_is_told(const struct request *request, const struct delegation *delegation);
+/* An earlier server may have let the request's client change this inode by itself. */
+bool delegations_was_held(const struct delegations *delegations, const struct request *request, uint64_t ino);
+/* There is contention for it. */
+void delegations_contended(struct delegations *delegations, uint64_t ino, uint64_t now_ns);
 
 #endif

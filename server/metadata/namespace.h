@@ -99,6 +99,9 @@ int path_resolve_existing(struct ns *ns, const char *text, unsigned flags, struc
 /* Begins the walk of `rest` in path->parent, or ends it there: then path->exists. -ESTALE: no such inode. */
 int path_inode_begin(struct ns *ns, const char *text, uint64_t ino, const char *rest, struct path *path);
 
+/* Whether the caller may search all directories above this one. */
+int path_may_reach(struct ns *ns, const struct inode *dir, const char *text);
+
 /* The path goes through this directory. */
 void path_through(struct ns *ns, uint64_t ino);
 bool path_may(const struct ns *ns, const struct inode *inode, unsigned wanted); /* NS_MAY_* */
@@ -166,6 +169,10 @@ int ns_open(struct ns *ns, struct ns_open *open, struct inode *inode, bool *crea
 /* What a new file in this directory gets; fills in and checks `layout`. */
 int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct ns_placement *placement,
                      struct layout *layout, const char **pool);
+/* What is made in this directory is the caller's, or (set-group-ID) its group the directory's. */
+void ns_inode_init(const struct ns *ns, const struct inode *dir, uint32_t mode, struct inode *inode);
+/* A new file, which has its number, lies there. */
+void ns_inode_place(struct inode *inode, const struct layout *layout, const char *pool);
 /* -EOPNOTSUPP where files can't be on one host (WIRE_PLACEMENT_*). */
 int ns_host_allowed(const struct ns *ns, uint8_t placement);
 /* The host of that name, as layouts name it: -EADDRNOTAVAIL when it is not known or has no groups. */
@@ -182,6 +189,32 @@ int ns_destroy(struct ns *ns, const struct inode *inode);
 int ns_destroy_dir(struct ns *ns, const struct inode *dir);
 /* Whether the caller may take this entry out of this directory: write permission and the sticky bit. */
 int ns_may_delete(const struct ns *ns, const struct inode *dir, const struct inode *inode, const char *path);
+
+/* ---- ns_held.c: names that the client who holds their directory has made and removed ------------------ */
+
+struct ns_making {
+    const char *name;
+    uint64_t ino; /* one that was given to the client */
+    uint32_t mode;
+    int64_t made_ns, changed_ns; /* by the client's clock */
+    const uint8_t *data;         /* all that is in it */
+    size_t size;
+};
+/* The caller may write to the directory and search it, by whatever way it got there. */
+int ns_held_may_change(struct ns *ns, const struct inode *dir);
+/* Makes a small file. 1: it is there, made before under this number; -EEXIST: the name or the number is taken
+ * by something else. `refused`: nothing was changed, and other names may go on; else the transaction is to be
+ * undone. The directory's record is left to ns_held_put(). */
+int ns_held_make(struct ns *ns, const struct inode *dir, const struct ns_making *making, struct inode *inode,
+                 bool *refused);
+/* 1: it is gone already; -ESTALE: what has this name is something else. As above. */
+int ns_held_remove(struct ns *ns, const struct inode *dir, const char *name, uint64_t ino, bool *refused);
+/* Whoever relies on a file that is to lose this name is told; to be asked for all before any changes. */
+int ns_held_removing(struct ns *ns, const struct inode *dir, const char *name);
+/* What a client's clock says, within reason. */
+int64_t ns_held_time(const struct ns *ns, int64_t told_ns);
+/* The directory has changed, at `changed_ns` the latest. */
+int ns_held_put(struct ns *ns, struct inode *dir, int64_t changed_ns);
 
 /* ---- ns_rename.c -------------------------------------------------------- */
 

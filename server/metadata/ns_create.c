@@ -19,9 +19,8 @@ static int may_create(const struct ns *ns, const struct path *path, const char *
     return error ? error : records_inode_changing(ns->txn, path->parent.ino);
 }
 
-static void init(const struct ns *ns, const struct path *path, uint32_t mode, struct inode *inode)
+void ns_inode_init(const struct ns *ns, const struct inode *dir, uint32_t mode, struct inode *inode)
 {
-    const struct inode *dir = &path->parent;
     *inode = (struct inode){
         .mode = mode,
         .nlink = 1,
@@ -74,7 +73,7 @@ int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
         return error;
     if (path.parent.nlink >= INODE_NLINK_MAX)
         return err_set(-EMLINK, "%s: the directory has too many subdirectories", text);
-    init(ns, &path, S_IFDIR | (mode & 07777), &inode);
+    ns_inode_init(ns, &path.parent, S_IFDIR | (mode & 07777), &inode);
     inode.nlink = 2;
     inode.parent = path.parent.ino;
     inode.layout = path.parent.layout;
@@ -115,7 +114,7 @@ int ns_symlink(struct ns *ns, const char *target, const char *text)
     error = may_create(ns, &path, text);
     if (error)
         return error;
-    init(ns, &path, S_IFLNK | 0777, &inode);
+    ns_inode_init(ns, &path.parent, S_IFLNK | 0777, &inode);
     inode.size = length;
     error = records_ino_next(ns->txn, ns->inos, &inode.ino);
     if (!error)
@@ -220,6 +219,13 @@ int ns_layout_choose(const struct ns *ns, const struct inode *dir, const struct 
     return error ? error : layout_complete(layout);
 }
 
+void ns_inode_place(struct inode *inode, const struct layout *layout, const char *pool)
+{
+    inode->layout = *layout;
+    inode->layout.seed = layout_seed(inode->ino);
+    memcpy(inode->pool, pool, strlen(pool) + 1);
+}
+
 /* Nobody has said where it is to be. */
 static bool may_be_small(const struct ns_open *open, const struct inode *dir)
 {
@@ -237,17 +243,15 @@ static int create(struct ns *ns, const struct ns_open *open, struct path *path, 
         error = ns_layout_choose(ns, &path->parent, &open->placement, &layout, &pool);
     if (error)
         return error;
-    init(ns, path, S_IFREG | (open->mode & 07777), inode);
+    ns_inode_init(ns, &path->parent, S_IFREG | (open->mode & 07777), inode);
     error = records_ino_next(ns->txn, ns->inos, &inode->ino);
     if (error)
         return error;
-    layout.seed = layout_seed(inode->ino);
-    inode->layout = layout;
+    ns_inode_place(inode, &layout, pool);
     if (may_be_small(open, &path->parent))
         inode->flags |= INODE_SMALL;
     else if (open->size_open)
         inode->flags |= INODE_SIZE_OPEN;
-    memcpy(inode->pool, pool, strlen(pool) + 1);
     return enter(ns, path, inode);
 }
 
@@ -286,7 +290,7 @@ int ns_mknod(struct ns *ns, const char *text, uint32_t mode, uint64_t rdev)
         return create(ns, &plain, &path, &inode);
     if (S_ISDIR(mode))
         return err_set(-EPERM, "%s: a directory is made by mkdir", text);
-    init(ns, &path, mode, &inode);
+    ns_inode_init(ns, &path.parent, mode, &inode);
     if (!inode_is_special(&inode))
         return err_set(-EINVAL, "%s: there is no file of type 0%o", text, mode & S_IFMT);
     error = may_create(ns, &path, text);

@@ -13,7 +13,7 @@ int ns_stat(struct ns *ns, const char *text, uint64_t ino, bool nofollow, struct
         int error = records_inode_get(ns->txn, ino, inode);
         if (error == -ENOENT)
             return err_set(-ESTALE, "inode %" PRIu64 " does not exist any more", ino);
-        return error;
+        return !error && inode_is_dir(inode) ? records_inode_looking(ns->txn, ino) : error;
     }
     struct path path;
     int error = path_resolve_existing(ns, text, nofollow ? 0 : PATH_FOLLOW, &path);
@@ -69,6 +69,8 @@ static int list_entry(void *arg, const char *name, uint64_t ino)
                        name, ino);
     if (!error && listing->names_only)
         inode = (struct inode){.ino = inode.ino, .mode = inode.mode & S_IFMT};
+    else if (!error && inode_is_dir(&inode))
+        error = records_inode_looking(listing->ns->txn, ino);
     return error ? error : listing->each(listing->arg, name, &inode);
 }
 

@@ -17,6 +17,7 @@ DECODER(unlink)
 DECODER(rename)
 DECODER(symlink)
 DECODER(link)
+DECODER(names)
 DECODER(readlink)
 DECODER(setattr)
 DECODER(truncate)
@@ -94,6 +95,7 @@ static const struct operation operations[] = {
     CHANGING(rename, .closes = closes_of_rename),
     CHANGING(symlink),
     CHANGING(link),
+    CHANGING(names),
     CHANGING(setattr, .closes = closes_of_setattr),
     CHANGING(layout_set),
     CHANGING(hints_set),

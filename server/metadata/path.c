@@ -145,12 +145,13 @@ static int next_name(struct walk *walk, char name[WEFT_NAME_BYTES_MAX + 1])
     return 0;
 }
 
-/* The last component is a directory that is no entry of path->parent. */
-static void end_at(struct path *path, enum path_last last, const struct inode *inode)
+/* The path ends here, and what it leads to is told: of a directory that somebody holds it can't be. */
+static int end_at(struct ns *ns, struct path *path, enum path_last last, const struct inode *inode)
 {
     path->last = last;
     path->exists = true;
     path->inode = *inode;
+    return inode_is_dir(inode) ? records_inode_looking(ns->txn, inode->ino) : 0;
 }
 
 static int enter_parent(struct walk *walk, bool last)
@@ -161,9 +162,8 @@ static int enter_parent(struct walk *walk, bool last)
     if (error)
         return error;
     if (last)
-        end_at(path, PATH_DOT_DOT, &up);
-    else
-        path->parent = up;
+        return end_at(walk->ns, path, PATH_DOT_DOT, &up);
+    path->parent = up;
     return 0;
 }
 
@@ -176,7 +176,9 @@ static int enter_name(struct walk *walk, const char *name, bool last)
     struct inode inode;
     if (last && path->slash && (walk->flags & PATH_OF_FILE))
         return err_set(-EISDIR, "%s: a file's name cannot end with a slash", walk->text);
-    int error = records_dirent_get(ns->txn, path->parent.ino, name, &ino);
+    int error = records_inode_looking(ns->txn, path->parent.ino);
+    if (!error)
+        error = records_dirent_get(ns->txn, path->parent.ino, name, &ino);
     if (error == -ENOENT && last) {
         path->last = PATH_NAME;
         memcpy(path->name, name, strlen(name) + 1);
@@ -197,9 +199,9 @@ static int enter_name(struct walk *walk, const char *name, bool last)
     if (inode_is_symlink(&inode) && through)
         return follow(walk, &inode);
     if (last) {
-        end_at(path, PATH_NAME, &inode);
         memcpy(path->name, name, strlen(name) + 1);
-        return 1;
+        error = end_at(ns, path, PATH_NAME, &inode);
+        return error ? error : 1;
     }
     if (!inode_is_dir(&inode))
         return not_a_directory(walk);
@@ -230,9 +232,8 @@ static int step(struct walk *walk)
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         not_plain(walk->ns);
     if (strcmp(name, ".") == 0) {
-        if (last)
-            end_at(path, PATH_DOT, &path->parent);
-        return last;
+        error = last ? end_at(walk->ns, path, PATH_DOT, &path->parent) : 0;
+        return error ? error : last;
     }
     if (strcmp(name, "..") == 0) {
         error = enter_parent(walk, last);
@@ -283,8 +284,7 @@ int path_resolve(struct ns *ns, const char *text, unsigned flags, struct path *p
             return error < 0 ? error : 0;
     }
     /* Nothing but slashes was left, maybe of a link to the root. */
-    end_at(path, PATH_ROOT, &path->parent);
-    return 0;
+    return end_at(ns, path, PATH_ROOT, &path->parent);
 }
 
 int path_resolve_existing(struct ns *ns, const char *text, unsigned flags, struct path *path)

@@ -9,7 +9,7 @@
 #include "records.h"
 
 /* Whoever came by names would have had to search all directories above. */
-static int may_reach(struct ns *ns, const struct inode *dir, const char *text)
+int path_may_reach(struct ns *ns, const struct inode *dir, const char *text)
 {
     struct inode at = *dir;
     for (int depth = 0; ns->uid != 0 && at.ino != INODE_ROOT; depth++) {
@@ -35,7 +35,9 @@ int path_inode_begin(struct ns *ns, const char *text, uint64_t ino, const char *
     if (error == -ENOENT)
         return err_set(-ESTALE, "%s: inode %" PRIu64 " does not exist any more", text, ino);
     if (!error && inode_is_dir(inode)) {
-        error = may_reach(ns, inode, text);
+        error = path_may_reach(ns, inode, text);
+        if (!error && ends)
+            error = records_inode_looking(ns->txn, ino);
         path->parent = *inode;
     } else if (!error) {
         if (!path_owns(ns, inode))

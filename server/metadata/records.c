@@ -74,6 +74,19 @@ int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *i
     return 0;
 }
 
+int records_inos_take(struct store_txn *txn, struct ino_range *range, uint32_t count, uint64_t *first)
+{
+    int error = records_setting_get(txn, SETTING_INO_NEXT, first);
+    if (error == -ENOENT)
+        return err_set(-EUCLEAN, "the metadata store has lost its setting \"%s\"", SETTING_INO_NEXT);
+    if (!error)
+        error = records_setting_put(txn, SETTING_INO_NEXT, *first + count);
+    /* What is left of that is below these, and so below the bound: it is lost. */
+    if (range)
+        *range = (struct ino_range){0};
+    return error;
+}
+
 int records_ino_bound(struct store_txn *txn, const struct ino_range *range, uint64_t *bound)
 {
     if (range && range->next != range->end) {
@@ -108,6 +121,12 @@ int records_way_changing(struct store_txn *txn, uint64_t ino)
 {
     const struct records_watch *watch = store_arg(txn);
     return watch ? watch->way_changing(watch->arg, ino) : 0;
+}
+
+int records_inode_looking(struct store_txn *txn, uint64_t ino)
+{
+    const struct records_watch *watch = store_arg(txn);
+    return watch ? watch->looking(watch->arg, ino) : 0;
 }
 
 int records_inode_put(struct store_txn *txn, const struct inode *inode)

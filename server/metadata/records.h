@@ -29,13 +29,13 @@
 
 #define RECORDS_FORMAT 1u
 
-#define SETTING_CLOSED "closed" /* u64: 1 when the server has ended while nobody had a file open */
-#define SETTING_FORMAT "format"           /* u64: RECORDS_FORMAT */
-#define SETTING_CLUSTER "cluster"         /* 16 bytes: the cluster's identity */
-#define SETTING_INO_NEXT "ino_next"       /* u64: no inode number at or above it was given out */
-#define SETTING_EPOCH "epoch"             /* u64: how often a server has started on this store */
+#define SETTING_CLOSED      "closed"      /* u64: 1 when the server has ended while nobody had a file open */
+#define SETTING_FORMAT      "format"      /* u64: RECORDS_FORMAT */
+#define SETTING_CLUSTER     "cluster"     /* 16 bytes: the cluster's identity */
+#define SETTING_INO_NEXT    "ino_next"    /* u64: no inode number at or above it was given out */
+#define SETTING_EPOCH       "epoch"       /* u64: how often a server has started on this store */
 #define SETTING_MAP_VERSION "map_version" /* u64 */
-#define SETTING_DELEGATED "delegated"     /* u64: 1: clients have been promised something (delegations.h) */
+#define SETTING_DELEGATED   "delegated"   /* u64: what clients have been promised so far, DELEG_NOTED_* */
 
 int records_setting_get(struct store_txn *txn, const char *name, uint64_t *value);
 int records_setting_put(struct store_txn *txn, const char *name, uint64_t value);
@@ -50,14 +50,18 @@ struct ino_range {
 };
 /* `range` may be NULL. */
 int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *ino);
+/* `count` numbers in a row, whose user makes the inodes: the first is *first. */
+int records_inos_take(struct store_txn *txn, struct ino_range *range, uint32_t count, uint64_t *first);
 /* All numbers that were given out are below *bound, and none below it will be given out any more. */
 int records_ino_bound(struct store_txn *txn, const struct ino_range *range, uint64_t *bound);
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
-/* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory. A negative
- * errno is the answer of whatever was to change it, which has changed nothing then. */
+/* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory, or (looking) a
+ * directory's names are looked at or its attributes told. A negative errno is the answer of whatever was to
+ * do that, which has changed nothing then. */
 struct records_watch {
     int (*changing)(void *arg, uint64_t ino);
     int (*way_changing)(void *arg, uint64_t ino);
+    int (*looking)(void *arg, uint64_t ino);
     void *arg;
 };
 /* Of this transaction, until there is another one; NULL: none. It must stay. */
@@ -65,6 +69,7 @@ void records_watch(struct store_txn *txn, const struct records_watch *watch);
 /* Asks beforehand, so that an operation does not find out half way. */
 int records_inode_changing(struct store_txn *txn, uint64_t ino);
 int records_way_changing(struct store_txn *txn, uint64_t ino);
+int records_inode_looking(struct store_txn *txn, uint64_t ino);
 int records_inode_put(struct store_txn *txn, const struct inode *inode);
 int records_inode_delete(struct store_txn *txn, uint64_t ino);
 

@@ -28,6 +28,7 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
 {
     struct service *service = request->service;
     char hints[WEFT_HINTS_BYTES_MAX + 1];
+    uint8_t others[DELEG_OTHERS_BYTES];
     struct wire_open_reply reply = {
         .handle = handle,
         .created = created,
@@ -41,6 +42,9 @@ int request_open_answer(struct request *request, const struct ns *ns, const stru
         delegations_give(request, ns, inode,
                          path_name(request->body.open.path, strlen(request->body.open.path)),
                          &reply.delegation);
+    error = delegations_hold(request, ns, inode, others, &reply);
+    if (error)
+        return error;
     request_attr(ns, inode, &reply.attr);
     request_capability(service, inode, access_of(request->body.open.flags), &reply.capability);
     if (inode->flags & INODE_SMALL) {
@@ -96,16 +100,34 @@ static int prepare_small(struct request *request, struct ns *ns, struct inode *i
     return error;
 }
 
+static struct opens_client *opener(const struct request *request, struct ns *ns)
+{
+    struct opens_client *client = opens_client_get(ns->opens, request->from->client);
+    if (client && !client->connections && !client->lost_ns)
+        client->lost_ns = service_now(request->service);
+    return client;
+}
+
+int request_open_new(struct request *request, struct ns *ns, struct inode *inode, uint32_t access,
+                     bool created, struct opens_handle **handle)
+{
+    struct opens_client *client = opener(request, ns);
+    *handle = client ? opens_add(ns->opens, client, inode->ino, access, request->from->id) : NULL;
+    if (!*handle)
+        return -ENOMEM;
+    int error = access & WIRE_ACCESS_WRITE ? begin_writing(ns, inode, *handle, created) : 0;
+    if (error)
+        opens_close(ns->opens, *handle);
+    return error;
+}
+
 static int open_inode(struct request *request, struct ns *ns, struct inode *inode, bool created)
 {
     uint32_t flags = request->body.open.flags;
-    struct opens_client *client = opens_client_get(ns->opens, request->from->client);
-    if (!client)
-        return -ENOMEM;
-    if (!client->connections && !client->lost_ns)
-        client->lost_ns = service_now(request->service);
+    struct opens_client *client = opens_client_find(ns->opens, request->from->client);
     /* It opened before, and the answer was lost. */
-    struct opens_handle *old = client->reconnected ? opens_find_request(client, request->from->id) : NULL;
+    struct opens_handle *handle,
+        *old = client && client->reconnected ? opens_find_request(client, request->from->id) : NULL;
     if (old && !old->recorded)
         opens_close(ns->opens, old);
     bool truncate = (flags & WIRE_OPEN_TRUNCATE) && !created;
@@ -113,13 +135,11 @@ static int open_inode(struct request *request, struct ns *ns, struct inode *inod
     int error = 0;
     if (truncate && !ask)
         error = touch(ns, inode);
-    struct opens_handle *handle =
-        error ? NULL : opens_add(ns->opens, client, inode->ino, access_of(flags), request->from->id);
-    if (!handle)
-        return error ? error : -ENOMEM;
-    if (flags & WIRE_OPEN_WRITE)
-        error = begin_writing(ns, inode, handle, created);
-    if (!error && ask)
+    if (!error)
+        error = request_open_new(request, ns, inode, access_of(flags), created, &handle);
+    if (error)
+        return error;
+    if (ask)
         error = truncation_prepare(request, ns, inode, 0, false, opens_number(handle));
     if (error) {
         opens_close(ns->opens, handle);

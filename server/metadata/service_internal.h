@@ -69,6 +69,7 @@ struct request {
         struct wire_rename rename;
         struct wire_symlink symlink;
         struct wire_link link;
+        struct wire_names names;
         struct wire_readlink readlink;
         struct wire_setattr setattr;
         struct wire_truncate truncate;
@@ -173,6 +174,13 @@ int request_truncate(struct request *request, struct ns *ns);
 /* `map_version`: losses that the map tells of from there on are the handle's, too. */
 int request_open_answer(struct request *request, const struct ns *ns, const struct inode *inode,
                         uint64_t handle, bool created, uint64_t map_version);
+
+/* One more opening of this file by the request's client. */
+int request_open_new(struct request *request, struct ns *ns, struct inode *inode, uint32_t access,
+                     bool created, struct opens_handle **handle);
+
+/* request_held.c */
+int request_names(struct request *request, struct ns *ns);
 
 /* request_close.c */
 int request_close(struct request *request, struct ns *ns);
