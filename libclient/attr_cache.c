@@ -70,13 +70,13 @@ static void unlock(weft_session_t *session)
 /* Nothing of this generation counts any more, whatever may still be on its way. */
 static void give_up(struct attr_cache *cache)
 {
+    held_recalled(cache->session, 0);
     attr_entries_drop_all(&cache->entries);
     if (cache->generation > cache->floor)
         cache->floor = cache->generation;
     cache->generation = 0;
     cache->recalls = 0;
     cache->until_ns = 0;
-    held_recalled(cache->session, 0);
 }
 
 static void wait_start(weft_session_t *session, bool ends);
@@ -379,6 +379,11 @@ bool attr_cache_holds(weft_session_t *session, uint64_t generation)
         return false;
     cache->used_ns = now_ns;
     return true;
+}
+
+uint64_t attr_cache_until(const weft_session_t *session)
+{
+    return session->attr_cache->until_ns;
 }
 
 bool attr_cache_may_hold(weft_session_t *session, const struct attr_ticket *ticket,

@@ -58,7 +58,8 @@
     X(reads_elsewhere)   /* reads made again, of another member of a group */                          \
     X(maps_adopted)                                                                                    \
     X(held_changes)      /* names made or removed in folders that are held, with no request of their own */ \
-    X(held_lost)         /* of these: what the metadata server did not do in the end */                   \
+    X(held_late)         /* of these: told of when others may have looked before */                       \
+    X(held_lost)         /* likewise: what the metadata server did not do in the end */                   \
     X(locks)             /* asked for */                                                               \
     X(lock_waits)        /* answers that a lock is not granted yet */                                  \
     X(locks_lost)        /* noticed when they were to be given back */                                 \

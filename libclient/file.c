@@ -58,7 +58,7 @@ static void file_free(weft_file_t *file)
 }
 
 weft_file_t *file_make(weft_session_t *session, const char *path, const struct wire_capability *capability,
-                      const char *pool, const char *hints)
+                       const char *pool, const char *hints)
 {
     weft_file_t *file = calloc(1, sizeof *file);
     if (file) {
@@ -120,7 +120,7 @@ static int flags_to_wire(int flags, uint32_t *wire)
 struct opening {
     uint64_t sent_ns;
     uint64_t small_writes;
-    uint64_t round; /* session->reopen's */
+    uint64_t round;            /* session->reopen's */
     struct attr_change change; /* if it may be one */
     struct attr_ticket ticket;
 };
@@ -134,7 +134,7 @@ static struct opening opening_begin(weft_session_t *session, struct wire_open *o
         attr_change_begin(session, &opening.change, open->path, NULL, 0);
     if (attr_cache_ask(session, open->path, &opening.ticket))
         open->flags |= WIRE_OPEN_DELEGATE;
-    if ((open->flags & WIRE_OPEN_CREATE) && (open->flags & WIRE_OPEN_SMALL))
+    if ((open->flags & WIRE_OPEN_CREATE) && (open->flags & WIRE_OPEN_SMALL) && session->conf->hold_folders)
         open->flags |= WIRE_OPEN_HOLD;
     session_lock(session);
     opening.small_writes = session->small_writes;

@@ -20,8 +20,9 @@ struct held_folder {
     struct table_link by_path;
     struct list_link link; /* in held->folders */
     uint64_t ino;
-    uint64_t generation;      /* of the delegations among which it is held */
-    bool leaves;              /* it is held no more, and goes when all is told */
+    uint64_t generation; /* of the delegations among which it is held */
+    bool leaves;         /* it is held no more, and goes when all is told */
+    uint64_t until_ns; /* then: so long nobody else looks, if the metadata server forgets that it was held */
     struct weft_attr pattern; /* of files that are made in it */
     char *hints;
     uint32_t small_max;
@@ -71,6 +72,7 @@ struct held {
     uint32_t leaving;     /* folders */
     uint64_t changed_ns;  /* since when there are changes; 0: there are none */
     uint64_t retry_ns;    /* not before that, after a failure */
+    int failed;           /* a negative errno for the next weft_sync(): something was lost */
 };
 
 void held_name_drop(struct held_name *name);

@@ -66,6 +66,25 @@ int held_flush(weft_session_t *session)
     return (int)op_wait(&waiter.op);
 }
 
+static int sync_all(weft_session_t *session)
+{
+    int result = session_check(session);
+    if (result == 0)
+        result = held_flush(session);
+    if (result < 0 || !session->held)
+        return result;
+    session_lock(session);
+    const int failed = session->held->failed;
+    session->held->failed = 0;
+    session_unlock(session);
+    return failed ? err_set(failed, "files that were made or removed before are not (each was logged)") : 0;
+}
+
+int weft_sync(weft_session_t *session)
+{
+    return (int)client_result(__func__, sync_all(session));
+}
+
 /* ---- sending ------------------------------------------------------------------ */
 
 static void put(struct wire_writer *writer, const struct held_name *name)
@@ -126,9 +145,10 @@ static ssize_t encode(struct held_folder *folder, uint32_t count, size_t bytes)
         struct wire_writer writer = wire_writer_on(list, bytes);
         list_each(&folder->sent, link, after) put(&writer, list_item(link, struct held_name, change));
         const struct held_range *range = &folder->range;
+        const uint64_t until_ns = folder->leaves ? folder->until_ns : attr_cache_until(folder->session);
         const struct wire_names names = {
             .folder = folder->ino,
-            .generation = folder->generation,
+            .generation = rpc_now_ns() < until_ns ? folder->generation : 0,
             .range = range->given,
             .wants_range = !folder->leaves && !folder->spare.given.count &&
                            range->given.count - range->used < range->given.count / 2,
@@ -211,6 +231,8 @@ static void lose(struct held_name *name, int error)
 {
     log_error("%s is not %s, though that was said: %s", name->path,
               name->state == HELD_MADE ? "made" : "removed", err_name(error));
+    struct held *held = name->folder->session->held;
+    held->failed = held->failed ? held->failed : error;
     session_count(name->folder->session, CLIENT_COUNT_held_lost, 1);
     held_name_drop(name);
 }
@@ -266,6 +288,16 @@ static int lose_all(struct held_folder *folder, int error)
     return error;
 }
 
+static void tell_late(const struct held_folder *folder)
+{
+    uint64_t count = 0;
+    list_each(&folder->sent, link, after) count++;
+    session_count(folder->session, CLIENT_COUNT_held_late, count);
+    log_warn("this process was not heard for long, and others may have looked into %s before they could see "
+             "all that it had done there",
+             folder->path);
+}
+
 static int take_answer(struct held_folder *folder, const struct rpc_call *call)
 {
     struct wire_names_reply reply;
@@ -275,6 +307,8 @@ static int take_answer(struct held_folder *folder, const struct rpc_call *call)
     if (!folder->leaves && reply.range.count && !folder->spare.given.count)
         folder->spare.given = reply.range;
     attr_cache_heard(folder->session, &reply.delegation, folder->sent_ns);
+    if (reply.late)
+        tell_late(folder);
     return arrive_all(folder, &reply);
 }
 

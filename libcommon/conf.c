@@ -37,6 +37,7 @@ static struct conf *conf_new(void)
     conf->failure_domain = PLACEMENT_HOST;
     conf->groups_per_target = 4;
     conf->wire_checksums = true;
+    conf->hold_folders = true;
     conf->scrub_rate = UINT64_C(1) << 20;
     conf->scrub_pause_s = 24 * 60 * 60;
     conf->sweep_interval_s = 60 * 60;
@@ -346,11 +347,24 @@ static int read_transport(const struct conf_source *source, const config_setting
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {
-        "cluster",          "metadata",   "storage",       "layout",       "redundancy",
-        "limits",           "log",        "transport",     "store",        "mount",
-        "wire_checksums",   "scrub_rate", "scrub_pause_s", "discard_rate", "direct_io",
-        "sweep_interval_s", NULL};
+    static const char *const known[] = {"cluster",
+                                        "metadata",
+                                        "storage",
+                                        "layout",
+                                        "redundancy",
+                                        "limits",
+                                        "log",
+                                        "transport",
+                                        "store",
+                                        "mount",
+                                        "wire_checksums",
+                                        "scrub_rate",
+                                        "scrub_pause_s",
+                                        "discard_rate",
+                                        "direct_io",
+                                        "sweep_interval_s",
+                                        "hold_folders",
+                                        NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, conf_storage_read, read_layout, read_redundancy, read_limits, read_log,
     };
@@ -362,6 +376,8 @@ static int read_all(const struct conf_source *source, struct conf *conf)
         error = read_transport(source, root, conf);
     if (!error)
         error = conf_get_bool(source, root, "wire_checksums", CONF_OPTIONAL, &conf->wire_checksums);
+    if (!error)
+        error = conf_get_bool(source, root, "hold_folders", CONF_OPTIONAL, &conf->hold_folders);
     if (!error)
         error =
             conf_get_size(source, root, "scrub_rate", CONF_OPTIONAL, 0, UINT64_C(1) << 40, &conf->scrub_rate);

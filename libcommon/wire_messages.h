@@ -308,7 +308,7 @@
  * the same number before is there, and one that is gone is gone. */
 #define WIRE_FIELDS_names(X)                                                             \
     X(u64, folder, U64)                                                                  \
-    X(u64, generation, U64)  /* of the delegations among which it was held */            \
+    X(u64, generation, U64)  /* of the delegations among which it is held; 0: it may be held no more */ \
     X(inode_range, range, 0) /* that the numbers are of */                               \
     X(u8, wants_range, 1)                                                                \
     X(list, namings, LIMITS_NAMINGS_MAX)
@@ -320,6 +320,7 @@
     X(capability, capability, 0)
 #define WIRE_FIELDS_names_reply(X)                                           \
     X(delegation, delegation, 0) /* given: the folder is still held */       \
+    X(u8, late, 1) /* it was not held any more when this came: others may have looked before */ \
     X(inode_range, range, 0)     /* when wanted, and the folder is held */   \
     X(list, named, LIMITS_NAMINGS_MAX)
 

@@ -301,7 +301,7 @@ static int sync_desc(struct px_desc *desc)
     if (desc->flags & O_PATH)
         return -EBADF;
     if (desc->kind != PX_FILE)
-        return 0; /* what the namespace has acknowledged is durable */
+        return px_session ? PX_CALL(sync, px_session) : 0;
     int result = px_open_file(desc, &file);
     return result < 0 ? result : PX_CALL(file_sync, file);
 }

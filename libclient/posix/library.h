@@ -34,7 +34,7 @@
     X(file_utimens) X(file_write) X(file_writev) X(file_xattr_get) X(file_xattr_list) X(file_xattr_remove)   \
     X(file_xattr_set) X(keep_attributes) X(lchown) X(link) X(lutimens) X(mkdir) X(mknod)                     \
     X(mounted_connect) X(mounted_reach)                                                                      \
-    X(readlink) X(rename) X(rmdir) X(stat) X(statfs) X(symlink) X(truncate) X(unlink) X(utimens)             \
+    X(readlink) X(rename) X(rmdir) X(stat) X(statfs) X(symlink) X(sync) X(truncate) X(unlink) X(utimens)             \
     X(xattr_get) X(xattr_list) X(xattr_remove) X(xattr_set)
 
 struct px_library {

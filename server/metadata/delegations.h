@@ -150,6 +150,8 @@ int delegations_numbers(const struct request *request, const struct ns *ns, stru
 /* What a client that tells names of this directory has; `given`: it holds it, and is not asked to give that
  * up. */
 void delegations_held(const struct request *request, uint64_t folder, struct wire_delegation *out);
+/* Others may have looked at what the client tells of now. */
+bool delegations_is_late(const struct request *request, uint64_t folder);
 
 /* A request that waits to be told of recalls; after the turn. */
 void delegations_park(struct request *request);

@@ -122,6 +122,16 @@ bool delegations_was_held(const struct delegations *delegations, const struct re
            inode_range_check(request->service->conf->key, request->from->client, &names->range) == 0;
 }
 
+bool delegations_is_late(const struct request *request, uint64_t folder)
+{
+    const struct delegations *delegations = &request->service->delegations;
+    const struct delegation *hold = find_hold(delegations, folder);
+    if (hold && delegations_is_own(request, hold))
+        return false;
+    return service_now(request->service) >= delegations->trusted_ns ||
+           !delegations_was_held(delegations, request, folder);
+}
+
 /* ---- giving ----------------------------------------------------------------- */
 
 /* Somebody else has been promised something of it. */

@@ -210,6 +210,7 @@ static int answer(struct telling *telling)
     struct wire_names_reply reply = {.named = wire_list_of(&telling->writer, telling->count)};
     uint8_t *room = service->scratch + LIMITS_BODY_MAX / 2;
     delegations_held(request, names->folder, &reply.delegation);
+    reply.late = delegations_is_late(request, names->folder);
     int error = names->wants_range && reply.delegation.given
                     ? delegations_numbers(request, telling->ns, &reply.range)
                     : 0;

@@ -33,8 +33,8 @@ struct client {
     weft_file_t *log;
     uint8_t *buffer;
     bool is_last;
-    bool keeps; /* the session keeps attributes */
-    uint64_t in_touch_ns;   /* when the metadata server answered last */
+    bool keeps;                      /* the session keeps attributes */
+    uint64_t in_touch_ns;            /* when the metadata server answered last */
     struct model_file *loose[FILES]; /* used since, and more than a lease later */
     bool lost_pointer; /* out of touch for longer than a lease, while the file with the pointer was open */
     uint64_t since_ns[FILES]; /* when it was open, or a sync had told of a loss */
@@ -567,12 +567,33 @@ static bool keep_attributes(weft_session_t *session)
     return true;
 }
 
+/* It was silent for longer than what it held was promised, and has done something there that nobody knew of. */
+static void was_late(void)
+{
+    if (is_calm)
+        sim_fail("what a client did was told late, or is lost, and it was heard all the time");
+    client_counts.late++;
+    names_late();
+}
+
 static void count_known(void *arg, const char *server, const char *name, uint64_t value)
 {
     (void)arg;
     (void)server;
     if (strcmp(name, "attr_hits") == 0)
         client_counts.known += value;
+    if (strcmp(name, "held_changes") == 0)
+        client_counts.held += value;
+    if (value && (strcmp(name, "held_late") == 0 || strcmp(name, "held_lost") == 0))
+        was_late();
+}
+
+/* What it has made or removed without a request is told by the next one. */
+static void tell_all(weft_session_t *session)
+{
+    struct weft_statfs statfs;
+    if (weft_statfs(session, &statfs) < 0)
+        was_late();
 }
 
 void *client_main(void *number)
@@ -591,6 +612,8 @@ void *client_main(void *number)
         pthread_join(other, NULL);
     for (unsigned i = 0; i < count; i++)
         free(clients[i].buffer);
+    if (keeps)
+        tell_all(session);
     weft_counters(session, count_known, NULL);
     weft_disconnect(session);
     return NULL;

@@ -19,6 +19,8 @@ void clients_crashed(void);
 struct client_counts {
     uint64_t calls, failures, losses; /* losses: that syncs told of */
     uint64_t known;                   /* attributes that took no request */
+    uint64_t held;                    /* files made and removed likewise */
+    uint64_t late;                    /* clients of which some of that was told late, or lost */
 };
 extern struct client_counts client_counts; /* of all schedules */
 

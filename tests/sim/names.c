@@ -20,6 +20,7 @@ enum { UNSURE_MAX = 12, POINTS_MAX = 1 << 16 };
 
 static struct names_call calls[NAMES_THREADS][NAMES_CALLS_MAX];
 static unsigned counts[NAMES_THREADS];
+static bool is_late;
 
 /* Where a search is: how many sure calls of each thread are done, which of the others, and what they left. */
 struct point {
@@ -44,6 +45,12 @@ static struct {
 void names_begin(void)
 {
     memset(counts, 0, sizeof counts);
+    is_late = false;
+}
+
+void names_late(void)
+{
+    is_late = true;
 }
 
 struct names_call *names_call(unsigned thread, enum names_kind kind, unsigned name, unsigned to)
@@ -279,7 +286,7 @@ bool names_check(void)
 {
     struct point none;
     memset(&none, 0, sizeof none);
-    if (!gather())
+    if (is_late || !gather())
         return false;
     if (search.point_count)
         memset(search.used, 0, sizeof search.used);

@@ -44,6 +44,9 @@ void names_begin(void);
 /* NULL: there is no room for more. Until names_end() its result is not known. */
 struct names_call *names_call(unsigned thread, enum names_kind kind, unsigned name, unsigned to);
 void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink, int marked);
+/* Something was done later than its caller was told, by a client that was silent, or not at all: it can't be
+ * looked at any more. */
+void names_late(void);
 /* Fails the test when they can't be explained. Returns false where there are too many to be looked at. */
 bool names_check(void);
 

@@ -35,7 +35,8 @@ static uint64_t seed_now;
 static const char *scenario_now;
 
 struct totals {
-    uint64_t schedules, calm, calls, failures, losses, known, names_unchecked, undone, kinds[CHAOS_KINDS];
+    uint64_t schedules, calm, calls, failures, losses, known, held, late, names_unchecked, undone,
+        kinds[CHAOS_KINDS];
 };
 static struct totals totals;
 
@@ -204,6 +205,8 @@ static void run_share(const struct wanted *wanted, unsigned job, const char *fol
     totals.failures = client_counts.failures;
     totals.losses = client_counts.losses;
     totals.known = client_counts.known;
+    totals.held = client_counts.held;
+    totals.late = client_counts.late;
 }
 
 static int run_job(const struct wanted *wanted, unsigned job, const char *folder, int to)
@@ -250,12 +253,12 @@ static bool run_all(const struct wanted *wanted, const char *folder)
 static void tell_totals(const struct wanted *wanted)
 {
     printf("%" PRIu64 " schedules from seed %" PRIu64 " on (%" PRIu64 " of them calm): %" PRIu64
-           " calls, of which %" PRIu64 " failed as they may, and %" PRIu64
-           " syncs told of losses; %" PRIu64
-           " attributes took no request; names not looked at in %" PRIu64 "; %" PRIu64
+           " calls, of which %" PRIu64 " failed as they may, and %" PRIu64 " syncs told of losses; %" PRIu64
+           " attributes took no request, and %" PRIu64 " files that were made or removed; %" PRIu64
+           " clients told late; names not looked at in %" PRIu64 "; %" PRIu64
            " batches of the metadata server undone\n",
            totals.schedules, wanted->seed, totals.calm, totals.calls, totals.failures, totals.losses,
-           totals.known, totals.names_unchecked, totals.undone);
+           totals.known, totals.held, totals.late, totals.names_unchecked, totals.undone);
     for (unsigned i = 0; i < CHAOS_KINDS; i++)
         printf("%s%" PRIu64 " %s", i ? ", " : "", totals.kinds[i], chaos_names[i]);
     putchar('\n');
