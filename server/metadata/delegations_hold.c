@@ -128,7 +128,7 @@ bool delegations_is_late(const struct request *request, uint64_t folder)
     const struct delegation *hold = find_hold(delegations, folder);
     if (hold && delegations_is_own(request, hold))
         return false;
-    return service_now(request->service) >= delegations->trusted_ns ||
+    return service_now(request->service) >= delegations->trusted_ns + LOOK_NS ||
            !delegations_was_held(delegations, request, folder);
 }
 
