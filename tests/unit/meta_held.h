@@ -141,7 +141,7 @@ static inline void add_removed(struct names *names, const char *name, uint64_t i
 }
 
 struct outcome {
-    bool given;
+    bool given, late;
     uint64_t generation;
     struct wire_inode_range range;
     uint32_t count;
@@ -169,6 +169,7 @@ static inline struct outcome tell_end(struct lab_answer *answer)
     lab_run();
     decode_answer(answer, names_reply, &reply);
     outcome.given = reply.delegation.given;
+    outcome.late = reply.late;
     outcome.generation = reply.delegation.generation;
     outcome.range = reply.range;
     outcome.count = reply.named.count;
@@ -237,6 +238,19 @@ static inline struct inode stored_inode(uint64_t ino)
     assert_ok(records_inode_get(txn, ino, &inode));
     store_abort(txn);
     return inode;
+}
+
+static inline void assert_stored(const struct held *held, const char *name, uint64_t ino)
+{
+    assert_int_equal(stored(held->folder.ino, name, NULL), ino);
+}
+
+static inline void assert_text(struct lab_client *client, const char *path, const char *text)
+{
+    struct opened file;
+    open_file(client, path, WIRE_OPEN_READ | SMALL, &file);
+    assert_int_equal(file.length, strlen(text));
+    assert_memory_equal(file.data, text, file.length);
 }
 
 #endif

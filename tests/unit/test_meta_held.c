@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Folders that a client holds (metadata/delegations_hold.c): who comes to hold one, who waits for that, and how
- * it ends. What is told of them is in test_meta_held_names.c.
+ * Folders that a client holds (metadata/delegations_hold.c): who comes to hold one, who waits for that, and
+ * how it ends. What is told of them is in test_meta_held_names.c and test_meta_held_waits.c.
  */
 #include "meta_held.h"
 
@@ -382,7 +382,9 @@ static void what_is_told_comes_before_looks_after_a_start(void **state)
     assert_false(telling->done); /* others may rely on this file */
     lab_jump(TERM_MS);
     assert_true(telling->done);
-    assert_int_equal(tell_end(telling).count, 0);
+    struct outcome outcome = tell_end(telling);
+    assert_int_equal(outcome.count, 0);
+    assert_false(outcome.late);
     lab_jump(2);
     assert_answered(stat, -ENOENT);
 }
