@@ -178,7 +178,7 @@ void delegations_tick(struct service *service, uint64_t now_ns)
     list_each(&delegations->clients, link, after)
     {
         struct deleg_client *client = list_item(link, struct deleg_client, link);
-        if (now_ns - client->heard_ns < 2 * DELEG_TERM_NS)
+        if (now_ns < client->heard_ns + 2 * DELEG_TERM_NS) /* which may be ahead: delegations_restore() */
             continue;
         if (client->count > 0)
             delegations_count(delegations, DELEG_EXPIRED);
