@@ -21,7 +21,7 @@
 #include "service_internal.h"
 
 /* Where several make files, a hold for the one costs the others a recall: then there is none for a while. */
-#define CONTENDED_NS DELEG_TERM_NS
+#define CONTENDED_NS (DELEG_TERM_NS / 10)
 
 /* ---- who holds what ------------------------------------------------------- */
 

@@ -442,6 +442,18 @@ static void do_names(struct client *client)
         do_name(client, NAMES_LOOK, name);
 }
 
+/* One after the other, in a folder that it may come to hold. */
+static void do_many_names(struct client *client)
+{
+    static const enum names_kind kinds[] = {NAMES_CREATE, NAMES_OPEN, NAMES_UNLINK, NAMES_LOOK};
+    for (uint64_t count = sim_between(2, 6); count > 0; count--) {
+        const unsigned name = (unsigned)sim_between(NAMES_OUTSIDE, NAMES_COUNT - 1);
+        do_name(client, kinds[sim_below(sizeof kinds / sizeof kinds[0])], name);
+        if (sim_chance(200000))
+            fiber_sleep(sim_below(20 * SIM_MS));
+    }
+}
+
 /* ---- what a thread does --------------------------------------------------------- */
 
 static void do_file(struct client *client)
@@ -522,6 +534,8 @@ static void *run_thread(void *arg)
         const unsigned what = (unsigned)sim_below(100);
         if (what < 60)
             do_file(client);
+        else if (what < 85 && client->keeps && sim_chance(300000))
+            do_many_names(client);
         else if (what < 85)
             do_names(client);
         else
