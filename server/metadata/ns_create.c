@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "links.h"
 #include "records.h"
 
 /* Makes a file's seed differ from its number, so that placement does not
@@ -35,6 +36,7 @@ static void init(const struct ns *ns, const struct path *path, uint32_t mode, st
         .mtime_ns = ns->now_ns,
         .ctime_ns = ns->now_ns,
         .mtime_base_ns = ns->now_ns,
+        .parent = dir->ino,
     };
     if (dir->mode & S_ISGID) {
         inode->gid = dir->gid;
@@ -80,7 +82,6 @@ int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
         return err_set(-EMLINK, "%s: the directory has too many subdirectories", text);
     init(ns, &path, S_IFDIR | (mode & 07777), &inode);
     inode.nlink = 2;
-    inode.parent = path.parent.ino;
     inode.layout = path.parent.layout;
     inode.placement = path.parent.placement;
     memcpy(inode.pool, path.parent.pool, sizeof inode.pool);
@@ -149,7 +150,11 @@ int ns_link(struct ns *ns, const char *from, const char *to)
         return err_set(-EPERM, "%s: a directory cannot have a second name", from);
     if (source.inode.nlink >= INODE_NLINK_MAX)
         return err_set(-EMLINK, "%s: too many links", from);
-    source.inode.nlink++;
+    error = records_inode_changing(ns->txn, source.inode.ino);
+    if (!error)
+        error = links_add(ns->txn, &source.inode, path.parent.ino);
+    if (error)
+        return error;
     source.inode.ctime_ns = ns->now_ns;
     return enter(ns, &path, &source.inode);
 }
