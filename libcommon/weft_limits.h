@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 16u
+#define LIMITS_PROTOCOL_VERSION 17u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -44,6 +44,7 @@
 #define LIMITS_DELEGATION_MS 1000u               /* so long holds what a silent client was promised */
 #define LIMITS_DELEGATIONS_MAX 16384u            /* of one client */
 #define LIMITS_RECALLS_MAX 64u                   /* that one answer tells of */
+#define LIMITS_USAGES_MAX 1024u                  /* users or groups of which one answer tells */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u

@@ -38,6 +38,8 @@ enum { WIRE_OPEN_READ = 1, WIRE_OPEN_WRITE = 2, WIRE_OPEN_CREATE = 4, WIRE_OPEN_
        WIRE_OPEN_DELEGATE = 128 /* a delegation is wanted */ };
 /* Of a stat, beside WEFT_STAT_NOFOLLOW. */
 enum { WIRE_STAT_DELEGATE = 2 };
+enum { WIRE_USAGE_PATH = 1, WIRE_USAGE_USER = 2, WIRE_USAGE_GROUP = 3, WIRE_USAGE_USERS = 4,
+       WIRE_USAGE_GROUPS = 5 };
 enum { WIRE_SETATTR_MODE = 1, WIRE_SETATTR_UID = 2, WIRE_SETATTR_GID = 4, WIRE_SETATTR_ATIME = 8,
        WIRE_SETATTR_MTIME = 16, WIRE_SETATTR_NOW = 32 /* the times set are the server's now */ };
 
