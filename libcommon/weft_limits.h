@@ -13,7 +13,7 @@
 
 #include "weft/weft.h"
 
-#define LIMITS_PROTOCOL_VERSION 16u
+#define LIMITS_PROTOCOL_VERSION 17u
 
 /* Names */
 #define LIMITS_SERVER_NAME_MAX 63u
@@ -47,6 +47,7 @@
 #define LIMITS_NAMINGS_MAX 128u                  /* names of a held folder that one request makes or removes */
 #define LIMITS_INODES_GIVEN_MAX 4096u            /* numbers for new inodes that a client has at a time */
 #define LIMITS_RECALLS_MAX 64u                   /* that one answer tells of */
+#define LIMITS_USAGES_MAX 1024u                  /* users or groups of which one answer tells */
 
 /* Cluster */
 #define LIMITS_SERVERS_MAX 65536u

@@ -20,6 +20,7 @@
 #define COMMON_WIRE_MESSAGES_H
 
 #include "weft_limits.h"
+#include "wire_usage.h"
 
 #define U32 UINT32_MAX
 #define U64 UINT64_MAX
@@ -65,6 +66,7 @@
     X(34, group_report)    \
     X(35, inodes_gone)     \
     X(36, reopen)          \
+    X(37, usage)           \
     X(38, names)           \
     X(50, read)            \
     X(51, write)           \
@@ -880,6 +882,9 @@
     M(xattr_list)            \
     M(xattr_list_reply)      \
     M(xattr_remove)          \
+    M(usage)                 \
+    M(usage_sums)            \
+    M(usage_reply)           \
     M(access)                \
     M(pointer)               \
     M(pointer_reply)         \

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -181,22 +179,6 @@ int cmd_chmod(struct tool *tool, int argc, char **argv)
 
 /* ---- chown ---------------------------------------------------------------- */
 
-/* A number, or a name that `lookup` knows. */
-static bool parse_id(const char *text, bool is_group, uint32_t *id)
-{
-    const struct passwd *user = is_group ? NULL : getpwnam(text);
-    const struct group *group = is_group ? getgrnam(text) : NULL;
-    if (user || group) {
-        *id = user ? user->pw_uid : group->gr_gid;
-        return true;
-    }
-    char *end;
-    errno = 0;
-    unsigned long number = strtoul(text, &end, 10);
-    *id = (uint32_t)number;
-    return errno == 0 && *text >= '0' && *text <= '9' && *end == 0 && number < UINT32_MAX;
-}
-
 int cmd_chown(struct tool *tool, int argc, char **argv)
 {
     const struct option_spec options[] = {OPTION_CONF(tool), {0}};
@@ -212,9 +194,9 @@ int cmd_chown(struct tool *tool, int argc, char **argv)
     char *user = argv[first], *group = strchr(user, ':');
     if (group)
         *group++ = 0;
-    if (*user && !parse_id(user, false, &uid))
+    if (*user && !options_parse_id(user, false, &uid))
         return tool_usage_error(tool, "there is no user \"%s\" here", user);
-    if (group && *group && !parse_id(group, true, &gid))
+    if (group && *group && !options_parse_id(group, true, &gid))
         return tool_usage_error(tool, "there is no group \"%s\" here", group);
     for (int i = first + 1; i < argc; i++) {
         const char *path = place_cluster_path(tool, argv[i]);

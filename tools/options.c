@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,4 +173,19 @@ int options_parse(struct tool *tool, int argc, char **argv, const struct option_
     }
     *first = optind;
     return -1;
+}
+
+bool options_parse_id(const char *text, bool is_group, uint32_t *id)
+{
+    const struct passwd *user = is_group ? NULL : getpwnam(text);
+    const struct group *group = is_group ? getgrnam(text) : NULL;
+    if (user || group) {
+        *id = user ? user->pw_uid : group->gr_gid;
+        return true;
+    }
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    *id = (uint32_t)number;
+    return errno == 0 && *text >= '0' && *text <= '9' && *end == 0 && number < UINT32_MAX;
 }

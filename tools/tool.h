@@ -51,7 +51,7 @@ struct tool_command {
 tool_command_fn cmd_up, cmd_down, cmd_env, cmd_status, cmd_topo, cmd_df, cmd_run, cmd_mount, cmd_umount;
 tool_command_fn cmd_net;
 tool_command_fn cmd_ls, cmd_stat, cmd_mkdir, cmd_rm, cmd_mv, cmd_ln, cmd_touch, cmd_truncate;
-tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout, cmd_hints, cmd_verify, cmd_plan;
+tool_command_fn cmd_chmod, cmd_chown, cmd_cp, cmd_cat, cmd_layout, cmd_hints, cmd_verify, cmd_plan, cmd_usage;
 
 /* ---- report.c: complaints, and the session ------------------------------- */
 
@@ -114,6 +114,8 @@ struct option_spec {
  */
 int options_parse(struct tool *tool, int argc, char **argv, const struct option_spec *options,
                   const char *about, int *first);
+/* A user, or a group: a name, or a number. */
+bool options_parse_id(const char *text, bool is_group, uint32_t *id);
 
 /* ---- format.c: how things are written ------------------------------------ */
 

@@ -34,6 +34,8 @@ static const struct tool_command commands[] = {
      true},
     {"hints", cmd_hints, "[OPTION...] weft:DIR [NAME=VALUE...]",
      "show or set what MPI-IO takes for its files", true},
+    {"usage", cmd_usage, "[OPTION...] [weft:PATH...]",
+     "show how much there is below directories, and of whom", true},
     {"verify", cmd_verify, "[OPTION...] weft:PATH...", "read all bytes, and tell of damage", true},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -60,6 +60,8 @@ _weft()
             return
         fi
         ;;
+    --user | -u) mapfile -t COMPREPLY < <(compgen -u -- "$word"); return ;;
+    --group | -g) mapfile -t COMPREPLY < <(compgen -g -- "$word"); return ;;
     --transport) mapfile -t COMPREPLY < <(compgen -W "auto ucx ofi ucx+ofi" -- "$word"); return ;;
     esac
     if [[ $word == -* ]]; then

@@ -293,6 +293,34 @@ int weft_lutimens(weft_session_t *session, const char *path, const struct timesp
 int weft_truncate(weft_session_t *session, const char *path, uint64_t size);
 int weft_statfs(weft_session_t *session, struct weft_statfs *out);
 
+/*
+ * How much there is, as the metadata server keeps it up to date: no tree is gone through. What the inodes say
+ * counts, so a file that is open for writing does with the size that it had before, until its writers have
+ * closed it and the servers were asked. One with several names counts once: in one of the directories that
+ * have them. One that was removed while it is open counts for its user and group, and in no directory.
+ *
+ * weft_usage(): of a directory all that is below it, without the directory; of anything else itself. Needs
+ * what weft_stat() needs. `flags`: WEFT_STAT_NOFOLLOW.
+ * weft_usage_of(): of a user or a group (`kind`: WEFT_USAGE_USER, WEFT_USAGE_GROUP). Zeros for who has
+ * nothing. -EPERM: other users, and groups that the caller is not in, are root's to see.
+ * weft_usage_each(): of all users or groups that have something, in the order of their numbers; -EPERM for
+ * others than root. It takes several requests when there are many, and `each` may have been called before one
+ * fails; changes made meanwhile are seen or not.
+ * Errors besides: -EUCLEAN: a sum was found to be damaged; a restart of the metadata server counts all anew.
+ */
+enum { WEFT_USAGE_USER = 1, WEFT_USAGE_GROUP = 2 };
+struct weft_usage {
+    uint64_t id;          /* of the user or group; of a path the inode's number */
+    uint64_t files;       /* all that are no directories */
+    uint64_t directories;
+    uint64_t bytes;       /* of space, as weft_attr.bytes */
+    uint64_t size;        /* of regular files, bytes; as `bytes` UINT64_MAX when it is more than that */
+};
+typedef void weft_usage_fn(void *arg, const struct weft_usage *usage);
+int weft_usage(weft_session_t *session, const char *path, unsigned flags, struct weft_usage *out);
+int weft_usage_of(weft_session_t *session, unsigned kind, uint32_t id, struct weft_usage *out);
+int weft_usage_each(weft_session_t *session, unsigned kind, weft_usage_fn *each, void *arg);
+
 /* weft_layout_set(): the default layout for files made in this directory, and
  * in directories made in it from now on. Zero fields keep what was there. */
 int weft_layout_set(weft_session_t *session, const char *path, const struct weft_layout *layout);

@@ -60,8 +60,10 @@ struct inode {
     int64_t ctime_ns;
     /* When mtime was last settled or set: a write no later than this does not change it. */
     int64_t mtime_base_ns;
-    uint64_t parent; /* of a directory; the root's is itself */
-    uint64_t rdev;   /* of a device: its number, as st_rdev; else 0 */
+    /* The directory that has its name; the root's is itself. Of several names one that has one of them
+     * (links.h); 0 when there is no name. */
+    uint64_t parent;
+    uint64_t rdev; /* of a device: its number, as st_rdev; else 0 */
     /* Of a file: where its bytes are. Of a directory: the default for new files in it, a
      * zero field meaning the configuration's; seed and group_count are not used then. */
     struct layout layout;

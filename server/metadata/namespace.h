@@ -182,8 +182,9 @@ int ns_host_find(const struct ns *ns, const char *name, uint32_t *host);
 
 int ns_unlink(struct ns *ns, const char *path);
 int ns_rmdir(struct ns *ns, const char *path);
-/* Takes a name away from an inode that is no directory: the last one ends it, unless it is in use. */
-int ns_drop(struct ns *ns, struct inode *inode);
+/* Takes a name in `dir` away from an inode that is no directory: the last one ends it, unless it is in
+ * use. */
+int ns_drop(struct ns *ns, struct inode *inode, uint64_t dir);
 /* Ends an inode without names and users: its records go, its objects are put in line to be removed. */
 int ns_destroy(struct ns *ns, const struct inode *inode);
 int ns_destroy_dir(struct ns *ns, const struct inode *dir);

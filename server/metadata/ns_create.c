@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "links.h"
 #include "records.h"
 
 static int exists(const char *text)
@@ -30,6 +31,7 @@ void ns_inode_init(const struct ns *ns, const struct inode *dir, uint32_t mode, 
         .mtime_ns = ns->now_ns,
         .ctime_ns = ns->now_ns,
         .mtime_base_ns = ns->now_ns,
+        .parent = dir->ino,
     };
     if (dir->mode & S_ISGID) {
         inode->gid = dir->gid;
@@ -75,7 +77,6 @@ int ns_mkdir(struct ns *ns, const char *text, uint32_t mode)
         return err_set(-EMLINK, "%s: the directory has too many subdirectories", text);
     ns_inode_init(ns, &path.parent, S_IFDIR | (mode & 07777), &inode);
     inode.nlink = 2;
-    inode.parent = path.parent.ino;
     inode.layout = path.parent.layout;
     inode.placement = path.parent.placement;
     memcpy(inode.pool, path.parent.pool, sizeof inode.pool);
@@ -144,7 +145,11 @@ int ns_link(struct ns *ns, const char *from, const char *to)
         return err_set(-EPERM, "%s: a directory cannot have a second name", from);
     if (source.inode.nlink >= INODE_NLINK_MAX)
         return err_set(-EMLINK, "%s: too many links", from);
-    source.inode.nlink++;
+    error = records_inode_changing(ns->txn, source.inode.ino);
+    if (!error)
+        error = links_add(ns->txn, &source.inode, path.parent.ino);
+    if (error)
+        return error;
     source.inode.ctime_ns = ns->now_ns;
     return enter(ns, &path, &source.inode);
 }

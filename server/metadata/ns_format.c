@@ -8,6 +8,7 @@
 
 #include "err.h"
 #include "records.h"
+#include "usage.h"
 
 static int make_root(struct store_txn *txn, int64_t now_ns)
 {
@@ -37,6 +38,8 @@ static int make(struct store_txn *txn, int64_t now_ns)
         error = records_setting_put(txn, SETTING_INO_NEXT, INODE_ROOT + 1);
     if (!error)
         error = records_setting_put(txn, SETTING_EPOCH, 0);
+    if (!error)
+        error = records_setting_put(txn, SETTING_USAGE, 0);
     if (!error)
         error = records_setting_put(txn, SETTING_MAP_VERSION, 1);
     if (!error)
@@ -74,6 +77,9 @@ int ns_format(struct store_txn *txn, int64_t now_ns, struct ns_identity *identit
         error = records_setting_get(txn, SETTING_EPOCH, &identity->epoch);
     if (error)
         return error;
+    /* Sums that are known stay so: the next server sees that nobody came between. */
+    const int known = usage_is_known(txn);
     identity->epoch++;
-    return records_setting_put(txn, SETTING_EPOCH, identity->epoch);
+    error = known < 0 ? known : records_setting_put(txn, SETTING_EPOCH, identity->epoch);
+    return error || !known ? error : records_setting_put(txn, SETTING_USAGE, identity->epoch);
 }

@@ -140,7 +140,7 @@ int ns_held_remove(struct ns *ns, const struct inode *dir, const char *name, uin
     if (result)
         return result;
     int error = records_dirent_delete(ns->txn, dir->ino, name);
-    return error ? error : ns_drop(ns, &inode);
+    return error ? error : ns_drop(ns, &inode, dir->ino);
 }
 
 /* ---- the directory -------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "err.h"
+#include "links.h"
 #include "records.h"
 
 int ns_may_delete(const struct ns *ns, const struct inode *dir, const struct inode *inode, const char *text)
@@ -49,12 +50,12 @@ int ns_destroy_dir(struct ns *ns, const struct inode *dir)
     return error ? error : records_hints_put(ns->txn, dir->ino, "");
 }
 
-int ns_drop(struct ns *ns, struct inode *inode)
+int ns_drop(struct ns *ns, struct inode *inode, uint64_t dir)
 {
-    inode->nlink--;
+    int error = links_remove(ns->txn, inode, dir);
     inode->ctime_ns = ns->now_ns;
-    if (inode->nlink)
-        return records_inode_put(ns->txn, inode);
+    if (error || inode->nlink)
+        return error ? error : records_inode_put(ns->txn, inode);
     const bool in_use = opens_in_use(ns->opens, inode->ino);
     /* Who has it open may not have come back yet: it is looked at again when he has had the time to
      * (leases.c). */
@@ -62,7 +63,7 @@ int ns_drop(struct ns *ns, struct inode *inode)
         return ns_destroy(ns, inode);
     if (in_use)
         opens_file_orphan(ns->opens, opens_file_find(ns->opens, inode->ino));
-    int error = records_inode_put(ns->txn, inode);
+    error = records_inode_put(ns->txn, inode);
     if (!error && in_use && (inode->flags & INODE_SMALL))
         error = ns_writers_note(ns, inode->ino);
     return error ? error : records_mark(ns->txn, STORE_ORPHANS, inode->ino);
@@ -99,7 +100,7 @@ int ns_unlink(struct ns *ns, const char *text)
     if (path.slash)
         return err_set(-ENOTDIR, "%s: not a directory", text);
     error = leave(ns, &path);
-    return error ? error : ns_drop(ns, &path.inode);
+    return error ? error : ns_drop(ns, &path.inode, path.parent.ino);
 }
 
 int ns_rmdir(struct ns *ns, const char *text)

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "err.h"
+#include "links.h"
 #include "records.h"
 
 /* 1 when `dir` is `ancestor` or lies below it. */
@@ -136,6 +137,8 @@ static int move(struct ns *ns, struct path *source, struct path *target)
     int error = records_dirent_delete(ns->txn, old_dir->ino, source->name);
     if (!error)
         error = records_dirent_put(ns->txn, new_dir->ino, target->name, source->inode.ino);
+    if (!error && !is_dir)
+        error = links_move(ns->txn, &source->inode, old_dir->ino, new_dir->ino);
     if (!error)
         error = records_inode_put(ns->txn, &source->inode);
     if (!error)
@@ -143,7 +146,7 @@ static int move(struct ns *ns, struct path *source, struct path *target)
     if (!error && !same_dir)
         error = records_inode_put(ns->txn, new_dir);
     if (!error && target->exists)
-        error = is_dir ? ns_destroy_dir(ns, &target->inode) : ns_drop(ns, &target->inode);
+        error = is_dir ? ns_destroy_dir(ns, &target->inode) : ns_drop(ns, &target->inode, new_dir->ino);
     return error;
 }
 

@@ -29,6 +29,7 @@ DECODER(xattr_set)
 DECODER(xattr_get)
 DECODER(xattr_list)
 DECODER(xattr_remove)
+DECODER(usage)
 DECODER(access)
 DECODER(pointer)
 DECODER(lock_wait)
@@ -85,6 +86,7 @@ static const struct operation operations[] = {
     LOOKING(hints_get),
     LOOKING(xattr_get),
     LOOKING(xattr_list),
+    LOOKING(usage),
     LOOKING(lock_wait),
     LOOKING(delegation_wait),
     LOOKING(small_read),

@@ -8,6 +8,7 @@
 
 #include "crc.h"
 #include "err.h"
+#include "usage.h"
 
 /* Numbers of inodes that are taken from the store at once. */
 enum { INOS_TAKEN = 1024 };
@@ -133,19 +134,28 @@ int records_inode_put(struct store_txn *txn, const struct inode *inode)
 {
     struct ino_key key;
     uint8_t record[INODE_RECORD_BYTES];
+    struct usage_change change;
     int error = records_inode_changing(txn, inode->ino);
+    if (!error)
+        error = usage_inode_changes(txn, inode->ino, inode, &change);
     if (error)
         return error;
     inode_encode(inode, record);
-    return store_put(txn, STORE_INODES, key_of(&key, inode->ino),
-                     (struct store_bytes){record, sizeof record});
+    error =
+        store_put(txn, STORE_INODES, key_of(&key, inode->ino), (struct store_bytes){record, sizeof record});
+    return error ? error : usage_inode_changed(txn, &change);
 }
 
 int records_inode_delete(struct store_txn *txn, uint64_t ino)
 {
     struct ino_key key;
+    struct usage_change change;
     int error = records_inode_changing(txn, ino);
-    return error ? error : store_delete(txn, STORE_INODES, key_of(&key, ino));
+    if (!error)
+        error = usage_inode_changes(txn, ino, NULL, &change);
+    if (!error)
+        error = store_delete(txn, STORE_INODES, key_of(&key, ino));
+    return error ? error : usage_inode_changed(txn, &change);
 }
 
 int records_symlink_get(struct store_txn *txn, uint64_t ino, char *target)

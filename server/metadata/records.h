@@ -18,6 +18,8 @@
  *   small      ino of a small file           what is in it, behind a CRC32C of that; nothing when it is empty
  *   holds      ino of a directory            the client that holds it (16 bytes)
  *   xattrs     ino, name of an attribute     its value, behind a CRC32C of key and value
+ *   usage      kind (a byte), number         usage.h
+ *   links      ino, ino of a directory       how many names (u32) the inode has there (links.h)
  *
  * Integers in keys are big-endian, so that they sort; in values little-endian. All calls
  * return 0, -ENOENT where nothing is there, or another negative errno with a text.

@@ -8,6 +8,7 @@
 #include "err.h"
 #include "log.h"
 #include "records.h"
+#include "usage.h"
 
 enum { TICK_MS_MAX = 1000 };
 
@@ -98,7 +99,9 @@ static void note_closed(struct service *service)
 static int load_committed(struct service *service)
 {
     struct store_txn *txn;
-    int error = store_begin(service->config.store, true, &txn);
+    int error = usage_rebuild(service->config.store);
+    if (!error)
+        error = store_begin(service->config.store, true, &txn);
     if (error)
         return error;
     error = load(service, txn);

@@ -81,6 +81,7 @@ struct request {
         struct wire_xattr_get xattr_get;
         struct wire_xattr_list xattr_list;
         struct wire_xattr_remove xattr_remove;
+        struct wire_usage usage;
         struct wire_access access;
         struct wire_pointer pointer;
         struct wire_small_read small_read;
@@ -148,7 +149,7 @@ int request_find(const struct request *request, struct ns *ns, const struct wire
 void request_capability(const struct service *service, const struct inode *inode, uint32_t access,
                         struct wire_capability *capability);
 
-/* ---- request_names.c, _files.c, _close.c, _pointer.c, _xattr.c, _cluster.c, _wait.c: the operations ---- */
+/* ---- request_*.c: the operations ------------------------------------------- */
 
 int request_lock_wait(struct request *request, struct ns *ns);
 
@@ -205,6 +206,9 @@ int request_xattr_set(struct request *request, struct ns *ns);
 int request_xattr_get(struct request *request, struct ns *ns);
 int request_xattr_list(struct request *request, struct ns *ns);
 int request_xattr_remove(struct request *request, struct ns *ns);
+
+/* request_usage.c */
+int request_usage(struct request *request, struct ns *ns);
 
 /* small.c */
 int request_small_read(struct request *request, struct ns *ns);

@@ -37,6 +37,8 @@ enum store_table {
     STORE_HINTS,
     STORE_SMALL,
     STORE_XATTRS,
+    STORE_USAGE,
+    STORE_LINKS,
     STORE_HOLDS,
     STORE_TABLE_COUNT,
 };
@@ -66,6 +68,17 @@ bool store_broken(const struct store_txn *txn);
 /* How many puts and deletes the transaction has made: tells whether an operation that
  * failed has left something behind, and the transaction must be aborted. */
 uint64_t store_changes(const struct store_txn *txn);
+/* What is gathered in memory during a transaction, and written with it. */
+struct store_rider {
+    /* Just before the transaction is committed, which does not happen when this fails; only if there are
+     * changes. It may change more. */
+    int (*commit)(struct store_rider *rider, struct store_txn *txn);
+    /* The transaction is over, whatever came of it. */
+    void (*end)(struct store_rider *rider);
+};
+/* From now on it belongs to the transaction, which has none so far. */
+void store_rider_set(struct store_txn *txn, struct store_rider *rider);
+struct store_rider *store_rider(const struct store_txn *txn); /* NULL: there is none */
 /* Something of whoever uses the transaction; NULL at first. */
 void store_arg_set(struct store_txn *txn, const void *arg);
 const void *store_arg(const struct store_txn *txn);

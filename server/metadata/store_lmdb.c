@@ -92,20 +92,26 @@ static void txn_end(struct store_txn *txn)
     if (txn->txn != txn->store->going)
         mdb_txn_abort(txn->txn);
     txn->txn = NULL;
+    struct store_rider *rider = txn->rider;
+    txn->rider = NULL;
+    if (rider)
+        rider->end(rider);
 }
 
 int store_commit(struct store_txn *txn)
 {
     struct store *store = txn->store;
-    if (txn->broken) {
+    int error = 0;
+    if (!txn->broken && txn->rider && txn->changes > 0)
+        error = txn->rider->commit(txn->rider, txn);
+    if (txn->broken || error) {
         store_abort(txn);
-        return -EIO;
+        return error ? error : -EIO;
     }
     const bool has_changed = txn->changes > 0;
     txn_end(txn);
     if (!has_changed)
         return 0;
-    int error;
     if (store->changes < store->changes_max && journal_fits(store->journal)) {
         error = journal_write(store->journal);
         /* Whether it is durable nobody can tell, so nothing may follow it. */
@@ -135,6 +141,17 @@ bool store_broken(const struct store_txn *txn)
 uint64_t store_changes(const struct store_txn *txn)
 {
     return txn->changes;
+}
+
+void store_rider_set(struct store_txn *txn, struct store_rider *rider)
+{
+    assert(!txn->rider);
+    txn->rider = rider;
+}
+
+struct store_rider *store_rider(const struct store_txn *txn)
+{
+    return txn->rider;
 }
 
 void store_arg_set(struct store_txn *txn, const void *arg)

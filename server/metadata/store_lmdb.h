@@ -26,6 +26,7 @@ struct store_txn {
     bool broken;
     uint64_t changes;
     const void *arg;
+    struct store_rider *rider;
 };
 
 struct store {

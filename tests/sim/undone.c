@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "err.h"
+#include "../unit/meta_recount.h"
 #include "metadata/turn.h"
 #include "sim.h"
 
@@ -25,6 +26,8 @@ int __real_store_begin(struct store *store, bool write, struct store_txn **txn);
 int __wrap_store_begin(struct store *store, bool write, struct store_txn **txn);
 int __real_store_commit(struct store_txn *txn);
 int __wrap_store_commit(struct store_txn *txn);
+void __real_store_close(struct store *store);
+void __wrap_store_close(struct store *store);
 
 void undone_begin(unsigned per_million)
 {
@@ -101,6 +104,21 @@ static void check_writers(const struct turn *turn)
                  writers.count);
 }
 
+/* ---- how much there is, likewise --------------------------------------------- */
+
+enum { RECOUNT_EVERY = 16 }; /* commits */
+
+static void check_sums(struct store *store)
+{
+    struct store_txn *txn;
+    if (__real_store_begin(store, false, &txn))
+        sim_fail("%s", err_text());
+    const char *difference = recount(txn);
+    store_abort(txn);
+    if (difference)
+        sim_fail("the sums of usage are wrong: %s", difference);
+}
+
 /* ---- turns ------------------------------------------------------------------- */
 
 /* Commits take their time, so that requests gather. The jobs of a batch run again in the same call: none of
@@ -108,14 +126,18 @@ static void check_writers(const struct turn *turn)
 void __wrap_turn_run(struct turn *turn, uint64_t now_ns)
 {
     const uint64_t reruns = counter_get(&turn->counters[TURN_RERUNS]);
+    const uint64_t commits = counter_get(&turn->counters[TURN_COMMITS]);
     if (undone.per_million)
         fiber_sleep(sim_below(2 * SIM_MS));
     const bool fails = batch_jobs(turn) > 1 && sim_chance(undone.per_million);
     undone.next = fails ? process_current->id : 0;
     __real_turn_run(turn, now_ns);
     undone.next = undone.due = 0;
-    if (counter_get(&turn->counters[TURN_RERUNS]) != reruns)
+    const bool has_rerun = counter_get(&turn->counters[TURN_RERUNS]) != reruns;
+    if (has_rerun)
         check_writers(turn);
+    if (has_rerun || commits / RECOUNT_EVERY != counter_get(&turn->counters[TURN_COMMITS]) / RECOUNT_EVERY)
+        check_sums(turn->store);
 }
 
 int __wrap_store_begin(struct store *store, bool write, struct store_txn **txn)
@@ -133,4 +155,12 @@ int __wrap_store_commit(struct store_txn *txn)
     sim_trace("a batch is undone");
     store_abort(txn);
     return err_set(-EIO, "the simulation wants this to be done again");
+}
+
+/* A server ends properly. */
+void __wrap_store_close(struct store *store)
+{
+    if (store && !store_dead(store))
+        check_sums(store);
+    __real_store_close(store);
 }

@@ -476,6 +476,8 @@ static inline int lab_teardown(void **state)
 {
     (void)state;
     lab_service_close();
+    if (!lab.world.is_damaged)
+        world_recount(lab.world.store);
     store_close(lab.world.store);
     world_dir_remove(&lab.world);
     return 0;

@@ -27,6 +27,7 @@
 #include "metadata/opens.h"
 #include "metadata/records.h"
 #include "metadata/store.h"
+#include "meta_recount.h"
 
 #define WORLD_STORE_BYTES (UINT64_C(64) << 20)
 
@@ -39,6 +40,7 @@ struct world {
     struct ns ns;
     int64_t now_ns;
     uint32_t group, group_count; /* a supplementary one of the caller, if the count is 1 */
+    bool is_damaged;             /* the test has done things to the store that no server does */
 };
 
 /* assert_int_equal() with the error's text shown when the two differ. */
@@ -108,8 +110,21 @@ static inline void world_open(struct world *world)
     world_commit(world);
 }
 
+/* What is kept as sums is what there is. */
+static inline void world_recount(struct store *store)
+{
+    struct store_txn *txn;
+    assert_ok(store_begin(store, false, &txn));
+    const char *difference = recount(txn);
+    store_abort(txn);
+    if (difference)
+        fail_msg("%s", difference);
+}
+
 static inline void world_close(struct world *world)
 {
+    if (!world->is_damaged)
+        world_recount(world->store);
     opens_free(world->opens);
     store_close(world->store);
     world_dir_remove(world);
