@@ -81,7 +81,7 @@ bool delegations_is_own(const struct request *request, const struct delegation *
 
 /* records_watch()'s `looking`. */
 int delegations_looking(void *arg, uint64_t ino);
-/* The request tells names of this directory, and its client holds it. */
+/* The request tells names, and its client holds this directory, of which it has forgotten nothing. */
 bool delegations_is_told(const struct request *request, const struct delegation *delegation);
 /* An earlier server may have let the request's client change this inode by itself. */
 bool delegations_was_held(const struct delegations *delegations, const struct request *request, uint64_t ino);

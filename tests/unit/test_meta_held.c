@@ -31,10 +31,19 @@ static void the_store_knows_before_the_first(void **state)
     small_setup(state);
     assert_ok(ask(&ann, mkdir, .path = "/d", .mode = 0777));
     assert_false(ask_for(&ann, "/d").given);
-    struct held held = make_in(&ann, "/d/1", HOLD);
+    struct lab_answer *bobs = submit(&bob, open, .path = "/d/0", .flags = HOLD, .mode = 0644);
+    struct lab_answer *anns = submit(&ann, open, .path = "/d/1", .flags = HOLD, .mode = 0644);
+    struct held held;
+    lab_run();
+    held_take(bobs, &held);
+    lab_answer_free(bobs);
+    assert_false(holds(&held));
+    held_take(anns, &held);
+    lab_answer_free(anns);
     assert_false(holds(&held));
     assert_true(held.folder.given); /* of the file */
     assert_int_equal(lab.service->delegations.noted, DELEG_NOTED_HOLDS);
+    assert_ok(ask(&bob, setattr, .path = "/d/0", .mask = WIRE_SETATTR_MODE, .mode = 0600));
     hold(&ann, "/d/2");
 }
 
@@ -161,6 +170,9 @@ static void who_contend_for_it_do_without(void **state)
 {
     (void)state;
     struct held held = hold(&ann, "/d/1");
+    /* She has forgotten what she knows of the file. */
+    assert_ok(ask(&ann, setattr, .path = "/d/1", .mask = WIRE_SETATTR_MODE, .mode = 0600));
+    assert_int_equal(holds_now(), 1);
     assert_waits_for(submit(&bob, open, .path = "/d/2", .flags = HOLD, .mode = 0644), &ann, &held.folder);
     assert_int_equal(holds_now(), 0);
     held = make_in(&ann, "/d/3", HOLD);
@@ -168,6 +180,21 @@ static void who_contend_for_it_do_without(void **state)
     lab_jump(TERM_MS);
     lab_jump(TERM_MS);
     hold(&ann, "/d/4");
+}
+
+static void where_somebody_waits_nobody_holds(void **state)
+{
+    (void)state;
+    struct promise folder = get(&ann, "/d");
+    struct lab_answer *change = submit(&bob, mkdir, .path = "/d/sub", .mode = 0755);
+    lab_run();
+    assert_false(change->done);
+    struct held held = make_in(&ann, "/d/1", HOLD);
+    assert_false(holds(&held));
+    assert_answered(change, 0);
+    struct lab_answer *wait = listen_for(&ann, &folder);
+    lab_jump(TOLD_MS);
+    assert_int_equal(told(wait).count, 0);
 }
 
 /* Whoever gives one that is repeated gives no other. */
@@ -298,7 +325,11 @@ static void a_folder_that_changes_on_the_way_ends_it(void **state)
     struct recalled recalled = told(listen_for(&ann, &held.folder));
     assert_true(recalled.all);
     /* What is told meanwhile is told by who holds it. */
-    assert_ok(tell_made(&ann, &held, "2", held.range.first, "two"));
+    struct names names = {0};
+    add_made(&names, "2", held.range.first, "two");
+    struct outcome outcome = tell(&ann, &held, &names);
+    assert_int_equal(outcome.count, 0);
+    assert_false(outcome.given || outcome.late);
     struct lab_answer *wait = listen_from(&ann, recalled.generation, recalled.recalls);
     assert_answered(change, 0);
     assert_int_equal(holds_now(), 0);
@@ -345,10 +376,14 @@ static void a_new_server_lets_nobody_look_for_a_term(void **state)
     struct lab_answer *made = submit(&bob, open, .path = "/d/2", .flags = NEW | SMALL, .mode = 0644);
     lab_run();
     lab_jump(TERM_MS);
-    assert_false(stat->done || made->done);
+    struct lab_answer *later = submit(&bob, stat, .path = "/d/1");
+    lab_run();
+    assert_false(stat->done || made->done || later->done);
     lab_jump(2);
+    assert_answered(later, 0);
     assert_answered(stat, 0);
     assert_answered(made, 0);
+    look("/d/1");
 }
 
 static void without_holds_a_new_server_lets_everybody_look(void **state)
@@ -403,6 +438,7 @@ int main(void)
         held_test(ones_own_request_ends_it_and_gives_another),
         held_test(numbers_are_given_once),
         held_test(who_contend_for_it_do_without),
+        held_test(where_somebody_waits_nobody_holds),
         held_test(a_repeated_open_is_answered_as_before),
         held_test(looking_waits),
         held_test(what_is_not_there_waits_too),

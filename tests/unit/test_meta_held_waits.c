@@ -92,6 +92,16 @@ static void late_ones_wait_for_who_holds_it_now(void **state)
     told((lab_jump(TOLD_MS), wait));
 }
 
+/* What is refused ends nothing. */
+static void a_held_folder_is_not_removed(void **state)
+{
+    (void)state;
+    assert_ok(ask(&ann, mkdir, .path = "/d/sub", .mode = 0777));
+    struct held held = hold(&ann, "/d/1"), below = hold(&ann, "/d/sub/1");
+    assert_int_equal(tell_removed(&ann, &held, "sub", below.folder.ino), -EISDIR);
+    assert_int_equal(holds_now(), 2);
+}
+
 /* A promise of another folder is no leave to change this one. */
 static void a_hold_is_of_one_folder(void **state)
 {
@@ -212,6 +222,7 @@ int main(void)
         held_test(what_is_removed_is_recalled_from_others),
         held_test(ones_own_of_a_file_that_is_removed_ends),
         held_test(late_ones_wait_for_who_holds_it_now),
+        held_test(a_held_folder_is_not_removed),
         held_test(a_hold_is_of_one_folder),
         held_test(telling_that_is_undone_is_done_once),
         held_test(a_hold_that_is_undone_is_given_again),
