@@ -181,8 +181,8 @@ static bool may_be_held(const struct request *request, const struct ns *ns, cons
 {
     struct delegations *delegations = &request->service->delegations;
     const uint64_t now_ns = service_now(request->service);
-    return client && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&
-           !is_contended(delegations, dir->ino, now_ns) && delegations_is_settled(request->service, dir);
+    return client && ns->ways && ns->ways->plain && !is_contended(delegations, dir->ino, now_ns) &&
+           delegations_is_settled(request->service, dir);
 }
 
 int delegations_numbers(const struct request *request, const struct ns *ns, struct wire_inode_range *range)
@@ -223,8 +223,8 @@ int delegations_hold(struct request *request, const struct ns *ns, const struct 
                                   .except = file->ino,
                                   .writer = wire_writer_on(others, DELEG_OTHERS_BYTES)};
     struct inode dir, made;
-    /* A file that is small says that others, of which is asked for as little, are to be so. What others relied
-     * on of the directory was recalled when the file was made. */
+    /* A file that is small says that others, of which is asked for as little, are to be so. What others
+     * relied on of the directory was recalled when the file was made. */
     if (!(request->body.open.flags & WIRE_OPEN_HOLD) || !reply->created || !(file->flags & INODE_SMALL))
         return 0;
     int error = records_inode_get(ns->txn, request->dir, &dir);

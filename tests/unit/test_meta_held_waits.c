@@ -38,8 +38,12 @@ static void what_is_removed_is_recalled_from_others(void **state)
     struct promise roots = get(&root, by_number);
     add_made(&names, "a", held.range.first, "text");
     add_removed(&names, "f", ino);
+    const uint64_t reruns = lab.service->turn.counters[TURN_RERUNS].value;
+    struct lab_answer *before = submit(&root, mkdir, .path = "/before", .mode = 0755);
     struct lab_answer *telling = tell_begin(&ann, &held, &names);
     lab_run();
+    assert_answered(before, 0);
+    assert_int_equal(lab.service->turn.counters[TURN_RERUNS].value, reruns); /* it was asked first */
     assert_false(telling->done);
     assert_stored(&held, "a", 0);
     struct lab_answer *wait =
