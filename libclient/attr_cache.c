@@ -381,11 +381,6 @@ bool attr_cache_holds(weft_session_t *session, uint64_t generation)
     return true;
 }
 
-uint64_t attr_cache_until(const weft_session_t *session)
-{
-    return session->attr_cache->until_ns;
-}
-
 bool attr_cache_may_hold(weft_session_t *session, const struct attr_ticket *ticket,
                          const struct attr_change *own, const struct wire_delegation *delegation)
 {
@@ -471,6 +466,9 @@ static void heed(struct attr_cache *cache, const struct wire_delegation_wait_rep
     struct wire_reader reader = wire_list_reader(&reply->inos);
     if (reply->delegation.generation != cache->generation) {
         give_up(cache);
+        /* A server that was started anew knows what we held, and is to hear that it is told of. */
+        if (believe(cache, &reply->delegation, cache->sent_ns))
+            cache->recalls = reply->delegation.recalls;
         return;
     }
     if (reply->all) {

@@ -88,8 +88,6 @@ void attr_write_end(weft_session_t *session, uint64_t ino, const struct attr_tic
 
 /* What was promised in this generation still holds. */
 bool attr_cache_holds(weft_session_t *session, uint64_t generation);
-/* So long holds what was promised. */
-uint64_t attr_cache_until(const weft_session_t *session);
 /* Whether the answer's promise that a folder is held can be relied upon; then it is from now on. */
 bool attr_cache_may_hold(weft_session_t *session, const struct attr_ticket *ticket,
                          const struct attr_change *own, const struct wire_delegation *delegation);

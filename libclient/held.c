@@ -406,7 +406,6 @@ static void leave(struct held_folder *folder)
     if (!folder || folder->leaves)
         return;
     folder->leaves = true;
-    folder->until_ns = attr_cache_until(folder->session);
     folder->session->held->leaving++;
 }
 

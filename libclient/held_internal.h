@@ -20,9 +20,8 @@ struct held_folder {
     struct table_link by_path;
     struct list_link link; /* in held->folders */
     uint64_t ino;
-    uint64_t generation; /* of the delegations among which it is held */
-    bool leaves;         /* it is held no more, and goes when all is told */
-    uint64_t until_ns; /* then: so long nobody else looks, if the metadata server forgets that it was held */
+    uint64_t generation;      /* of the delegations among which it is held */
+    bool leaves;              /* it is held no more, and goes when all is told */
     struct weft_attr pattern; /* of files that are made in it */
     char *hints;
     uint32_t small_max;

@@ -145,10 +145,8 @@ static ssize_t encode(struct held_folder *folder, uint32_t count, size_t bytes)
         struct wire_writer writer = wire_writer_on(list, bytes);
         list_each(&folder->sent, link, after) put(&writer, list_item(link, struct held_name, change));
         const struct held_range *range = &folder->range;
-        const uint64_t until_ns = folder->leaves ? folder->until_ns : attr_cache_until(folder->session);
         const struct wire_names names = {
             .folder = folder->ino,
-            .generation = rpc_now_ns() < until_ns ? folder->generation : 0,
             .range = range->given,
             .wants_range = !folder->leaves && !folder->spare.given.count &&
                            range->given.count - range->used < range->given.count / 2,

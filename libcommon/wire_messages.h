@@ -308,7 +308,6 @@
  * the same number before is there, and one that is gone is gone. */
 #define WIRE_FIELDS_names(X)                                                             \
     X(u64, folder, U64)                                                                  \
-    X(u64, generation, U64)  /* of the delegations among which it is held; 0: it may be held no more */ \
     X(inode_range, range, 0) /* that the numbers are of */                               \
     X(u8, wants_range, 1)                                                                \
     X(list, namings, LIMITS_NAMINGS_MAX)

@@ -17,7 +17,7 @@ enum { CLIENT_MAX = LIMITS_DELEGATIONS_MAX, ALL_MAX = 1 << 22 };
 /* Where files come and go, what is not there is not worth a recall for each that comes. */
 #define CALM_NS     INT64_C(20000000)
 
-void delegations_init(struct delegations *delegations, uint64_t epoch, uint64_t noted, uint64_t now_ns)
+void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns)
 {
     static const char *const names[DELEG_COUNT] = {
         [DELEG_GIVEN] = "delegations_given",
@@ -34,9 +34,8 @@ void delegations_init(struct delegations *delegations, uint64_t epoch, uint64_t 
     list_init(&delegations->clients);
     list_init(&delegations->parked);
     list_init(&delegations->waiters);
-    delegations->generation = delegations->first = epoch << EPOCH_SHIFT;
-    delegations->noted = noted < DELEG_NOTED_HOLDS ? (enum deleg_noted)noted : DELEG_NOTED_HOLDS;
-    delegations->holds_before = delegations->noted == DELEG_NOTED_HOLDS;
+    delegations->generation = epoch << EPOCH_SHIFT;
+    delegations->noted = noted ? DELEG_NOTED : DELEG_NOT_NOTED;
     delegations->trusted_ns = noted ? now_ns + DELEG_TERM_NS : 0;
     for (int i = 0; i < DELEG_COUNT; i++)
         delegations->counters[i].name = names[i];
@@ -108,7 +107,10 @@ static void drop(struct delegations *delegations, struct delegation *delegation)
     table_remove(&delegations->by_ino, &delegation->by_ino);
     list_remove(&delegation->link);
     delegation->client->count--;
-    delegations->holds -= delegation->holds;
+    if (delegation->holds) {
+        delegations->holds--;
+        delegations_given_up(delegations, delegation->by_ino.key);
+    }
     free(delegation);
     delegations->let_go = true;
     if (delegations->by_ino.count == 0)
@@ -290,12 +292,16 @@ static int changing(void *arg, uint64_t ino)
     struct delegations *delegations = &change->service->delegations;
     const uint64_t now_ns = service_now(change->service);
     uint64_t until_ns = 0;
-    if (now_ns < delegations->trusted_ns && !delegations_was_held(delegations, change->request, ino))
+    if (now_ns < delegations->trusted_ns && !delegations_is_holders(delegations, change->request, ino))
         return delegations_has_to_wait(change, ino, false, delegations->trusted_ns);
     if (delegations->by_ino.count == 0)
         return 0;
-    if (any_expired(delegations, ino, now_ns))
+    if (any_expired(delegations, ino, now_ns)) {
         delegations_drop_expired(change->service, now_ns);
+        /* Whoever held it is not to be taken for the holder after a crash. */
+        if (delegations_is_given_up(delegations, ino))
+            return delegations_has_to_wait(change, ino, false, now_ns);
+    }
     for (struct table_link *link = table_find(&delegations->by_ino, ino), *next; link; link = next) {
         struct delegation *delegation = table_item(link, struct delegation, by_ino);
         next = link->next;
@@ -303,7 +309,8 @@ static int changing(void *arg, uint64_t ino)
             continue;
         if (delegations_is_told(change->request, delegation))
             continue;
-        if (delegations_is_own(change->request, delegation) && is_forgotten(change->request, delegation)) {
+        if (delegations_is_own(change->request, delegation) &&
+            (!delegation->name || is_forgotten(change->request, delegation))) {
             change->request->kept =
                 change->request->operation->number == WIRE_OP_small_write && !delegation->recall;
             if (!change->request->kept)
@@ -350,7 +357,8 @@ bool delegations_in_the_way(const struct delegations *delegations, const struct 
     if (waiter->way)
         return table_find(&delegations->ways, waiter->ino) != NULL;
     for (struct table_link *link = table_find(&delegations->by_ino, waiter->ino); link; link = link->next) {
-        if (link->key == waiter->ino && table_item(link, struct delegation, by_ino)->recall)
+        const struct delegation *delegation = table_item(link, struct delegation, by_ino);
+        if (link->key == waiter->ino && (delegation->recall || delegation->client->recall_all))
             return true;
     }
     return false;
@@ -366,8 +374,8 @@ static bool note_writes(struct job *job)
 
 static int note_run(struct job *job, struct ns *ns)
 {
-    const struct delegations *delegations = list_item(job, struct delegations, note);
-    return records_setting_put(ns->txn, SETTING_DELEGATED, delegations->noting);
+    (void)job;
+    return records_setting_put(ns->txn, SETTING_DELEGATED, 1);
 }
 
 static void note_done(struct job *job, int status)
@@ -375,20 +383,18 @@ static void note_done(struct job *job, int status)
     struct delegations *delegations = list_item(job, struct delegations, note);
     if (status < 0)
         log_error("noting that clients are promised something: %s", err_text());
-    else
-        delegations->noted = delegations->noting;
-    delegations->noting = DELEG_NOTED_NONE;
+    delegations->noted = status < 0 ? DELEG_NOT_NOTED : DELEG_NOTED;
 }
 
-bool delegations_is_noted(struct service *service, enum deleg_noted what)
+bool delegations_is_noted(struct service *service)
 {
     struct delegations *delegations = &service->delegations;
-    if (delegations->noted < what && !delegations->noting) {
-        delegations->noting = what;
+    if (delegations->noted == DELEG_NOT_NOTED) {
+        delegations->noted = DELEG_BEING_NOTED;
         delegations->note = (struct job){.writes = note_writes, .run = note_run, .done = note_done};
         turn_submit(&service->turn, &delegations->note);
     }
-    return delegations->noted >= what;
+    return delegations->noted == DELEG_NOTED;
 }
 
 bool delegations_is_settled(const struct service *service, const struct inode *inode)
@@ -428,6 +434,21 @@ static bool add(struct delegations *delegations, struct deleg_client *client, ui
     return true;
 }
 
+int delegations_hold_restored(struct delegations *delegations, uint64_t ino, const uint8_t id[16],
+                              uint64_t heard_ns)
+{
+    struct deleg_client *client = delegations_client_find(delegations, id);
+    if (!client)
+        client = client_add(delegations, id, heard_ns);
+    if (!client || !add(delegations, client, ino, 0))
+        return err_set(-ENOMEM, "no memory for directories that clients hold");
+    if (!client->recall_all)
+        client->recall_all = ++client->recalls;
+    delegations_find(delegations, client, ino)->holds = true;
+    delegations->holds++;
+    return 0;
+}
+
 bool delegations_add(struct service *service, struct deleg_client *client, const struct ns_ways *ways,
                      uint64_t ino, uint64_t name)
 {
@@ -457,7 +478,7 @@ void delegations_give(struct request *request, const struct ns *ns, const struct
     const uint64_t now_ns = service_now(service);
     *out = (struct wire_delegation){0};
     if (name && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&
-        delegations_is_settled(service, inode) && delegations_is_noted(service, DELEG_NOTED_ANY)) {
+        delegations_is_settled(service, inode) && delegations_is_noted(service)) {
         if (!client)
             client = client_add(delegations, request->from->client, now_ns);
         out->given = client && delegations_add(service, client, ns->ways, inode->ino, name);

@@ -13,7 +13,7 @@
  *    and of the inode that it names before it asks. What it has of the inode by another path is recalled
  *    like anybody's.
  *  - A server that was just started knows nothing of what an earlier one has promised, and changes no inode
- *    for DELEG_TERM_NS, if the store says that there were any promises.
+ *    for DELEG_TERM_NS, if the store says that there were any promises. Of holds it knows.
  *  - A client may hold a directory: then nobody else looks at its names or attributes, or changes them, until
  *    that was recalled (delegations_hold.c). It makes and removes files there in its own memory, and tells
  *    them before it answers the recall; request_held.c takes them.
@@ -61,14 +61,19 @@ enum deleg_count {
     DELEG_COUNT
 };
 
-/* What the store says that there have been. */
-enum deleg_noted { DELEG_NOTED_NONE, DELEG_NOTED_ANY, DELEG_NOTED_HOLDS /* those, too */ };
-
 /* Directories of which a hold was recalled of late. */
 enum { DELEG_CONTENDED_MAX = 32 };
 struct deleg_contended {
     uint64_t ino;
     uint64_t until_ns; /* monotonic; 0: none */
+};
+
+/* Directories that nobody holds any more, though the store says so still. */
+struct deleg_given_up {
+    uint64_t *inos;
+    uint32_t count, room;
+    uint32_t running; /* so many of the first are being taken out of the store */
+    bool is_submitted;
 };
 
 struct delegations {
@@ -83,14 +88,14 @@ struct delegations {
     bool let_go;         /* of something, so that waiters may have nothing to wait for any more */
     bool recalls;        /* something is to be told */
     uint64_t generation; /* the latest one */
-    uint64_t first;      /* lower ones are of earlier starts */
     uint64_t trusted_ns; /* until then what an earlier server has promised holds; monotonic */
-    bool holds_before;   /* and somebody may hold a directory */
     uint32_t holds;      /* how many directories are held */
     struct deleg_contended contended[DELEG_CONTENDED_MAX]; /* the next one goes to contended_next */
     uint32_t contended_next;
-    enum deleg_noted noted, noting; /* noting: a job that notes it is under way */
+    enum { DELEG_NOT_NOTED, DELEG_BEING_NOTED, DELEG_NOTED } noted; /* in the store, that there are any */
     struct job note;
+    struct deleg_given_up given_up;
+    struct job give_up;
     struct counter counters[DELEG_COUNT];
 };
 
@@ -113,8 +118,12 @@ struct deleg_change {
     struct records_watch watch;
 };
 
-/* `noted`: by the store. `epoch` grows with each start. */
-void delegations_init(struct delegations *delegations, uint64_t epoch, uint64_t noted, uint64_t now_ns);
+/* `noted`: the store says that there were any. `epoch` grows with each start. */
+void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns);
+/* Directories that clients held when an earlier server ended are theirs until they are back, for as long as a
+ * lease. */
+int delegations_restore(struct delegations *delegations, struct store_txn *txn, uint64_t now_ns,
+                        uint64_t lease_ns);
 void delegations_free(struct delegations *delegations);
 /* Leaves what waits without an answer (-ECANCELED). */
 void delegations_dismiss(struct service *service);

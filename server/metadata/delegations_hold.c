@@ -8,8 +8,7 @@
  * the answer tells all that is in the directory. It ends with a recall, with the holder's silence, or with a
  * request of the holder's own that changes the directory.
  *
- * After a start nobody knows who has held what, but the holders themselves: so looks wait for a term, and
- * what is told goes on.
+ * The store knows who holds what, so that after a start the others wait until the holder is back.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -21,9 +20,6 @@
 #include "records.h"
 #include "service_internal.h"
 
-/* After a start those who look go on so much later than those who tell: among these may be one that had to
- * wait, too. */
-#define LOOK_NS      UINT64_C(1000000)
 /* Where several make files, a hold for the one costs the others a recall: then there is none for a while. */
 #define CONTENDED_NS DELEG_TERM_NS
 
@@ -92,15 +88,14 @@ int delegations_looking(void *arg, uint64_t ino)
     const uint64_t now_ns = service_now(change->service);
     if (!change->request)
         return 0;
-    if (delegations->holds_before && now_ns < delegations->trusted_ns + LOOK_NS)
-        return delegations_has_to_wait(change, ino, false, delegations->trusted_ns + LOOK_NS);
     struct delegation *hold = find_hold(delegations, ino);
     if (!hold || delegations_is_own(change->request, hold))
         return 0;
     const uint64_t until_ns = delegations_end_ns(hold->client);
     if (now_ns >= until_ns) {
         delegations_drop_expired(change->service, now_ns);
-        return 0;
+        /* Until the store knows: after a crash he would be taken for the holder, who tells in time. */
+        return delegations_has_to_wait(change, ino, false, now_ns);
     }
     delegations_recall(change->service, hold);
     return delegations_has_to_wait(change, ino, false, until_ns);
@@ -112,28 +107,28 @@ bool delegations_is_told(const struct request *request, const struct delegation 
            request->operation->number == WIRE_OP_names;
 }
 
-/* It says so with the generation of an earlier start, and has numbers that only a holder gets. Whether it
- * still held the directory when it said so it knows by its own clock; else it says no generation. While it
- * holds it, nobody else has been promised anything of it, and this server lets nobody look before all that an
- * earlier one has promised is over: so there is nothing to wait for. Files that were there before are another
- * matter, since others may rely on them by their numbers or other names. */
-bool delegations_was_held(const struct delegations *delegations, const struct request *request, uint64_t ino)
+bool delegations_is_held(const struct delegations *delegations, uint64_t ino)
+{
+    return find_hold(delegations, ino) != NULL;
+}
+
+/* Files that were there before are another matter: others may rely on them by their numbers or other names. */
+bool delegations_is_holders(const struct delegations *delegations, const struct request *request,
+                            uint64_t ino)
 {
     if (!request || request->operation->number != WIRE_OP_names)
         return false;
     const struct wire_names *names = &request->body.names;
-    return (ino == names->folder || inode_range_has(&names->range, ino)) && names->generation > 0 &&
-           names->generation < delegations->first &&
-           inode_range_check(request->service->conf->key, request->from->client, &names->range) == 0;
+    const struct delegation *hold = find_hold(delegations, names->folder);
+    return hold && delegations_is_own(request, hold) &&
+           (ino == names->folder ||
+            (inode_range_has(&names->range, ino) &&
+             inode_range_check(request->service->conf->key, request->from->client, &names->range) == 0));
 }
 
 bool delegations_is_late(const struct request *request, uint64_t folder)
 {
-    const struct delegations *delegations = &request->service->delegations;
-    if (find_own_hold(request, folder))
-        return false;
-    return service_now(request->service) >= delegations->trusted_ns + LOOK_NS ||
-           !delegations_was_held(delegations, request, folder);
+    return !find_own_hold(request, folder);
 }
 
 /* ---- giving ----------------------------------------------------------------- */
@@ -233,9 +228,9 @@ int delegations_hold(struct request *request, const struct ns *ns, const struct 
     int result = records_dirent_each(ns->txn, dir.ino, "", gather, &gathering);
     if (result)
         return result < 0 ? result : 0;
-    if (!delegations_is_noted(request->service, DELEG_NOTED_HOLDS))
-        return 0;
     error = delegations_numbers(request, ns, &reply->holding.range);
+    if (!error)
+        error = records_hold_put(ns->txn, dir.ino, request->from->client);
     if (error)
         return error;
     if (!hold(request, ns, client, &dir)) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * delegations_internal.h: what the files of delegations.h share: delegations.c (who has what, and what is
- * in the way of a change), delegations_hold.c (directories that a client holds), delegations_tell.c (recalls
- * on their way, and those who wait for them).
+ * in the way of a change), delegations_hold.c (directories that a client holds), delegations_store.c (what the
+ * store knows of these), delegations_tell.c (recalls on their way, and those who wait for them).
  */
 #ifndef METADATA_DELEGATIONS_INTERNAL_H
 #define METADATA_DELEGATIONS_INTERNAL_H
@@ -13,7 +13,7 @@
 struct delegation {
     struct table_link by_ino;
     struct deleg_client *client;
-    uint64_t name;         /* path_name() of the path that the client asked by */
+    uint64_t name;         /* path_name() of the path that the client asked by; 0: of an earlier start */
     uint32_t recall;       /* the number of its recall; 0: there was none */
     bool holds;            /* nobody else may look at it */
     struct list_link link; /* in the client's `held` or `recalled` */
@@ -64,7 +64,10 @@ int delegations_has_to_wait(struct deleg_change *change, uint64_t ino, bool way,
 /* Nothing is about to change it, by what is under way or stands in line. */
 bool delegations_is_settled(const struct service *service, const struct inode *inode);
 /* A server that is started after this one has to know that there are any, durably before they are given. */
-bool delegations_is_noted(struct service *service, enum deleg_noted what);
+bool delegations_is_noted(struct service *service);
+/* One that an earlier server had given. */
+int delegations_hold_restored(struct delegations *delegations, uint64_t ino, const uint8_t client[16],
+                              uint64_t heard_ns);
 /* False when there can be none. */
 bool delegations_add(struct service *service, struct deleg_client *client, const struct ns_ways *ways,
                      uint64_t ino, uint64_t name);
@@ -83,8 +86,22 @@ bool delegations_is_own(const struct request *request, const struct delegation *
 int delegations_looking(void *arg, uint64_t ino);
 /* The request tells names, and its client holds this directory, of which it has forgotten nothing. */
 bool delegations_is_told(const struct request *request, const struct delegation *delegation);
-/* An earlier server may have let the request's client change this inode by itself. */
-bool delegations_was_held(const struct delegations *delegations, const struct request *request, uint64_t ino);
+/* The request tells of a directory that its client holds, and the inode is that, or one that it makes there. */
+bool delegations_is_holders(const struct delegations *delegations, const struct request *request,
+                            uint64_t ino);
+bool delegations_is_held(const struct delegations *delegations, uint64_t ino);
+
+/* ---- delegations_store.c ---- */
+
+/* Nobody holds the directory any more: the store is to know. */
+void delegations_given_up(struct delegations *delegations, uint64_t ino);
+/* It does not know yet. */
+bool delegations_is_given_up(const struct delegations *delegations, uint64_t ino);
+/* Has it done, before what is submitted later. */
+void delegations_give_up(struct service *service);
+
+/* ---- delegations_hold.c, again ---- */
+
 /* There is contention for it. */
 void delegations_contended(struct delegations *delegations, uint64_t ino, uint64_t now_ns);
 

@@ -112,7 +112,8 @@ int request_delegation_wait(struct request *request, struct ns *ns)
         }
     } else if (client) {
         /* What it had was dropped, and what it has now it is yet to hear of. */
-        struct wire_delegation_wait_reply reply = {.all = 1, .delegation.generation = client->generation};
+        struct wire_delegation_wait_reply reply = {
+            .all = 1, .delegation = {.generation = client->generation, .recalls = client->recalls}};
         uint8_t encoded[64];
         return request_answer(request, encoded,
                               wire_encode_delegation_wait_reply(encoded, sizeof encoded, &reply));
@@ -141,6 +142,7 @@ void delegations_park(struct request *request)
 void delegations_run(struct service *service, uint64_t now_ns)
 {
     struct delegations *delegations = &service->delegations;
+    delegations_give_up(service);
     if (delegations->recalls) {
         delegations->recalls = false;
         list_each(&delegations->parked, link, after)
@@ -176,7 +178,7 @@ void delegations_tick(struct service *service, uint64_t now_ns)
     list_each(&delegations->clients, link, after)
     {
         struct deleg_client *client = list_item(link, struct deleg_client, link);
-        if (now_ns - client->heard_ns < 2 * DELEG_TERM_NS)
+        if (now_ns < client->heard_ns + 2 * DELEG_TERM_NS) /* which may be ahead: delegations_restore() */
             continue;
         if (client->count > 0)
             delegations_count(delegations, DELEG_EXPIRED);
@@ -224,4 +226,5 @@ void delegations_free(struct delegations *delegations)
     table_clear(&delegations->clients_by_id, free_client);
     delegations_ways_forget(delegations);
     table_clear(&delegations->waiters_by_ino, nothing);
+    free(delegations->given_up.inos);
 }

@@ -16,6 +16,7 @@
  *   hints      ino of a directory            its hints, a text; nothing when it has none
  *   pointers   handle                        struct pointer_record: a shared pointer that was used
  *   small      ino of a small file           what is in it, behind a CRC32C of that; nothing when it is empty
+ *   holds      ino of a directory            the client that holds it (16 bytes)
  *   xattrs     ino, name of an attribute     its value, behind a CRC32C of key and value
  *
  * Integers in keys are big-endian, so that they sort; in values little-endian. All calls
@@ -149,6 +150,13 @@ int records_writer_put(struct store_txn *txn, const struct writer *writer);
 int records_writer_delete(struct store_txn *txn, uint64_t handle);
 typedef int records_writer_fn(void *arg, const struct writer *writer);
 int records_writer_each(struct store_txn *txn, records_writer_fn *each, void *arg);
+
+/* ---- directories that a client holds (records_holds.c) -------------------- */
+
+int records_hold_put(struct store_txn *txn, uint64_t ino, const uint8_t client[16]);
+int records_hold_delete(struct store_txn *txn, uint64_t ino);
+typedef int records_hold_fn(void *arg, uint64_t ino, const uint8_t client[16]);
+int records_hold_each(struct store_txn *txn, records_hold_fn *each, void *arg);
 
 /* ---- shared pointers ---------------------------------------------------- */
 

@@ -56,6 +56,9 @@ static int load(struct service *service, struct store_txn *txn)
         error = 0;
     if (!error)
         delegations_init(&service->delegations, identity.epoch, delegated, service->started_ns);
+    if (!error)
+        error = delegations_restore(&service->delegations, txn, service->started_ns,
+                                    service->conf->lease_ms * UINT64_C(1000000));
     if (!error && records_setting_get(txn, SETTING_CLOSED, &closed) == 0)
         error = records_setting_put(txn, SETTING_CLOSED, 0);
     service->is_restart = !error && identity.epoch > 1 && !closed;

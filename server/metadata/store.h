@@ -37,6 +37,7 @@ enum store_table {
     STORE_HINTS,
     STORE_SMALL,
     STORE_XATTRS,
+    STORE_HOLDS,
     STORE_TABLE_COUNT,
 };
 

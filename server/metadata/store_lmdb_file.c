@@ -38,7 +38,7 @@ static const char *const table_names[STORE_TABLE_COUNT] = {
     [STORE_SYMLINKS] = "symlinks", [STORE_UNSETTLED] = "unsettled", [STORE_ORPHANS] = "orphans",
     [STORE_REMOVALS] = "removals", [STORE_WRITERS] = "writers",     [STORE_ANSWERS] = "answers",
     [STORE_MEMBERS] = "members",   [STORE_POINTERS] = "pointers",   [STORE_HINTS] = "hints",
-    [STORE_SMALL] = "small",       [STORE_XATTRS] = "xattrs",
+    [STORE_SMALL] = "small",       [STORE_XATTRS] = "xattrs",       [STORE_HOLDS] = "holds",
 };
 
 static uint64_t whole_pages(uint64_t bytes)

@@ -22,7 +22,7 @@ static void who_makes_the_first_file_holds_the_folder(void **state)
     assert_true(held.range.first > held.file.ino);
     assert_ok(inode_range_check(lab.conf.key, ann.id, &held.range));
     assert_int_equal(holds_now(), 1);
-    assert_int_equal(counted(DELEG_HOLDS_GIVEN), 1);
+    assert_int_equal(counted(DELEG_HOLDS_GIVEN), 2); /* with the one of the setup */
 }
 
 static void the_store_knows_before_the_first(void **state)
@@ -31,19 +31,9 @@ static void the_store_knows_before_the_first(void **state)
     small_setup(state);
     assert_ok(ask(&ann, mkdir, .path = "/d", .mode = 0777));
     assert_false(ask_for(&ann, "/d").given);
-    struct lab_answer *bobs = submit(&bob, open, .path = "/d/0", .flags = HOLD, .mode = 0644);
-    struct lab_answer *anns = submit(&ann, open, .path = "/d/1", .flags = HOLD, .mode = 0644);
-    struct held held;
-    lab_run();
-    held_take(bobs, &held);
-    lab_answer_free(bobs);
-    assert_false(holds(&held));
-    held_take(anns, &held);
-    lab_answer_free(anns);
-    assert_false(holds(&held));
-    assert_true(held.folder.given); /* of the file */
-    assert_int_equal(lab.service->delegations.noted, DELEG_NOTED_HOLDS);
-    assert_ok(ask(&bob, setattr, .path = "/d/0", .mask = WIRE_SETATTR_MODE, .mode = 0600));
+    struct held held = make_in(&ann, "/d/1", HOLD);
+    assert_true(holds(&held));
+    assert_int_equal(lab.service->delegations.noted, DELEG_NOTED);
     hold(&ann, "/d/2");
 }
 
@@ -369,63 +359,90 @@ static void one_that_has_ended_by_time_holds_up_nobody(void **state)
     assert_int_equal(holds_now(), 0);
 }
 
-static void a_new_server_lets_nobody_look_for_a_term(void **state)
+/* ---- a server that was just started -------------------------------------------------- */
+
+/* The holder is waited for: he has to tell what he has done. */
+static void a_new_server_waits_for_who_held_it(void **state)
+{
+    struct names names = {0};
+    (void)state;
+    struct held held = hold(&ann, "/d/1");
+    make_file(&bob, "/other/f");
+    lab_restart();
+    lab_connect(&ann);
+    lab_connect(&bob);
+    struct lab_answer *stat = submit(&bob, stat, .path = "/d/2");
+    look("/other/f"); /* where nobody holds anything, nobody waits */
+    lab_jump(5 * TERM_MS);
+    assert_false(stat->done);
+    /* What he asks for is answered with a recall of everything, which he acknowledges when all is told. */
+    struct lab_answer *wait = listen_from(&ann, held.folder.generation, held.folder.recalls);
+    lab_run();
+    assert_true(wait->done);
+    struct wire_delegation_wait_reply reply;
+    decode_answer(wait, delegation_wait_reply, &reply);
+    assert_true(reply.all && reply.delegation.generation > held.folder.generation);
+    const struct wire_delegation now = reply.delegation;
+    lab_answer_free(wait);
+    add_made(&names, "2", held.range.first, "text");
+    assert_false(tell(&ann, &held, &names).late);
+    lab_run();
+    assert_false(stat->done);
+    wait = listen_from(&ann, now.generation, now.recalls);
+    lab_run();
+    assert_answered(stat, 0);
+    assert_int_equal(holds_now(), 0);
+    lab_jump(TERM_MS);
+    lab_answer_free(wait);
+}
+
+static void a_new_server_does_not_wait_for_ever(void **state)
 {
     (void)state;
     hold(&ann, "/d/1");
     lab_restart();
-    lab_connect(&ann);
     lab_connect(&bob);
     struct lab_answer *stat = submit(&bob, stat, .path = "/d/1");
     struct lab_answer *made = submit(&bob, open, .path = "/d/2", .flags = NEW | SMALL, .mode = 0644);
-    lab_run();
+    lab_jump(lab.conf.lease_ms - TERM_MS);
+    assert_false(stat->done || made->done);
     lab_jump(TERM_MS);
-    struct lab_answer *later = submit(&bob, stat, .path = "/d/1");
-    lab_run();
-    assert_false(stat->done || made->done || later->done);
-    lab_jump(2);
-    assert_answered(later, 0);
+    lab_jump(TERM_MS);
     assert_answered(stat, 0);
     assert_answered(made, 0);
     look("/d/1");
 }
 
-static void without_holds_a_new_server_lets_everybody_look(void **state)
+/* What was given up before is not waited for. */
+static void a_new_server_knows_what_was_given_up(void **state)
 {
     (void)state;
-    small_setup(state);
-    assert_ok(ask(&ann, mkdir, .path = "/d", .mode = 0777));
-    make_file(&ann, "/d/f");
-    assert_false(ask_for(&root, "/").given);
-    assert_true(ask_for(&root, "/").given);
+    struct held held = hold(&ann, "/d/1");
+    assert_ok(ask(&ann, mkdir, .path = "/d/sub", .mode = 0755)); /* which ends it */
+    assert_int_equal(holds_now(), 0);
+    lab_run();
     lab_restart();
-    lab_connect(&root);
-    look("/d/f");
+    lab_connect(&bob);
+    look("/d/1");
+    assert_int_equal(holds_now(), 0);
+    (void)held;
 }
 
-/* Who asked last in the trusted time is answered after those who tell. */
-static void what_is_told_comes_before_looks_after_a_start(void **state)
+/* Who was silent for too long is not taken for the holder, even if the server ends in this moment. */
+static void who_lost_it_is_late_after_a_start(void **state)
 {
     struct names names = {0};
     (void)state;
-    make_file(&bob, "/d/old");
-    const uint64_t old = look("/d/old").ino;
     struct held held = hold(&ann, "/d/1");
+    lab.monotonic_ns += TERM_MS * (uint64_t)MS;
+    look("/d");
     lab_restart();
     lab_connect(&ann);
-    lab_connect(&bob);
-    struct lab_answer *stat = submit(&bob, stat, .path = "/d/old");
-    add_removed(&names, "old", old);
+    add_made(&names, "2", held.range.first, "text");
     struct lab_answer *telling = tell_begin(&ann, &held, &names);
     lab_run();
-    assert_false(telling->done); /* others may rely on this file */
     lab_jump(TERM_MS);
-    assert_true(telling->done);
-    struct outcome outcome = tell_end(telling);
-    assert_int_equal(outcome.count, 0);
-    assert_false(outcome.late);
-    lab_jump(2);
-    assert_answered(stat, -ENOENT);
+    assert_true(tell_end(telling).late);
 }
 
 int main(void)
@@ -451,9 +468,10 @@ int main(void)
         held_test(a_folder_that_changes_on_the_way_ends_it),
         held_test(who_is_silent_holds_nothing),
         held_test(one_that_has_ended_by_time_holds_up_nobody),
-        held_test(a_new_server_lets_nobody_look_for_a_term),
-        cmocka_unit_test_teardown(without_holds_a_new_server_lets_everybody_look, lab_teardown),
-        held_test(what_is_told_comes_before_looks_after_a_start),
+        held_test(a_new_server_waits_for_who_held_it),
+        held_test(a_new_server_does_not_wait_for_ever),
+        held_test(a_new_server_knows_what_was_given_up),
+        held_test(who_lost_it_is_late_after_a_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

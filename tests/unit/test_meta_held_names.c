@@ -399,7 +399,7 @@ static void damaged_lists_are_refused(void **state)
     for (int i = 0; i < 2; i++) {
         list.encoded.length -= i == 0;
         list.count = i == 0 ? 2 : 1; /* the second time more than was said */
-        assert_int_equal(ask(&ann, names, .folder = held.folder.ino, .generation = held.folder.generation,
+        assert_int_equal(ask(&ann, names, .folder = held.folder.ino,
                              .range = held.range, .namings = list),
                          -EBADMSG);
     }
