@@ -60,17 +60,23 @@ static bool is_contended(struct delegations *delegations, uint64_t ino, uint64_t
     return contended && now_ns < contended->until_ns;
 }
 
+static const struct delegation *find_own_hold(const struct request *request, uint64_t ino)
+{
+    const struct delegation *hold = find_hold(&request->service->delegations, ino);
+    return hold && delegations_is_own(request, hold) ? hold : NULL;
+}
+
 void delegations_held(const struct request *request, uint64_t folder, struct wire_delegation *out)
 {
-    const struct delegations *delegations = &request->service->delegations;
-    const struct deleg_client *client = delegations_client_find(delegations, request->from->client);
-    const struct delegation *hold = find_hold(delegations, folder);
+    const struct deleg_client *client =
+        delegations_client_find(&request->service->delegations, request->from->client);
+    const struct delegation *hold = find_own_hold(request, folder);
     *out = (struct wire_delegation){0};
     if (!client)
         return;
     out->generation = client->generation;
     out->recalls = client->recalls;
-    out->given = hold && hold->client == client && !hold->recall && !client->recall_all;
+    out->given = hold && !hold->recall && !client->recall_all;
 }
 
 /* ---- what waits ------------------------------------------------------------ */
@@ -98,8 +104,7 @@ int delegations_looking(void *arg, uint64_t ino)
 bool delegations_is_told(const struct request *request, const struct delegation *delegation)
 {
     return delegation->holds && delegations_is_own(request, delegation) &&
-           request->operation->number == WIRE_OP_names &&
-           request->body.names.folder == delegation->by_ino.key;
+           request->operation->number == WIRE_OP_names;
 }
 
 bool delegations_is_held(const struct delegations *delegations, uint64_t ino)
@@ -123,9 +128,7 @@ bool delegations_is_holders(const struct delegations *delegations, const struct 
 
 bool delegations_is_late(const struct request *request, uint64_t folder)
 {
-    const struct delegations *delegations = &request->service->delegations;
-    const struct delegation *hold = find_hold(delegations, folder);
-    return !hold || !delegations_is_own(request, hold);
+    return !find_own_hold(request, folder);
 }
 
 /* ---- giving ----------------------------------------------------------------- */
@@ -173,8 +176,7 @@ static bool may_be_held(const struct request *request, const struct ns *ns, cons
 {
     struct delegations *delegations = &request->service->delegations;
     const uint64_t now_ns = service_now(request->service);
-    return client && ns->ways && ns->ways->plain && now_ns >= delegations->trusted_ns &&
-           !is_contended(delegations, dir->ino, now_ns) && !is_relied_on(delegations, client, dir->ino) &&
+    return client && ns->ways && ns->ways->plain && !is_contended(delegations, dir->ino, now_ns) &&
            delegations_is_settled(request->service, dir);
 }
 
@@ -216,10 +218,9 @@ int delegations_hold(struct request *request, const struct ns *ns, const struct 
                                   .except = file->ino,
                                   .writer = wire_writer_on(others, DELEG_OTHERS_BYTES)};
     struct inode dir, made;
-    /* With the file's own delegation the answer tells a generation. And a file that is small says that
-     * others, of which is asked for as little, are to be so. */
-    if (!(request->body.open.flags & WIRE_OPEN_HOLD) || !reply->created || !reply->delegation.given ||
-        !(file->flags & INODE_SMALL))
+    /* A file that is small says that others, of which is asked for as little, are to be so. What others
+     * relied on of the directory was recalled when the file was made. */
+    if (!(request->body.open.flags & WIRE_OPEN_HOLD) || !reply->created || !(file->flags & INODE_SMALL))
         return 0;
     int error = records_inode_get(ns->txn, request->dir, &dir);
     if (error || !may_be_held(request, ns, client, &dir))

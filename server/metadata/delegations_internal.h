@@ -84,7 +84,7 @@ bool delegations_is_own(const struct request *request, const struct delegation *
 
 /* records_watch()'s `looking`. */
 int delegations_looking(void *arg, uint64_t ino);
-/* The request tells names of this directory, and its client holds it. */
+/* The request tells names, and its client holds this directory, of which it has forgotten nothing. */
 bool delegations_is_told(const struct request *request, const struct delegation *delegation);
 /* The request tells of a directory that its client holds, and the inode is that, or one that it makes there. */
 bool delegations_is_holders(const struct delegations *delegations, const struct request *request,

@@ -48,14 +48,6 @@ static int each_naming(const struct wire_list *list,
 
 /* ---- before anything changes ------------------------------------------------- */
 
-static int nothing(struct telling *telling, uint32_t place, const struct wire_naming *naming)
-{
-    (void)telling;
-    (void)place;
-    (void)naming;
-    return 0;
-}
-
 static int ask(struct telling *telling, uint32_t place, const struct wire_naming *naming)
 {
     (void)place;
@@ -76,9 +68,7 @@ static int prepare(struct telling *telling)
 {
     const struct request *request = telling->request;
     const struct wire_names *names = &request->body.names;
-    int error = each_naming(&names->namings, nothing, telling);
-    if (!error)
-        error = find_dir(telling, names->folder);
+    int error = find_dir(telling, names->folder);
     if (error)
         return error;
     telling->dir_refuses = ns_held_may_change(telling->ns, &telling->dir);

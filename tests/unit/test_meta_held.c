@@ -71,6 +71,7 @@ static void paths_that_depend_on_more_do_not_do(void **state)
 {
     (void)state;
     assert_ok(ask(&ann, symlink, .path = "/link", .target = "/d"));
+    get(&ann, "/other");
     struct held held = make_in(&ann, "/link/1", HOLD);
     assert_false(holds(&held));
     held = make_in(&ann, "/d/./2", HOLD);
@@ -160,6 +161,9 @@ static void who_contend_for_it_do_without(void **state)
 {
     (void)state;
     struct held held = hold(&ann, "/d/1");
+    /* She has forgotten what she knows of the file. */
+    assert_ok(ask(&ann, setattr, .path = "/d/1", .mask = WIRE_SETATTR_MODE, .mode = 0600));
+    assert_int_equal(holds_now(), 1);
     assert_waits_for(submit(&bob, open, .path = "/d/2", .flags = HOLD, .mode = 0644), &ann, &held.folder);
     assert_int_equal(holds_now(), 0);
     held = make_in(&ann, "/d/3", HOLD);
@@ -167,6 +171,21 @@ static void who_contend_for_it_do_without(void **state)
     lab_jump(TERM_MS);
     lab_jump(TERM_MS);
     hold(&ann, "/d/4");
+}
+
+static void where_somebody_waits_nobody_holds(void **state)
+{
+    (void)state;
+    struct promise folder = get(&ann, "/d");
+    struct lab_answer *change = submit(&bob, mkdir, .path = "/d/sub", .mode = 0755);
+    lab_run();
+    assert_false(change->done);
+    struct held held = make_in(&ann, "/d/1", HOLD);
+    assert_false(holds(&held));
+    assert_answered(change, 0);
+    struct lab_answer *wait = listen_for(&ann, &folder);
+    lab_jump(TOLD_MS);
+    assert_int_equal(told(wait).count, 0);
 }
 
 /* Whoever gives one that is repeated gives no other. */
@@ -260,7 +279,10 @@ static void passing_by_does_not_wait(void **state)
     const uint64_t ino = look("/d/sub").ino;
     char by_number[64];
     snprintf(by_number, sizeof by_number, "%s%llu/f", WEFT_INODE_PREFIX, (unsigned long long)ino);
-    hold(&ann, "/d/1");
+    struct held held = hold(&ann, "/d/1");
+    look(by_number);
+    snprintf(by_number, sizeof by_number, "%s%llu/../other/1", WEFT_INODE_PREFIX,
+             (unsigned long long)held.folder.ino);
     look(by_number);
     look("/other/1");
     look("/other");
@@ -297,7 +319,11 @@ static void a_folder_that_changes_on_the_way_ends_it(void **state)
     struct recalled recalled = told(listen_for(&ann, &held.folder));
     assert_true(recalled.all);
     /* What is told meanwhile is told by who holds it. */
-    assert_ok(tell_made(&ann, &held, "2", held.range.first, "two"));
+    struct names names = {0};
+    add_made(&names, "2", held.range.first, "two");
+    struct outcome outcome = tell(&ann, &held, &names);
+    assert_int_equal(outcome.count, 0);
+    assert_false(outcome.given || outcome.late);
     struct lab_answer *wait = listen_from(&ann, recalled.generation, recalled.recalls);
     assert_answered(change, 0);
     assert_int_equal(holds_now(), 0);
@@ -384,6 +410,7 @@ static void a_new_server_does_not_wait_for_ever(void **state)
     lab_jump(TERM_MS);
     assert_answered(stat, 0);
     assert_answered(made, 0);
+    look("/d/1");
 }
 
 /* What was given up before is not waited for. */
@@ -432,6 +459,7 @@ int main(void)
         held_test(ones_own_request_ends_it_and_gives_another),
         held_test(numbers_are_given_once),
         held_test(who_contend_for_it_do_without),
+        held_test(where_somebody_waits_nobody_holds),
         held_test(a_repeated_open_is_answered_as_before),
         held_test(looking_waits),
         held_test(what_is_not_there_waits_too),

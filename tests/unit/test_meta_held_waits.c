@@ -38,8 +38,12 @@ static void what_is_removed_is_recalled_from_others(void **state)
     struct promise roots = get(&root, by_number);
     add_made(&names, "a", held.range.first, "text");
     add_removed(&names, "f", ino);
+    const uint64_t reruns = lab.service->turn.counters[TURN_RERUNS].value;
+    struct lab_answer *before = submit(&root, mkdir, .path = "/before", .mode = 0755);
     struct lab_answer *telling = tell_begin(&ann, &held, &names);
     lab_run();
+    assert_answered(before, 0);
+    assert_int_equal(lab.service->turn.counters[TURN_RERUNS].value, reruns); /* it was asked first */
     assert_false(telling->done);
     assert_stored(&held, "a", 0);
     struct lab_answer *wait =
@@ -90,6 +94,16 @@ static void late_ones_wait_for_who_holds_it_now(void **state)
     assert_text(&root, "/d/a", "bob's");
     assert_text(&root, "/d/b", "ann's");
     told((lab_jump(TOLD_MS), wait));
+}
+
+/* What is refused ends nothing. */
+static void a_held_folder_is_not_removed(void **state)
+{
+    (void)state;
+    assert_ok(ask(&ann, mkdir, .path = "/d/sub", .mode = 0777));
+    struct held held = hold(&ann, "/d/1"), below = hold(&ann, "/d/sub/1");
+    assert_int_equal(tell_removed(&ann, &held, "sub", below.folder.ino), -EISDIR);
+    assert_int_equal(holds_now(), 2);
 }
 
 /* A promise of another folder is no leave to change this one. */
@@ -207,6 +221,7 @@ int main(void)
         held_test(what_is_removed_is_recalled_from_others),
         held_test(ones_own_of_a_file_that_is_removed_ends),
         held_test(late_ones_wait_for_who_holds_it_now),
+        held_test(a_held_folder_is_not_removed),
         held_test(a_hold_is_of_one_folder),
         held_test(telling_that_is_undone_is_done_once),
         held_test(a_hold_that_is_undone_is_given_again),
