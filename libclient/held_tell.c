@@ -316,14 +316,16 @@ static void told(struct rpc_call *call)
     weft_session_t *session = folder->session;
     struct held *held = session->held;
     int result = call->status;
-    folder->is_sending = false;
     if (result < 0 && !call->reply) {
+        folder->is_sending = false;
         failed(folder, result);
         return;
     }
+    /* As long as it counts as sending nobody drops the folder: the answer may say that all is lost. */
     result = result < 0 ? lose_all(folder, result) : take_answer(folder, call);
     free(folder->body);
     folder->body = NULL;
+    folder->is_sending = false;
     if (result < 0)
         let_waiters_go(held, result);
     const bool all = folder->leaves || !list_empty(&held->waiters);
