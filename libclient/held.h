@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * held.h: folders whose names are this session's alone until the metadata server recalls that (docs/protocol.md,
- * "Held folders"; the other half is server/metadata/delegations_hold.c). Files are made and removed here, in
- * memory, and the metadata server is told of many with one request.
+ * held.h: folders whose names are this session's alone until the metadata server recalls that
+ * (docs/protocol.md, "Held folders"; the other half is server/metadata/delegations_hold.c). Files are made
+ * and removed here, in memory, and the metadata server is told of many with one request.
  *
  * What it promises
  *  - Nobody can tell the difference while this process lives: who looks at such a folder waits until the
@@ -13,11 +13,11 @@
  *  - A file that is made here and still open is one of the metadata server's as soon as anything is done with
  *    it that can't be done here: all but small writes, stat and close.
  *
- * A folder comes to be held with a file that is made in it while it has few others, which are told, so all the
- * names that it has are known.
+ * A folder comes to be held with a file that is made in it while it has few others, which are told, so all
+ * the names that it has are known.
  *
- * Threads: any; all state is guarded by the session's lock. Functions marked (locked) want it held, the others
- * want it free.
+ * Threads: any; all state is guarded by the session's lock. Functions marked (locked) want it held, the
+ * others want it free.
  */
 #ifndef CLIENT_HELD_H
 #define CLIENT_HELD_H

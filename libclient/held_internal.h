@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * held_internal.h: what the files of held.h share: held.c (folders and names), held_tell.c (requests that tell
- * of them). All of it wants the session's lock held.
+ * held_internal.h: what the files of held.h share: held.c (folders and names), held_tell.c (requests that
+ * tell of them). All of it wants the session's lock held.
  */
 #ifndef CLIENT_HELD_INTERNAL_H
 #define CLIENT_HELD_INTERNAL_H

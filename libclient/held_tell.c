@@ -248,7 +248,8 @@ static void arrive(struct held_name *name)
         name->state = HELD_THERE;
 }
 
-/* The names in the order of the request; what the reply does not mention is done. Returns the first failure. */
+/* The names in the order of the request; what the reply does not mention is done. Returns the first
+ * failure. */
 static int arrive_all(struct held_folder *folder, const struct wire_names_reply *reply)
 {
     struct wire_reader reader = wire_list_reader(&reply->named);

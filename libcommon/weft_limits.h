@@ -44,7 +44,7 @@
 #define LIMITS_DELEGATION_MS 1000u               /* so long holds what a silent client was promised */
 #define LIMITS_DELEGATIONS_MAX 16384u            /* of one client */
 #define LIMITS_HELD_OTHERS_MAX 64u               /* what a folder that comes to be held has in it already */
-#define LIMITS_NAMINGS_MAX 128u                  /* names of a held folder that one request makes or removes */
+#define LIMITS_NAMINGS_MAX 128u                  /* of a held folder, that one request tells of */
 #define LIMITS_INODES_GIVEN_MAX 4096u            /* numbers for new inodes that a client has at a time */
 #define LIMITS_RECALLS_MAX 64u                   /* that one answer tells of */
 #define LIMITS_USAGES_MAX 1024u                  /* users or groups of which one answer tells */

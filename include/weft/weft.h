@@ -190,18 +190,18 @@ void weft_disconnect(weft_session_t *session);
  * Small files that are made or removed in a folder into which nobody else looks are made and removed in this
  * process's memory, and the metadata server is told of many at once: within milliseconds, before anybody else
  * can look, and before each other request. What a process that is killed has done in its last milliseconds is
- * lost, unless weft_sync() or weft_file_sync() came after it; "hold_folders" in the configuration turns it off.
- * For programs that look at the same names again: it takes a thread, which begins when there is something
- * to be kept, sleeps most of the time, and blocks all signals. What is not used for a second is given up.
- * `begins` is called in that thread before anything else; NULL is allowed.
+ * lost, unless weft_sync() or weft_file_sync() came after it; "hold_folders" in the configuration turns it
+ * off. For programs that look at the same names again: it takes a thread, which begins when there is
+ * something to be kept, sleeps most of the time, and blocks all signals. What is not used for a second is
+ * given up. `begins` is called in that thread before anything else; NULL is allowed.
  * Errors: -ENOMEM. Where there can be no thread, nothing is kept.
  */
 int weft_keep_attributes(weft_session_t *session, void (*begins)(void));
 
 /*
- * weft_sync(): when it returns 0, all names that this session has made, changed or removed before the call, and
- * small files that it has closed, survive a crash of everything. Only where attributes are kept there is anything
- * to wait for. A negative errno is of the first that could not be made or removed, although that was
+ * weft_sync(): when it returns 0, all names that this session has made, changed or removed before the call,
+ * and small files that it has closed, survive a crash of everything. Only where attributes are kept there is
+ * anything to wait for. A negative errno is of the first that could not be made or removed, although that was
  * said; each is logged. Any thread.
  */
 int weft_sync(weft_session_t *session);

@@ -112,7 +112,8 @@ bool delegations_is_held(const struct delegations *delegations, uint64_t ino)
     return find_hold(delegations, ino) != NULL;
 }
 
-/* Files that were there before are another matter: others may rely on them by their numbers or other names. */
+/* Files that were there before are another matter: others may rely on them by their numbers or other
+ * names. */
 bool delegations_is_holders(const struct delegations *delegations, const struct request *request,
                             uint64_t ino)
 {

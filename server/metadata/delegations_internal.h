@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * delegations_internal.h: what the files of delegations.h share: delegations.c (who has what, and what is
- * in the way of a change), delegations_hold.c (directories that a client holds), delegations_store.c (what the
- * store knows of these), delegations_tell.c (recalls on their way, and those who wait for them).
+ * in the way of a change), delegations_hold.c (directories that a client holds), delegations_store.c (what
+ * the store knows of these), delegations_tell.c (recalls on their way, and those who wait for them).
  */
 #ifndef METADATA_DELEGATIONS_INTERNAL_H
 #define METADATA_DELEGATIONS_INTERNAL_H
@@ -86,7 +86,8 @@ bool delegations_is_own(const struct request *request, const struct delegation *
 int delegations_looking(void *arg, uint64_t ino);
 /* The request tells names, and its client holds this directory, of which it has forgotten nothing. */
 bool delegations_is_told(const struct request *request, const struct delegation *delegation);
-/* The request tells of a directory that its client holds, and the inode is that, or one that it makes there. */
+/* The request tells of a directory that its client holds, and the inode is that, or one that it makes
+ * there. */
 bool delegations_is_holders(const struct delegations *delegations, const struct request *request,
                             uint64_t ino);
 bool delegations_is_held(const struct delegations *delegations, uint64_t ino);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store's part of held directories: who holds which. A server that is started after this one lets nobody
- * look there before the holder has come back and told everything, or his lease is over. The record is put with
- * the hold, and goes with it soon after.
+ * look there before the holder has come back and told everything, or his lease is over. The record is put
+ * with the hold, and goes with it soon after.
  */
 #include <errno.h>
 #include <stdlib.h>

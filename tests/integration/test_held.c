@@ -89,8 +89,8 @@ static unsigned count_names(weft_session_t *of, const char *path)
     return count;
 }
 
-/* An empty folder that is held once a file was made in it. The first ones may come before the server has noted
- * that there are any promises. */
+/* An empty folder that is held once a file was made in it. The first ones may come before the server has
+ * noted that there are any promises. */
 static void hold_folder(weft_session_t *of)
 {
     for (unsigned i = 0; i < 100; i++) {

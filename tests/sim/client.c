@@ -581,7 +581,8 @@ static bool keep_attributes(weft_session_t *session)
     return true;
 }
 
-/* It was silent for longer than what it held was promised, and has done something there that nobody knew of. */
+/* It was silent for longer than what it held was promised, and has done something there that nobody knew
+ * of. */
 static void was_late(void)
 {
     if (is_calm)
