@@ -10,8 +10,7 @@ const char *const chaos_names[CHAOS_KINDS] = {
     [CHAOS_CUTS] = "cuts of connections", [CHAOS_PEERS] = "peers lost",
     [CHAOS_STOPS] = "servers stopped",    [CHAOS_KILLS] = "servers killed",
     [CHAOS_CRASHES] = "hosts crashed",    [CHAOS_PARTITIONS] = "partitions",
-    [CHAOS_CLIENTS] = "clients killed",
-    [CHAOS_PARTINGS] = "clients parted from the metadata server",
+    [CHAOS_CLIENTS] = "clients killed",   [CHAOS_PARTINGS] = "clients parted from the metadata server",
 };
 
 static struct {
@@ -46,6 +45,14 @@ static bool server_ends(struct server_slot *slot, enum server_end how)
         return false;
     if (how == SERVER_CRASHES)
         clients_crashed();
+    return true;
+}
+
+static bool kill_client(unsigned number)
+{
+    if (!cluster_client_kill(number))
+        return false;
+    clients_killed(number);
     return true;
 }
 
@@ -89,7 +96,7 @@ static bool befall(enum chaos_kind kind)
     case CHAOS_PARTINGS:
         return part(cluster.clients[sim_below(cluster.client_count)]);
     default:
-        return cluster.clients_left > 1 && cluster_client_kill((unsigned)sim_below(cluster.client_count));
+        return cluster.clients_left > 1 && kill_client((unsigned)sim_below(cluster.client_count));
     }
 }
 

@@ -22,7 +22,8 @@ static const char *const file_paths[FILES] = {"/f0", "/f1"};
 
 struct client_counts client_counts;
 static bool is_calm;
-static unsigned late_writes; /* to files with changing names, that began more than a lease ago */
+static bool keeping[NAMES_THREADS]; /* the thread's session keeps attributes, and may hold folders */
+static unsigned late_writes;        /* to files with changing names, that began more than a lease ago */
 
 /* A thread of a client. */
 struct client {
@@ -48,6 +49,7 @@ void clients_begin(bool calm)
 {
     is_calm = calm;
     late_writes = 0;
+    memset(keeping, 0, sizeof keeping);
     locks_begin();
 }
 
@@ -618,8 +620,10 @@ void *client_main(void *number)
     weft_session_t *session = connect_client();
     const bool keeps = keep_attributes(session);
     const unsigned first = 2 * (unsigned)(uintptr_t)number, count = sim_chance(250000) ? 2 : 1;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         client_new(&clients[i], session, first + i, keeps);
+        keeping[first + i] = keeps;
+    }
     if (count == 2)
         pthread_create(&other, NULL, run_thread, &clients[1]);
     run_thread(&clients[0]);
@@ -720,6 +724,17 @@ void *client_last_main(void *unused)
     free(client.buffer);
     weft_disconnect(client.session);
     return NULL;
+}
+
+/* It tells within milliseconds (libclient/held.h). */
+#define UNTOLD_NS (25 * SIM_MS)
+
+void clients_killed(unsigned number)
+{
+    for (unsigned thread = 2 * number; thread < 2 * number + 2; thread++) {
+        if (keeping[thread])
+            names_forget(thread, sim_now() - UNTOLD_NS);
+    }
 }
 
 void clients_crashed(void)

@@ -13,6 +13,8 @@ void clients_begin(bool calm);
 void *client_main(void *number);
 /* That of the last one: what it asks for must be given. It removes all files. */
 void *client_last_main(void *unused);
+/* Client number `number` was killed: what it had not told of folders that it held is lost. */
+void clients_killed(unsigned number);
 /* A host crashed: what was appended may be lost. */
 void clients_crashed(void);
 

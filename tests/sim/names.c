@@ -73,6 +73,18 @@ void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink
     call->ended_ns = sim_now();
 }
 
+void names_forget(unsigned thread, uint64_t since_ns)
+{
+    for (unsigned i = 0; i < counts[thread]; i++) {
+        struct names_call *call = &calls[thread][i];
+        if (!call->sure || call->ended_ns < since_ns || call->result != 0 ||
+            (call->kind != NAMES_CREATE && call->kind != NAMES_OPEN && call->kind != NAMES_UNLINK))
+            continue;
+        call->sure = false;
+        call->ended_ns = UINT64_MAX;
+    }
+}
+
 /* ---- what a call does --------------------------------------------------------- */
 
 static bool has_parent(const struct point *point, unsigned name)
