@@ -197,13 +197,12 @@ static int share_before(struct store_txn *txn, uint64_t ino, struct usage_share 
     return error == -ENOENT ? 0 : error;
 }
 
-/* What was gathered below it lies where it has been so far, and goes with it. */
+/* What its record says, those above it have been told. What was gathered below it since, nobody above has
+ * heard of: it is put down where the directory then is. */
 static int take_along(struct store_txn *txn, struct usage_change *change)
 {
     change->moves = true;
-    int error = usage_flush(txn);
-    if (!error)
-        error = usage_record_get(txn, USAGE_DIR, change->ino, &change->below);
+    int error = usage_record_get(txn, USAGE_DIR, change->ino, &change->below);
     if (error != -EUCLEAN)
         return error;
     change->below = nothing;
