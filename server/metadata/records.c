@@ -72,6 +72,7 @@ int records_ino_next(struct store_txn *txn, struct ino_range *range, uint64_t *i
         }
     }
     *ino = range->next++;
+    usage_inode_is_new(txn, *ino);
     return 0;
 }
 

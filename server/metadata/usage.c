@@ -25,8 +25,18 @@ struct sum {
     uint32_t awaited;   /* those below it that are to be added to it first */
 };
 
+/* What a record says that this transaction has written, so that it is not read again: of a directory in
+ * which one file after the other is made. */
+struct written {
+    uint64_t ino;
+    struct usage_share share;
+};
+enum { WRITTEN_KEPT = 16 }; /* a power of two */
+
 struct gathered {
     struct store_rider rider; /* first */
+    struct written written[WRITTEN_KEPT];
+    uint64_t fresh; /* the latest number that was given out: it has no record */
     struct table table;
     struct list sums;
 };
@@ -181,13 +191,25 @@ static bool same(const struct usage_share *a, const struct usage_share *b)
            a->parent == b->parent && a->bytes == b->bytes && a->size == b->size;
 }
 
+static struct written *written_of(struct gathered *gathered, uint64_t ino)
+{
+    return &gathered->written[ino & (WRITTEN_KEPT - 1)];
+}
+
 /* Not records_inode_get(): that there is none is usual here, and needs no text. */
 static int share_before(struct store_txn *txn, uint64_t ino, struct usage_share *share)
 {
     uint8_t key[8];
     struct store_bytes raw;
     struct inode inode;
+    struct gathered *gathered = gathered_of(txn);
     *share = (struct usage_share){0};
+    if (gathered && gathered->fresh == ino)
+        return 0;
+    if (gathered && written_of(gathered, ino)->ino == ino) {
+        *share = written_of(gathered, ino)->share;
+        return 0;
+    }
     records_key_u64(key, ino);
     int error = store_get(txn, STORE_INODES, (struct store_bytes){key, sizeof key}, &raw);
     if (!error)
@@ -197,13 +219,12 @@ static int share_before(struct store_txn *txn, uint64_t ino, struct usage_share 
     return error == -ENOENT ? 0 : error;
 }
 
-/* What was gathered below it lies where it has been so far, and goes with it. */
+/* What its record says, those above it have been told. What was gathered below it since, nobody above has
+ * heard of: it is put down where the directory then is. */
 static int take_along(struct store_txn *txn, struct usage_change *change)
 {
     change->moves = true;
-    int error = usage_flush(txn);
-    if (!error)
-        error = usage_record_get(txn, USAGE_DIR, change->ino, &change->below);
+    int error = usage_record_get(txn, USAGE_DIR, change->ino, &change->below);
     if (error != -EUCLEAN)
         return error;
     change->below = nothing;
@@ -239,12 +260,33 @@ static int dir_ends(struct store_txn *txn, struct gathered *gathered, const stru
     return error ? error : usage_record_put(txn, USAGE_DIR, change->ino, &nothing);
 }
 
+/* Without memory it is read. */
+void usage_inode_is_new(struct store_txn *txn, uint64_t ino)
+{
+    struct gathered *gathered = gathered_get(txn);
+    if (gathered)
+        gathered->fresh = ino;
+}
+
+static void note_written(struct gathered *gathered, const struct usage_change *change)
+{
+    struct written *written = written_of(gathered, change->ino);
+    if (gathered->fresh == change->ino)
+        gathered->fresh = 0;
+    if (change->after.is_dir)
+        *written = (struct written){.ino = change->ino, .share = change->after};
+    else if (written->ino == change->ino)
+        *written = (struct written){0};
+}
+
 int usage_inode_changed(struct store_txn *txn, const struct usage_change *change)
 {
     const struct usage_share *before = &change->before, *after = &change->after;
+    struct gathered *gathered = same(before, after) ? gathered_of(txn) : gathered_get(txn);
+    if (gathered)
+        note_written(gathered, change);
     if (same(before, after))
         return 0;
-    struct gathered *gathered = gathered_get(txn);
     if (!gathered)
         return no_memory();
     int error = gather_share(gathered, before, true);

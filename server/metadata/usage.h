@@ -65,6 +65,8 @@ struct usage_change {
 int usage_inode_changes(struct store_txn *txn, uint64_t ino, const struct inode *inode,
                         struct usage_change *change);
 int usage_inode_changed(struct store_txn *txn, const struct usage_change *change);
+/* The number was just given out, and has no record. */
+void usage_inode_is_new(struct store_txn *txn, uint64_t ino);
 /* Puts what was gathered into the store. */
 int usage_flush(struct store_txn *txn);
 /* 1 when the sums are right, 0 when they aren't known. */

@@ -386,6 +386,65 @@ static void test_special_files(void **state)
     ok(weft_rmdir(session, "/special"));
 }
 
+struct owners {
+    unsigned count;
+    uint64_t last;
+    struct weft_usage own;
+};
+
+static void take_owner(void *arg, const struct weft_usage *usage)
+{
+    struct owners *owners = arg;
+    assert_true(owners->count == 0 || usage->id > owners->last);
+    owners->count++;
+    owners->last = usage->id;
+    if (usage->id == geteuid())
+        owners->own = *usage;
+}
+
+static void test_usage(void **state)
+{
+    (void)state;
+    struct weft_usage usage, own;
+    struct weft_attr attr;
+    struct owners owners = {0};
+    ok(weft_mkdir(session, "/usage", 0755));
+    ok(weft_symlink(session, "nowhere", "/usage/s"));
+    ok(weft_mkdir(session, "/usage/d", 0755));
+    ok(weft_stat(other, "/usage", 0, &attr));
+    ok(weft_usage(other, "weft:/usage", 0, &usage));
+    assert_int_equal(usage.id, attr.ino);
+    assert_int_equal(usage.files, 1);
+    assert_int_equal(usage.directories, 1);
+    assert_int_equal(usage.bytes, 0);
+    assert_int_equal(usage.size, 0);
+    ok(weft_usage(other, "/usage/s", WEFT_STAT_NOFOLLOW, &usage));
+    assert_int_equal(usage.files, 1);
+    assert_int_equal(weft_usage(other, "/usage/s", 0, &usage), -ENOENT);
+    assert_non_null(strstr(weft_error(), "weft_usage: "));
+    assert_int_equal(weft_usage(session, "/usage", 2, &usage), -EINVAL);
+    assert_int_equal(weft_usage(session, "/usage", 0, NULL), -EINVAL);
+
+    ok(weft_usage_of(session, WEFT_USAGE_USER, geteuid(), &own));
+    assert_int_equal(own.id, geteuid());
+    assert_true(own.directories >= 2 && own.files >= 1);
+    ok(weft_usage_of(session, WEFT_USAGE_GROUP, getegid(), &usage));
+    assert_true(usage.directories >= 2);
+    assert_int_equal(weft_usage_of(session, 0, 0, &usage), -EINVAL);
+    assert_int_equal(weft_usage_of(session, WEFT_USAGE_USER, geteuid(), NULL), -EINVAL);
+    assert_int_equal(weft_usage_each(session, 3, take_owner, &owners), -EINVAL);
+    assert_int_equal(weft_usage_each(session, WEFT_USAGE_USER, NULL, &owners), -EINVAL);
+    assert_int_equal(weft_usage_each(session, WEFT_USAGE_USER, take_owner, &owners),
+                     geteuid() == 0 ? 0 : -EPERM);
+    if (geteuid() == 0) {
+        assert_true(owners.count >= 1);
+        assert_memory_equal(&owners.own, &own, sizeof own);
+    }
+    ok(weft_unlink(session, "/usage/s"));
+    ok(weft_rmdir(session, "/usage/d"));
+    ok(weft_rmdir(session, "/usage"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_hints),
         cmocka_unit_test(test_directory),
         cmocka_unit_test(test_special_files),
+        cmocka_unit_test(test_usage),
     };
     return cmocka_run_group_tests_name("client_names", tests, pair_setup, pair_teardown);
 }

@@ -39,6 +39,20 @@ static void ones_are_given_by_stat_and_open(void **state)
     assert_int_equal(lab.service->delegations.by_ino.count, 3); /* the folder has changed */
 }
 
+/* It is told before the link has written anything: others of its batch would have to run again. */
+static void a_second_name_waits_before_it_writes(void **state)
+{
+    (void)state;
+    assert_ok(ask(&root, mkdir, .path = "/e", .mode = 0777));
+    struct promise promise = get(&ann, "/d/f");
+    const uint64_t reruns = counter_get(&lab.service->turn.counters[TURN_RERUNS]);
+    struct lab_answer *other = submit(&bob, mkdir, .path = "/e/folder", .mode = 0755);
+    struct lab_answer *link = submit(&bob, link, .from = "/d/f", .to = "/e/g");
+    assert_waits_for(link, &ann, &promise);
+    assert_answered(other, 0);
+    assert_int_equal(counter_get(&lab.service->turn.counters[TURN_RERUNS]), reruns);
+}
+
 static void who_does_not_ask_gets_none(void **state)
 {
     struct opened file;
@@ -580,6 +594,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         deleg_test(ones_are_given_by_stat_and_open),
+        deleg_test(a_second_name_waits_before_it_writes),
         deleg_test(who_does_not_ask_gets_none),
         deleg_test(paths_that_depend_on_more_get_none),
         deleg_test(a_name_that_is_not_there_is_the_folders),

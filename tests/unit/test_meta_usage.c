@@ -107,6 +107,20 @@ static void a_file_with_several_names_counts_in_one_directory(void **state)
     assert_sums(below("/"), 0, 2, 0, 0);
 }
 
+static void a_name_that_is_replaced_goes_where_it_was(void **state)
+{
+    (void)state;
+    does(ns_mkdir(ns, "/a", 0755));
+    does(ns_mkdir(ns, "/b", 0755));
+    does(touch("/a/f", 0644));
+    does(ns_link(ns, "/a/f", "/b/f"));
+    does(touch("/g", 0644));
+    does(ns_rename(ns, "/g", "/a/f"));
+    assert_sums(below("/a"), 1, 0, 0, 0);
+    assert_sums(below("/b"), 1, 0, 0, 0);
+    assert_sums(below("/"), 2, 2, 0, 0);
+}
+
 static void a_tree_takes_along_what_is_in_it(void **state)
 {
     (void)state;
@@ -269,7 +283,10 @@ static void a_damaged_sum_stops_nobody(void **state)
     log_init("test", LOG_LEVEL_NONE);
     does(touch("/g", 0644));
     assert_int_equal(is_known(), 0);
+    /* From then on nothing is added to what can't be relied on. */
+    const struct usage before = sums(USAGE_USER, 0);
     does(touch("/h", 0644));
+    assert_sums(sums(USAGE_USER, 0), before.files, before.dirs, 0, 0);
     assert_ok(usage_rebuild(world.store));
     assert_sums(below("/"), 3, 0, 0, 0);
 }
@@ -399,7 +416,7 @@ static int draw_and_do(void)
     draw_path(other);
     ns->may_be_held = random_below(4) == 0;
     ns->uid = 0;
-    switch (random_below(20)) {
+    switch (random_below(25)) {
     case 0:
     case 1:
     case 2:
@@ -411,9 +428,12 @@ static int draw_and_do(void)
         return ns_symlink(ns, other, path);
     case 6:
     case 7:
+    case 20:
+    case 21:
         return ns_link(ns, path, other);
     case 8:
     case 9:
+    case 22:
         return ns_unlink(ns, path);
     case 10:
         return ns_rmdir(ns, path);
@@ -487,6 +507,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(what_is_made_counts_for_its_owner_and_all_above),
         T(a_file_with_several_names_counts_in_one_directory),
+        T(a_name_that_is_replaced_goes_where_it_was),
         T(a_tree_takes_along_what_is_in_it),
         T(what_was_gathered_for_a_directory_outlives_it),
         T(a_file_without_a_name_counts_for_its_user_only),

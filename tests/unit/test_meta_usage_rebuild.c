@@ -164,6 +164,24 @@ static void a_new_store_needs_nothing(void **state)
     world_dir_remove(&other);
 }
 
+/* A start that is counted does not make them known. */
+static void what_is_not_known_stays_so(void **state)
+{
+    struct ns_identity identity;
+    (void)state;
+    populate(10);
+    start_older();
+    does(ns_format(world.txn, world.now_ns, &identity));
+    world_begin(&world, 0, 0);
+    assert_int_equal(usage_is_known(world.txn), 0);
+    world_commit(&world);
+    assert_ok(usage_rebuild(world.store));
+    does(ns_format(world.txn, world.now_ns, &identity));
+    world_begin(&world, 0, 0);
+    assert_int_equal(usage_is_known(world.txn), 1);
+    world_commit(&world);
+}
+
 /* Takes a name away, and puts it elsewhere, as a server does that keeps no parents. */
 static void move_raw(const char *from_dir, const char *name, const char *to_dir)
 {
@@ -278,6 +296,7 @@ int main(void)
         T(an_older_servers_store_is_counted),
         T(what_is_known_is_left_alone),
         T(a_new_store_needs_nothing),
+        T(what_is_not_known_stays_so),
         T(what_an_older_server_did_is_found),
         T(a_rebuild_that_was_cut_short_begins_again),
         T(files_without_names_are_in_no_directory),
