@@ -124,10 +124,11 @@ static int remove_name(weft_session_t *session, const char *path)
     uint8_t body[BODY_PATH];
     struct closes_ride ride;
     int result = client_path(path, &unlink.path);
-    if (result == 0)
-        result = held_remove(session, unlink.path);
+    if (result < 0)
+        return result;
+    result = held_remove(session, unlink.path);
     if (result)
-        return result < 0 ? client_about(result, path) : 0;
+        return result < 0 ? client_about(result, unlink.path) : 0;
     closes_board(session, &ride);
     unlink.closes = ride.list;
     return tell_riding(session, &ride, WIRE_OP_unlink, unlink.path, NULL, body,
