@@ -522,8 +522,11 @@ static void wait_start(weft_session_t *session, bool ends)
     const struct wire_delegation_wait wait = {
         .generation = cache->generation, .recalls = cache->recalls, .ends = ends};
     struct rpc_connection *connection;
+    cache->is_put_off = false;
     if (ends)
         held_recalled(session, 0);
+    if (cache->waits)
+        return; /* begun when the last of these was told */
     cache->is_put_off = held_is_leaving(session);
     if (cache->is_put_off)
         return; /* it would say that all recalls have been heeded */

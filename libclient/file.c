@@ -155,8 +155,8 @@ static int file_of_reply(weft_session_t *session, const char *path, const struct
     if (reply.delegation.generation) {
         attr_from_wire(&reply.attr, &attr);
         attr_cache_learn(session, &opening->ticket, path, &opening->change, &reply.delegation, &attr);
-        held_learn(session, &opening->ticket, &opening->change, path, &reply);
     }
+    held_learn(session, &opening->ticket, &opening->change, path, &reply);
     weft_file_t *file = file_make(session, path, &reply.capability, reply.attr.pool, reply.hints);
     if (!file)
         return -ENOMEM;
@@ -249,6 +249,8 @@ static int file_close(weft_file_t *file)
         result = client_about(closes_give(file), file->path);
         if (result == 0)
             result = file_check(file);
+    } else if (!is_closed && atomic_load_explicit(&file->lost, memory_order_relaxed)) {
+        result = file_check(file);
     }
     session_lock(file->session); /* its table's map may be the session's */
     weft_session_t *session = file->session;

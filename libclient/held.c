@@ -204,13 +204,15 @@ static struct held_folder *folder_new(weft_session_t *session, const char *path,
 }
 
 /* False: there is no memory for all. */
-static bool add_there(struct held_folder *folder, const char *path, uint64_t ino, bool is_file)
+static bool add_there(struct held_folder *folder, const char *path, uint64_t ino, bool is_file,
+                      bool is_foreign)
 {
     struct held_name *name = name_new(folder, path, ino);
     if (!name)
         return false;
     name->state = HELD_THERE;
     name->is_other = !is_file;
+    name->is_foreign = is_foreign;
     return true;
 }
 
@@ -224,7 +226,7 @@ static bool add_others(struct held_folder *folder, const struct wire_list *other
         if (reader.bad)
             return false;
         snprintf(path, sizeof path, "%s/%s", strcmp(folder->path, "/") == 0 ? "" : folder->path, entry.name);
-        if (!add_there(folder, path, entry.ino, entry.is_file))
+        if (!add_there(folder, path, entry.ino, entry.is_file, true))
             return false;
     }
     return true;
@@ -234,15 +236,18 @@ void held_learn(weft_session_t *session, const struct attr_ticket *ticket, const
                 const char *path, const struct wire_open_reply *reply)
 {
     size_t length;
-    if (!reply->holding.folder || !reply->created || !session->held)
+    if (!reply->created || !session->held)
+        return;
+    held_leave(session, path); /* it may have been taken for what exists, or have come by a symbolic link */
+    if (!reply->holding.folder)
         return;
     (void)last_part(path, &length);
     session_lock(session);
     if (!find_folder(session->held, path, length) &&
         attr_cache_may_hold(session, ticket, own, &reply->delegation)) {
         struct held_folder *folder = folder_new(session, path, length, reply);
-        if (folder &&
-            (!add_there(folder, path, reply->attr.ino, true) || !add_others(folder, &reply->holding.others)))
+        if (folder && (!add_there(folder, path, reply->attr.ino, true, false) ||
+                       !add_others(folder, &reply->holding.others)))
             held_folder_drop(folder);
     }
     session_unlock(session);
@@ -283,7 +288,11 @@ static weft_file_t *file_of(struct held_name *name, const struct wire_open *open
 }
 
 /* What can't be done here, and what is then to be done. */
-enum { AGAIN = 2 /* when all is told */, THERE /* it exists: the folder does not change */ };
+enum {
+    AGAIN = 2, /* when all is told */
+    WAIT,      /* likewise, since others wait for that, and must not do so for ever */
+    THERE      /* it exists: the folder does not change */
+};
 
 /* (locked) As held_create(), or one of these. */
 static int create(weft_session_t *session, const struct wire_open *open, weft_file_t **file)
@@ -292,6 +301,10 @@ static int create(weft_session_t *session, const struct wire_open *open, weft_fi
     if (!folder || folder->session->held->retry_ns > rpc_now_ns())
         return 0;
     struct held_name *name = find_name(session->held, open->path);
+    if (!list_empty(&session->held->waiters))
+        return WAIT;
+    if (name && name->is_other)
+        return 0; /* a symbolic link may lead anywhere */
     if (name && name->state == HELD_REMOVED)
         return AGAIN;
     if (name && (open->flags & WIRE_OPEN_EXCLUSIVE))
@@ -310,6 +323,7 @@ static int create(weft_session_t *session, const struct wire_open *open, weft_fi
         return err_set(-ENOMEM, "out of memory for a new file");
     name->state = HELD_MADE;
     name->is_known = true;
+    name->seen = session->held->attr_changes;
     name->mode = open->mode;
     name->made_ns = name->changed_ns = now_real_ns();
     *file = file_of(name, open);
@@ -328,16 +342,20 @@ int held_create(weft_session_t *session, const struct wire_open *open, weft_file
     if (session_check(session) < 0 || !session->held)
         return 0;
     int result = AGAIN;
-    for (int attempt = 0; attempt < 2 && result == AGAIN; attempt++) {
+    for (int attempt = 0; attempt < 2 && (result == AGAIN || result == WAIT); attempt += result == AGAIN) {
         session_lock(session);
         result = create(session, open, file);
         session_unlock(session);
-        if (result == AGAIN && held_flush(session) < 0)
+        if ((result == AGAIN || result == WAIT) && held_flush(session) < 0)
             break;
     }
-    if (result == 0 || result == AGAIN)
+    if (result == THERE)
+        return 0;
+    if (result == 0 || result == AGAIN || result == WAIT) {
         held_leave(session, open->path);
-    return result == AGAIN || result == THERE ? 0 : result;
+        return 0;
+    }
+    return result;
 }
 
 /* ---- removing --------------------------------------------------------------------- */
@@ -351,13 +369,20 @@ static int remove_name(weft_session_t *session, const char *path)
     struct held_name *name = find_name(session->held, path);
     if (!name || name->state == HELD_REMOVED)
         return err_set(-ENOENT, "%s: no such file or directory", path);
+    if (!list_empty(&session->held->waiters))
+        return WAIT;
     if (name->is_sent || folder->change_count >= CHANGES_MAX)
         return AGAIN;
-    if (name->file || name->is_other)
+    if (name->file || name->is_foreign)
         return 0;
     attr_cache_changed(session, path, folder->ino);
     attr_cache_gone(session, name->ino);
     session_count(session, CLIENT_COUNT_held_changes, 1);
+    if (name->state == HELD_MADE && name->was_sent) {
+        name->state = HELD_REMOVED; /* it is told of anyway, and who does not have it has removed it */
+        name->changed_ns = now_real_ns();
+        return 1;
+    }
     if (name->state == HELD_MADE) {
         folder->change_count--;
         held_name_drop(name);
@@ -376,14 +401,14 @@ int held_remove(weft_session_t *session, const char *path)
     if (session_check(session) < 0 || !session->held)
         return 0;
     int result = AGAIN;
-    for (int attempt = 0; attempt < 2 && result == AGAIN; attempt++) {
+    for (int attempt = 0; attempt < 2 && (result == AGAIN || result == WAIT); attempt += result == AGAIN) {
         session_lock(session);
         result = remove_name(session, path);
         session_unlock(session);
-        if (result == AGAIN && held_flush(session) < 0)
+        if ((result == AGAIN || result == WAIT) && held_flush(session) < 0)
             break;
     }
-    return result == AGAIN ? 0 : result;
+    return result == AGAIN || result == WAIT ? 0 : result;
 }
 
 /* ---- looking (locked) ---------------------------------------------------------------- */
@@ -395,7 +420,7 @@ enum attr_known held_find(weft_session_t *session, const char *path, struct weft
     const struct held_name *name = find_name(session->held, path);
     if (!name || name->state == HELD_REMOVED)
         return ATTR_ABSENT;
-    if (!name->is_known)
+    if (!name->is_known || name->seen != session->held->attr_changes)
         return ATTR_UNKNOWN;
     attr_of(name, attr);
     return ATTR_KNOWN;
@@ -417,6 +442,7 @@ void held_forget(weft_session_t *session, const char *path, uint64_t ino)
     struct held_name *name = *path ? find_name(held, path) : find_ino(held, ino);
     if (name)
         name->is_known = false;
+    held->attr_changes += *path != 0; /* by which one of another name may be meant */
 }
 
 /* ---- leaving ------------------------------------------------------------------------- */
@@ -498,7 +524,8 @@ int held_settle(weft_file_t *file)
         int result = session_check(file->session);
         if (result == 0)
             result = held_flush(file->session);
-        if (result < 0)
+        /* It may be another file's failure. */
+        if (result < 0 && atomic_load_explicit(&file->held, memory_order_acquire))
             return client_about(result, file->path);
     }
     return 0;
@@ -532,7 +559,7 @@ int held_write(weft_file_t *file, const struct iovec *iov, size_t iov_count, uin
     }
     session_lock(session);
     struct held_name *name = atomic_load_explicit(&file->held, memory_order_relaxed);
-    if (name && !name->is_sent && length > 0 && (file->access & WIRE_ACCESS_WRITE) &&
+    if (name && !name->is_sent && !name->was_sent && length > 0 && (file->access & WIRE_ACCESS_WRITE) &&
         offset < LIMITS_SMALL_BYTES_MAX && offset + length <= name->folder->small_max &&
         make_room(name, offset + length)) {
         pieces_pack(iov, iov_count, name->data + offset);
@@ -558,16 +585,14 @@ int held_stat(weft_file_t *file, struct weft_attr *attr)
     return name != NULL;
 }
 
-bool held_close(weft_file_t *file)
+/* 1: closed; 0: the metadata server knows it to be open; -1: it is just being told. */
+static int close_here(weft_file_t *file)
 {
     weft_session_t *session = file->session;
-    struct held_name *name;
-    if (!atomic_load_explicit(&file->held, memory_order_relaxed))
-        return false;
     session_lock(session);
-    name = atomic_load_explicit(&file->held, memory_order_relaxed);
-    const bool is_sent = name && name->is_sent;
-    if (name && !is_sent) {
+    struct held_name *name = atomic_load_explicit(&file->held, memory_order_relaxed);
+    int result = !name ? 0 : name->is_sent ? -1 : 1;
+    if (result == 1) {
         struct held_folder *folder = name->folder;
         atomic_store_explicit(&file->held, NULL, memory_order_relaxed);
         name->file = NULL;
@@ -575,10 +600,17 @@ bool held_close(weft_file_t *file)
             held_send(folder, false);
     }
     session_unlock(session);
-    /* The metadata server is about to open it. */
-    if (is_sent)
-        (void)held_settle(file);
-    return name && !is_sent;
+    return result;
+}
+
+bool held_close(weft_file_t *file)
+{
+    int result;
+    if (!atomic_load_explicit(&file->held, memory_order_relaxed))
+        return false;
+    while ((result = close_here(file)) < 0)
+        (void)held_settle(file); /* when it fails it is to be told again */
+    return result == 1;
 }
 
 /* ---- the session's ----------------------------------------------------------------- */
@@ -599,8 +631,11 @@ void held_free(weft_session_t *session)
     struct held *held = session->held;
     if (!held)
         return;
-    while (!list_empty(&held->all))
-        held_folder_drop(list_item(list_first(&held->all), struct held_folder, link));
+    while (!list_empty(&held->all)) {
+        struct held_folder *folder = list_item(list_first(&held->all), struct held_folder, link);
+        held_lose_all(folder);
+        held_folder_drop(folder);
+    }
     table_clear(&held->folders, NULL);
     table_clear(&held->names, NULL);
     table_clear(&held->inos, NULL);

@@ -45,8 +45,11 @@ struct held_name {
     struct held_folder *folder;
     enum { HELD_MADE, HELD_THERE, HELD_REMOVED } state; /* HELD_THERE: the metadata server has it */
     bool is_sent;
-    bool is_known; /* the attributes are what stands here */
-    bool is_other; /* no regular file */
+    bool was_sent;   /* the metadata server may have done it, though it has not said so */
+    bool is_known;   /* the attributes are what stands here */
+    bool is_other;   /* no regular file */
+    bool is_foreign; /* it was there before, and may be somebody else's */
+    uint64_t seen;   /* held->attr_changes when the attributes were known last */
     uint64_t ino;
     uint32_t mode;
     uint32_t size;
@@ -63,15 +66,17 @@ struct held_waiter {
 };
 
 struct held {
-    struct table folders; /* by path_name() */
-    struct table names;   /* likewise */
-    struct table inos;    /* names by their numbers */
-    struct list all;      /* held_folder */
-    struct list waiters;  /* held_waiter */
-    uint32_t leaving;     /* folders */
-    uint64_t changed_ns;  /* since when there are changes; 0: there are none */
-    uint64_t retry_ns;    /* not before that, after a failure */
-    int failed;           /* a negative errno for the next weft_sync(): something was lost */
+    struct table folders;  /* by path_name() */
+    struct table names;    /* likewise */
+    struct table inos;     /* names by their numbers */
+    struct list all;       /* held_folder */
+    struct list waiters;   /* held_waiter */
+    uint32_t leaving;      /* folders */
+    uint64_t changed_ns;   /* since when there are changes; 0: there are none */
+    uint64_t retry_ns;     /* not before that, after a failure */
+    uint64_t attr_changes; /* requests of this session that change attributes by paths */
+    int wait_error;        /* for those who wait: a name that could not be done */
+    int failed;            /* a negative errno for the next weft_sync(): something was lost */
 };
 
 void held_name_drop(struct held_name *name);
@@ -80,6 +85,8 @@ void held_folder_drop(struct held_folder *folder);
 void held_changed(struct held_name *name);
 /* The last part of the name's path. */
 const char *held_name_text(const struct held_name *name);
+/* What is not told by now never will be: says so. */
+void held_lose_all(struct held_folder *folder);
 /* Sends what there is, unless a request is under way; `all`: files that are open here, too. */
 void held_send(struct held_folder *folder, bool all);
 static inline bool held_is_idle(const struct held_folder *folder)

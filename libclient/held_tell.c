@@ -117,7 +117,7 @@ static size_t take(struct held_folder *folder, bool all, uint32_t *count)
             break;
         list_remove(&name->change);
         list_push_back(&folder->sent, &name->change);
-        name->is_sent = true;
+        name->is_sent = name->was_sent = true;
         folder->change_count--;
         bytes += own;
         ++*count;
@@ -239,7 +239,7 @@ static void arrive(struct held_name *name)
 {
     list_remove(&name->change);
     list_link_init(&name->change);
-    name->is_sent = false;
+    name->is_sent = name->was_sent = false;
     free(name->data);
     name->data = NULL;
     if (name->state == HELD_REMOVED)
@@ -327,8 +327,8 @@ static void told(struct rpc_call *call)
     free(folder->body);
     folder->body = NULL;
     folder->is_sending = false;
-    if (result < 0)
-        let_waiters_go(held, result);
+    if (result < 0 && !held->wait_error)
+        held->wait_error = result;
     const bool all = folder->leaves || !list_empty(&held->waiters);
     if (all || folder->change_count >= HELD_BATCH)
         held_send(folder, all);
@@ -336,7 +336,8 @@ static void told(struct rpc_call *call)
         held_folder_drop(folder);
     if (is_all_idle(held)) {
         held->changed_ns = 0;
-        let_waiters_go(held, 0);
+        let_waiters_go(held, held->wait_error);
+        held->wait_error = 0;
     }
     if (held->leaving == 0)
         attr_cache_left(session);
@@ -372,13 +373,12 @@ void held_end(weft_session_t *session)
         return;
     if (held_flush(session) < 0)
         log_error("%s", err_text());
-    session_lock(session);
-    list_each(&session->held->all, link, after)
-    {
-        struct held_folder *folder = list_item(link, struct held_folder, link);
-        while (!list_empty(&folder->changes))
-            lose(list_item(list_first(&folder->changes), struct held_name, change), -ETIMEDOUT);
-        folder->change_count = 0;
-    }
-    session_unlock(session);
+}
+
+void held_lose_all(struct held_folder *folder)
+{
+    put_back(folder);
+    while (!list_empty(&folder->changes))
+        lose(list_item(list_first(&folder->changes), struct held_name, change), -ETIMEDOUT);
+    folder->change_count = 0;
 }

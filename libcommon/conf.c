@@ -37,7 +37,6 @@ static struct conf *conf_new(void)
     conf->failure_domain = PLACEMENT_HOST;
     conf->groups_per_target = 4;
     conf->wire_checksums = true;
-    conf->hold_folders = true;
     conf->scrub_rate = UINT64_C(1) << 20;
     conf->scrub_pause_s = 24 * 60 * 60;
     conf->sweep_interval_s = 60 * 60;

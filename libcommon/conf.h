@@ -90,7 +90,7 @@ struct conf {
     uint32_t groups_per_target;          /* about so many, where there are replicas (4) */
     char *transport;     /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
     bool wire_checksums; /* of payloads (default yes) */
-    bool hold_folders;   /* clients make small files in batches, where they can (default yes) */
+    bool hold_folders;   /* clients make small files in batches, where they can (default no) */
     enum { CONF_DIRECT_AUTO, CONF_DIRECT_ON, CONF_DIRECT_OFF } direct_io; /* stores go past the page cache */
     uint64_t discard_rate;     /* bytes a second that one store gives back; 0: none; by default as above */
     uint64_t scrub_rate;       /* bytes a second that one store looks at; 0: none (default 1M) */

@@ -235,6 +235,8 @@ int delegations_hold(struct request *request, const struct ns *ns, const struct 
     if (error)
         return error;
     if (!hold(request, ns, client, &dir)) {
+        if (!delegations_is_held(delegations, dir.ino))
+            delegations_given_up(delegations, dir.ino); /* the record is there */
         reply->holding = (struct wire_holding){0};
         return 0;
     }

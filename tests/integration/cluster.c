@@ -182,7 +182,7 @@ static void conf_write(struct cluster *cluster)
         fprintf(file, " ); }\n");
     }
     fprintf(file,
-            ");\nlayout = { chunk_size = %u; };\n"
+            ");\nlayout = { chunk_size = %u; };\nhold_folders = true;\n"
             "limits = { deadline_ms = %u; heartbeat_ms = 200; lease_ms = 3000;\n%s };\n",
             options->chunk_size, options->deadline_ms, options->limits ? options->limits : "");
     if (options->more)
