@@ -79,7 +79,8 @@ static void write_conf(void)
             "layout = { chunk_size = %u; };\n"
             "limits = { deadline_ms = %u; heartbeat_ms = %u; lease_ms = %u; memory_bytes = \"8M\";\n"
             "  credit_bytes = \"%uK\"; credit_requests = %u; metadata_bytes_max = \"4M\"; };\n"
-            "transport = \"sim\";\nstore = \"chunks\";\nscrub_rate = 0;\nwire_checksums = true;\nhold_folders = true;\n"
+            "transport = \"sim\";\nstore = \"chunks\";\nscrub_rate = 0;\nwire_checksums = true;\n"
+            "hold_folders = true;\n"
             "sweep_interval_s = %u;\n",
             sim_chance(500000) ? 4096 : 5008, CLUSTER_DEADLINE_MS, 300, CLUSTER_LEASE_MS,
             sim_chance(300000) ? 64 : 8192, sim_chance(300000) ? 2 : 64, cluster.sweep_interval_s);
