@@ -190,7 +190,8 @@ void weft_disconnect(weft_session_t *session);
  * With "hold_folders" in the configuration, small files that are made or removed in a folder into which
  * nobody else looks are made and removed in this process's memory, and the metadata server is told of many
  * at once: within milliseconds, before anybody else can look, and before each other request. What a process
- * that is killed has done in its last milliseconds is lost, unless weft_sync() or weft_file_sync() came after it.
+ * that is killed has done in its last milliseconds is lost, unless weft_sync() or weft_file_sync()
+ * came after it.
  * For programs that look at the same names again: it takes a thread, which begins when there is
  * something to be kept, sleeps most of the time, and blocks all signals. What is not used for a second is
  * given up. `begins` is called in that thread before anything else; NULL is allowed.
