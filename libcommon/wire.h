@@ -117,7 +117,8 @@ static inline struct wire_writer wire_writer_on(void *buffer, size_t size)
 }
 static inline struct wire_reader wire_reader_on(const void *data, size_t length)
 {
-    return (struct wire_reader){.at = data, .end = (const uint8_t *)data + length};
+    /* There need not be any, and nothing may be added to NULL. */
+    return (struct wire_reader){.at = data, .end = length ? (const uint8_t *)data + length : data};
 }
 static inline struct wire_reader wire_list_reader(const struct wire_list *list)
 {
