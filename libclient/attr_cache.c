@@ -30,7 +30,6 @@ struct guard {
 };
 
 struct attr_cache {
-    weft_session_t *session;
     struct attr_entries entries;
     uint64_t generation; /* of what stands here; 0: nothing does */
     uint64_t floor;      /* up to this generation nothing is to be believed any more */
@@ -70,7 +69,7 @@ static void unlock(weft_session_t *session)
 /* Nothing of this generation counts any more, whatever may still be on its way. */
 static void give_up(struct attr_cache *cache)
 {
-    held_recalled(cache->session, 0);
+    held_recalled(cache->keeper.session, 0);
     attr_entries_drop_all(&cache->entries);
     if (cache->generation > cache->floor)
         cache->floor = cache->generation;
@@ -473,7 +472,7 @@ static void heed(struct attr_cache *cache, const struct wire_delegation_wait_rep
     }
     if (reply->all) {
         attr_entries_drop_all(&cache->entries);
-        held_recalled(cache->session, 0);
+        held_recalled(cache->keeper.session, 0);
     }
     for (uint32_t i = 0; i < reply->inos.count && !reader.bad; i++) {
         struct wire_inode_number number;
@@ -481,7 +480,7 @@ static void heed(struct attr_cache *cache, const struct wire_delegation_wait_rep
         if (reader.bad)
             break;
         attr_entries_drop(&cache->entries, attr_entries_find_ino(&cache->entries, number.ino));
-        held_recalled(cache->session, number.ino);
+        held_recalled(cache->keeper.session, number.ino);
     }
     if (reply->delegation.recalls > cache->recalls)
         cache->recalls = reply->delegation.recalls;
@@ -588,7 +587,6 @@ int attr_cache_open(weft_session_t *session, void (*begins)(void))
         free(cache);
         return result;
     }
-    cache->session = session;
     attr_entries_init(&cache->entries);
     permission_caller_take(&cache->caller, cache->groups);
     keeper_open(&cache->keeper, session, is_needed, begins);

@@ -174,7 +174,7 @@ struct weft_session {
     uint64_t driven_ns;       /* when a thread has led last */
 
     struct attr_cache *attr_cache; /* NULL: attributes are not kept */
-    struct held *held;             /* likewise */
+    struct held *held;             /* NULL: likewise, and where the configuration does not want it */
 
     struct counter counters[CLIENT_COUNT_END];
 };

@@ -134,7 +134,7 @@ static struct opening opening_begin(weft_session_t *session, struct wire_open *o
         attr_change_begin(session, &opening.change, open->path, NULL, 0);
     if (attr_cache_ask(session, open->path, &opening.ticket))
         open->flags |= WIRE_OPEN_DELEGATE;
-    if ((open->flags & WIRE_OPEN_CREATE) && (open->flags & WIRE_OPEN_SMALL) && session->conf->hold_folders)
+    if ((open->flags & WIRE_OPEN_CREATE) && (open->flags & WIRE_OPEN_SMALL) && session->held)
         open->flags |= WIRE_OPEN_HOLD;
     session_lock(session);
     opening.small_writes = session->small_writes;

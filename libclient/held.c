@@ -511,11 +511,6 @@ bool held_is_leaving(const weft_session_t *session)
     return session->held && session->held->leaving > 0;
 }
 
-bool held_any(const weft_session_t *session)
-{
-    return session->held && !list_empty(&session->held->all);
-}
-
 /* ---- files that are open here alone ------------------------------------------------------ */
 
 int held_settle(weft_file_t *file)
@@ -617,6 +612,8 @@ bool held_close(weft_file_t *file)
 
 int held_open(weft_session_t *session)
 {
+    if (!session->conf->hold_folders)
+        return 0;
     struct held *held = calloc(1, sizeof *held);
     if (!held)
         return err_set(-ENOMEM, "out of memory for folders that are held");

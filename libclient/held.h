@@ -25,7 +25,7 @@
 #include "attr_cache.h"
 #include "client.h"
 
-/* Of a session: NULL where attributes are not kept. */
+/* Where the configuration wants it; else session->held stays NULL, and nothing below costs anything. */
 int held_open(weft_session_t *session);
 /* Tells all that is not told; what can't be is lost, and logged. */
 void held_end(weft_session_t *session);
@@ -71,7 +71,6 @@ int held_flush(weft_session_t *session);
 void held_recalled(weft_session_t *session, uint64_t ino);
 /* A folder that is held no more has not been told of to the end (locked). */
 bool held_is_leaving(const weft_session_t *session);
-bool held_any(const weft_session_t *session); /* (locked) */
 /* Tells what has waited for long; returns after how many milliseconds to look again, -1: no need (locked). */
 int held_look(weft_session_t *session);
 

@@ -346,24 +346,11 @@ static int read_transport(const struct conf_source *source, const config_setting
 
 static int read_all(const struct conf_source *source, struct conf *conf)
 {
-    static const char *const known[] = {"cluster",
-                                        "metadata",
-                                        "storage",
-                                        "layout",
-                                        "redundancy",
-                                        "limits",
-                                        "log",
-                                        "transport",
-                                        "store",
-                                        "mount",
-                                        "wire_checksums",
-                                        "scrub_rate",
-                                        "scrub_pause_s",
-                                        "discard_rate",
-                                        "direct_io",
-                                        "sweep_interval_s",
-                                        "hold_folders",
-                                        NULL};
+    static const char *const known[] = {
+        "cluster",          "metadata",   "storage",       "layout",       "redundancy",
+        "limits",           "log",        "transport",     "store",        "mount",
+        "wire_checksums",   "scrub_rate", "scrub_pause_s", "discard_rate", "direct_io",
+        "sweep_interval_s", "hold_folders", NULL};
     static int (*const sections[])(const struct conf_source *, const config_setting_t *, struct conf *) = {
         read_cluster, read_metadata, conf_storage_read, read_layout, read_redundancy, read_limits, read_log,
     };

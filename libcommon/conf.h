@@ -29,7 +29,7 @@
 #include "log.h"
 #include "placement.h"
 
-#define CONF_KEY_BYTES  32u
+#define CONF_KEY_BYTES 32u
 /* Of layout.small_file: with what stands around it, so much fits one page of the metadata server's store. */
 #define CONF_SMALL_FILE 4000u
 
@@ -66,7 +66,7 @@ struct conf_storage {
     char *host;    /* where the server runs; NULL: the name of the host that it is started on */
     char *chassis; /* NULL: not said */
     char *rack;    /* NULL: not said */
-    char *faults;  /* file with the rules of faults on purpose; NULL: none are made */
+    char *faults; /* file with the rules of faults on purpose; NULL: none are made */
     struct conf_binding binding;
 };
 
@@ -88,27 +88,27 @@ struct conf {
     uint32_t replicas;                   /* members of a group (1) */
     enum placement_level failure_domain; /* no two of them share one (PLACEMENT_HOST); _TARGET: a server */
     uint32_t groups_per_target;          /* about so many, where there are replicas (4) */
-    char *transport;     /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
-    bool wire_checksums; /* of payloads (default yes) */
-    bool hold_folders;   /* clients make small files in batches, where they can (default no) */
+    char *transport;       /* "auto" or names with options, "ucx+ofi:tcp;ofi_rxm"; see weft.conf(5) */
+    bool wire_checksums;   /* of payloads (default yes) */
+    bool hold_folders;     /* clients make small files in batches, where they can (default no) */
     enum { CONF_DIRECT_AUTO, CONF_DIRECT_ON, CONF_DIRECT_OFF } direct_io; /* stores go past the page cache */
-    uint64_t discard_rate;     /* bytes a second that one store gives back; 0: none; by default as above */
-    uint64_t scrub_rate;       /* bytes a second that one store looks at; 0: none (default 1M) */
-    uint32_t scrub_pause_s;    /* from when all was looked at to the next time (default a day) */
+    uint64_t discard_rate; /* bytes a second that one store gives back; 0: none; by default as above */
+    uint64_t scrub_rate;   /* bytes a second that one store looks at; 0: none (default 1M) */
+    uint32_t scrub_pause_s; /* from when all was looked at to the next time (default a day) */
     uint32_t sweep_interval_s; /* between looks for objects whose file is gone; 0: none (default an hour) */
-    char *store;               /* of new targets: "files" or "chunks" */
-    char *mount;               /* where `weft run` shows the cluster's files; NULL: not said */
+    char *store;           /* of new targets: "files" or "chunks" */
+    char *mount;           /* where `weft run` shows the cluster's files; NULL: not said */
 
     /* limits */
-    uint32_t deadline_ms;        /* of one client request, retries included (default 30000) */
-    uint32_t heartbeat_ms;       /* storage server to metadata server (1000) */
-    uint32_t lease_ms;           /* a server or client silent for so long is taken for gone (10000) */
-    uint32_t gather_ms;          /* how long a piece of a collective write waits for the others (100) */
-    uint64_t memory_bytes;       /* payload buffers of one storage shard (64M) */
-    uint64_t credit_bytes;       /* in flight per connection and shard (8M) */
-    uint32_t credit_requests;    /* likewise (64) */
-    uint32_t connections_max;    /* of one shard or metadata server (4096) */
-    uint64_t metadata_bytes_max; /* size of the LMDB map (16G of address space) */
+    uint32_t deadline_ms;         /* of one client request, retries included (default 30000) */
+    uint32_t heartbeat_ms;        /* storage server to metadata server (1000) */
+    uint32_t lease_ms;            /* a server or client silent for so long is taken for gone (10000) */
+    uint32_t gather_ms;           /* how long a piece of a collective write waits for the others (100) */
+    uint64_t memory_bytes;        /* payload buffers of one storage shard (64M) */
+    uint64_t credit_bytes;        /* in flight per connection and shard (8M) */
+    uint32_t credit_requests;     /* likewise (64) */
+    uint32_t connections_max;     /* of one shard or metadata server (4096) */
+    uint64_t metadata_bytes_max;  /* size of the LMDB map (16G of address space) */
     enum log_level log_level;
 };
 

@@ -26,17 +26,16 @@
     X(attr_stat)                                                                                             \
     X(chmod)                                                                                                 \
     X(chown)                                                                                                 \
-    X(connect)                                                                                               \
-    X(dir_close) X(dir_entry) X(dir_next) X(dir_open) X(disconnect) X(error) X(file_allocate) X(file_append) \
-        X(file_chmod) X(file_chown) X(file_close) X(file_export) X(file_import) X(file_ino)                  \
-            X(file_lock_drop) X(file_lock_set) X(file_lock_test) X(file_open) X(file_punch) X(file_read)     \
-                X(file_readv) X(file_seek) X(file_size) X(file_stat) X(file_sync) X(file_truncate)           \
-                    X(file_utimens) X(file_write) X(file_writev) X(file_xattr_get) X(file_xattr_list)        \
-                        X(file_xattr_remove) X(file_xattr_set) X(keep_attributes) X(lchown) X(link)          \
-                            X(lutimens) X(mkdir) X(mknod) X(mounted_connect) X(mounted_reach) X(readlink)    \
-                                X(rename) X(rmdir) X(stat) X(statfs) X(symlink) X(sync) X(truncate)          \
-                                    X(unlink) X(utimens) X(xattr_get) X(xattr_list) X(xattr_remove)          \
-                                        X(xattr_set)
+    X(connect) X(dir_close) X(dir_entry) X(dir_next) X(dir_open) X(disconnect) X(error)                      \
+    X(file_allocate) X(file_append) X(file_chmod) X(file_chown) X(file_close) X(file_export)                 \
+    X(file_import) X(file_ino) X(file_lock_drop) X(file_lock_set) X(file_lock_test) X(file_open)             \
+    X(file_punch) X(file_read) X(file_readv) X(file_seek) X(file_size) X(file_stat) X(file_sync)             \
+    X(file_truncate)                                                                                         \
+    X(file_utimens) X(file_write) X(file_writev) X(file_xattr_get) X(file_xattr_list) X(file_xattr_remove)   \
+    X(file_xattr_set) X(keep_attributes) X(lchown) X(link) X(lutimens) X(mkdir) X(mknod)                     \
+    X(mounted_connect) X(mounted_reach)                                                                      \
+    X(readlink) X(rename) X(rmdir) X(stat) X(statfs) X(symlink) X(sync) X(truncate) X(unlink)                \
+    X(utimens) X(xattr_get) X(xattr_list) X(xattr_remove) X(xattr_set)
 
 struct px_library {
 #define PX_LIBRARY_POINTER(name) __typeof__(&weft_##name) name##_;

@@ -15,7 +15,7 @@
 enum { CLIENT_MAX = LIMITS_DELEGATIONS_MAX, ALL_MAX = 1 << 22 };
 #define EPOCH_SHIFT 32
 /* Where files come and go, what is not there is not worth a recall for each that comes. */
-#define CALM_NS     INT64_C(20000000)
+#define CALM_NS INT64_C(20000000)
 
 void delegations_init(struct delegations *delegations, uint64_t epoch, bool noted, uint64_t now_ns)
 {

@@ -38,7 +38,7 @@
 #define SETTING_INO_NEXT    "ino_next"    /* u64: no inode number at or above it was given out */
 #define SETTING_EPOCH       "epoch"       /* u64: how often a server has started on this store */
 #define SETTING_MAP_VERSION "map_version" /* u64 */
-#define SETTING_DELEGATED   "delegated"   /* u64: what clients have been promised so far, DELEG_NOTED_* */
+#define SETTING_DELEGATED "delegated"     /* u64: 1: clients have been promised something (delegations.h) */
 
 int records_setting_get(struct store_txn *txn, const char *name, uint64_t *value);
 int records_setting_put(struct store_txn *txn, const char *name, uint64_t value);
