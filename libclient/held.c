@@ -6,23 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "err.h"
 #include "layout.h"
-#include "pieces.h"
 
 /* One takes some 200 bytes. A folder that has come to so many is held no more. */
 enum { NAMES_MAX = 1 << 16 };
 /* Who makes files faster than the metadata server takes them waits. */
 enum { CHANGES_MAX = 8 * HELD_BATCH };
-
-static int64_t now_real_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* ---- folders and names (locked) --------------------------------------------- */
 
@@ -78,11 +69,6 @@ const char *held_name_text(const struct held_name *name)
     return last_part(name->path, &length);
 }
 
-static bool is_name(const char *text)
-{
-    return *text && strcmp(text, ".") != 0 && strcmp(text, "..") != 0 && strlen(text) <= WEFT_NAME_BYTES_MAX;
-}
-
 /* The folder that holds the path, where it is held, and the path ends with a name. */
 static struct held_folder *folder_of(weft_session_t *session, const char *path)
 {
@@ -91,7 +77,8 @@ static struct held_folder *folder_of(weft_session_t *session, const char *path)
     if (!held || list_empty(&held->all))
         return NULL;
     const char *text = last_part(path, &length);
-    struct held_folder *folder = is_name(text) ? find_folder(held, path, length) : NULL;
+    struct held_folder *folder =
+        path_is_name(text) && strlen(text) <= WEFT_NAME_BYTES_MAX ? find_folder(held, path, length) : NULL;
     return folder && !folder->leaves && attr_cache_holds(session, folder->generation) ? folder : NULL;
 }
 
@@ -159,14 +146,14 @@ void held_changed(struct held_name *name)
     }
 }
 
-static void attr_of(const struct held_name *name, struct weft_attr *attr)
+void held_attr(const struct held_name *name, struct weft_attr *attr)
 {
     *attr = name->folder->pattern;
     attr->ino = name->ino;
     attr->mode = S_IFREG | name->mode;
     attr->nlink = 1;
     attr->size = name->size;
-    attr->bytes = ((uint64_t)name->size + 511) / 512 * 512;
+    attr->bytes = layout_small_space(name->size);
     attr->atime_ns = name->made_ns;
     attr->mtime_ns = attr->ctime_ns = name->changed_ns;
     attr->layout.seed = layout_seed(name->ino);
@@ -294,6 +281,20 @@ enum {
     THERE      /* it exists: the folder does not change */
 };
 
+/* Whether the attempt is to be made, the first time or, when all has been told, anew: twice at most, and as
+ * often as it was only to let others go first. */
+static bool is_to_be_tried(weft_session_t *session, int result, unsigned *attempts)
+{
+    if (*attempts == 0) {
+        *attempts = 1;
+        return true;
+    }
+    if ((result != AGAIN && result != WAIT) || held_flush(session) < 0)
+        return false;
+    *attempts += result == AGAIN;
+    return *attempts <= 2;
+}
+
 /* (locked) As held_create(), or one of these. */
 static int create(weft_session_t *session, const struct wire_open *open, weft_file_t **file)
 {
@@ -325,7 +326,7 @@ static int create(weft_session_t *session, const struct wire_open *open, weft_fi
     name->is_known = true;
     name->seen = session->held->attr_changes;
     name->mode = open->mode;
-    name->made_ns = name->changed_ns = now_real_ns();
+    name->made_ns = name->changed_ns = held_now_ns();
     *file = file_of(name, open);
     if (!*file) {
         held_name_drop(name);
@@ -342,20 +343,14 @@ int held_create(weft_session_t *session, const struct wire_open *open, weft_file
     if (session_check(session) < 0 || !session->held)
         return 0;
     int result = AGAIN;
-    for (int attempt = 0; attempt < 2 && (result == AGAIN || result == WAIT); attempt += result == AGAIN) {
+    for (unsigned attempts = 0; is_to_be_tried(session, result, &attempts);) {
         session_lock(session);
         result = create(session, open, file);
         session_unlock(session);
-        if ((result == AGAIN || result == WAIT) && held_flush(session) < 0)
-            break;
     }
-    if (result == THERE)
-        return 0;
-    if (result == 0 || result == AGAIN || result == WAIT) {
+    if (result == 0 || result == AGAIN || result == WAIT)
         held_leave(session, open->path);
-        return 0;
-    }
-    return result;
+    return result < 0 || result == 1 ? result : 0;
 }
 
 /* ---- removing --------------------------------------------------------------------- */
@@ -380,7 +375,7 @@ static int remove_name(weft_session_t *session, const char *path)
     session_count(session, CLIENT_COUNT_held_changes, 1);
     if (name->state == HELD_MADE && name->was_sent) {
         name->state = HELD_REMOVED; /* it is told of anyway, and who does not have it has removed it */
-        name->changed_ns = now_real_ns();
+        name->changed_ns = held_now_ns();
         return 1;
     }
     if (name->state == HELD_MADE) {
@@ -389,7 +384,7 @@ static int remove_name(weft_session_t *session, const char *path)
         return 1;
     }
     name->state = HELD_REMOVED;
-    name->changed_ns = now_real_ns();
+    name->changed_ns = held_now_ns();
     held_changed(name);
     if (folder->change_count >= HELD_BATCH)
         held_send(folder, false);
@@ -401,14 +396,12 @@ int held_remove(weft_session_t *session, const char *path)
     if (session_check(session) < 0 || !session->held)
         return 0;
     int result = AGAIN;
-    for (int attempt = 0; attempt < 2 && (result == AGAIN || result == WAIT); attempt += result == AGAIN) {
+    for (unsigned attempts = 0; is_to_be_tried(session, result, &attempts);) {
         session_lock(session);
         result = remove_name(session, path);
         session_unlock(session);
-        if ((result == AGAIN || result == WAIT) && held_flush(session) < 0)
-            break;
     }
-    return result == AGAIN || result == WAIT ? 0 : result;
+    return result < 0 || result == 1 ? result : 0;
 }
 
 /* ---- looking (locked) ---------------------------------------------------------------- */
@@ -422,7 +415,7 @@ enum attr_known held_find(weft_session_t *session, const char *path, struct weft
         return ATTR_ABSENT;
     if (!name->is_known || name->seen != session->held->attr_changes)
         return ATTR_UNKNOWN;
-    attr_of(name, attr);
+    held_attr(name, attr);
     return ATTR_KNOWN;
 }
 
@@ -509,103 +502,6 @@ void held_recalled(weft_session_t *session, uint64_t ino)
 bool held_is_leaving(const weft_session_t *session)
 {
     return session->held && session->held->leaving > 0;
-}
-
-/* ---- files that are open here alone ------------------------------------------------------ */
-
-int held_settle(weft_file_t *file)
-{
-    while (atomic_load_explicit(&file->held, memory_order_acquire)) {
-        int result = session_check(file->session);
-        if (result == 0)
-            result = held_flush(file->session);
-        /* It may be another file's failure. */
-        if (result < 0 && atomic_load_explicit(&file->held, memory_order_acquire))
-            return client_about(result, file->path);
-    }
-    return 0;
-}
-
-/* (locked) Room for so many bytes; what is new is zeros. */
-static bool make_room(struct held_name *name, uint64_t size)
-{
-    if (size <= name->size)
-        return true;
-    uint8_t *bigger = realloc(name->data, size);
-    if (!bigger)
-        return false;
-    memset(bigger + name->size, 0, size - name->size);
-    name->data = bigger;
-    name->size = (uint32_t)size;
-    return true;
-}
-
-int held_write(weft_file_t *file, const struct iovec *iov, size_t iov_count, uint64_t offset, ssize_t *result)
-{
-    weft_session_t *session = file->session;
-    size_t length = 0;
-    int done = 0;
-    if (!atomic_load_explicit(&file->held, memory_order_relaxed) || session_check(session) < 0)
-        return 0;
-    for (size_t i = 0; i < iov_count; i++) {
-        if (!iov || iov[i].iov_len > LIMITS_SMALL_BYTES_MAX || length > LIMITS_SMALL_BYTES_MAX)
-            return 0;
-        length += iov[i].iov_len;
-    }
-    session_lock(session);
-    struct held_name *name = atomic_load_explicit(&file->held, memory_order_relaxed);
-    if (name && !name->is_sent && !name->was_sent && length > 0 && (file->access & WIRE_ACCESS_WRITE) &&
-        offset < LIMITS_SMALL_BYTES_MAX && offset + length <= name->folder->small_max &&
-        make_room(name, offset + length)) {
-        pieces_pack(iov, iov_count, name->data + offset);
-        name->changed_ns = now_real_ns();
-        session_count(session, CLIENT_COUNT_transfers, 1);
-        session_count(session, CLIENT_COUNT_bytes_written, length);
-        *result = (ssize_t)length;
-        done = 1;
-    }
-    session_unlock(session);
-    return done;
-}
-
-int held_stat(weft_file_t *file, struct weft_attr *attr)
-{
-    if (!atomic_load_explicit(&file->held, memory_order_relaxed) || session_check(file->session) < 0)
-        return 0;
-    session_lock(file->session);
-    const struct held_name *name = atomic_load_explicit(&file->held, memory_order_relaxed);
-    if (name)
-        attr_of(name, attr);
-    session_unlock(file->session);
-    return name != NULL;
-}
-
-/* 1: closed; 0: the metadata server knows it to be open; -1: it is just being told. */
-static int close_here(weft_file_t *file)
-{
-    weft_session_t *session = file->session;
-    session_lock(session);
-    struct held_name *name = atomic_load_explicit(&file->held, memory_order_relaxed);
-    int result = !name ? 0 : name->is_sent ? -1 : 1;
-    if (result == 1) {
-        struct held_folder *folder = name->folder;
-        atomic_store_explicit(&file->held, NULL, memory_order_relaxed);
-        name->file = NULL;
-        if (folder->change_count >= HELD_BATCH)
-            held_send(folder, false);
-    }
-    session_unlock(session);
-    return result;
-}
-
-bool held_close(weft_file_t *file)
-{
-    int result;
-    if (!atomic_load_explicit(&file->held, memory_order_relaxed))
-        return false;
-    while ((result = close_here(file)) < 0)
-        (void)held_settle(file); /* when it fails it is to be told again */
-    return result == 1;
 }
 
 /* ---- the session's ----------------------------------------------------------------- */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * held_internal.h: what the files of held.h share: held.c (folders and names), held_tell.c (requests that
- * tell of them). All of it wants the session's lock held.
+ * held_internal.h: what the files of held.h share: held.c (folders and names), held_file.c (files that are
+ * open), held_tell.c (requests that tell of them). All of it wants the session's lock held.
  */
 #ifndef CLIENT_HELD_INTERNAL_H
 #define CLIENT_HELD_INTERNAL_H
+
+#include <time.h>
 
 #include "held.h"
 
@@ -83,6 +85,15 @@ void held_name_drop(struct held_name *name);
 void held_folder_drop(struct held_folder *folder);
 /* The name is to be told of. */
 void held_changed(struct held_name *name);
+/* What a stat tells of it; by what is known here. */
+void held_attr(const struct held_name *name, struct weft_attr *attr);
+/* For its times: the host's clock, as the metadata server's are by its. */
+static inline int64_t held_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 /* The last part of the name's path. */
 const char *held_name_text(const struct held_name *name);
 /* What is not told by now never will be: says so. */

@@ -46,6 +46,11 @@ int layout_complete(struct layout *layout);
 uint64_t layout_hash(uint64_t value);
 /* Of a new file with this inode number. */
 uint64_t layout_seed(uint64_t ino);
+/* Bytes of space that a small file of this size counts for, on both sides: whole blocks of st_blocks. */
+static inline uint64_t layout_small_space(uint64_t size)
+{
+    return (size + 511) / 512 * 512;
+}
 
 uint32_t layout_group_of(const struct layout *layout, uint32_t position);
 struct layout_place layout_place_of(const struct layout *layout, uint64_t offset);

@@ -35,6 +35,11 @@ const char *path_inode_rest(const char *text, uint64_t *ino)
     return *at == '/' || *at == 0 ? at : NULL;
 }
 
+bool path_is_name(const char *text)
+{
+    return *text && !strchr(text, '/') && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+}
+
 size_t path_folder_length(const char *text)
 {
     const char *slash = strrchr(text, '/');

@@ -24,6 +24,9 @@ const char *path_inode_rest(const char *text, uint64_t *ino);
 /* Bytes of the path of the folder that it lies in: of "/a" 1, of "/a/b" 2. `text` begins with a slash. */
 size_t path_folder_length(const char *text);
 
+/* Whether something may have this name in a folder, its length aside: not "", ".", ".." nor with a slash. */
+bool path_is_name(const char *text);
+
 /* What a request changes that has this path: what is there, and the folder that it lies in. */
 struct path_parts {
     uint64_t names[2];

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "path_name.h"
 #include "records.h"
 
 /* A client's clock may be ahead of ours. */
@@ -31,7 +32,7 @@ int64_t ns_held_time(const struct ns *ns, int64_t told_ns)
 
 static int name_check(const char *name)
 {
-    if (*name == 0 || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+    if (!path_is_name(name))
         return err_set(-EINVAL, "\"%s\" is no name for a file", name);
     return strlen(name) > WEFT_NAME_BYTES_MAX
                ? err_set(-ENAMETOOLONG, "%s: a name is longer than %u bytes", name, WEFT_NAME_BYTES_MAX)
@@ -87,7 +88,7 @@ int ns_held_make(struct ns *ns, const struct inode *dir, const struct ns_making 
     ns_inode_place(inode, &layout, pool);
     inode->flags |= INODE_SMALL;
     inode->size = making->size;
-    inode->bytes = (making->size + 511) / 512 * 512;
+    inode->bytes = layout_small_space(making->size);
     inode->atime_ns = ns_held_time(ns, making->made_ns);
     inode->mtime_ns = inode->ctime_ns = ns_held_time(ns, making->changed_ns);
     /* Later writes are timed by clocks that may be behind the client's. */

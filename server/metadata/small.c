@@ -174,7 +174,7 @@ static int put(struct ns *ns, struct inode *inode, const uint8_t *data, size_t s
 {
     int error = records_small_put(ns->txn, inode->ino, data, size);
     inode->size = size;
-    inode->bytes = (size + 511) / 512 * 512;
+    inode->bytes = layout_small_space(size);
     inode->mtime_ns = inode->ctime_ns = inode->mtime_base_ns = ns->now_ns;
     return error ? error : records_inode_put(ns->txn, inode);
 }
