@@ -64,8 +64,7 @@ static int of_inode(struct ns *ns, const struct inode *inode, struct usage *usag
 {
     if (inode_is_dir(inode))
         return usage_record_get(ns->txn, USAGE_DIR, inode->ino, usage);
-    *usage =
-        (struct usage){.files = 1, .bytes = inode->bytes, .size = inode_is_file(inode) ? inode->size : 0};
+    *usage = usage_of_inode(inode);
     return 0;
 }
 

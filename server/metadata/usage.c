@@ -156,22 +156,6 @@ static int gather(struct gathered *gathered, enum usage_kind kind, uint64_t id, 
     return 0;
 }
 
-static int gather_share(struct gathered *gathered, const struct usage_share *share, bool taken)
-{
-    const struct usage usage = {
-        .files = !share->is_dir, .dirs = share->is_dir, .bytes = share->bytes, .size = share->size};
-    if (!share->exists)
-        return 0;
-    int error = gather(gathered, USAGE_USER, share->uid, &usage, taken);
-    if (!error)
-        error = gather(gathered, USAGE_GROUP, share->gid, &usage, taken);
-    if (!error && share->parent)
-        error = gather(gathered, USAGE_DIR, share->parent, &usage, taken);
-    return error;
-}
-
-/* ---- what changes --------------------------------------------------------- */
-
 static struct usage_share share_of(const struct inode *inode)
 {
     return (struct usage_share){
@@ -184,6 +168,33 @@ static struct usage_share share_of(const struct inode *inode)
         .size = inode_is_file(inode) ? inode->size : 0,
     };
 }
+
+static struct usage usage_of(const struct usage_share *share)
+{
+    return (struct usage){
+        .files = !share->is_dir, .dirs = share->is_dir, .bytes = share->bytes, .size = share->size};
+}
+
+struct usage usage_of_inode(const struct inode *inode)
+{
+    const struct usage_share share = share_of(inode);
+    return usage_of(&share);
+}
+
+static int gather_share(struct gathered *gathered, const struct usage_share *share, bool taken)
+{
+    const struct usage usage = usage_of(share);
+    if (!share->exists)
+        return 0;
+    int error = gather(gathered, USAGE_USER, share->uid, &usage, taken);
+    if (!error)
+        error = gather(gathered, USAGE_GROUP, share->gid, &usage, taken);
+    if (!error && share->parent)
+        error = gather(gathered, USAGE_DIR, share->parent, &usage, taken);
+    return error;
+}
+
+/* ---- what changes --------------------------------------------------------- */
 
 static bool same(const struct usage_share *a, const struct usage_share *b)
 {

@@ -61,6 +61,8 @@ struct usage_change {
     bool moves; /* a directory, with: */
     struct usage below;
 };
+/* What it counts for by itself. */
+struct usage usage_of_inode(const struct inode *inode);
 /* Before and after a record changes: `inode` is what it is to be, NULL: it goes. */
 int usage_inode_changes(struct store_txn *txn, uint64_t ino, const struct inode *inode,
                         struct usage_change *change);
