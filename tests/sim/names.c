@@ -73,13 +73,16 @@ void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink
     call->ended_ns = sim_now();
 }
 
+/* What it did without a request: it may be lost, and then what it saw, or was refused, because of it never was. */
 void names_forget(unsigned thread, uint64_t since_ns)
 {
     for (unsigned i = 0; i < counts[thread]; i++) {
         struct names_call *call = &calls[thread][i];
-        if (!call->sure || call->ended_ns < since_ns || call->result != 0 ||
-            (call->kind != NAMES_CREATE && call->kind != NAMES_OPEN && call->kind != NAMES_UNLINK))
+        if (!call->sure || call->ended_ns < since_ns || call->kind > NAMES_LOOK || call->kind == NAMES_RENAME ||
+            call->kind == NAMES_LINK)
             continue;
+        if (call->result != 0)
+            call->kind = NAMES_LOOK;
         call->sure = false;
         call->ended_ns = UINT64_MAX;
     }

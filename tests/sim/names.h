@@ -47,8 +47,8 @@ void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink
 /* Something was done later than its caller was told, by a client that was silent, or not at all: it can't be
  * looked at any more. */
 void names_late(void);
-/* Files that this thread made or removed since then may be lost: its process, which holds folders, was
- * killed. */
+/* Files that this thread made or removed since then may be lost, and it may have seen that which is lost: its
+ * process, which holds folders, was killed. */
 void names_forget(unsigned thread, uint64_t since_ns);
 /* Fails the test when they can't be explained. Returns false where there are too many to be looked at. */
 bool names_check(void);
