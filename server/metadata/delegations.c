@@ -102,14 +102,14 @@ void delegations_ways_forget(struct delegations *delegations)
     table_clear(&delegations->ways, free_way);
 }
 
-static void drop(struct delegations *delegations, struct delegation *delegation)
+static void drop(struct delegations *delegations, struct delegation *delegation, bool by_silence)
 {
     table_remove(&delegations->by_ino, &delegation->by_ino);
     list_remove(&delegation->link);
     delegation->client->count--;
     if (delegation->holds) {
         delegations->holds--;
-        delegations_given_up(delegations, delegation->by_ino.key);
+        delegations_given_up(delegations, delegation->by_ino.key, by_silence);
     }
     free(delegation);
     delegations->let_go = true;
@@ -117,33 +117,33 @@ static void drop(struct delegations *delegations, struct delegation *delegation)
         delegations_ways_forget(delegations);
 }
 
-static void drop_all(struct delegations *delegations, struct list *list)
+static void drop_all(struct delegations *delegations, struct list *list, bool by_silence)
 {
     while (!list_empty(list))
-        drop(delegations, list_item(list_first(list), struct delegation, link));
+        drop(delegations, list_item(list_first(list), struct delegation, link), by_silence);
 }
 
 void delegations_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls)
 {
     if (client->recall_all && recalls >= client->recall_all) {
         client->recall_all = 0;
-        drop_all(delegations, &client->held);
+        drop_all(delegations, &client->held, false);
     }
     list_each(&client->recalled, link, after)
     {
         struct delegation *delegation = list_item(link, struct delegation, link);
         if (delegation->recall > recalls)
             break;
-        drop(delegations, delegation);
+        drop(delegations, delegation, false);
     }
 }
 
-void delegations_client_drop(struct service *service, struct deleg_client *client)
+void delegations_client_drop(struct service *service, struct deleg_client *client, bool by_silence)
 {
     struct delegations *delegations = &service->delegations;
     struct request *told = client->told;
-    drop_all(delegations, &client->held);
-    drop_all(delegations, &client->recalled);
+    drop_all(delegations, &client->held, by_silence);
+    drop_all(delegations, &client->recalled, by_silence);
     table_remove(&delegations->clients_by_id, &client->by_id);
     list_remove(&client->parked_link);
     list_remove(&client->link);
@@ -273,7 +273,7 @@ void delegations_drop_expired(struct service *service, uint64_t now_ns)
         if (!has_expired(client, now_ns))
             continue;
         delegations_count(delegations, DELEG_EXPIRED);
-        delegations_client_drop(service, client);
+        delegations_client_drop(service, client, true);
     }
 }
 
@@ -294,14 +294,11 @@ static int changing(void *arg, uint64_t ino)
     uint64_t until_ns = 0;
     if (now_ns < delegations->trusted_ns && !delegations_is_holders(delegations, change->request, ino))
         return delegations_has_to_wait(change, ino, false, delegations->trusted_ns);
-    if (delegations->by_ino.count == 0)
-        return 0;
-    if (any_expired(delegations, ino, now_ns)) {
+    if (any_expired(delegations, ino, now_ns))
         delegations_drop_expired(change->service, now_ns);
-        /* Whoever held it is not to be taken for the holder after a crash. */
-        if (delegations_is_given_up(delegations, ino))
-            return delegations_has_to_wait(change, ino, false, now_ns);
-    }
+    int error = delegations_be_sure(change, ino);
+    if (error || delegations->by_ino.count == 0)
+        return error;
     for (struct table_link *link = table_find(&delegations->by_ino, ino), *next; link; link = next) {
         struct delegation *delegation = table_item(link, struct delegation, by_ino);
         next = link->next;
@@ -314,7 +311,7 @@ static int changing(void *arg, uint64_t ino)
             change->request->kept =
                 change->request->operation->number == WIRE_OP_small_write && !delegation->recall;
             if (!change->request->kept)
-                drop(delegations, delegation);
+                drop(delegations, delegation, false);
             continue;
         }
         delegations_recall(change->service, delegation);
@@ -347,8 +344,11 @@ static int way_changing(void *arg, uint64_t ino)
 
 void delegations_watch(struct deleg_change *change, struct store_txn *txn)
 {
-    change->watch = (struct records_watch){
-        .changing = changing, .way_changing = way_changing, .looking = delegations_looking, .arg = change};
+    change->watch = (struct records_watch){.changing = changing,
+                                           .way_changing = way_changing,
+                                           .looking = delegations_looking,
+                                           .attr_looking = delegations_attr_looking,
+                                           .arg = change};
     records_watch(txn, &change->watch);
 }
 

@@ -69,11 +69,16 @@ struct deleg_contended {
 };
 
 /* Directories that nobody holds any more, though the store says so still. */
+struct deleg_gone {
+    uint64_t ino;
+    bool by_silence; /* who held it does not know that */
+};
 struct deleg_given_up {
-    uint64_t *inos;
+    struct deleg_gone *all;
     uint32_t count, room;
     uint32_t running; /* so many of the first are being taken out of the store */
     bool is_submitted;
+    uint64_t retry_ns; /* not before that, after a failure; monotonic */
 };
 
 struct delegations {

@@ -89,16 +89,27 @@ int delegations_looking(void *arg, uint64_t ino)
     if (!change->request)
         return 0;
     struct delegation *hold = find_hold(delegations, ino);
-    if (!hold || delegations_is_own(change->request, hold))
+    if (hold && delegations_is_own(change->request, hold))
         return 0;
-    const uint64_t until_ns = delegations_end_ns(hold->client);
+    const uint64_t until_ns = hold ? delegations_end_ns(hold->client) : 0;
     if (now_ns >= until_ns) {
-        delegations_drop_expired(change->service, now_ns);
-        /* Until the store knows: after a crash he would be taken for the holder, who tells in time. */
-        return delegations_has_to_wait(change, ino, false, now_ns);
+        if (hold)
+            delegations_drop_expired(change->service, now_ns);
+        return delegations_be_sure(change, ino);
     }
     delegations_recall(change->service, hold);
     return delegations_has_to_wait(change, ino, false, until_ns);
+}
+
+/* Attributes of a directory that came to be held when the request was here already were right at that moment,
+ * and what was told since then makes them those of a later one. So who lists many does not wait for ever. */
+int delegations_attr_looking(void *arg, uint64_t ino)
+{
+    const struct deleg_change *change = arg;
+    const struct delegation *hold = find_hold(&change->service->delegations, ino);
+    if (hold && change->request && hold->since_ns > change->request->asked_ns)
+        return 0;
+    return delegations_looking(arg, ino);
 }
 
 bool delegations_is_told(const struct request *request, const struct delegation *delegation)
@@ -203,6 +214,7 @@ static bool hold(struct request *request, const struct ns *ns, struct deleg_clie
     if (!delegation || delegation->holds)
         return false;
     delegation->holds = true;
+    delegation->since_ns = service_now(request->service);
     delegations->holds++;
     delegations_count(delegations, DELEG_HOLDS_GIVEN);
     return true;
@@ -236,7 +248,7 @@ int delegations_hold(struct request *request, const struct ns *ns, const struct 
         return error;
     if (!hold(request, ns, client, &dir)) {
         if (!delegations_is_held(delegations, dir.ino))
-            delegations_given_up(delegations, dir.ino); /* the record is there */
+            delegations_given_up(delegations, dir.ino, false); /* the record is there */
         reply->holding = (struct wire_holding){0};
         return 0;
     }

@@ -16,6 +16,7 @@ struct delegation {
     uint64_t name;         /* path_name() of the path that the client asked by; 0: of an earlier start */
     uint32_t recall;       /* the number of its recall; 0: there was none */
     bool holds;            /* nobody else may look at it */
+    uint64_t since_ns;     /* it does so; monotonic; 0: since an earlier start */
     struct list_link link; /* in the client's `held` or `recalled` */
 };
 
@@ -41,8 +42,8 @@ struct deleg_client {
 };
 
 struct deleg_client *delegations_client_find(const struct delegations *delegations, const uint8_t id[16]);
-/* All that it has; a request of it that is parked is told so. */
-void delegations_client_drop(struct service *service, struct deleg_client *client);
+/* All that it has; a request of it that is parked is told so. `by_silence`: else it has said so itself. */
+void delegations_client_drop(struct service *service, struct deleg_client *client, bool by_silence);
 /* It has heeded all recalls up to this one. */
 void delegations_acknowledge(struct delegations *delegations, struct deleg_client *client, uint32_t recalls);
 /* Nothing was given by any path. */
@@ -82,8 +83,9 @@ bool delegations_is_own(const struct request *request, const struct delegation *
 
 /* ---- delegations_hold.c, for delegations.c ---- */
 
-/* records_watch()'s `looking`. */
+/* records_watch()'s. */
 int delegations_looking(void *arg, uint64_t ino);
+int delegations_attr_looking(void *arg, uint64_t ino);
 /* The request tells names, and its client holds this directory, of which it has forgotten nothing. */
 bool delegations_is_told(const struct request *request, const struct delegation *delegation);
 /* The request tells of a directory that its client holds, and the inode is that, or one that it makes
@@ -95,9 +97,10 @@ bool delegations_is_held(const struct delegations *delegations, uint64_t ino);
 /* ---- delegations_store.c ---- */
 
 /* Nobody holds the directory any more: the store is to know. */
-void delegations_given_up(struct delegations *delegations, uint64_t ino);
-/* It does not know yet. */
-bool delegations_is_given_up(const struct delegations *delegations, uint64_t ino);
+void delegations_given_up(struct delegations *delegations, uint64_t ino, bool by_silence);
+/* The job has to wait where somebody has lost the directory by his silence, and the store does not know that:
+ * after a crash he would be taken for the holder, who tells in time. */
+int delegations_be_sure(struct deleg_change *change, uint64_t ino);
 /* Has it done, before what is submitted later. */
 void delegations_give_up(struct service *service);
 

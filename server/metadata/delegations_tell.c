@@ -107,7 +107,7 @@ int request_delegation_wait(struct request *request, struct ns *ns)
     if (client && client->generation == body->generation) {
         delegations_acknowledge(&service->delegations, client, body->recalls);
         if (body->ends) {
-            delegations_client_drop(service, client);
+            delegations_client_drop(service, client, false);
             client = NULL;
         }
     } else if (client) {
@@ -169,6 +169,9 @@ uint64_t delegations_due_ns(const struct delegations *delegations)
     uint64_t due_ns = waiter ? list_item(waiter, struct deleg_waiter, link)->until_ns : UINT64_MAX;
     if (parked && list_item(parked, struct deleg_client, parked_link)->told_ns < due_ns)
         due_ns = list_item(parked, struct deleg_client, parked_link)->told_ns;
+    if (delegations->given_up.count && !delegations->given_up.is_submitted &&
+        delegations->given_up.retry_ns < due_ns)
+        due_ns = delegations->given_up.retry_ns;
     return due_ns == UINT64_MAX ? 0 : due_ns;
 }
 
@@ -182,7 +185,7 @@ void delegations_tick(struct service *service, uint64_t now_ns)
             continue;
         if (client->count > 0)
             delegations_count(delegations, DELEG_EXPIRED);
-        delegations_client_drop(service, client);
+        delegations_client_drop(service, client, true);
     }
 }
 
@@ -226,5 +229,5 @@ void delegations_free(struct delegations *delegations)
     table_clear(&delegations->clients_by_id, free_client);
     delegations_ways_forget(delegations);
     table_clear(&delegations->waiters_by_ino, nothing);
-    free(delegations->given_up.inos);
+    free(delegations->given_up.all);
 }

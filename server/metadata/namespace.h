@@ -211,7 +211,7 @@ int ns_held_make(struct ns *ns, const struct inode *dir, const struct ns_making 
 /* 1: it is gone already; -ESTALE: what has this name is something else. As above. */
 int ns_held_remove(struct ns *ns, const struct inode *dir, const char *name, uint64_t ino, bool *refused);
 /* Whoever relies on a file that is to lose this name is told; to be asked for all before any changes. */
-int ns_held_removing(struct ns *ns, const struct inode *dir, const char *name);
+int ns_held_removing(struct ns *ns, const struct inode *dir, const char *name, uint64_t ino);
 /* What a client's clock says, within reason. */
 int64_t ns_held_time(const struct ns *ns, int64_t told_ns);
 /* The directory has changed, at `changed_ns` the latest. */

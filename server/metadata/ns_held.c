@@ -112,9 +112,11 @@ static int may_remove(struct ns *ns, const struct inode *dir, const char *name, 
     error = records_dirent_get(ns->txn, dir->ino, name, &there);
     if (error)
         return error == -ENOENT ? 1 : error;
-    if (there != ino)
-        return err_set(-ESTALE, "%s: is another file by now", name);
     error = records_inode_get(ns->txn, ino, inode);
+    if (there != ino && (error == -ENOENT || (!error && inode->nlink == 0)))
+        return 1; /* another file has got the name since then */
+    if (there != ino)
+        return error ? error : err_set(-ESTALE, "%s: is another file by now", name);
     if (error == -ENOENT)
         return err_set(-EUCLEAN, "%s: the directory entry names inode %" PRIu64 ", which does not exist",
                        name, ino);
@@ -125,10 +127,10 @@ static int may_remove(struct ns *ns, const struct inode *dir, const char *name, 
     return ns_may_delete(ns, dir, inode, name);
 }
 
-int ns_held_removing(struct ns *ns, const struct inode *dir, const char *name)
+int ns_held_removing(struct ns *ns, const struct inode *dir, const char *name, uint64_t ino)
 {
-    uint64_t ino;
-    if (name_check(name) || records_dirent_get(ns->txn, dir->ino, name, &ino))
+    uint64_t there;
+    if (name_check(name) || records_dirent_get(ns->txn, dir->ino, name, &there) || there != ino)
         return 0; /* whatever that is, it is said when its turn comes */
     return records_inode_changing(ns->txn, ino);
 }

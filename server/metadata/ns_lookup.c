@@ -57,7 +57,12 @@ struct listing {
     ns_readdir_fn *each;
     void *arg;
     bool names_only;
+    int waits;      /* -EAGAIN: there was one whose attributes can't be told yet */
+    uint32_t ahead; /* entries behind that one */
 };
+
+/* Has all be recalled that this listing will come to, so that it does not wait for one behind the other. */
+enum { AHEAD_MAX = 1024 };
 
 static int list_entry(void *arg, const char *name, uint64_t ino)
 {
@@ -70,8 +75,12 @@ static int list_entry(void *arg, const char *name, uint64_t ino)
     if (!error && listing->names_only)
         inode = (struct inode){.ino = inode.ino, .mode = inode.mode & S_IFMT};
     else if (!error && inode_is_dir(&inode))
-        error = records_inode_looking(listing->ns->txn, ino);
-    return error ? error : listing->each(listing->arg, name, &inode);
+        error = records_attr_looking(listing->ns->txn, ino);
+    if (error == -EAGAIN)
+        listing->waits = error;
+    if (!listing->waits)
+        return error ? error : listing->each(listing->arg, name, &inode);
+    return error && error != -EAGAIN ? error : listing->ahead++ < AHEAD_MAX ? 0 : listing->waits;
 }
 
 int ns_readdir(struct ns *ns, const char *text, const char *after, ns_readdir_fn *each, void *arg)
@@ -89,5 +98,5 @@ int ns_readdir(struct ns *ns, const char *text, const char *after, ns_readdir_fn
     struct listing listing = {
         .ns = ns, .each = each, .arg = arg, .names_only = !path_may(ns, &path.inode, NS_MAY_EXECUTE)};
     int result = records_dirent_each(ns->txn, path.inode.ino, after, list_entry, &listing);
-    return result < 0 ? result : 0;
+    return listing.waits ? listing.waits : result < 0 ? result : 0;
 }

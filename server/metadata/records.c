@@ -131,6 +131,12 @@ int records_inode_looking(struct store_txn *txn, uint64_t ino)
     return watch ? watch->looking(watch->arg, ino) : 0;
 }
 
+int records_attr_looking(struct store_txn *txn, uint64_t ino)
+{
+    const struct records_watch *watch = store_arg(txn);
+    return watch ? watch->attr_looking(watch->arg, ino) : 0;
+}
+
 int records_inode_put(struct store_txn *txn, const struct inode *inode)
 {
     struct ino_key key;

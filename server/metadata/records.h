@@ -59,12 +59,13 @@ int records_inos_take(struct store_txn *txn, struct ino_range *range, uint32_t c
 int records_ino_bound(struct store_txn *txn, const struct ino_range *range, uint64_t *bound);
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
 /* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory, or (looking) a
- * directory's names are looked at or its attributes told. A negative errno is the answer of whatever was to
+ * directory's names are looked at or its attributes told, or (attr_looking) only these. A negative errno is the answer of whatever was to
  * do that, which has changed nothing then. */
 struct records_watch {
     int (*changing)(void *arg, uint64_t ino);
     int (*way_changing)(void *arg, uint64_t ino);
     int (*looking)(void *arg, uint64_t ino);
+    int (*attr_looking)(void *arg, uint64_t ino);
     void *arg;
 };
 /* Of this transaction, until there is another one; NULL: none. It must stay. */
@@ -73,6 +74,7 @@ void records_watch(struct store_txn *txn, const struct records_watch *watch);
 int records_inode_changing(struct store_txn *txn, uint64_t ino);
 int records_way_changing(struct store_txn *txn, uint64_t ino);
 int records_inode_looking(struct store_txn *txn, uint64_t ino);
+int records_attr_looking(struct store_txn *txn, uint64_t ino);
 int records_inode_put(struct store_txn *txn, const struct inode *inode);
 int records_inode_delete(struct store_txn *txn, uint64_t ino);
 

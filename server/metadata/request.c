@@ -316,6 +316,7 @@ void service_request(struct service *service, struct service_request *from)
     request->service = service;
     request->from = from;
     request->operation = operation;
+    request->asked_ns = service_now(service);
     request->job = (struct job){.writes = writes, .run = run, .undone = undone, .done = done};
     request->recalls.job = &request->job;
     list_link_init(&request->link);

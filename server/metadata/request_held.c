@@ -51,8 +51,9 @@ static int each_naming(const struct wire_list *list,
 static int ask(struct telling *telling, uint32_t place, const struct wire_naming *naming)
 {
     (void)place;
-    return naming->kind == WIRE_NAMING_REMOVE ? ns_held_removing(telling->ns, &telling->dir, naming->name)
-                                              : 0;
+    return naming->kind == WIRE_NAMING_REMOVE
+               ? ns_held_removing(telling->ns, &telling->dir, naming->name, naming->ino)
+               : 0;
 }
 
 static int find_dir(struct telling *telling, uint64_t ino)
@@ -61,7 +62,7 @@ static int find_dir(struct telling *telling, uint64_t ino)
     int error = records_inode_get(ns->txn, ino, &telling->dir);
     if (error == -ENOENT || (!error && !inode_is_dir(&telling->dir)))
         return err_set(-ESTALE, "the directory whose names are told does not exist any more");
-    return error ? error : records_inode_changing(ns->txn, ino);
+    return error;
 }
 
 static int prepare(struct telling *telling)
@@ -74,7 +75,9 @@ static int prepare(struct telling *telling)
     telling->dir_refuses = ns_held_may_change(telling->ns, &telling->dir);
     telling->range_refuses =
         inode_range_check(request->service->conf->key, request->from->client, &names->range);
-    return telling->dir_refuses ? 0 : each_naming(&names->namings, ask, telling);
+    if (!telling->dir_refuses)
+        error = records_inode_changing(telling->ns->txn, names->folder);
+    return telling->dir_refuses || error ? error : each_naming(&names->namings, ask, telling);
 }
 
 /* ---- one name ---------------------------------------------------------------- */
@@ -110,11 +113,19 @@ static struct opens_handle *find_handle(const struct telling *telling, const str
     return NULL;
 }
 
+/* 1: it is not to be opened any more. */
 static int open_made(struct telling *telling, struct inode *inode, uint32_t access, bool created,
                      struct opens_handle **handle)
 {
     *handle = created ? NULL : find_handle(telling, inode, access);
-    return *handle ? 0 : request_open_new(telling->request, telling->ns, inode, access, created, handle);
+    if (*handle)
+        return 0;
+    /* Who makes a file may open it whatever its mode is; later others may have set that. */
+    const unsigned wanted = (access & WIRE_ACCESS_READ ? NS_MAY_READ : 0) |
+                            (access & WIRE_ACCESS_WRITE ? NS_MAY_WRITE : 0);
+    if (!created && !path_may(telling->ns, inode, wanted))
+        return 1;
+    return request_open_new(telling->request, telling->ns, inode, access, created, handle);
 }
 
 static int may_make(const struct telling *telling, const struct wire_naming *naming)
@@ -152,8 +163,10 @@ static int make(struct telling *telling, uint32_t place, const struct wire_namin
     }
     if (result >= 0 && naming->access) {
         int error = open_made(telling, &inode, naming->access, result == 0, &handle);
-        if (error)
+        if (error < 0)
             return error;
+        if (error)
+            result = err_set(-EACCES, "%s: its mode is another one by now", naming->name);
     }
     if (result < 0 || handle)
         tell(telling, place, result < 0 ? result : 0, &inode, handle);
@@ -177,14 +190,15 @@ static int drop(struct telling *telling, uint32_t place, const struct wire_namin
 
 static int change(struct telling *telling, uint32_t place, const struct wire_naming *naming)
 {
-    const int64_t changed_ns = ns_held_time(telling->ns, naming->changed_ns);
+    /* A file that is written to changes its directory no more. */
+    const bool makes = naming->kind == WIRE_NAMING_MAKE;
+    const int64_t changed_ns = ns_held_time(telling->ns, makes ? naming->made_ns : naming->changed_ns);
     if (telling->dir_refuses) {
         tell(telling, place, -EACCES, NULL, NULL);
         return 0;
     }
     telling->changes = false;
-    int error =
-        naming->kind == WIRE_NAMING_MAKE ? make(telling, place, naming) : drop(telling, place, naming);
+    int error = makes ? make(telling, place, naming) : drop(telling, place, naming);
     if (telling->changes && telling->changed_ns < changed_ns)
         telling->changed_ns = changed_ns;
     return error;

@@ -98,6 +98,7 @@ struct request {
     int refusal; /* negative: it made no sense, and this is the answer */
     char *refusal_text;
 
+    uint64_t asked_ns; /* when it came; monotonic */
     uint64_t dir; /* of an open: the directory that holds the file */
     uint64_t met; /* of a reopen: its client's latest connection when it ran first */
 

@@ -4,6 +4,7 @@
  * how it ends. What is told of them is in test_meta_held_names.c and test_meta_held_waits.c.
  */
 #include "meta_held.h"
+#include "metadata/store_lmdb.h"
 
 /* ---- who comes to hold one ----------------------------------------------------------- */
 
@@ -255,6 +256,64 @@ static void looking_waits(void **state)
     assert_look_waits(link, .from = "/other/1", .to = "/d/other");
 }
 
+static void a_listing_recalls_all_at_once(void **state)
+{
+    char path[32];
+    struct held held;
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "/d/sub%u", i);
+        assert_ok(ask(&ann, mkdir, .path = path, .mode = 0755));
+        strcat(path, "/1");
+        held = hold(&ann, path);
+    }
+    struct lab_answer *listing = submit(&bob, readdir, .path = "/d", .after = "");
+    lab_run();
+    struct recalled recalled = told(listen_for(&ann, &held.folder));
+    assert_int_equal(recalled.count, 3);
+    assert_false(listing->done);
+    struct lab_answer *wait = listen_from(&ann, recalled.generation, recalled.recalls);
+    assert_answered(listing, 0);
+    lab_jump(TOLD_MS);
+    told(wait);
+}
+
+/* Else who makes files in many folders would keep it from ending. */
+static void a_listing_waits_once_for_each(void **state)
+{
+    (void)state;
+    assert_ok(ask(&ann, mkdir, .path = "/d/sub1", .mode = 0755));
+    assert_ok(ask(&ann, mkdir, .path = "/d/sub2", .mode = 0755));
+    hold(&ann, "/d/sub1/1");
+    struct held held = hold(&ann, "/d/sub2/1");
+    struct lab_answer *listing = submit(&bob, readdir, .path = "/d", .after = "");
+    lab_run();
+    struct recalled recalled = told(listen_for(&ann, &held.folder));
+    assert_int_equal(recalled.count, 2);
+    struct lab_answer *wait = listen_from(&ann, recalled.generation, recalled.recalls - 1);
+    assert_int_equal(holds_now(), 1);
+    lab_jump(TERM_MS / 10);
+    const struct held again = hold(&ann, "/d/sub1/2");
+    assert_false(listing->done);
+    told(wait);
+    wait = listen_from(&ann, recalled.generation, recalled.recalls);
+    assert_answered(listing, 0);
+    assert_int_equal(holds_now(), 1);
+    /* Its names are not to be seen all the same, nor its attributes by who asks now. */
+    struct lab_answer *name = submit(&bob, stat, .path = "/d/sub1/3");
+    listing = submit(&bob, readdir, .path = "/d", .after = "");
+    lab_run();
+    assert_false(name->done || listing->done);
+    recalled = told(wait);
+    assert_int_equal(recalled.count, 1);
+    assert_int_equal(recalled.inos[0], again.folder.ino);
+    wait = listen_from(&ann, recalled.generation, recalled.recalls);
+    assert_answered(name, -ENOENT);
+    assert_answered(listing, 0);
+    lab_jump(TOLD_MS);
+    told(wait);
+}
+
 /* Others know what they ask for before they ask again. */
 static void what_is_not_there_waits_too(void **state)
 {
@@ -347,6 +406,52 @@ static void who_is_silent_holds_nothing(void **state)
     assert_int_equal(holds_now(), 0);
     assert_int_equal(counted(DELEG_HOLDS_RECALLED), 1);
     assert_true(told(listen_for(&ann, &held.folder)).all);
+}
+
+/* Not only for who has noticed first. */
+static void until_the_store_knows_of_his_silence_all_wait(void **state)
+{
+    (void)state;
+    hold(&ann, "/d/1");
+    lab.monotonic_ns += TERM_MS * (uint64_t)MS;
+    struct lab_answer *first = submit(&bob, stat, .path = "/d/1"),
+                      *second = submit(&root, stat, .path = "/d/1"),
+                      *made = submit(&root, open, .path = "/d/2", .flags = NEW | SMALL, .mode = 0644);
+    service_turn(lab.service);
+    assert_false(first->done || second->done || made->done);
+    lab_run();
+    assert_answered(first, 0);
+    assert_answered(second, 0);
+    assert_answered(made, 0);
+}
+
+/* Nor is it forgotten where the store fails. */
+static void a_store_that_fails_is_told_later(void **state)
+{
+    struct names names = {0};
+    (void)state;
+    struct held held = hold(&ann, "/d/1");
+    lab.monotonic_ns += TERM_MS * (uint64_t)MS;
+    struct lab_answer *first = submit(&bob, stat, .path = "/d/1");
+    service_turn(lab.service);
+    lab.world.store->dead = true;
+    lab_run();
+    lab.world.store->dead = false;
+    assert_true(first->done);
+    lab_answer_free(first);
+    assert_int_equal(holds_now(), 0);
+    struct lab_answer *second = submit(&bob, stat, .path = "/d/1");
+    lab_run();
+    assert_false(second->done);
+    lab_jump(TERM_MS);
+    assert_answered(second, 0);
+    lab_restart();
+    lab_connect(&ann);
+    add_made(&names, "2", held.range.first, "text");
+    struct lab_answer *telling = tell_begin(&ann, &held, &names);
+    lab_run();
+    lab_jump(TERM_MS);
+    assert_true(tell_end(telling).late);
 }
 
 /* Nobody has asked in the meantime. */
@@ -462,11 +567,15 @@ int main(void)
         held_test(where_somebody_waits_nobody_holds),
         held_test(a_repeated_open_is_answered_as_before),
         held_test(looking_waits),
+        held_test(a_listing_recalls_all_at_once),
+        held_test(a_listing_waits_once_for_each),
         held_test(what_is_not_there_waits_too),
         held_test(passing_by_does_not_wait),
         held_test(the_holder_itself_does_not_wait),
         held_test(a_folder_that_changes_on_the_way_ends_it),
         held_test(who_is_silent_holds_nothing),
+        held_test(until_the_store_knows_of_his_silence_all_wait),
+        held_test(a_store_that_fails_is_told_later),
         held_test(one_that_has_ended_by_time_holds_up_nobody),
         held_test(a_new_server_waits_for_who_held_it),
         held_test(a_new_server_does_not_wait_for_ever),

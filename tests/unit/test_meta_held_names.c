@@ -59,7 +59,7 @@ static void the_folder_has_the_time_of_its_latest_change(void **state)
     struct held held = hold(&ann, "/d/1");
     lab_jump(100);
     add_made(&names, "a", held.range.first, "");
-    const int64_t changed_ns = lab.realtime_ns - 1000;
+    const int64_t changed_ns = lab.realtime_ns - 2000; /* made then, and written to later */
     add_removed(&names, "gone", 12345); /* which changes nothing */
     lab_jump(100);
     assert_int_equal(tell(&ann, &held, &names).count, 0);
@@ -113,6 +113,19 @@ static void what_is_told_again_is_done(void **state)
     assert_int_equal(stored_inode(held.folder.ino).ctime_ns, dir.ctime_ns);
 }
 
+/* Removed before it was answered, and the name was given anew. */
+static void a_removal_is_done_when_its_file_is_gone(void **state)
+{
+    struct names names = {0};
+    (void)state;
+    struct held held = hold(&ann, "/d/1");
+    add_removed(&names, "1", held.file.ino);
+    assert_int_equal(tell(&ann, &held, &names).count, 0);
+    assert_ok(tell_made(&ann, &held, "1", held.range.first, "another"));
+    assert_int_equal(tell(&ann, &held, &names).count, 0);
+    assert_stored(&held, "1", held.range.first);
+}
+
 /* Each by itself, and the others are done. */
 static void conflicts_are_told_name_by_name(void **state)
 {
@@ -134,7 +147,7 @@ static void conflicts_are_told_name_by_name(void **state)
     add_made(&names, ".", first + 4, "");
     add_made(&names, "..", first + 4, "");
     add_made(&names, "a/b", first + 4, "");
-    add_removed(&names, "there", first + 5);
+    add_removed(&names, "there", held.file.ino);
     add_removed(&names, "sub", stored(held.folder.ino, "sub", NULL));
     add_made(&names, "1", first + 6, "");
     add_removed(&names, "..", held.folder.ino);
@@ -257,6 +270,30 @@ static void files_are_open_as_is_told(void **state)
     assert_int_equal(opens_file_find(lab.service->opens, held.range.first)->handles, 1);
 }
 
+/* Whoever has set the mode of a file since it was made is not got around by telling of it again. */
+static void what_is_told_again_is_opened_as_its_mode_says(void **state)
+{
+    struct names names = {0};
+    struct opened file = {0};
+    (void)state;
+    struct held held = hold(&ann, "/d/1");
+    struct wire_naming naming = naming_of("a", held.range.first, "text");
+    naming.access = WIRE_ACCESS_READ | WIRE_ACCESS_WRITE;
+    naming.mode = 0400;
+    names_add(&names, &naming);
+    struct outcome outcome = tell(&ann, &held, &names);
+    assert_int_equal(outcome.named[0].status, 0);
+    file.file.handle = outcome.named[0].handle;
+    file.file.capability = outcome.named[0].capability;
+    assert_int_equal(tell(&ann, &held, &names).named[0].handle, file.file.handle); /* it is open already */
+    lab_close_and_wait(&ann, &file.file, true);
+    outcome = tell(&ann, &held, &names);
+    assert_int_equal(outcome.count, 1);
+    assert_int_equal(outcome.named[0].status, EACCES);
+    assert_int_equal(outcome.named[0].handle, 0);
+    assert_stored(&held, "a", held.range.first);
+}
+
 /* Meanwhile somebody has made it one of the storage servers'. */
 static void one_that_has_spilled_is_opened_as_such(void **state)
 {
@@ -342,6 +379,36 @@ static void who_may_not_write_to_the_folder_is_refused(void **state)
     assert_ok(ask(&root, setattr, .path = "/d", .mask = WIRE_SETATTR_MODE | WIRE_SETATTR_UID, .mode = 0700,
                   .uid = 0));
     assert_int_equal(tell_made(&ann, &held, "b", held.range.first + 1, ""), -EACCES);
+}
+
+/* It is answered at once. */
+static void who_may_not_write_recalls_nothing(void **state)
+{
+    struct names names = {0};
+    (void)state;
+    struct held anns = hold(&ann, "/d/1");
+    assert_ok(ask(&bob, mkdir, .path = "/bobs", .mode = 0755));
+    struct held bobs = hold(&bob, "/bobs/1"), claimed = anns;
+    claimed.folder.ino = bobs.folder.ino;
+    add_made(&names, "a", anns.range.first, "");
+    struct outcome outcome = tell(&ann, &claimed, &names);
+    assert_int_equal(outcome.named[0].status, EACCES);
+    assert_int_equal(counted(DELEG_RECALLED), 0);
+    assert_int_equal(holds_now(), 2);
+}
+
+/* What is no file of this name and number is not recalled from those who rely on it. */
+static void a_removal_of_another_file_recalls_nothing(void **state)
+{
+    char by_number[64];
+    (void)state;
+    make_file(&root, "/d/f");
+    struct held held = hold(&ann, "/d/1");
+    snprintf(by_number, sizeof by_number, "%s%llu", WEFT_INODE_PREFIX,
+             (unsigned long long)stored(held.folder.ino, "f", NULL));
+    get(&root, by_number);
+    assert_int_equal(tell_removed(&ann, &held, "f", held.file.ino), -ESTALE);
+    assert_int_equal(counted(DELEG_RECALLED), 0);
 }
 
 static void the_sticky_bit_counts(void **state)
@@ -440,6 +507,7 @@ int main(void)
         held_test(the_folder_has_the_time_of_its_latest_change),
         held_test(times_are_within_reason),
         held_test(what_is_told_again_is_done),
+        held_test(a_removal_is_done_when_its_file_is_gone),
         held_test(conflicts_are_told_name_by_name),
         held_test(a_full_file_is_taken),
         held_test(they_are_done_in_order),
@@ -447,10 +515,13 @@ int main(void)
         held_test(one_in_use_stays_until_it_is_closed),
         held_test(the_last_of_two_names_ends_it),
         held_test(files_are_open_as_is_told),
+        held_test(what_is_told_again_is_opened_as_its_mode_says),
         held_test(one_that_has_spilled_is_opened_as_such),
         held_test(they_end_with_their_client),
         held_test(numbers_of_somebody_else_are_refused),
         held_test(who_may_not_write_to_the_folder_is_refused),
+        held_test(who_may_not_write_recalls_nothing),
+        held_test(a_removal_of_another_file_recalls_nothing),
         held_test(the_sticky_bit_counts),
         held_test(the_folders_group_is_its_files),
         held_test(folders_that_are_none_are_refused),
