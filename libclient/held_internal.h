@@ -34,6 +34,7 @@ struct held_folder {
     uint32_t change_count;
     bool is_sending;
     uint64_t sent_ns;
+    uint64_t refused_ns; /* since when the metadata server refuses all; 0: it does not */
     struct rpc_call call;
     uint8_t *body;
     weft_session_t *session;

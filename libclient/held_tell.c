@@ -19,6 +19,8 @@
 /* So long a change waits for others to be told of with it. */
 #define WAIT_NS  UINT64_C(5000000)
 #define RETRY_NS UINT64_C(250000000)
+/* So long a metadata server may refuse all of a request before its names count as lost. */
+#define PATIENCE_NS UINT64_C(5000000000)
 /* What a request with one more name must not exceed. */
 enum { BYTES_MAX = 192 << 10, NAMING_BYTES = 64, FIXED_BYTES = 256 };
 
@@ -311,17 +313,29 @@ static int take_answer(struct held_folder *folder, const struct rpc_call *call)
     return arrive_all(folder, &reply);
 }
 
+/* It is about the server, not the names, and another time it may do them: it is full, or ends. */
+static bool may_pass(struct held_folder *folder, int error)
+{
+    const uint64_t now_ns = rpc_now_ns();
+    if (error != -ECANCELED && error != -ENOSPC && error != -EDQUOT && error != -ENOMEM && error != -EIO)
+        return false;
+    if (folder->refused_ns == 0)
+        folder->refused_ns = now_ns;
+    return now_ns - folder->refused_ns < PATIENCE_NS;
+}
+
 static void told(struct rpc_call *call)
 {
     struct held_folder *folder = call->arg;
     weft_session_t *session = folder->session;
     struct held *held = session->held;
     int result = call->status;
-    if (result < 0 && !call->reply) {
+    if (result < 0 && (!call->reply || may_pass(folder, result))) {
         folder->is_sending = false;
         failed(folder, result);
         return;
     }
+    folder->refused_ns = 0;
     /* As long as it counts as sending nobody drops the folder: the answer may say that all is lost. */
     result = result < 0 ? lose_all(folder, result) : take_answer(folder, call);
     free(folder->body);

@@ -337,6 +337,8 @@ static void fill(int told, const char *how)
         make(own, name_of(i), "text");
     if (strcmp(how, "end") == 0)
         weft_disconnect(own);
+    if (strcmp(how, "stop") == 0)
+        raise(SIGSTOP);
     if (write(told, "f", 1) != 1)
         _exit(1);
     if (strcmp(how, "end") != 0)
@@ -406,6 +408,33 @@ static void test_a_process_that_is_stopped(void **state)
     check_filled();
 }
 
+/* What is told late waits after a start of the server, and that ends in this moment: its files are not lost. */
+static void test_the_server_ends_while_it_is_told(void **state)
+{
+    int told[2], status;
+    char number[16];
+    (void)state;
+    assert_int_equal(pipe(told), 0);
+    snprintf(number, sizeof number, "%d", told[1]);
+    const pid_t pid = cluster_run_again((const char *const[]){"fill", number, "stop", NULL});
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    (void)count_names(other, "/folder"); /* others do not wait for who is silent */
+    cluster_kill(&cluster, CLUSTER_METADATA);
+    cluster_start(&cluster, CLUSTER_METADATA);
+    kill(pid, SIGCONT);
+    for (unsigned i = 0; i < 200 && server_counter(other, "delegations_waits") == 0; i++)
+        usleep(2000);
+    cluster_stop(&cluster, CLUSTER_METADATA);
+    cluster_start(&cluster, CLUSTER_METADATA);
+    for (unsigned i = 0; i < 1000 && count_names(other, "/folder") < STEP; i++)
+        usleep(10000);
+    kill_and_wait(pid, SIGKILL);
+    check_filled();
+    close(told[0]);
+    close(told[1]);
+}
+
 static void test_the_server_is_killed(void **state)
 {
     (void)state;
@@ -439,6 +468,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_process_that_is_killed_later),
         cmocka_unit_test(test_a_process_that_ends),
         cmocka_unit_test(test_a_process_that_is_stopped),
+        cmocka_unit_test(test_the_server_ends_while_it_is_told),
         cmocka_unit_test(test_the_server_is_killed),
     };
     if (argc == 4 && strcmp(argv[1], "fill") == 0)
