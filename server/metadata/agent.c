@@ -84,8 +84,8 @@ bool agent_run(struct agent *agent)
             begin(agent, work);
             continue;
         }
-        /* Who spills, and who removes, begins anew by himself. */
-        if (work->status == -ESTALE && (work->kind == AGENT_TRUNCATE || work->kind == AGENT_STAT))
+        /* Whoever asked for this has not named anything that is gone. Who removes begins anew by himself. */
+        if (work->status == -ESTALE && work->kind != AGENT_REMOVE)
             work->status = -ETIMEDOUT;
         if (work->file)
             begin_next(agent, work->file);
