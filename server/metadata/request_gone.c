@@ -7,9 +7,9 @@
  * and is below the next number stays that way, whatever crashes. Files that are open keep their inode, also
  * across a restart (ns_drop()); that is not relied on alone.
  *
- * The exception: a file of a held directory that was told, removed by others while its holder was not heard, and
- * is told again since that one was not answered (docs/protocol.md, "Held folders"). No objects of its number
- * are there before it has spilled, which takes a request of its own after that.
+ * The exception: a file of a held directory that was told, removed by others while its holder was not heard,
+ * and is told again since that one was not answered (docs/protocol.md, "Held folders"). No objects of its
+ * number are there before it has spilled, which takes a request of its own after that.
  */
 #include <errno.h>
 

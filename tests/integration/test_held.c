@@ -408,7 +408,7 @@ static void test_a_process_that_is_stopped(void **state)
     check_filled();
 }
 
-/* What is told late waits after a start of the server, and that ends in this moment: its files are not lost. */
+/* What is told late waits after a start of the server, and that ends in this moment: nothing is lost. */
 static void test_the_server_ends_while_it_is_told(void **state)
 {
     int told[2], status;

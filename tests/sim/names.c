@@ -73,13 +73,14 @@ void names_end(struct names_call *call, int result, uint64_t ino, uint64_t nlink
     call->ended_ns = sim_now();
 }
 
-/* What it did without a request: it may be lost, and then what it saw, or was refused, because of it never was. */
+/* What it did without a request may be lost; then what it saw, or was refused, because of that never was. */
 void names_forget(unsigned thread, uint64_t since_ns)
 {
     for (unsigned i = 0; i < counts[thread]; i++) {
         struct names_call *call = &calls[thread][i];
-        if (!call->sure || call->ended_ns < since_ns || call->kind > NAMES_LOOK || call->kind == NAMES_RENAME ||
-            call->kind == NAMES_LINK)
+        const bool asks_nobody = call->kind == NAMES_CREATE || call->kind == NAMES_OPEN ||
+                                 call->kind == NAMES_UNLINK || call->kind == NAMES_LOOK;
+        if (!call->sure || call->ended_ns < since_ns || !asks_nobody)
             continue;
         if (call->result != 0)
             call->kind = NAMES_LOOK;

@@ -264,7 +264,7 @@ static void a_listing_recalls_all_at_once(void **state)
     for (unsigned i = 0; i < 3; i++) {
         snprintf(path, sizeof path, "/d/sub%u", i);
         assert_ok(ask(&ann, mkdir, .path = path, .mode = 0755));
-        strcat(path, "/1");
+        snprintf(path, sizeof path, "/d/sub%u/1", i);
         held = hold(&ann, path);
     }
     struct lab_answer *listing = submit(&bob, readdir, .path = "/d", .after = "");
