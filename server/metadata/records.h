@@ -59,8 +59,8 @@ int records_inos_take(struct store_txn *txn, struct ino_range *range, uint32_t c
 int records_ino_bound(struct store_txn *txn, const struct ino_range *range, uint64_t *bound);
 int records_inode_get(struct store_txn *txn, uint64_t ino, struct inode *inode);
 /* Is asked before an inode's record changes, or (way) the name, mode or owner of a directory, or (looking) a
- * directory's names are looked at or its attributes told, or (attr_looking) only these. A negative errno is the
- * answer of whatever was to do that, which has changed nothing then. */
+ * directory's names are looked at or its attributes told, or (attr_looking) only these. A negative errno is
+ * the answer of whatever was to do that, which has changed nothing then. */
 struct records_watch {
     int (*changing)(void *arg, uint64_t ino);
     int (*way_changing)(void *arg, uint64_t ino);
