@@ -20,8 +20,9 @@ bench_end()
     [ -z "${bench_temporary-}" ] || rm -rf "$bench_temporary"
 }
 
-# bench_begin DIR SERVERS: sets $dir, to a folder in memory unless DIR names one, with
-# a local folder $dir/local and a cluster that runs. Both are gone when the script ends.
+# bench_begin DIR SERVERS [LINE...]: sets $dir, to a folder in memory unless DIR names one, with a local
+# folder $dir/local and a cluster that runs. Its weft.conf has those lines as well. Both are gone when the
+# script ends.
 bench_begin()
 {
     [ -x "$build/tools/weft" ] || die "nothing is built; run scripts/build first"
@@ -41,6 +42,14 @@ bench_begin()
     weft up --dir "$dir/cluster" --servers "$2" >"$dir/up.log" 2>&1 ||
         die "the cluster did not start: $(tail -n 5 "$dir/up.log")"
     bench_cluster=$dir/cluster
+    if [ $# -gt 2 ]; then
+        # What weft up has written may be changed while the cluster is down.
+        weft down --dir "$bench_cluster" >"$dir/down.log" 2>&1 ||
+            die "the cluster did not stop: $(tail -n 5 "$dir/down.log")"
+        printf '%s\n' "${@:3}" >>"$bench_cluster/weft.conf"
+        weft up --dir "$bench_cluster" >"$dir/up.log" 2>&1 ||
+            die "the cluster did not start with ${*:3}: $(tail -n 5 "$dir/up.log")"
+    fi
     eval "$(weft env --dir "$bench_cluster")"
     unset ROMIO_FSTYPE_FORCE
 }
