@@ -259,6 +259,37 @@ static void test_one_session(void **state)
     remove_folder(session);
 }
 
+/* What a session knows of a file by the one name it may have changed by another. */
+static void test_other_names(void **state)
+{
+    struct weft_attr attr;
+    weft_file_t *file;
+    (void)state;
+    hold_folder(session);
+    ok(weft_symlink(session, "folder/f", "/link"));
+    ok(weft_symlink(session, "folder", "/way"));
+    make(session, "/folder/f", "text");
+    ok(weft_stat(session, "/folder/f", 0, &attr));
+    ok(weft_chmod(session, "/link", 0600));
+    ok(weft_stat(session, "/folder/f", 0, &attr));
+    assert_int_equal(attr.mode, S_IFREG | 0600);
+    ok(weft_file_open(session, "/way/f", O_WRONLY, 0, NULL, &file));
+    assert_int_equal(weft_file_write(file, "longer text", 11, 0), 11);
+    ok(weft_file_close(file));
+    ok(weft_stat(session, "/folder/f", 0, &attr));
+    assert_int_equal(attr.size, 11);
+    make(session, "/way/made", "");
+    ok(weft_stat(session, "/folder/made", 0, &attr));
+    ok(weft_unlink(session, "/way/made"));
+    assert_int_equal(weft_stat(session, "/folder/made", 0, &attr), -ENOENT);
+    ok(weft_unlink(session, "/way/f"));
+    make(session, "/link", "by the link");
+    check_text(session, "/folder/f", "by the link");
+    ok(weft_unlink(session, "/way"));
+    ok(weft_unlink(session, "/link"));
+    remove_folder(session);
+}
+
 /* ---- files that are open ------------------------------------------------------------ */
 
 /* A file that was made here and is open stays what it is when others come. */
@@ -463,6 +494,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_attributes_are_the_same),
         cmocka_unit_test(test_others_see_all),
         cmocka_unit_test(test_one_session),
+        cmocka_unit_test(test_other_names),
         cmocka_unit_test(test_open_files),
         cmocka_unit_test(test_growing),
         cmocka_unit_test(test_a_process_that_is_killed_later),

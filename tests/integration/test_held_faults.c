@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Folders that a session holds (libclient/held.h) where the metadata server has no room for what it is told:
- * nothing is lost when there is room in time, and it is said when there is not.
+ * Folders that a session holds (libclient/held.h) where the metadata server
+ *  - has no room for what it is told: nothing is lost when there is room in time, and it is said when there
+ *    is not;
+ *  - does what it is told, but answers too late: what the program does meanwhile is not mistaken for that.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -19,15 +23,19 @@
 #include "weft_limits.h"
 
 enum { HELD = 20, FILL_MAX = 4000, FILL_BYTES = 2000, LOST_AFTER_S = 60 };
+/* Shorter than what is held is promised for, so that it is still when a request was not answered. */
+enum { DEADLINE_MS = LIMITS_DELEGATION_MS * 6 / 10 };
 
 #define ROOM      "metadata_bytes_max = \"1M\";"
 #define MORE_ROOM "metadata_bytes_max = \"4M\";"
 
-static int setup(void **state)
+static int setup_with(unsigned deadline_ms, const char *limits)
 {
     struct weft_attr attr;
-    (void)state;
-    cluster_open(&cluster, &(struct cluster_options){.servers = 1, .chunk_size = CHUNK, .limits = ROOM});
+    cluster_open(&cluster, &(struct cluster_options){.servers = 1,
+                                                     .chunk_size = CHUNK,
+                                                     .deadline_ms = deadline_ms,
+                                                     .limits = limits});
     ok(weft_connect(NULL, &session));
     ok(weft_connect(NULL, &other));
     ok(weft_keep_attributes(session, NULL));
@@ -35,6 +43,18 @@ static int setup(void **state)
         ok(weft_stat(session, "/", 0, &attr));
     ok(weft_mkdir(session, "/folder", 0755));
     return 0;
+}
+
+static int setup_full(void **state)
+{
+    (void)state;
+    return setup_with(0, ROOM);
+}
+
+static int setup_late(void **state)
+{
+    (void)state;
+    return setup_with(DEADLINE_MS, NULL);
 }
 
 static int make(weft_session_t *of, const char *path, size_t length)
@@ -66,6 +86,8 @@ static void hold_folder(void)
     fail_msg("the folder is never held");
 }
 
+/* ---- a metadata server that is full ---------------------------------------------------- */
+
 static void fill_store(void)
 {
     char path[64];
@@ -91,7 +113,7 @@ static void make_first(void)
             return;
         assert_true(result == 0 || result == -ENOSPC);
         pair_teardown(NULL);
-        setup(NULL);
+        setup_full(NULL);
     }
     fail_msg("the folder is never held for long");
 }
@@ -162,11 +184,74 @@ static void what_finds_none_for_long_is_lost(void **state)
     assert_int_equal(count_held() + counter(session, "held_lost"), HELD);
 }
 
+/* ---- one that answers too late --------------------------------------------------------- */
+
+static void *wake_server(void *unused)
+{
+    (void)unused;
+    cluster_pause(100);
+    cluster_signal(&cluster, CLUSTER_METADATA, SIGCONT);
+    return NULL;
+}
+
+/* The deadline is short for a busy machine. */
+#define patiently(call)                                             \
+    ({                                                              \
+        long status_ = -ETIMEDOUT;                                  \
+        for (unsigned i_ = 0; i_ < 50 && status_ == -ETIMEDOUT; i_++) \
+            status_ = (long)(call);                                 \
+        status_;                                                    \
+    })
+
+static weft_file_t *open_held(const char *path)
+{
+    weft_file_t *file;
+    ok(weft_file_open(session, path, O_RDWR | O_CREAT, 0640, NULL, &file));
+    assert_int_equal(weft_file_write(file, "a", 1, 0), 1);
+    return file;
+}
+
+static uint64_t size_of(weft_session_t *of, const char *path)
+{
+    struct weft_attr attr;
+    ok(patiently(weft_stat(of, path, 0, &attr)));
+    return attr.size;
+}
+
+/* It finds the request when it goes on, long after the session has given it up, and does it. */
+static void what_is_done_before_the_answer_is_not_lost(void **state)
+{
+    pthread_t waker;
+    struct weft_attr attr;
+    char bytes[4];
+    (void)state;
+    hold_folder();
+    cluster_signal(&cluster, CLUSTER_METADATA, SIGSTOP);
+    weft_file_t *written = open_held("/folder/written"), *closed = open_held("/folder/closed");
+    ok(make(session, "/folder/removed", 1));
+    cluster_pause(DEADLINE_MS + 20);
+    pthread_create(&waker, NULL, wake_server, NULL);
+    const int removed = (int)patiently(weft_unlink(session, "/folder/removed"));
+    assert_true(removed == 0 || removed == -ENOENT); /* by a request that was sent twice */
+    ok(weft_file_close(closed));
+    assert_int_equal(patiently(weft_file_write(written, "b", 1, 1)), 1);
+    pthread_join(waker, NULL);
+    assert_int_equal(patiently(weft_file_read(written, bytes, sizeof bytes, 0)), 2);
+    assert_memory_equal(bytes, "ab", 2);
+    assert_int_equal(patiently(weft_stat(other, "/folder/removed", 0, &attr)), -ENOENT);
+    assert_int_equal(size_of(other, "/folder/closed"), 1);
+    (void)weft_file_close(written); /* which may time out, and is told later */
+    assert_int_equal(size_of(other, "/folder/written"), 2);
+    assert_int_equal(counter(session, "held_lost"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_finds_no_room_is_told_when_there_is, setup, pair_teardown),
-        cmocka_unit_test_setup_teardown(what_finds_none_for_long_is_lost, setup, pair_teardown),
+        cmocka_unit_test_setup_teardown(what_finds_no_room_is_told_when_there_is, setup_full, pair_teardown),
+        cmocka_unit_test_setup_teardown(what_finds_none_for_long_is_lost, setup_full, pair_teardown),
+        cmocka_unit_test_setup_teardown(what_is_done_before_the_answer_is_not_lost, setup_late,
+                                        pair_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
