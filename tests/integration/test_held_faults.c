@@ -24,7 +24,7 @@
 
 enum { HELD = 20, FILL_MAX = 4000, FILL_BYTES = 2000, LOST_AFTER_S = 60 };
 /* Shorter than what is held is promised for, so that it is still when a request was not answered. */
-enum { DEADLINE_MS = LIMITS_DELEGATION_MS * 6 / 10 };
+enum { DEADLINE_MS = LIMITS_DELEGATION_MS * 4 / 10 };
 
 #define ROOM      "metadata_bytes_max = \"1M\";"
 #define MORE_ROOM "metadata_bytes_max = \"4M\";"
@@ -229,7 +229,7 @@ static void what_is_done_before_the_answer_is_not_lost(void **state)
     cluster_signal(&cluster, CLUSTER_METADATA, SIGSTOP);
     weft_file_t *written = open_held("/folder/written"), *closed = open_held("/folder/closed");
     ok(make(session, "/folder/removed", 1));
-    cluster_pause(DEADLINE_MS + 20);
+    cluster_pause(DEADLINE_MS + 50);
     pthread_create(&waker, NULL, wake_server, NULL);
     const int removed = (int)patiently(weft_unlink(session, "/folder/removed"));
     assert_true(removed == 0 || removed == -ENOENT); /* by a request that was sent twice */
