@@ -231,10 +231,10 @@ static void what_is_done_before_the_answer_is_not_lost(void **state)
     ok(make(session, "/folder/removed", 1));
     cluster_pause(DEADLINE_MS + 50);
     pthread_create(&waker, NULL, wake_server, NULL);
+    assert_int_equal(patiently(weft_file_write(written, "b", 1, 1)), 1);
     const int removed = (int)patiently(weft_unlink(session, "/folder/removed"));
     assert_true(removed == 0 || removed == -ENOENT); /* by a request that was sent twice */
     ok(weft_file_close(closed));
-    assert_int_equal(patiently(weft_file_write(written, "b", 1, 1)), 1);
     pthread_join(waker, NULL);
     assert_int_equal(patiently(weft_file_read(written, bytes, sizeof bytes, 0)), 2);
     assert_memory_equal(bytes, "ab", 2);
